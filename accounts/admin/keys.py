@@ -52,12 +52,15 @@ class StateFilter(DropdownFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [*((state.value, str(state.label)) for state in ApiKey.State), ("soon", gettext("expires soon"))]
+        more = [("soon", gettext("expires soon")), ("idle", gettext("live, not used for 30 days"))]
+        return [*((state.value, str(state.label)) for state in ApiKey.State), *more]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():
             case "soon":
                 return queryset.expiring_soon(timezone.now())
+            case "idle":
+                return queryset.idle(timezone.now())
             case state if state in ApiKey.State.values:
                 return queryset.in_state(state, timezone.now())
             case _:

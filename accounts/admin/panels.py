@@ -55,6 +55,7 @@ def panel(request: HttpRequest) -> Panel:
         "turns": latest_turns() if may_see_usage else None,
         "may_see_usage": may_see_usage,
         "may_add_key": request.user.has_perm("accounts.add_apikey"),
+        "may_see_some": not visible.nothing,
         "changes": latest_changes() if request.user.has_perm("accounts.view_auditentry") else None,
     }
     return Panel(

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext
 
+from accounts.audit.words import action_name
 from accounts.models import AuditEntry
 from accounts.reports.filters import Filters
 from accounts.reports.period import Span
@@ -68,7 +69,7 @@ def trouble_of(hour: Sums) -> list[str]:
 def latest_changes() -> dict[str, Any] | None:
     """The table of what colleagues and programs changed last, None when nothing was."""
     rows = [
-        [_entry(each), cut(each.actor), str(each.get_source_display()), each.action, cut(each.object_text)]
+        [_entry(each), cut(each.actor), str(each.get_source_display()), action_name(each.action), cut(each.object_text)]
         for each in AuditEntry.objects.all()[:CHANGES]
     ]
     headers = [gettext("When"), gettext("Who"), gettext("By"), gettext("Action"), gettext("Object")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple, Protocol
 
 from gateway_project.lib.texts import Text, gettext_noop
@@ -60,6 +61,7 @@ OTHER: Final = gettext_noop("It ended for the reason %(reason)s.")
 OTHER_REFUSAL: Final = gettext_noop("It was refused for the reason %(reason)s.")
 
 AGAIN: Final = gettext_noop("It could be tried again %(seconds)s s later.")
+MUCH_LATER: Final = gettext_noop("It could be tried again %(time)s later.")
 REPEAT: Final = gettext_noop("Send it again.")
 ASK: Final = gettext_noop("Ask an operator.")
 CORRECT: Final = gettext_noop("Correct the request; sent again as it is, it will be refused again.")
@@ -169,9 +171,20 @@ def _limit(row: Ended) -> Text:
 
 
 def _again(row: Ended) -> Text | None:
-    return Text(AGAIN, seconds=f"{row.retry_after:,}") if row.retry_after is not None else None
+    if row.retry_after is None:
+        return None
+    wait = row.retry_after
+    return Text(AGAIN, seconds=f"{wait}") if wait < 60 else Text(MUCH_LATER, time=span(wait))
 
 
 def seconds(ms: int) -> str:
     """A time for people: in ms below a second."""
     return f"{ms} ms" if ms < 1000 else f"{ms / 1000:,.1f} s"
+
+
+def span(sec: float) -> str:
+    """A wait in the two largest of its units, rounded up to a second."""
+    whole = math.ceil(sec)
+    parts = [(whole // 86_400, "d"), (whole % 86_400 // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60, "s")]
+    first = next((place for place, (count, _unit) in enumerate(parts) if count), len(parts) - 1)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count or first == len(parts) - 1)

@@ -22,6 +22,7 @@ from gateway_project.lib.key_secret import digest_of, generate, hint_of
 from gateway_project.lib.visible import visible
 
 SOON = timedelta(days=14)
+IDLE = timedelta(days=30)
 NAME_TAKEN = _("A live key of this team has this name already.")
 
 
@@ -50,6 +51,11 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def expiring_soon(self, at: datetime) -> ApiKeyQuerySet:
         """Usable keys that expire within SOON; those of the playground always do."""
         return self.usable(at).filter(expires_at__lte=at + SOON, playground_user=None)
+
+    def idle(self, at: datetime) -> ApiKeyQuerySet:
+        """Usable keys without a request for IDLE; those that had none count from when they were made."""
+        since = at - IDLE
+        return self.usable(at).filter(Q(last_used_at__lt=since) | Q(last_used_at=None, created_at__lt=since))
 
     def namesakes(self, key: ApiKey) -> ApiKeyQuerySet:
         """The live keys, others than this one, that have its name in its team."""

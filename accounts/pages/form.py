@@ -72,10 +72,12 @@ def ranges(query: Query) -> list[Choice]:
     }  # fmt: skip
     today = query.filters.now.astimezone(query.filters.zone).date()
     monday = today - timedelta(days=today.weekday())
+    last_month = today.replace(day=1) - timedelta(days=1)
     days = [
         (gettext("Today"), today, today),
         (gettext("Yesterday"), today - timedelta(days=1), today - timedelta(days=1)),
         (gettext("Last week"), monday - timedelta(days=7), monday - timedelta(days=1)),
+        (gettext("Last month"), last_month.replace(day=1), last_month),
     ]
     found = [
         Choice(

@@ -17,7 +17,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from accounts.apps import accounts_config
-from accounts.explain.sentences import LIMITS, REASONS, seconds, verdict
+from accounts.explain.sentences import LIMITS, REASONS, seconds, span, verdict
 from accounts.keys.networks import is_within
 from accounts.keys.reader import caller_of
 from accounts.keys.snippets import setups_of
@@ -131,7 +131,7 @@ def context_of(key: ApiKey, request: HttpRequest, now: datetime) -> dict[str, An
     return {
         "key": key,
         "state": key.state(now),
-        "expires_in": _span((key.expires_at - now).total_seconds()) if key.expires_at else "",
+        "expires_in": span((key.expires_at - now).total_seconds()) if key.expires_at else "",
         "limits": _limits(key, now),
         "requests": [_request(row) for row in rows],
         "first_seen": key.first_used_at or key.last_used_at or (rows[-1].started_at if rows else None),
@@ -161,7 +161,7 @@ def _limits(key: ApiKey, now: datetime) -> list[dict[str, Any]] | None:
 
 
 def _limit(state: LimitState, now: datetime) -> dict[str, Any]:
-    resets_in = None if state.resets_at is None else _span(max(0.0, state.resets_at - now.timestamp()))
+    resets_in = None if state.resets_at is None else span(max(0.0, state.resets_at - now.timestamp()))
     return {
         "name": gettext(LIMITS[state.name]),
         "scope": SCOPES[state.scope],
@@ -185,11 +185,3 @@ def _request(row: Usage) -> dict[str, Any]:
         "tokens": tokens_of(row),
         "error": trace.error if trace is not None and row.reason not in LIMITS else "",
     }
-
-
-def _span(sec: float) -> str:
-    """A time in the two largest of its units."""
-    whole = math.ceil(sec)
-    parts = [(whole // 86_400, "d"), (whole % 86_400 // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60, "s")]
-    first = next((place for place, (count, _unit) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count or first == len(parts) - 1)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from accounts.explain.ids import LONGEST, request_id_of
-from accounts.explain.sentences import LIMITS, seconds, verdict
+from accounts.explain.sentences import LIMITS, seconds, span, verdict
 from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, decoded
 from accounts.models import OUTCOME_COLOURS, OpenTurn, Usage
@@ -85,6 +85,7 @@ def context_of(row: Usage, request: HttpRequest) -> dict[str, Any]:
         "advice": translated(advice),
         "steps": steps_of(row, trace),
         "total": seconds(row.total_ms),
+        "wait": None if row.retry_after is None else span(row.retry_after),
         "limits": _limits(row, trace),
         "session": SESSION_STATES.get(row.session, row.session),
         "tokens": _tokens(row),

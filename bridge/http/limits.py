@@ -43,7 +43,9 @@ def refusal_of(exceeded: LimitExceeded) -> RateLimited:
     """The error of a request beyond a limit."""
     state, wait = exceeded.state, exceeded.retry_after
     error = QuotaUsedUp if wait > LONG_SEC else LimitReached
-    again = LimitState.time_text(exceeded.seen.at + wait)
+    # The wait is whole seconds, rounded up: it may end after the limit is free.
+    at = exceeded.seen.at + wait
+    again = LimitState.time_text(at if state.resets_at is None else min(at, state.resets_at))
     resets_at = state.resets_at_text or again
     return error(
         f"The limit {state.name} of {OWNERS[state.scope]} is reached: {state.limit:,} {LIMITS[state.name]}, "

@@ -102,7 +102,7 @@ def verdict(shown: Iterable[Panel]) -> tuple[str, str] | None:
     since = f"{timezone.localtime(min(began)):%Y-%m-%d %H:%M %Z}" if began else ""
     match worst:
         case Level.WELL:
-            sentence = gettext("Well: every instance is ready, and nothing waits for a hand.")
+            sentence = gettext("Well: every instance is ready, and nothing needs attention.")
         case Level.DEGRADED if since:
             sentence = gettext("Degraded since %(time)s: it works, but not all of it.") % {"time": since}
         case Level.DEGRADED:

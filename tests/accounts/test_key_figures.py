@@ -154,3 +154,14 @@ def test_team_list_has_sums_of_the_month(admin_client, client):
     page = client.get(reverse("admin:accounts_team_changelist")).content.decode()
     assert "lead of b" not in page
     assert ">b<" not in page
+
+
+def test_keys_that_nobody_uses_are_listed(admin_client):
+    now = timezone.now()
+    long_ago = now - timedelta(days=31)
+    for name, made, used in (("unused", long_ago, None), ("left", long_ago, long_ago), ("busy", long_ago, now)):
+        key = make_key(name)
+        type(key).objects.filter(pk=key.pk).update(created_at=made, last_used_at=used)
+    make_key("new")
+    page = admin_client.get(f"{KEYS}?state=idle")
+    assert {key.name for key in page.context["cl"].result_list} == {"unused", "left"}

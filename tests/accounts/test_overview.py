@@ -104,6 +104,15 @@ def test_ledger_is_not_good_when_nobody_looks(admin_client, redis_server, mode, 
     assert figure(page, "Ledger: admitted = closed + open + orphaned")[:2] == shown
 
 
+def test_changes_are_in_words(admin_client):
+    record("logged_in", "auth.user", text="ada")
+    record("quarantined", "accounts.apikey", text="ci")
+    changes = text_of(admin_client.get(INDEX)).partition("Latest changes")[2]
+    assert "logged in" in changes
+    assert "put in quarantine" in changes
+    assert "logged_in" not in changes
+
+
 def test_ten_changes_lead_to_the_audit_log(admin_client):
     for number in range(12):
         record("made", "thing", text=f"thing {number}")

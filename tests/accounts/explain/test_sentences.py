@@ -79,6 +79,11 @@ def test_each_good_end_has_a_sentence(reason):
             "密钥的限额已用满：每分钟请求数，60 / 60。 可在 12 秒后重试。",
         ),
         (
+            {"reason": "requests_day", "limit_scope": "key", "allowed": 5, "value": 5, "retry_after": 51_720},
+            "The limit of the key is reached: requests per day, 5 of 5. It could be tried again 14 h 22 min later.",
+            "密钥的限额已用满：每天请求数，5 / 5。 可在 14 h 22 min 后重试。",
+        ),
+        (
             {"reason": "tokens_month", "limit_scope": "team", "allowed": 5_000_000, "value": 5_000_312},
             "The limit of the team is reached: tokens per month, 5,000,312 of 5,000,000. ",
             "团队的限额已用满：每月 token 数，5,000,312 / 5,000,000。 ",

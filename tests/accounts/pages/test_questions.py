@@ -51,6 +51,13 @@ def since(rows, **ago):
     return [row for row in rows if row.started_at >= timezone.now() - timedelta(**ago)]
 
 
+def test_who_used_most_last_month(walk, sample):
+    this = timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    last = (this - timedelta(days=1)).replace(day=1)
+    keys = turns_by([row for row in sample if last <= row.started_at < this], lambda row: row.team and row.team.name)
+    assert shown(walk("Last month"), "by-team") == {name or "no team": turns for name, turns in keys.items()}
+
+
 def test_who_used_most_this_month(walk, sample):
     month = timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     teams = turns_by([row for row in sample if row.started_at >= month], lambda row: row.team and row.team.name)

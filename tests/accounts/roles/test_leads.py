@@ -65,6 +65,12 @@ def test_pages_of_others_are_not_found(lead, people):
     }  # fmt: skip
 
 
+def test_overview_leads_to_the_turns_of_the_own_teams(lead):
+    page = lead.get("/admin/").content.decode()
+    assert "Turns are not shown to you" not in page
+    assert f'href="{reverse("usage")}">usage pages</a>' in page
+
+
 def test_actions_reach_no_key_of_others(lead, people):
     every = [people.key_a.pk, people.key_b.pk, people.key_of_nobody.pk]
     revoke = {"action": "revoke_selected", "_selected_action": every, "confirmed": "1", "select_across": "1"}
