@@ -65,7 +65,7 @@ def test_pages_of_others_are_not_found(lead, people):
     }  # fmt: skip
 
 
-def test_overview_leads_to_the_turns_of_the_own_teams(lead):
+def test_overview_leads_to_turns_of_own_teams(lead):
     page = lead.get("/admin/").content.decode()
     assert "Turns are not shown to you" not in page
     assert f'href="{reverse("usage")}">usage pages</a>' in page

@@ -8,7 +8,7 @@ MIDNIGHT = 1_795_968_000.0
 
 
 @pytest.mark.parametrize(("left", "wait"), [(51_719.4, "14h22m0s"), (0.2, "1s")])
-def test_next_request_is_never_possible_after_the_limit_is_free(left, wait):
+def test_next_request_is_possible_by_the_reset(left, wait):
     state = LimitState("requests_day", "key", 5, 5, MIDNIGHT, False)
     refusal = refusal_of(LimitExceeded(state, left, Seen([], [], MIDNIGHT - left)))
     assert (
