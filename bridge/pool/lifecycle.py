@@ -45,7 +45,7 @@ CONNECTED = frozenset(STATES.values()) | {InstanceState.COOLING, InstanceState.D
 """It can be used, or would be but for its account or an order."""
 
 
-class _EndOrdered(LingmaError):
+class _EndOrdered(Exception):
     """Operators want this run to end."""
 
 
