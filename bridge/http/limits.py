@@ -47,10 +47,14 @@ def refusal_of(exceeded: LimitExceeded) -> RateLimited:
     at = exceeded.seen.at + wait
     again = LimitState.time_text(at if state.resets_at is None else min(at, state.resets_at))
     resets_at = state.resets_at_text or again
+    if state.resets_at_text is None:  # turns at once: nobody knows when one of them ends
+        when = f"The next request is possible when one of these has ended; try again in {duration(wait).decode()}."
+    else:
+        possible = f"The next request is possible in {duration(wait).decode()}, at {again}"
+        when = f"{possible}; the whole limit is free again at {resets_at}."
     return error(
         f"The limit {state.name} of {OWNERS[state.scope]} is reached: {state.limit:,} {LIMITS[state.name]}, "
-        f"{state.used:,} used. The next request is possible in {duration(wait).decode()}, at {again}; "
-        f"the whole limit is free again at {resets_at}.",
+        f"{state.used:,} used. {when}",
         retry_after=wait,
         reason=state.name,
         limit_scope=state.scope,
