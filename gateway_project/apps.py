@@ -18,12 +18,14 @@ class ProjectConfig(AppConfig):
     def ready(self) -> None:
         """Make our Celery application the one of every `shared_task`; have groups installed and changes recorded."""
         from accounts.audit import hooks
+        from accounts.keys import playground
         from accounts.login import events
         from accounts.roles import groups
         from gateway_project import celery  # noqa: F401
 
         hooks.install()
         events.connect()
+        playground.connect()
         # At the end of a migration, as the tables do not exist before.
         post_migrate.connect(groups.install, sender=apps.get_app_config("accounts"), dispatch_uid="accounts.groups")
 

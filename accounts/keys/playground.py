@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models.signals import post_save, pre_delete
 from django.utils import timezone
 
 from accounts.keys import services
@@ -35,6 +36,22 @@ def end(user: Any) -> bool:
     """Revoke the user's key; False when there was none."""
     key = ApiKey.objects.filter(playground_user=user, revoked_at=None).first()  # the table has no more
     return key is not None and services.revoke(key)
+
+
+def connect() -> None:
+    """Called once all apps are loaded, and does nothing the second time."""
+    post_save.connect(_saved, sender=User, dispatch_uid="accounts.playground_saved")
+    pre_delete.connect(_deleted, sender=User, dispatch_uid="accounts.playground_deleted")
+
+
+def _saved(instance: User, **_: Any) -> None:
+    """Who may not log in any more has no use of a key, and a session that was stolen has none either."""
+    if not instance.is_active:
+        end(instance)
+
+
+def _deleted(instance: User, **_: Any) -> None:
+    end(instance)
 
 
 def current(user: Any, now: datetime) -> ApiKey | None:

@@ -41,6 +41,20 @@ def test_next_key_ends_the_one_before(user):
     assert live_names() == set()
 
 
+def test_key_ends_with_its_user(user):
+    key, _ = playground.begin(user, None)
+    user.is_active = False
+    user.save()
+    key.refresh_from_db()
+    assert key.revoked_at is not None
+    user.is_active = True
+    user.save()
+    key, _ = playground.begin(user, None)
+    user.delete()
+    key.refresh_from_db()
+    assert (key.revoked_at is None, key.playground_user) == (False, None)
+
+
 def test_keys_of_two_people_are_apart(user):
     playground.begin(user, None)
     other = User.objects.create_user("bob")
