@@ -5,13 +5,14 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.content import retention
-from accounts.ledger import prune, services
+from accounts.ledger import days, prune, services
 from accounts.models import IdempotentRequest
 from gateway_project.lib import database_state as database
 from gateway_project.lib.redis_client import AWAY
 
 PRUNE_SEC = 60.0  # a task may take 100
 CONTENT_SEC = 20.0
+DAYS_SEC = 60.0
 
 
 @shared_task(name="accounts.flush_usage", ignore_result=True, throws=AWAY)
@@ -27,6 +28,14 @@ def prune_usage() -> int:
         retention.prune(retention.kept_since(timezone.now(), settings.CONTENT_RETENTION_DAYS), within=CONTENT_SEC)
         rows, _ = prune.prune(prune.oldest_kept(timezone.now(), settings.USAGE_RETENTION_DAYS), within=PRUNE_SEC)
         return rows
+    return 0
+
+
+@shared_task(name="accounts.sum_days", ignore_result=True)
+def sum_days() -> int:
+    """Make the sums of days that are over; how many. The rest goes the next time."""
+    with database.doing_without():
+        return days.make_missing(timezone.now(), within=DAYS_SEC)
     return 0
 
 

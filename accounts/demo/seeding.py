@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from accounts.demo.cast import TEAMS, ZONES, keys_of, team_count
 from accounts.demo.expected import Expected
 from accounts.demo.turns import DAYS, FIELDS, turns
+from accounts.ledger import days
 from accounts.ledger.hours import HourSums, writing
 from accounts.models import ApiKey, Team, Usage
 
@@ -77,6 +78,7 @@ def write(seed: int, rows: int, end: datetime, expected: Expected | None = None)
                 sums.add(row)
             _insert(found)
             sums.write()
+    days.make_missing(end)
     return len(keys)
 
 

@@ -14,7 +14,7 @@ from django.db.models import Aggregate, Case, Count, F, Func, IntegerField, Q, S
 from django.db.models.functions import Greatest
 
 from accounts.ledger import totals
-from accounts.models import AdmittedHour, OpenTurn, Usage, UsageHour, UsageTotal
+from accounts.models import AdmittedHour, OpenTurn, Usage, UsageDay, UsageHour, UsageTotal
 from accounts.models.hour import BOUNDS_MS, BUCKET_COLUMNS, DIMENSIONS, HISTOGRAMS, SUMS, bucket_column, bucket_of
 
 HOUR: Final = timedelta(hours=1)
@@ -65,6 +65,11 @@ def writing() -> Iterator[None]:
         yield
 
 
+def busy_ms(instance: str, status: str, queue_ms: int, total_ms: int) -> int:
+    """How long a turn kept its instance busy: not at all where it was refused, or left the queue."""
+    return total_ms - queue_ms if instance and status != "refused" and total_ms > queue_ms else 0
+
+
 class HourSums:
     """Sums of some rows, by their dimensions.
 
@@ -80,9 +85,7 @@ class HourSums:
         sums[_TURNS] += row.count
         sums[_PROMPT] += row.prompt_tokens
         sums[_COMPLETION] += row.completion_tokens
-        # What was refused, or left the queue, has kept no instance busy.
-        if row.instance and row.status != "refused" and total_ms > queue_ms:
-            sums[_BUSY] += total_ms - queue_ms
+        sums[_BUSY] += busy_ms(row.instance, row.status, queue_ms, total_ms)
         sums[_QUEUE] += queue_ms
         sums[_REUSED] += row.session == "reused"
         if first_token_ms is not None:
@@ -114,6 +117,7 @@ class HourSums:
             # Django's own upsert replaces values and cannot add to them.
             cursor.executemany(_UPSERT, values)
         totals.write(self.by_dimensions)
+        self._drop_days()
 
     def take_away(self) -> None:
         """Take away from what is stored, where it was added before. Only within `writing`."""
@@ -123,6 +127,10 @@ class HourSums:
             cursor.executemany(_TAKE_AWAY, values)
         UsageHour.objects.filter(digest__in=[each[-1] for each in values], turns=0).delete()
         totals.take_away(self.by_dimensions)
+        self._drop_days()
+
+    def _drop_days(self) -> None:
+        UsageDay.drop({dimensions[0] for dimensions in self.by_dimensions})
 
 
 class Hour(Func):
@@ -197,6 +205,7 @@ def rebuild(start: datetime, end: datetime) -> int:
     for first, last in days(start, end):
         with writing():
             UsageHour.objects.filter(hour__gte=first, hour__lt=last).delete()
+            UsageDay.drop([first, last - HOUR])  # also where no row is left
             sums = sums_of_rows(first, last)
             sums.write()
             totals.rebuild(first, last)

@@ -10,11 +10,11 @@ from django.db import models
 
 from accounts.ledger import totals
 from accounts.ledger.hours import HOUR, hour_of, writing
-from accounts.models import AdmittedHour, Alert, OpenTurn, Usage, UsageHour, UsageTotal, WaitingAmendment
+from accounts.models import AdmittedHour, Alert, OpenTurn, Usage, UsageDay, UsageHour, UsageTotal, WaitingAmendment
 
 BATCH: Final = 2_000
 TABLES: Final[tuple[tuple[type[models.Model], str], ...]] = (
-    (Usage, "started_at"), (UsageHour, "hour"), (UsageTotal, "period"), (AdmittedHour, "hour"),
+    (Usage, "started_at"), (UsageHour, "hour"), (UsageTotal, "period"), (UsageDay, "day"), (AdmittedHour, "hour"),
     (OpenTurn, "started_at"), (Alert, "latest_at"), (WaitingAmendment, "started_at"),
 )  # fmt: skip
 PAUSE_SEC: Final = 0.02

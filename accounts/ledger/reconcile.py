@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from django.db.models import Count, Q
 
-from accounts.ledger import hours, totals
+from accounts.ledger import days, hours, totals
 from accounts.ledger.filing import ORPHANED
 from accounts.models import AdmittedHour, OpenTurn, Usage
 
@@ -88,7 +88,7 @@ def reconcile(start: datetime, end: datetime) -> Balance:
     known = {totals.day_of(hour) for hour in balance.wrong_sums}
     for first, last in spans:
         with hours.snapshot():
-            balance.wrong_sums |= totals.wrong_days(first, last) - known
+            balance.wrong_sums |= (totals.wrong_days(first, last) | days.wrong(first, last)) - known
     return balance
 
 

@@ -15,6 +15,7 @@ from accounts.models.total import TOTAL_BUCKETS, TOTALS, UsageTotal
 
 DAY: Final = timedelta(days=1)
 COLUMNS: Final = (*TOTALS, *TOTAL_BUCKETS)
+TOTAL_COUNT: Final = len(TOTALS)
 NAMES: Final = ("level", "period", "team_id", "api_key_id", "lingma_model", "agent", "reason")
 _HOUR, _KEY, _TEAM, _MODEL, _AGENT, _STATUS, _REASON, _SOURCE = (
     DIMENSIONS.index(name)
@@ -68,8 +69,16 @@ def _named(
 
 
 def _counts(dimensions: tuple[Any, ...], sums: list[int]) -> list[int]:
+    return counts_of(
+        dimensions[_STATUS], dimensions[_REASON], dimensions[_SOURCE], sums[_TURNS], sums[_PROMPT], sums[_COMPLETION],
+        sums[_BUSY], sums[_REUSED],
+    )  # fmt: skip
+
+
+def counts_of(
+    status: str, reason: str, source: str, turns: int, prompt: int, completion: int, busy: int, reused: int
+) -> list[int]:
     """In the order of TOTALS. A change of the lists of faults needs `rebuild_usage`."""
-    turns, status, reason, source = sums[_TURNS], dimensions[_STATUS], dimensions[_REASON], dimensions[_SOURCE]
     refused = status == "refused"
     failed_here = (status == "error" and reason not in CALLER_FAULTS) or (refused and reason in GATEWAY_FAULTS)
     turned_away = (status == "error" or refused) and not failed_here
@@ -81,12 +90,12 @@ def _counts(dimensions: tuple[Any, ...], sums: list[int]) -> list[int]:
         turns if status == "cancelled" else 0,
         turns if failed_here else 0,
         turns if turned_away else 0,
-        sums[_PROMPT],
-        sums[_COMPLETION],
+        prompt,
+        completion,
         turns if source == "estimate" else 0,
         turns if source and not refused else 0,
-        sums[_BUSY],
-        sums[_REUSED],
+        busy,
+        reused,
     ]
 
 

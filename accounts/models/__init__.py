@@ -4,6 +4,7 @@ from accounts.models.alert import Alert as Alert
 from accounts.models.alert import Observation as Observation
 from accounts.models.audit import AuditEntry as AuditEntry
 from accounts.models.content import UsageContent as UsageContent
+from accounts.models.day import UsageDay as UsageDay
 from accounts.models.hour import BOUNDS_MS as BOUNDS_MS
 from accounts.models.hour import UsageHour as UsageHour
 from accounts.models.idempotency import IdempotentRequest as IdempotentRequest

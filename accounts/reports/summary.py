@@ -11,8 +11,9 @@ from django.db.models import F, QuerySet
 from django.utils.translation import gettext
 
 from accounts.models import Usage, UsageHour, UsageTotal
+from accounts.reports import days
 from accounts.reports.filters import COLUMNS, ROW_ONLY, Filters
-from accounts.reports.period import DAY, HOUR, is_whole_hours, pieces
+from accounts.reports.period import DAY, HOUR, Span, is_whole_hours, pieces
 from accounts.reports.sources import TimeText, Unindexed, aggregates, hours_in, rows_in, totals_in
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility
@@ -62,7 +63,15 @@ def summarize(
         numbers = {"most": MOST_GROUPED, "count": len(group_by)}
         raise ValidationError({"group_by": gettext("At most %(most)d names at once, not %(count)d.") % numbers})
     found: dict[Group, Sums] = {}
-    for source in _sources(filters, visibility, group_by, histograms):
+    level = _level(filters, visibility, group_by, histograms)
+    if level:
+        sources = _totals(filters, visibility, level)
+    else:
+        spans: tuple[Span, ...] = (filters.span,)
+        if not _splits_days(filters, group_by):
+            found, spans = days.read(filters, visibility, group_by, histograms)
+        sources = _sources(spans, filters, visibility, group_by)
+    for source in sources:
         _add(found, _read(source, group_by, histograms, to_minute=_splits_days(filters, group_by)), group_by, filters)
     return found
 
@@ -72,19 +81,11 @@ def _splits_days(filters: Filters, group_by: Sequence[str]) -> bool:
     return "day" in group_by and not is_whole_hours(filters.zone, filters.now)
 
 
-def _sources(
-    filters: Filters, visibility: Visibility, group_by: Sequence[str], histograms: bool
-) -> Iterator[QuerySet[Any]]:
+def _totals(filters: Filters, visibility: Visibility, level: str) -> Iterator[QuerySet[Any]]:
     """What to read, each the dearer the finer it is: totals, hours for what is left, rows for what is left of that."""
     condition = filters.condition & visibility.condition
-    if filters.needs_rows or not ROW_ONLY.isdisjoint(group_by) or _splits_days(filters, group_by):
-        yield rows_in((filters.span,), condition)
-        return
     by_hour = pieces(filters.span)
-    level = _level(filters, visibility, group_by, histograms)
-    if by_hour.whole is not None and level == "":
-        yield hours_in((by_hour.whole,), condition)
-    elif by_hour.whole is not None:
+    if by_hour.whole is not None:
         by_period = pieces(by_hour.whole, HOUR if level == "hour" else DAY)
         if by_period.whole is not None:
             yield totals_in(by_period.whole, condition, level)
@@ -94,8 +95,27 @@ def _sources(
         yield rows_in(by_hour.cuts, condition)
 
 
+def _sources(
+    spans: Sequence[Span], filters: Filters, visibility: Visibility, group_by: Sequence[str]
+) -> Iterator[QuerySet[Any]]:
+    """Hours, and rows for what is left of them; rows alone where hours will not do."""
+    condition = filters.condition & visibility.condition
+    if filters.needs_rows or not ROW_ONLY.isdisjoint(group_by) or _splits_days(filters, group_by):
+        wholes, cuts = [], list(spans)
+    else:
+        cut = [pieces(span) for span in spans]
+        wholes = [each.whole for each in cut if each.whole is not None]
+        cuts = [span for each in cut for span in each.cuts]
+    if wholes:
+        yield hours_in(tuple(wholes), condition)
+    if cuts:
+        yield rows_in(tuple(cuts), condition)
+
+
 def _level(filters: Filters, visibility: Visibility, group_by: Sequence[str], histograms: bool) -> str:
     """The level of totals that has all the columns which filters and groups are about, "" when none has."""
+    if _splits_days(filters, group_by):
+        return ""
     asked = {*filters.values, *group_by, *(() if visibility.everything else ("team",))}
     asked |= {"outcome"} if filters.outcome else set()
     return next(

@@ -135,6 +135,7 @@ def test_the_periodic_tasks_come_with_the_tables():
         "bridge.check_alerts": (15, "seconds"),
         "sessions_store.clean": (300, "seconds"),
         "accounts.prune_usage": (86_400, "seconds"),
+        "accounts.sum_days": (600, "seconds"),
         "accounts.prune_answers": (600, "seconds"),
     }
 

@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.contrib.staticfiles import finders
 from django.utils import timezone
 
+from accounts.ledger import days
 from accounts.models import ApiKey, Team, Usage
 from accounts.pages.export import export
 from accounts.reports.filters import parse
@@ -268,6 +269,14 @@ def test_long_and_hostile_names_are_cut_and_escaped(viewer, sample):
 def test_number_of_queries_does_not_grow(viewer, sample, path, most, django_assert_max_num_queries):
     with django_assert_max_num_queries(most):
         viewer.get(path)
+
+
+@pytest.mark.parametrize(("filter_", "most"), [("status=ok", 18), ("instance=w1-i1", 14), ("model=org_auto", 14)])
+def test_finished_days_cost_few_queries(viewer, sample, filter_, most, django_assert_max_num_queries):
+    days.make_missing(timezone.now())
+    with django_assert_max_num_queries(most) as asked:
+        viewer.get(f"/usage/?range=7d&{filter_}")
+    assert sum('FROM "accounts_usageday"' in each["sql"] for each in asked) == 4
 
 
 def test_page_comes_anew_when_told(viewer, sample):

@@ -1,0 +1,117 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from accounts.ledger import days, hours, prune
+from accounts.ledger.reconcile import reconcile
+from accounts.models import Usage, UsageDay
+from accounts.tasks import sum_days
+from tests.accounts.ledger.test_hours import END, START, file, some_rows
+from tests.accounts.rows import row
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NOW = END + timedelta(days=1)
+DAYS = {datetime(2026, 10, 30, tzinfo=UTC) + timedelta(days=number) for number in range(4)}
+
+
+@pytest.fixture
+def filed(tmp_path):
+    file(list(some_rows(600)), tmp_path)
+
+
+def ready():
+    return set(UsageDay.objects.filter(name="", ready=True).values_list("day", flat=True))
+
+
+def stored():
+    return sorted(UsageDay.objects.values_list("day", "name", "value", "by_hour", "by_caller", "by_kind"))
+
+
+def test_finished_days_get_sums(filed):
+    assert days.make_missing(datetime(2026, 11, 1, 1, 59, tzinfo=UTC)) == 1
+    assert ready() == {datetime(2026, 10, 30, tzinfo=UTC)}
+    assert days.make_missing(NOW) == 3
+    assert ready() == DAYS
+    assert days.make_missing(NOW) == 0
+    assert days.wrong(START, END) == set()
+
+
+def test_each_column_has_all_turns(filed):
+    days.make_missing(NOW)
+    turns = sum(Usage.objects.values_list("count", flat=True))
+    for name in days.NAMES:
+        parts = UsageDay.objects.filter(name=name).values_list("by_hour", "by_caller", "by_kind")
+        for part, groups in enumerate((1, 2, 3)):
+            assert sum(each[groups] for parts_ in parts for each in days.decode(bytes(parts_[part]))) == turns
+
+
+@pytest.mark.parametrize("change", ["new", "count", "rebuilt"])
+def test_changed_rows_drop_their_day_alone(filed, tmp_path, change):
+    refused = {"status": "refused", "reason": "rpm", "started_at": datetime(2026, 10, 31, 5, tzinfo=UTC).timestamp()}
+    if change == "count":
+        file([row("flood", count=2, **refused)], tmp_path)
+    days.make_missing(NOW)
+    if change == "rebuilt":
+        hours.rebuild(datetime(2026, 10, 31, 5, tzinfo=UTC), datetime(2026, 10, 31, 6, tzinfo=UTC))
+    else:
+        file([row("flood", count=9, **refused)], tmp_path)
+    assert ready() == DAYS - {datetime(2026, 10, 31, tzinfo=UTC)}
+    days.make_missing(NOW)
+    assert ready() == DAYS
+    assert days.wrong(START, END) == set()
+
+
+def test_rows_filed_again_drop_nothing(filed, tmp_path):
+    days.make_missing(NOW)
+    file(list(some_rows(600)), tmp_path)
+    assert ready() == DAYS
+
+
+def test_late_row_wins_over_its_day(filed, tmp_path, monkeypatch):
+    day, snapshot = datetime(2026, 10, 31, tzinfo=UTC), days.snapshot
+
+    def late():
+        monkeypatch.setattr(days, "snapshot", snapshot)
+        file([row("late", started_at=day.timestamp() + 60)], tmp_path)
+        return snapshot()
+
+    monkeypatch.setattr(days, "snapshot", late)
+    assert not days.make(day)
+    assert not UsageDay.objects.exists()
+    assert days.make(day)
+    assert days.wrong(START, END) == set()
+
+
+def test_wrong_sums_are_found_and_rebuilt(filed):
+    days.make_missing(NOW)
+    before = stored()
+    each = UsageDay.objects.filter(name="model").earliest("day")
+    UsageDay.objects.filter(pk=each.pk).update(by_caller=days.encode([[None, None, 1]]))
+    assert days.wrong(START, END) == {each.day}
+    assert each.day in reconcile(START, END).wrong_sums
+    hours.rebuild(each.day, each.day + timedelta(days=1))
+    days.make_missing(NOW)
+    assert stored() == before
+
+
+def test_pruned_days_go(filed):
+    days.make_missing(NOW)
+    prune.prune(START + timedelta(hours=30))
+    assert ready() == {datetime(2026, 11, 2, tzinfo=UTC)}
+    days.make_missing(NOW)
+    assert days.wrong(START - timedelta(days=2), END) == set()
+
+
+def test_words_of_clients_are_bounded(tmp_path):
+    at = START.timestamp()
+    file([row(f"m{number}", model=f"m{number % 102}", started_at=at) for number in range(300)], tmp_path)
+    days.make_missing(NOW)
+    assert UsageDay.objects.filter(name="model").count() == days.MOST_VALUES
+    marker = UsageDay.objects.filter(name="").earliest("day")
+    assert days.decode(bytes(marker.by_hour)) == ["model"]
+
+
+def test_task_makes_them(tmp_path):
+    file([row("old", started_at=(datetime.now(UTC) - timedelta(days=3)).timestamp())], tmp_path)
+    assert sum_days() in (2, 3)  # within two hours of midnight the day before is left
+    assert len(ready()) >= 2

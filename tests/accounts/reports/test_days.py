@@ -1,0 +1,99 @@
+"""Sums over finished days are those of the rows, whichever way they are read."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from accounts.ledger import days
+from accounts.models import Usage, UsageDay
+from accounts.reports.filters import parse
+from accounts.reports.summary import summarize, total
+from accounts.reports.visibility import Visibility
+from tests.accounts.reports.sample import COLUMN, NOW, left_by, make, sums_of
+from tests.accounts.reports.test_summary import told, turns_by
+
+pytestmark = pytest.mark.django_db
+ALL = Visibility(everything=True)
+ZONES = [UTC, ZoneInfo("Asia/Shanghai"), ZoneInfo("Asia/Kolkata")]
+NAMES = ["model", "lingma_model", "protocol", "endpoint", "client_app", "status", "reason", "instance", "session",
+         "source"]  # fmt: skip
+MIDNIGHT = datetime(2026, 11, 27, tzinfo=UTC)
+
+
+@pytest.fixture
+def sample():
+    rows = make()
+    days.make_missing(NOW)
+    return rows
+
+
+def queries(random_, rows):
+    """One filter with one or two values, over a span that begins and ends within days, or with them."""
+    name = random_.choice(NAMES)
+    found = [getattr(random_.choice(rows), COLUMN.get(name, name)) for _ in range(random_.randrange(1, 3))]
+    start = random_.choice([NOW - timedelta(days=2, minutes=random_.randrange(2_000)), MIDNIGHT - timedelta(days=1)])
+    end = random_.choice([NOW - timedelta(minutes=random_.randrange(900)), MIDNIGHT + timedelta(days=1), None])
+    return {name: [value or "none" for value in found]} | {
+        key: [at.isoformat()] for key, at in (("from", start), ("to", end)) if at
+    }
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_sums_are_those_of_the_rows(sample, seed, django_assert_max_num_queries):
+    random_ = random.Random(seed)
+    given, zone = queries(random_, sample), random_.choice(ZONES)
+    filters = parse(given, NOW, zone)
+    left = left_by(given, filters, sample)
+    assert told(total(filters, ALL)) == sums_of(left)
+    with django_assert_max_num_queries(3):
+        callers = summarize(filters, ALL, ["team", "key"], histograms=False)
+    assert {group: sums.turns for group, sums in callers.items()} == turns_by(left, "team_id", "api_key_id")
+    kinds = summarize(filters, ALL, ["reason", "lingma_model"], histograms=False)
+    assert {group: sums.turns for group, sums in kinds.items()} == turns_by(left, "reason", "lingma_model")
+    for by, group_of in (
+        ("hour", lambda row: row.started_at.replace(minute=0, second=0, microsecond=0)),
+        ("day", lambda row: row.started_at.astimezone(zone).date()),
+    ):
+        expected = {}
+        for row in left:
+            expected.setdefault((group_of(row),), []).append(row)
+        found = summarize(filters, ALL, [by])
+        assert {group: told(sums) for group, sums in found.items()} == {
+            group: sums_of(those) for group, those in expected.items()
+        }
+
+
+@pytest.mark.parametrize("given", [{"model": ["org_auto"]}, {"outcome": ["failed"]}, {"status": ["ok", "error"]}])
+@pytest.mark.parametrize(("groups", "histograms"), [(["hour"], True), (["team", "key"], False), ([], True)])
+def test_finished_days_are_all_that_is_read(sample, given, groups, histograms, django_assert_num_queries):
+    whole = {"from": [(MIDNIGHT - timedelta(days=1)).isoformat()], "to": [(MIDNIGHT + timedelta(days=1)).isoformat()]}
+    with django_assert_num_queries(1) as asked:
+        assert summarize(parse(whole | given, NOW, UTC), ALL, groups, histograms)
+    assert 'FROM "accounts_usageday"' in asked[0]["sql"]
+
+
+def test_day_that_changes_is_read_from_its_rows(sample):
+    given = {"session": ["new"]}
+    before = told(total(parse(given, NOW, UTC), ALL))
+    UsageDay.drop([MIDNIGHT])
+    assert told(total(parse(given, NOW, UTC), ALL)) == before
+
+
+def test_value_without_sums_is_read_from_the_rows(sample, monkeypatch):
+    monkeypatch.setattr(days, "MOST_VALUES", 2)
+    UsageDay.objects.all().delete()
+    days.make_missing(NOW)
+    for value in Usage.objects.order_by().values_list("model", flat=True).distinct():
+        given = {"model": [value, "gpt-5"]}
+        filters = parse(given, NOW, UTC)
+        assert told(total(filters, ALL)) == sums_of(left_by(given, filters, sample))
+
+
+def test_members_see_sums_of_their_teams_only(sample):
+    own = next(row.team_id for row in sample if row.team_id)
+    given = {"status": ["ok"]}
+    filters = parse(given, NOW, UTC)
+    left = [row for row in left_by(given, filters, sample) if row.team_id == own]
+    assert told(total(filters, Visibility(everything=False, teams=frozenset([own])))) == sums_of(left)
