@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from django.db.models import OuterRef, QuerySet, Subquery, Sum
+from django.db.models import BigIntegerField, Case, OuterRef, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
@@ -14,18 +14,21 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.timezone import get_default_timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from accounts.models import LIMITS, ApiKey, UsageHour, UsageTotal
+from accounts.models import LIMITS, ApiKey, Team, UsageHour, UsageTotal
 from accounts.reports.filters import Filters
 from accounts.reports.period import span_of
 from accounts.reports.summary import summarize, total
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility, visible_to
-from accounts.reports.words import UNKNOWN, share
+from accounts.reports.words import UNKNOWN, number, share
 
 DAYS: Final = timedelta(days=30)
+MOST_SORTED: Final = 1_000
+"""Teams whose figures order the list."""
 LINK: Final = '<a class="gw-link text-primary-600 dark:text-primary-500" href="{}">{}</a>'
 
 
@@ -88,14 +91,49 @@ class KeyFigures:
         return _link("key", obj.pk, f"{count:,}", span, status="refused", reason=LIMITS) if count else "0"
 
 
+def sums_of_month(user: Any, team: Team) -> list[tuple[str, str, str]] | None:
+    """What the team has used of this month: name, figure, and where its rows are. None for who may not see it."""
+    seen = visible_to(user)
+    if seen.nothing or (not seen.everything and team.pk not in seen.teams):
+        return None
+    month = _month(timezone.now())
+    sums = summarize(month, seen, ("team",), histograms=False).get((team.pk,), Sums())
+    start = month.span.start.isoformat() if month.span.start else ""
+    rows = f"{reverse('usage_rows')}?{urlencode({'team': str(team.pk), 'from': start})}"
+    tokens = (sums.prompt_tokens, sums.completion_tokens) if sums.counted_turns else (None, None)
+    return [
+        (gettext("Turns"), number(sums.turns), rows),
+        (gettext("Failed"), number(sums.faults), f"{rows}&outcome=failed"),
+        (gettext("Turned away"), number(sums.turned_away), f"{rows}&outcome=turned_away"),
+        (gettext("Tokens in"), number(tokens[0]), rows),
+        (gettext("Tokens out"), number(tokens[1]), rows),
+    ]
+
+
+def _month(now: datetime) -> Filters:
+    zone = get_default_timezone()
+    return Filters(now=now, zone=zone, span=span_of("month", now, zone))
+
+
 class TeamFigures:
     """A mixin for the page of teams: what each has used of this month, in the gateway's time zone."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
+        """Sorted by a figure, each team has it as a column: there are few teams, and the sums are in memory."""
+        teams: QuerySet[Team] = super().get_queryset(request)  # type: ignore[misc]  # a ModelAdmin's
+        if not request.GET.get("o"):
+            return teams
+        used = summarize(_month(timezone.now()), visible_to(request.user), ("team",), histograms=False)
+        sums = {pk: of_team for (pk,), of_team in used.items() if pk is not None}
+        return teams.annotate(
+            turns_sum=_chosen({pk: each.turns for pk, each in sums.items()}),
+            busy_sum=_chosen({pk: each.busy_ms for pk, each in sums.items()}),
+        )
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         page: Any = super().get_changelist_instance(request)  # type: ignore[misc]  # a ModelAdmin's
         page.result_list = list(page.result_list)
-        seen, now, zone = visible_to(request.user), timezone.now(), get_default_timezone()
-        month = Filters(now=now, zone=zone, span=span_of("month", now, zone))
+        seen, month = visible_to(request.user), _month(timezone.now())
         used = {} if seen.nothing else summarize(month, seen, ("team",), histograms=False)
         # Of the pool, so of all teams, whoever looks: a share tells nobody who has the rest.
         busy = total(month, Visibility(everything=True), histograms=False).busy_ms
@@ -103,16 +141,24 @@ class TeamFigures:
             team.figures = None if seen.nothing else (month.span.start, used.get((team.pk,), Sums()), busy)
         return page
 
-    @display(description=_("Turns this month"))
+    @display(description=_("Turns this month"), ordering="turns_sum")
     def turns(self, obj: Any) -> str:
         if obj.figures is None:
             return UNKNOWN
         start, sums, _busy = obj.figures
         return _link("team", obj.pk, f"{sums.turns:,}", {"from": start}) if sums.turns else "0"
 
-    @display(description=_("Share of busy seconds"))
+    @display(description=_("Share of busy seconds"), ordering="busy_sum")
     def pool_share(self, obj: Any) -> str:
         return UNKNOWN if obj.figures is None else share(obj.figures[1].busy_ms, obj.figures[2])
+
+
+def _chosen(figures: dict[int, int]) -> Case:
+    return Case(
+        *(When(pk=pk, then=Value(figure)) for pk, figure in figures.items()),
+        default=Value(0),
+        output_field=BigIntegerField(),
+    )
 
 
 def _sum(rows: QuerySet[Any]) -> Coalesce:

@@ -31,7 +31,7 @@ from accounts.admin.limits import LimitsNow
 from accounts.apps import accounts_config
 from accounts.audit.history import AuditHistory
 from accounts.keys import services
-from accounts.keys.snippets import setups_of
+from accounts.keys.snippets import PLACEHOLDER, Setup, setups_of
 from accounts.keys.standing import standing
 from accounts.models import LIMITS, ApiKey, Policy, names_in
 from gateway_project.lib.cells import LONGEST, ago, cut
@@ -125,6 +125,10 @@ class ApiKeyAdmin(
             ]
         },
     )
+
+    class Media:
+        js = ("accounts/copy.js",)
+
     change_form_outer_before_template = "admin/accounts/standing.html"
     change_form_outer_after_template = "admin/accounts/apikey/usage.html"
     empty_icon = "key"
@@ -161,6 +165,8 @@ class ApiKeyAdmin(
         return {
             "standing": standing(key, timezone.now()),
             "usage_links": usage_links(key),
+            "setups": self._setups(request, key, PLACEHOLDER) if key.revoked_at is None else [],
+            "placeholder": PLACEHOLDER,
             "key_alerts": alerts_of(request.user, key),
             "key_usage": usage_of_key(request, key),
         }
@@ -190,22 +196,23 @@ class ApiKeyAdmin(
 
     def show_once(self, request: HttpRequest, key: Any) -> HttpResponse:
         """Show the secret, in this very response and never again."""
-        base_url = request.build_absolute_uri("/").rstrip("/")
         context = self.admin_site.each_context(request) | {
             "title": gettext("Copy the key"),
             "opts": self.opts,
             "key": key,
             "secret": key.secret,
             "standing": standing(key, timezone.now()) if key.previous_until else "",
-            "setups": setups_of(
-                key.policy("allowed_models"), base_url, key.secret, settings.ENV.default_model,
-                accounts_config().offered_models(),
-            ),
-        }  # fmt: skip
+            "setups": self._setups(request, key, key.secret),
+        }
         page = TemplateResponse(request, "admin/accounts/apikey/once.html", context)
         # The browser must not show the secret again on "back".
         page["Cache-Control"] = "no-store"
         return page
+
+    def _setups(self, request: HttpRequest, key: ApiKey, secret: str) -> list[Setup]:
+        base_url = request.build_absolute_uri("/").rstrip("/")
+        allowed, offered = key.policy("allowed_models"), accounts_config().offered_models()
+        return setups_of(allowed, base_url, secret, settings.ENV.default_model, offered)
 
     @display(description=_("Key"), header=True, ordering="name")
     def header(self, obj: ApiKey) -> tuple[str, str]:

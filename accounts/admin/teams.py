@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from accounts.admin.key_figures import TeamFigures
+from accounts.admin.key_figures import TeamFigures, sums_of_month
 from accounts.admin.key_form import POLICY_SETS, PolicyForm, PolicyPage
 from accounts.admin.keys import limits_of, usage_of
 from accounts.admin.leads import OwnTeams
@@ -65,11 +65,11 @@ class TeamAdmin(TeamFigures, PolicyPage, LimitsNow, OwnTeams, AuditHistory, Clos
             (gettext("What it was refused"), usage_of("team", team.pk, status="refused")),
             (gettext("Share of the pool, this month"), f"{reverse('showback')}?{urlencode({'team': team.pk})}"),
         ]
+        shown = {"usage_links": links, "month_sums": sums_of_month(request.user, team)}
         if not request.user.has_perm("accounts.view_apikey"):
-            return {"usage_links": links}
+            return shown
         keys = keys_of(request.user).filter(team=team).order_by(F("revoked_at").asc(nulls_first=True), "name")
-        return {
-            "usage_links": links,
+        return shown | {
             "team_keys": {
                 "headers": [gettext("Key"), gettext("State"), gettext("Last used"), gettext("Usage")],
                 "rows": [_row(key) for key in keys[:MOST_KEYS]],

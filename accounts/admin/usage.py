@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -21,6 +22,11 @@ from accounts.models import OUTCOME_COLOURS, Usage
 from accounts.reports.words import tokens_of
 from gateway_project.lib.cells import VisibleText, cut
 from gateway_project.lib.lookups import ClosedLookups
+
+SAME_FILTERS: Final = {
+    "from": "started_at__gte", "to": "started_at__lt", "key": "api_key__id__exact", "status": "status__exact",
+    "protocol": "protocol", "client_app": "agent__exact", "outcome": "outcome",
+}  # fmt: skip
 
 
 class ProtocolFilter(DropdownFilter):
@@ -75,6 +81,11 @@ def names_of(line: str | tuple[str, ...]) -> tuple[str, ...]:
     return (line,) if isinstance(line, str) else line
 
 
+def filters_of(given: QueryDict) -> dict[str, list[str]]:
+    """The filters of this list as the usage pages call them."""
+    return {name: given.getlist(parameter) for name, parameter in SAME_FILTERS.items() if given.get(parameter)}
+
+
 @admin.register(Usage)
 class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
     """Turns, to be read only. Nothing here counts the table, so it may grow."""
@@ -106,6 +117,9 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
         (_("Refusal"), {"fields": [("count", "limit_scope"), ("allowed", "value", "retry_after")]}),
         (_("Tokens"), {"fields": [("prompt_tokens", "completion_tokens", "usage_source")]}),
     ]
+    # By time to the second, team, endpoint, instance, reason and session the pages at `/usage/` filter: they add up by
+    # the hour, while this list would walk the table for a value that few rows have.
+    list_before_template = "admin/accounts/usage/more_filters.html"
     empty_icon = "receipt_long"
     empty_title = _("No turns yet")
     empty_hint = _("Every turn appears here within seconds of its end, however it ended.")
@@ -130,6 +144,17 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
         page: HttpResponse = super().change_view(
             request, object_id, form_url, (extra_context or {}) | {"show_history": False, "show_view_on_site": True}
         )
+        return page
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        filters = filters_of(request.GET)
+        # Without a time this list shows all there is, and the first of the pages a day.
+        timed = filters if {"from", "to"} & filters.keys() else filters | {"range": ["30d"]}
+        more = {
+            "filters": f"{reverse('usage')}?{urlencode(timed, doseq=True)}",
+            "rows": f"{reverse('usage_rows')}?{urlencode(filters, doseq=True)}",
+        }
+        page: HttpResponse = super().changelist_view(request, (extra_context or {}) | {"same_filters": more})
         return page
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:

@@ -21,6 +21,7 @@ from accounts.api.fields import POLICY, Duration, PolicyFields, TeamName
 from accounts.api.idempotency import Idempotent
 from accounts.api.lists import Filter, is_equal
 from accounts.api.problems import Conflict
+from accounts.content.retention import delete_of
 from accounts.keys import services
 from accounts.models import NAME_TAKEN, ApiKey
 from accounts.roles import leads
@@ -90,6 +91,10 @@ class PauseSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=services.LONGEST_REASON, required=False, allow_blank=True, default="")
 
 
+class DeletedContentsSerializer(serializers.Serializer[Any]):
+    deleted = serializers.IntegerField(help_text="How many contents there were.")
+
+
 def _of_team(keys: QuerySet[ApiKey], team: str) -> QuerySet[ApiKey]:
     if team == "none":
         return keys.filter(team=None)
@@ -109,7 +114,7 @@ class KeyViewSet(
     """API keys. None is ever deleted, for its usage stays: revoke it."""
 
     resource = "keys"
-    http_method_names = ["get", "post", "patch", "head", "options"]  # noqa: RUF012  # Django has it as a variable of each view
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]  # noqa: RUF012  # Django has it as a variable of each view
     queryset = ApiKey.objects.select_related("team")
     serializer_class = KeySerializer
     lookup_value_regex = "[0-9]+"
@@ -176,6 +181,14 @@ class KeyViewSet(
     def revoke(self, request: Request, pk: str = "") -> Response:
         """Close the key for good."""
         return self._done(services.revoke)
+
+    @extend_schema(request=None, responses=DeletedContentsSerializer)
+    @action(detail=True, methods=["delete"], url_path="contents")
+    def contents(self, request: Request, pk: str = "") -> Response:
+        """Delete what content logging has kept of the key. For operators alone; revoked keys have contents too."""
+        if not leads.is_operator(request.user):
+            raise PermissionDenied(gettext("Only operators delete logged contents."), code="operators_only")
+        return Response({"deleted": delete_of(self.get_object())})
 
     def _done(self, act: Any) -> Response:
         key = self.get_object()

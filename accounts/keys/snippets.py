@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from accounts.apps import accounts_config
 from accounts.models import names_in
 from accounts.patterns import allows, split
 from gateway_project.lib.texts import gettext_noop
+
+PLACEHOLDER: Final = "YOUR_API_KEY"
 
 
 class Setup(NamedTuple):

@@ -20,7 +20,7 @@ from accounts.apps import accounts_config
 from accounts.explain.sentences import LIMITS, REASONS, seconds, span, verdict
 from accounts.keys.networks import is_within
 from accounts.keys.reader import caller_of
-from accounts.keys.snippets import setups_of
+from accounts.keys.snippets import PLACEHOLDER, setups_of
 from accounts.keys.standing import content_notice
 from accounts.ledger.trace import decoded
 from accounts.limits.counters import LimitState
@@ -36,7 +36,6 @@ from gateway_project.lib.redis_client import connect
 from gateway_project.lib.texts import Text
 from gateway_project.lib.translated import translated
 
-PLACEHOLDER: Final = "YOUR_API_KEY"
 REQUESTS: Final = 50
 MODELS: Final = 100
 LONGEST_KEY: Final = 1024

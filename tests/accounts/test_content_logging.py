@@ -106,6 +106,16 @@ def test_lead_switches_nothing_on(client, people):
     assert not key.content_logging
 
 
+@pytest.mark.parametrize(("role", "status"), [("operator", 200), ("lead", 403), ("viewer", 403)])
+def test_api_deletes_what_is_kept(people, kept, role, status):
+    answer = program(people, role)("DELETE", f"keys/{people.key_a.pk}/contents/")
+    assert answer.status_code == status
+    assert UsageContent.objects.exists() is (status != 200)
+    if status == 200:
+        assert answer.data == {"deleted": 1}
+        assert AuditEntry.objects.filter(action="deleted", object_type="accounts.usagecontent").exists()
+
+
 def test_api_switches_it_on_and_off(people):
     for value in (True, False):
         answer = program(people, "operator")("PATCH", f"keys/{people.key_a.pk}/", {"content_logging": value})

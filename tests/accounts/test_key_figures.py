@@ -165,3 +165,34 @@ def test_keys_that_nobody_uses_are_listed(admin_client):
     make_key("new")
     page = admin_client.get(f"{KEYS}?state=idle")
     assert {key.name for key in page.context["cl"].result_list} == {"unused", "left"}
+
+
+def test_team_page_sums_its_month(admin_client):
+    team, other = Team.objects.create(name="red"), Team.objects.create(name="blue")
+    key, now = make_key("a", team=team), timezone.now()
+    use(key, now, count=3)
+    use(key, now, status="error", reason="upstream", prompt_tokens=40)
+    use(key, now, count=5, status="refused", reason="rpm")
+    use(key, now - timedelta(days=40))
+    use(make_key("b", team=other), now)
+    filed()
+    page = admin_client.get(reverse("admin:accounts_team_change", args=[team.pk]))
+    shown = {name: (value, address) for name, value, address in page.context["month_sums"]}
+    counts = {name: int(shown[name][0]) for name in ("Turns", "Failed", "Turned away")}
+    assert counts == {"Turns": 9, "Failed": 1, "Turned away": 5}
+    assert {name: sum_behind(shown[name][1]) for name in counts} == counts
+
+
+def test_team_figures_are_sorted(admin_client):
+    for name, turns, busy in (("red", 1, 900), ("blue", 30, 5), ("green", 0, 0)):
+        team = Team.objects.create(name=name)
+        key = make_key(f"of {name}", team=team)
+        for _ in range(turns):
+            use(key, timezone.now(), total_ms=busy)
+    filed()
+    teams = reverse("admin:accounts_team_changelist")
+    for column, order in (("4", ["green", "red", "blue"]), ("5", ["green", "blue", "red"])):
+        page = admin_client.get(teams, {"o": column})
+        assert [team.name for team in page.context["cl"].result_list] == order
+        page = admin_client.get(teams, {"o": f"-{column}"})
+        assert [team.name for team in page.context["cl"].result_list] == order[::-1]
