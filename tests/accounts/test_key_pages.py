@@ -422,3 +422,16 @@ def test_long_names_keep_to_their_column(admin_client):
 def test_list_says_when_days_begin(admin_client):
     made(expires_after_days=30)
     assert "30 days from first use" in text_of(admin_client.get(KEYS))
+
+
+def test_key_page_has_setups_without_the_secret(admin_client):
+    key, _ = made(allowed_models="qwen-max")
+    page = text_of(admin_client.get(reverse("admin:accounts_apikey_change", args=[key.pk])))
+    setups = page.partition('id="setups"')[2]
+    assert 'href="#setups"' in page
+    assert "YOUR_API_KEY" in setups
+    assert "qwen-max" in setups
+    assert setups.count("data-copy=") >= 8
+    assert "accounts/copy" in page
+    ApiKey.objects.update(revoked_at=timezone.now())
+    assert "YOUR_API_KEY" not in text_of(admin_client.get(reverse("admin:accounts_apikey_change", args=[key.pk])))
