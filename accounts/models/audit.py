@@ -80,7 +80,7 @@ class AuditEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{timezone.localtime(self.at):%Y-%m-%d %H:%M:%S %Z} {self.actor}"
+        return f"{timezone.localtime(self.at):%Y-%m-%d %H:%M:%S} {self.actor}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
