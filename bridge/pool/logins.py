@@ -148,7 +148,8 @@ class InstanceLogin:
 
     def must_restart(self) -> bool:
         """The run has to end, for another login can be put in place of this one."""
-        if self._dir is None or not self.known.is_set():
+        # What does not run takes the login at its next start, and keeps nobody else from it.
+        if self._dir is None or not self.known.is_set() or not self.is_connected():
             return False
         wanted = self.wanted
         if wanted is None:

@@ -7,6 +7,7 @@ import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 from asgiref.sync import sync_to_async
 
@@ -27,6 +28,7 @@ from tests.bridge.lingma.conftest import ended
 from tests.bridge.living import alive
 from tests.bridge.logins.files import DAY, user_file, write_login
 from tests.bridge.pools import in_state, simulator, until
+from tests.processes import command_line
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -260,6 +262,20 @@ async def test_instance_moves_to_another_login(redis_server, tmp_path):
         await until(pool, lambda: pool.statuses()[0].held_login == other.pk and pool.statuses()[0].login)
         assert account_of(tmp_path / "w1") == "bob"
         assert (tmp_path / "w1" / "cache" / "quota").exists()
+
+
+async def test_login_with_endpoint_is_started_with_it(redis_server, tmp_path):
+    login = await bring(tmp_path / "one")
+    await give(login, "w1-i1")
+    async with fleet(redis_server, tmp_path / "w1", arguments=("--endpoint=https://of-all.example.com",)) as pool:
+        await in_state(pool, "ready")
+        assert "--endpoint=https://of-all.example.com" in command_line(psutil.Process(pool.statuses()[0].pid))
+        pid = pool.statuses()[0].pid
+        login.endpoint = "https://ours.example.com"
+        await login.asave()
+        await until(pool, lambda: pool.statuses()[0].pid not in (0, pid) and pool.statuses()[0].login)
+        line = command_line(psutil.Process(pool.statuses()[0].pid))
+        assert [each for each in line if "--endpoint" in each] == ["--endpoint=https://ours.example.com"]
 
 
 class Away(DatabaseLogins):
