@@ -18,7 +18,7 @@ from unfold.decorators import display
 
 from bridge.admin.instance_actions import InstanceActions
 from bridge.fleet import mirror
-from bridge.models import Instance
+from bridge.models import Instance, InstanceOrder
 from bridge.status.accounts import AccountState
 from bridge.status.states import InstanceState
 from gateway_project.lib.cells import VisibleText, seconds_ago
@@ -102,6 +102,8 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
 
     @display(description=_("What to do"))
     def advice(self, obj: Instance) -> str:
+        if obj.name in InstanceOrder.held():
+            return gettext("It is held by order, as the audit log has it. Start it when it is to take turns again.")
         return gettext(advice) if (advice := AccountState(obj.account).advice) else ""
 
     @display(description=_("In flight"), ordering="in_flight")

@@ -17,7 +17,7 @@ from django.utils.translation import gettext, ngettext
 
 from accounts.ledger import services as ledger
 from bridge.fleet import mirror, modes
-from bridge.models import Instance
+from bridge.models import Instance, InstanceOrder
 from bridge.status.states import InstanceState
 from gateway_project.lib.degraded import STILL_WORKS, Mode
 from gateway_project.lib.live_rows import redis_away
@@ -37,7 +37,7 @@ def panel(request: HttpRequest) -> Panel:
     instances, troubles = instances_now()
     instances = [each for each in instances if not mirror.long_gone(each)]
     broken, active = list(filter(needs_a_hand, instances)), modes.active()
-    troubles = [*map(trouble_of_mode, active), *troubles, *troubles_of(broken)]
+    troubles = [*map(trouble_of_mode, active), *troubles, *troubles_of(broken), *holds_of(instances)]
     return Panel(
         position=10,
         level=level_of(instances, troubles),
@@ -125,6 +125,22 @@ def trouble_of(state: str, instances: list[Instance]) -> str:
         state,
         ngettext("Show it", "Show them", len(instances)),
     )
+
+
+def holds_of(instances: Iterable[Instance]) -> list[str]:
+    """Those that operators hold: they come back when somebody starts them, and not before."""
+    held = InstanceOrder.held()
+    found = [each for each in instances if each.name in held]
+    if not found:
+        return []
+    return [
+        format_html(
+            '{} <a class="underline" href="{}">{}</a>',
+            gettext("%(instances)s: held by order. Start what is to take turns again.") % {"instances": _named(found)},
+            reverse("admin:bridge_instance_changelist"),
+            ngettext("Show it", "Show them", len(found)),
+        )
+    ]
 
 
 def _named(instances: list[Instance]) -> str:

@@ -38,6 +38,11 @@ class InstanceOrder(models.Model):
         super().save(*args, **kwargs)
         announce_orders()
 
+    @classmethod
+    def held(cls) -> set[str]:
+        """The names of the instances that operators do not let take turns."""
+        return set(cls.objects.exclude(mode=Mode.RUN).values_list("name", flat=True))
+
 
 def announce_orders() -> None:
     """Once the transaction is committed, make every web process read what is wanted of its instances."""

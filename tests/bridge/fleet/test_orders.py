@@ -126,6 +126,15 @@ def test_console_asks_first(admin_client, instances):
     assert set(modes()) == {"w1-i1", "w2-i1"}
 
 
+def test_console_says_what_is_held(admin_client, instances):
+    by_command("drain", "w2-i1")
+    overview = admin_client.get("/admin/").content.decode()
+    assert "Instance w2-i1: held by order. Start what is to take turns again." in overview
+    assert "It is held by order" in admin_client.get(f"{LIST}w2-i1/change/").content.decode()
+    by_command("start", "w2-i1")
+    assert "held by order" not in admin_client.get("/admin/").content.decode()
+
+
 @pytest.mark.django_db(transaction=True)
 async def test_every_process_hears_of_an_order(redis_server):
     link, heard = RedisLink(redis_server), []
