@@ -8,10 +8,10 @@ from django.middleware.gzip import GZipMiddleware
 
 
 class Compression(GZipMiddleware):
-    """Django's, without answers in a stream: an export of a million rows is not to cost its compression too."""
+    """Django's, for HTML alone: exports would cost their compression too, and answers of the API are small."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        if response.streaming:
+        if response.streaming or not response.headers.get("Content-Type", "").startswith("text/html"):
             return response
         compressed: HttpResponseBase = super().process_response(request, response)
         return compressed
