@@ -81,6 +81,13 @@ class LoginSerializer(Checked):
         model = Login
         exclude = ("bundle", "credentials")
 
+    def validate_endpoint(self, endpoint: str) -> str:
+        """Whoever sets it gets the login, and what is asked with it."""
+        before = self.instance.endpoint if self.instance else ""
+        if endpoint != before and not self.context["request"].user.is_superuser:
+            raise serializers.ValidationError(gettext("Only superusers set the endpoint of a login."))
+        return endpoint
+
     def create(self, validated_data: dict[str, Any]) -> Login:
         names = validated_data.pop("instances", [])
         with transaction.atomic():

@@ -117,6 +117,11 @@ class LoginAdmin(AuditHistory, ClosedLookups, ModelAdmin):
         found: QuerySet[Login] = super().get_queryset(request)
         return found.defer("bundle", "credentials").prefetch_related("orders")
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Login | None = None) -> Any:
+        """Where the files are taken to is for superusers: whoever sets it gets them, and what is asked with them."""
+        fixed = tuple(super().get_readonly_fields(request, obj))
+        return fixed if request.user.is_superuser else (*fixed, "endpoint")
+
     def get_fieldsets(self, request: HttpRequest, obj: Login | None = None) -> Any:
         """Who may only look sees no fields for files."""
         may_write = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)

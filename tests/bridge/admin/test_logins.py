@@ -237,3 +237,25 @@ def test_changes_of_operators_are_recorded(instances, tmp_path):
         ("command", "created", "bridge.login", "main"), ("command", "created", "bridge.instanceorder", "w1-i1"),
     ]  # fmt: skip
     assert AuditEntry.objects.order_by("id")[0].changes["bundle"] == [None, "***"]
+
+
+@pytest.mark.parametrize(("rank", "endpoint"), [("superuser", "https://new.test"), ("operator", "")])
+def test_endpoint_is_for_superusers(rank, endpoint, instances):
+    """Whoever sets it gets the login, and everything that is asked with it."""
+    user = User.objects.create_user("o", is_staff=True, is_superuser=rank == "superuser")
+    user.groups.add(Group.objects.get(name="Operator"))
+    client = Client()
+    client.force_login(user)
+    login = Login.objects.create(label="main")
+    form = {"label": "renamed", "kind": "bundle", "endpoint": "https://new.test"}
+    assert client.post(f"{LIST}{login.pk}/change/", form).status_code == 302
+    login.refresh_from_db()
+    assert (login.label, login.endpoint) == ("renamed", endpoint)
+    new = {"label": "another", "endpoint": "https://new.test"}
+    for path, send in ((f"/api/logins/{login.pk}/", client.patch), ("/api/logins/", client.post)):
+        login.endpoint = ""
+        login.save()
+        answer = send(path, json.dumps(new), "application/json")
+        assert (answer.status_code < 300) is (rank == "superuser")
+        new = {"label": "third", "endpoint": "https://new.test"}
+    assert client.patch(f"/api/logins/{login.pk}/", '{"label": "mine"}', "application/json").status_code == 200
