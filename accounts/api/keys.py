@@ -182,7 +182,7 @@ class KeyViewSet(
         """Close the key for good."""
         return self._done(services.revoke)
 
-    @extend_schema(request=None, responses=DeletedContentsSerializer)
+    @extend_schema(request=None, responses={200: DeletedContentsSerializer})
     @action(detail=True, methods=["delete"], url_path="contents")
     def contents(self, request: Request, pk: str = "") -> Response:
         """Delete what content logging has kept of the key. For operators alone; revoked keys have contents too."""

@@ -33,7 +33,7 @@ WORDS = re.compile(r"\b[A-Za-z][A-Za-z']*(?:,? [A-Za-z][A-Za-z']*)+")
 NAMES = re.compile(
     "Lingma Gateway|Claude Code|OpenAI Compatible|(OpenAI|Anthropic) SDK|pip install|Celery worker|"
     "Check (alerts|instances)|Clean sessions|Prune answers of the API|Prune usage|manage.py create_api_token USER|"
-    "Team lead|permission relationships?"  # Django makes this name when it is imported, in English
+    "Sum finished days|Team lead|permission relationships?"  # Django makes this name when it is imported, in English
 )
 ZONE = re.compile(r"[A-Z]\w+/[\w/+ -]+")
 
