@@ -6,6 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
+from accounts.alerts.notices import deliver, notice_options
 from bridge.alerts.run import run
 from bridge.alerts.view import AlertOptions
 from bridge.fleet import mirror
@@ -21,6 +22,7 @@ def check_instances() -> None:
 
 @shared_task(name="bridge.check_alerts", ignore_result=True)
 def check_alerts() -> None:
-    """Have alerts about states begin and end."""
+    """Have alerts about states begin and end, and send what channels are still to be told."""
     with database.doing_without():
         run(settings.REDIS_URL, AlertOptions(**settings.ALERT_OPTIONS), timezone.now())
+        deliver(notice_options(settings.ALERT_OPTIONS), timezone.now())

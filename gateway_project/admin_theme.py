@@ -117,6 +117,7 @@ UNFOLD: dict[str, Any] = {
                     item(_("Groups"), "shield_person", "auth.group"),
                     item(_("Audit log"), "history", "accounts.auditentry"),
                     item(_("API tokens"), "key_vertical", "accounts.apitoken"),
+                    item(_("Alert channels"), "campaign", "accounts.alertchannel"),
                 ],
             },
         ],

@@ -260,6 +260,17 @@ class Environment(BaseSettings):
         20, ge=1, le=100, description="Share of the turns of five minutes, of 20 or more, whose failure is an alert."
     )
     alert_queue_length: int = Field(20, ge=1, description="Turns that wait for a place, from which there is an alert.")
+    alert_private_webhooks: bool = Field(
+        False, description="Send alerts also to webhooks at private and loopback addresses."
+    )
+    email_host: str = Field("", description="SMTP server, for alerts. Empty: no e-mail is sent.")
+    email_port: int = Field(587, ge=1, le=65_535, description="Port of the SMTP server.")
+    email_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="Encryption to the SMTP server: `starttls`, `tls` from the beginning, or `none`."
+    )
+    email_host_user: str = Field("", description="User name at the SMTP server.")
+    email_host_password: SecretStr = Field(SecretStr(""), description="Password at the SMTP server.")
+    email_from: str = Field("lingma-gateway@localhost", description="Sender of e-mails.")
 
     image_fetch_enabled: bool = Field(False, description="Fetch images that clients name by an http(s) URL.")
     image_max_bytes: int = Field(10 << 20, ge=1024, description="Largest image a client may send.")
@@ -345,12 +356,14 @@ class Environment(BaseSettings):
         return self.redis_url or f"unix://{quote(str(self.data_dir.resolve() / 'redis.sock'))}"
 
     @property
-    def alert_options(self) -> dict[str, int]:
+    def alert_options(self) -> dict[str, Any]:
         """From where on something is an alert."""
         return {
             "login_days": self.alert_login_days,
             "error_percent": self.alert_error_percent,
             "queue_length": self.alert_queue_length,
+            "private_webhooks": self.alert_private_webhooks,
+            "mail_from": self.email_from if self.email_host else "",
         }
 
     @property

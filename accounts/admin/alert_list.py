@@ -13,10 +13,10 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
-from accounts.admin.alerts import may_acknowledge, name_of
+from accounts.admin.alerts import may_acknowledge
 from accounts.admin.usage import InfinitePaginator
 from accounts.alerts import raising
-from accounts.alerts.words import SEVERITIES, Severity, clock, kind_names, kinds_from, sentence, severity
+from accounts.alerts.words import SEVERITIES, Severity, about, clock, kind_names, kinds_from, sentence, severity
 from accounts.models import Alert
 from accounts.roles.reach import SEE_KEYS, teams_of
 from gateway_project.lib.cells import cut
@@ -119,7 +119,7 @@ class AlertAdmin(ClosedLookups, ModelAdmin):
 
     @display(description=_("About"))
     def name(self, obj: Alert) -> str:
-        return cut(name_of(obj))
+        return cut(about(obj))
 
     @display(description=_("What"))
     def text(self, obj: Alert) -> str:

@@ -13,7 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext
 
 from accounts.alerts import raising
-from accounts.alerts.words import KINDS, sentence, severity
+from accounts.alerts.words import about, sentence, severity
 from accounts.models import Alert, ApiKey
 from accounts.roles.reach import CHANGE_KEYS, SEE_KEYS, teams_of
 from gateway_project.lib.panels import Page, Section
@@ -51,7 +51,7 @@ def _rows(user: Any, alerts: QuerySet[Alert]) -> list[dict[str, Any]]:
     return [
         {
             "pk": alert.pk,
-            "name": name_of(alert),
+            "name": about(alert),
             "severity": severity(alert.kind).name.lower(),
             "address": reverse("admin:accounts_apikey_change", args=[alert.key.pk]) if alert.key else "",
             "text": sentence(alert),
@@ -59,16 +59,6 @@ def _rows(user: Any, alerts: QuerySet[Alert]) -> list[dict[str, Any]]:
         }
         for alert in alerts[:MOST]
     ]
-
-
-def name_of(alert: Alert) -> str:
-    """What it is about, as far as that fits in front of its sentence; a kind where all of the gateway is meant."""
-    if alert.key:
-        return alert.key.short_name
-    kind = KINDS.get(alert.kind)
-    if kind is not None and (alert.lasts or not alert.subject):
-        return str(kind.name or alert.kind)
-    return alert.subject
 
 
 def acknowledge_view(request: HttpRequest) -> HttpResponse:

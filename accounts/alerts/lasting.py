@@ -13,9 +13,10 @@ from typing import Final
 import msgspec
 from django.db import IntegrityError, transaction
 
+from accounts.alerts.notices import queue
 from accounts.alerts.raising import MOST_FACTS
 from accounts.alerts.words import KINDS, Kind
-from accounts.models import Alert, Observation
+from accounts.models import Alert, AlertNotice, Observation
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +84,11 @@ def _look(row: Observation, seen: Collection[str], now: datetime) -> None:
 def _begin(row: Observation, confirmed: Mapping[str, float], now: datetime) -> None:
     names = sorted(confirmed)
     began = datetime.fromtimestamp(min(confirmed.values()), UTC)
-    Alert.objects.create(
+    alert = Alert.objects.create(
         kind=row.kind, subject=row.subject, lasts=True, facts=names[:MOST_FACTS], count=len(names),
         began_at=began, latest_at=now,
     )  # fmt: skip
+    queue(alert, AlertNotice.What.BEGAN)
     log.warning("alert: %s %s: %s", row.kind, row.subject, ", ".join(names[:MOST_FACTS]))
 
 
@@ -97,10 +99,12 @@ def _go_on(alert: Alert, names: list[str], before: list[str], now: datetime) -> 
     if set(names) - set(before) and alert.acknowledged_at is not None:
         # Whoever acknowledged it did not know of these.
         alert.acknowledged_at, alert.acknowledged_by = None, ""
+        queue(alert, AlertNotice.What.BEGAN)
     alert.save(update_fields=["facts", "count", "latest_at", "acknowledged_at", "acknowledged_by"])
 
 
 def _end(alert: Alert, now: datetime) -> None:
     alert.ended_at = alert.latest_at = now
     alert.save(update_fields=["ended_at", "latest_at"])
+    queue(alert, AlertNotice.What.ENDED)
     log.info("alert is over: %s %s", alert.kind, alert.subject)

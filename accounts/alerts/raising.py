@@ -10,10 +10,11 @@ from typing import Final
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from accounts.alerts.notices import queue
 from accounts.alerts.words import KINDS
 from accounts.audit.context import Source, acting
 from accounts.audit.entries import record
-from accounts.models import Alert, ApiKey
+from accounts.models import Alert, AlertNotice, ApiKey
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def raise_alert(
     alert = Alert.objects.create(
         kind=kind, key=key, subject=subject, facts=list(facts[:MOST_FACTS]), count=len(facts), began_at=at, latest_at=at
     )
+    queue(alert, AlertNotice.What.HAPPENED)
     with acting(Source.SCHEDULE, SYSTEM):
         _record(kind, alert, {KINDS[kind].column: [None, ", ".join(alert.facts)]})
     log.warning("alert: %s %s: %s", kind, key or subject, ", ".join(alert.facts))

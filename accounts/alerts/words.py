@@ -64,6 +64,16 @@ def sentence(alert: Alert) -> str:
     return alert.kind if kind is None else kind.sentence(alert, clock(alert.began_at))
 
 
+def about(alert: Alert) -> str:
+    """What it is about, as far as that fits in front of its sentence; a kind where all of the gateway is meant."""
+    if alert.key:
+        return alert.key.short_name
+    kind = KINDS.get(alert.kind)
+    if kind is not None and (alert.lasts or not alert.subject):
+        return str(kind.name or alert.kind)
+    return alert.subject
+
+
 def clock(at: datetime) -> str:
     """The time of day, with the date where it is not today's."""
     local = timezone.localtime(at)

@@ -47,6 +47,9 @@ class Watched:
 MODELS: Final = {
     "accounts.ApiKey": Watched(frozenset({"last_used_at", "last_used_from", "first_used_at", "content_from"}), _of_key),
     "accounts.Team": Watched(),
+    "accounts.AlertChannel": Watched(
+        frozenset({"failures", "retry_at", "claimed_until", "last_tried_at", "last_result"})
+    ),
     "accounts.ApiToken": Watched(frozenset({"last_used_at"})),
     "auth.User": Watched(frozenset({"last_login"})),
     "auth.Group": Watched(),

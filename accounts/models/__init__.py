@@ -3,6 +3,8 @@
 from accounts.models.alert import Alert as Alert
 from accounts.models.alert import Observation as Observation
 from accounts.models.audit import AuditEntry as AuditEntry
+from accounts.models.channel import AlertChannel as AlertChannel
+from accounts.models.channel import AlertNotice as AlertNotice
 from accounts.models.content import UsageContent as UsageContent
 from accounts.models.day import UsageDay as UsageDay
 from accounts.models.hour import BOUNDS_MS as BOUNDS_MS

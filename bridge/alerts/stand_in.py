@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import asdict
 from typing import Final
 
 from django.db import Error, connection
 from django.utils import timezone
 
+from accounts.alerts.notices import deliver, notice_options
 from bridge.alerts.run import run
 from bridge.alerts.view import AlertOptions
 from bridge.fleet import modes
@@ -53,5 +55,7 @@ class StandIn:
         try:
             with database.within(QUERY_SEC):
                 run(self._redis_url, self._options, timezone.now())
+            with database.within(GIVE_UP_SEC):  # receivers may take their time
+                deliver(notice_options(asdict(self._options)), timezone.now())
         finally:
             connection.close()  # as every thread of our own does

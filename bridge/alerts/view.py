@@ -30,6 +30,8 @@ class AlertOptions:
     least_turns: int = 20
     """With fewer in WINDOW nobody can tell how many fail."""
     queue_length: int = 20
+    private_webhooks: bool = False
+    mail_from: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from functools import cache, partial
 import h11
 import msgspec
 
-from bridge.images.addresses import is_public
-from bridge.images.url import BadUrl, Target, parse, redirected
 from gateway_project.lib.fair_line import FairThreads
+from gateway_project.lib.public_addresses import is_public
+from gateway_project.lib.web_url import BadUrl, Target, parse, redirected
 
 CHUNK = 65536
 MOST_HEAD = 32768

@@ -9,8 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bridge.images.addresses import is_public
 from bridge.images.fetch import FetchOptions
+from gateway_project.lib.public_addresses import is_public
 
 HERE = "127.0.0.1"
 

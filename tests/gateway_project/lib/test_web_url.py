@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.images.url import BadUrl, parse, redirected
+from gateway_project.lib.web_url import BadUrl, parse, redirected
 
 PORTS = frozenset({80, 443, 8080})
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.images.addresses import is_public
+from gateway_project.lib.public_addresses import is_public
 
 PUBLIC = ["1.1.1.1", "8.8.8.8", "93.184.216.34", "172.15.255.255", "172.32.0.1", "100.63.0.1", "100.128.0.1",
           "168.63.129.17", "223.255.255.255", "2606:4700::1111", "2a00:1450:4001::200e", "2400:3200::1"]  # fmt: skip

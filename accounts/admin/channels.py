@@ -1,0 +1,130 @@
+"""Where alerts are told, in the console: receivers, their last results, and a test of each."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminPasswordWidget
+
+from accounts.alerts.notices import notice_options, send_test
+from accounts.alerts.post import PORTS
+from accounts.alerts.words import clock, kind_names
+from accounts.audit.history import AuditHistory
+from accounts.models import AlertChannel
+from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.visible import visible
+from gateway_project.lib.web_url import BadUrl, parse
+
+UNCHANGED = _("Left empty, it stays as it is. It is encrypted and never shown.")
+
+
+class ChannelForm(forms.ModelForm):
+    new_address = forms.CharField(
+        label=_("Address"), required=False, max_length=2000, widget=UnfoldAdminPasswordWidget(),
+        help_text=_("The URL of the webhook or of the robot; addresses for e-mail, with commas between them."),
+    )  # fmt: skip
+    new_secret = forms.CharField(
+        label=_("Secret"), required=False, max_length=500, widget=UnfoldAdminPasswordWidget(),
+        help_text=_("Signs what is sent: that of a robot's safety settings, or of your own choice for a webhook."),
+    )  # fmt: skip
+    alert_kinds = forms.MultipleChoiceField(
+        label=_("Alerts"), required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget(),
+        help_text=_("None chosen: all of them."),
+    )  # fmt: skip
+
+    class Meta:
+        model = AlertChannel
+        fields = ("name", "kind", "least", "language", "enabled", "alert_kinds")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["alert_kinds"].choices = kind_names()  # type: ignore[attr-defined]  # the field is the one above
+        if self.instance.pk:
+            for name in ("new_address", "new_secret"):
+                self.fields[name].help_text = f"{self.fields[name].help_text} {UNCHANGED}"
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        address, kind = cleaned.get("new_address", ""), cleaned.get("kind")
+        if address:
+            self._check(address, kind)
+        elif not self.instance.pk or kind != self.initial.get("kind"):
+            self.add_error("new_address", gettext("An address is needed."))
+        if kind == AlertChannel.Kind.EMAIL and not settings.ALERT_OPTIONS["mail_from"]:
+            self.add_error("kind", gettext("There is no e-mail while EMAIL_HOST is not set."))
+        return cleaned
+
+    def _check(self, address: str, kind: str | None) -> None:
+        try:
+            if kind == AlertChannel.Kind.EMAIL:
+                for each in address.split(","):
+                    validate_email(each.strip())
+            else:
+                parse(address, PORTS)
+        except BadUrl:
+            self.add_error("new_address", gettext("This is no http(s) URL."))
+        except ValidationError as exc:
+            self.add_error("new_address", exc)
+
+    def save(self, commit: bool = True) -> AlertChannel:
+        for column in ("address", "secret"):
+            if given := self.cleaned_data.get(f"new_{column}"):
+                setattr(self.instance, column, Secret.of(given.encode()))
+        # Whatever kept it from arriving may be mended.
+        self.instance.failures, self.instance.retry_at = 0, None
+        saved: AlertChannel = super().save(commit)
+        return saved
+
+
+@admin.register(AlertChannel)
+class AlertChannelAdmin(AuditHistory, ClosedLookups, ModelAdmin):
+    form = ChannelForm
+    list_display = ("name", "kind", "least", "language", "enabled", "last")
+    list_per_page = 50
+    fieldsets: ClassVar = [
+        (None, {"fields": [("name", "enabled"), ("kind", "language"), "new_address", "new_secret"]}),
+        (_("Alerts"), {"fields": ["least", "alert_kinds"]}),
+    ]
+    actions_detail: ClassVar = ["send_test"]
+    empty_icon = "campaign"
+    empty_title = _("No alert channels yet")
+    empty_hint = _("Alerts are in this console. A channel tells them elsewhere too, and when they are over.")
+
+    @action(description=_("Send a test"), url_path="test", permissions=["send"])
+    def send_test(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        channel = self.get_queryset(request).filter(pk=object_id).first()
+        if channel is None:
+            return HttpResponseRedirect(reverse("admin:accounts_alertchannel_changelist"))
+        found = send_test(channel, notice_options(settings.ALERT_OPTIONS), timezone.now())
+        if found:
+            messages.error(request, gettext("The test did not arrive: %(why)s") % {"why": visible(found)})
+        else:
+            messages.success(request, gettext("The test was taken by the receiver."))
+        return HttpResponseRedirect(reverse("admin:accounts_alertchannel_change", args=[channel.pk]))
+
+    def has_send_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return bool(self.has_change_permission(request))
+
+    @display(description=_("Last result"))
+    def last(self, obj: AlertChannel) -> str:
+        if obj.last_tried_at is None:
+            return "–"
+        words = gettext("%(result)s, %(time)s") % {
+            "result": visible(obj.last_result) or gettext("taken"), "time": clock(obj.last_tried_at),
+        }  # fmt: skip
+        if obj.retry_at is None:
+            return words
+        return gettext("%(result)s; again at %(time)s") % {"result": words, "time": clock(obj.retry_at)}
