@@ -10,6 +10,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -108,6 +109,10 @@ class AlertChannelAdmin(AuditHistory, ClosedLookups, ModelAdmin):
         channel = self.get_queryset(request).filter(pk=object_id).first()
         if channel is None:
             return HttpResponseRedirect(reverse("admin:accounts_alertchannel_changelist"))
+        if request.method != "POST":  # a GET changes nothing, and sends nothing
+            context = self.admin_site.each_context(request)
+            context |= {"title": gettext("Send a test"), "opts": self.opts, "channel": channel}
+            return TemplateResponse(request, "admin/accounts/alertchannel/test.html", context)
         found = send_test(channel, notice_options(settings.ALERT_OPTIONS), timezone.now())
         if found:
             messages.error(request, gettext("The test did not arrive: %(why)s") % {"why": visible(found)})

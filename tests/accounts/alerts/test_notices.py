@@ -155,13 +155,16 @@ def test_channel_is_made_and_tried_in_the_console(admin_client, receiver, settin
     admin_client.post(reverse("admin:accounts_alertchannel_change", args=[channel.pk]), form | {"new_address": ""})
     channel.refresh_from_db()
     assert channel.address.read().decode() == f"{receiver.url}/x?token=hidden"
-    page = admin_client.get(f"/admin/accounts/alertchannel/{channel.pk}/test/", follow=True).content.decode()
+    address = f"/admin/accounts/alertchannel/{channel.pk}/test/"
+    assert "this is a test" in admin_client.get(address).content.decode()
+    assert receiver.got == []
+    page = admin_client.post(address, follow=True).content.decode()
     assert "The test was taken by the receiver." in page
-    assert "hidden" not in page
+    assert "token=hidden" not in page
     assert "signing-secret" not in page
     assert len(receiver.got) == 1
     logged = str(list(AuditEntry.objects.filter(object_type="accounts.alertchannel").values_list("changes", flat=True)))
-    assert "hidden" not in logged
+    assert "token=hidden" not in logged
     assert "ops" in logged
 
 
