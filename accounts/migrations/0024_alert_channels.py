@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0022_lasting_alerts'),
+        ('accounts', '0023_usage_days'),
     ]
 
     operations = [
