@@ -129,8 +129,9 @@ def trouble_of(state: str, instances: list[Instance]) -> str:
 
 def holds_of(instances: Iterable[Instance]) -> list[str]:
     """Those that operators hold: they come back when somebody starts them, and not before."""
-    held = InstanceOrder.held()
-    found = [each for each in instances if each.name in held]
+    idle = [each for each in instances if each.state != InstanceState.READY]
+    held = InstanceOrder.held() if idle else set()
+    found = [each for each in idle if each.name in held]
     if not found:
         return []
     return [

@@ -22,17 +22,21 @@ pytestmark = pytest.mark.django_db
 LIST = "/admin/bridge/instance/"
 
 
+def beat(client, name, state="ready"):
+    """A heartbeat of the instance."""
+    status = InstanceStatus(
+        name=name, process=1, pid=99, generation=1, state=state, login=True, in_flight=2, limit=8, restarts=4,
+        last_error="", version="2.5.1", upstream="lingma", models=6, started_at=time.time() - 7200, at=time.time(),
+    )  # fmt: skip
+    client.set(f"lgw:instance:{name}", msgspec.json.encode(status), ex=60)
+
+
 @pytest.fixture
 def instances(redis_server):
     with redis.Redis.from_url(redis_server) as client:
         client.flushdb()
-        for name in ("w1-i1", "w2-i1"):
-            status = InstanceStatus(
-                name=name, process=1, pid=99, generation=1, state="ready", login=True, in_flight=2, limit=8, restarts=4,
-                last_error="", version="2.5.1", upstream="lingma", models=6, started_at=time.time() - 7200,
-                at=time.time(),
-            )  # fmt: skip
-            client.set(f"lgw:instance:{name}", msgspec.json.encode(status), ex=15)
+        beat(client, "w1-i1")
+        beat(client, "w2-i1")
         yield client
         client.flushdb()
 
@@ -128,6 +132,7 @@ def test_console_asks_first(admin_client, instances):
 
 def test_console_says_what_is_held(admin_client, instances):
     by_command("drain", "w2-i1")
+    beat(instances, "w2-i1", "draining")
     overview = admin_client.get("/admin/").content.decode()
     assert "Instance w2-i1: held by order. Start what is to take turns again." in overview
     assert "It is held by order" in admin_client.get(f"{LIST}w2-i1/change/").content.decode()

@@ -19,9 +19,16 @@ READERS = {
         "bridge/http/readiness.py",
         "bridge/admin/panels.py",
     },
-    "GONE": {"bridge/admin/panels.py", "bridge/fleet/mirror.py"},
+    "GONE": {
+        "bridge/admin/panels.py",
+        "bridge/fleet/logins.py",
+        "bridge/fleet/mirror.py",
+        "bridge/fleet/orders.py",
+    },
 }
 """Who asks for one state: whether an instance can take a turn, and whether its heartbeat stopped."""
+OF_ALL = {"bridge/doctor/upstream.py", "bridge/alerts/checks.py"}
+"""What tells people of states one by one."""
 
 
 @cache
@@ -38,7 +45,7 @@ def files_by_state():
 
 @pytest.mark.parametrize("state", InstanceState)
 def test_state_is_set_in_one_file(state):
-    named = files_by_state()[state.name] - READERS.get(state.name, set()) - {"bridge/doctor/upstream.py"}
+    named = files_by_state()[state.name] - READERS.get(state.name, set()) - OF_ALL
     # What follows from orders and the account is decided there, and the rest by the run.
     assert len(named - {"bridge/pool/orders.py"}) <= 1
 
