@@ -6,20 +6,12 @@ from enum import StrEnum
 
 import msgspec
 
+from bridge.status.labelled import Labelled
 from gateway_project.lib.texts import gettext_noop
 
 
-class LoginKind(StrEnum):
+class LoginKind(Labelled):
     """How a login comes about, and how it is made again."""
-
-    label: str
-    """For people, in English; pages show it translated."""
-
-    def __new__(cls, value: str, label: str = "") -> LoginKind:
-        self = str.__new__(cls, value)
-        self._value_ = value
-        self.label = label
-        return self
 
     BUNDLE = "bundle", gettext_noop("files of a login")
     BROWSER = "browser", gettext_noop("browser")

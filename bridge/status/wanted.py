@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
+from bridge.status.labelled import Labelled
 from gateway_project.lib.texts import gettext_noop
 
 
-class Mode(StrEnum):
+class Mode(Labelled):
     """RUN takes turns, DRAIN finishes those it has and takes none, STOP ends the service after that."""
-
-    label: str
-    """For people, in English; pages show it translated."""
-
-    def __new__(cls, value: str, label: str = "") -> Mode:
-        self = str.__new__(cls, value)
-        self._value_ = value
-        self.label = label
-        return self
 
     RUN = "run", gettext_noop("run")
     DRAIN = "drain", gettext_noop("drain")
