@@ -59,7 +59,8 @@ class LoginForm(forms.ModelForm):
     user_file = _file("cache/user")
     id_file = _file("cache/id", _("The two files without an archive: they belong together."))
     credentials_file = _file(
-        _("Credentials"), _("A personal token, or the lines access key, secret key and organisation.")
+        _("Credentials"),
+        _("A personal token, or the lines access key, secret key and organisation. No instance logs in with them yet."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

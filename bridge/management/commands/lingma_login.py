@@ -33,9 +33,18 @@ class Command(RecordedCommand):
             "--bundle", type=Path, metavar="DIR",
             help="a work directory that is logged in, or a folder that has one with the files user and id",
         )  # fmt: skip
-        how.add_argument("--token-file", type=Path, metavar="F", help="a file with a personal token")
         how.add_argument(
-            "--ak-sk-file", type=Path, metavar="F", help="a file with lines: access key, secret key, organisation"
+            "--token-file",
+            type=Path,
+            metavar="F",
+            help="a file with a personal token; it is kept, and no instance logs in with it yet",
+        )
+        how.add_argument(
+            "--ak-sk-file",
+            type=Path,
+            metavar="F",
+            help="a file with lines: access key, secret key,"
+            " organisation; they are kept, and no instance logs in with them yet",
         )
         parser.add_argument("--endpoint", default=None, help="of a dedicated domain")
         parser.add_argument(
