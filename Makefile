@@ -6,7 +6,7 @@ PY := .venv/bin/python
 UNIT := $(addprefix tests/bridge/,chat wire prompt reply schema routing/test_routes.py turn/test_plan.py turn/test_history.py) \
   tests/sessions_store/test_fingerprint.py tests/sessions_store/test_normalize.py tests/house
 
-.PHONY: help run test test-unit test-clients lint bench trials format options messages lock clean
+.PHONY: help run test test-unit test-browser test-trials test-clients lint bench trials format options messages lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,11 +14,17 @@ help: ## list the targets
 run: .venv/.run ## set up what is missing and run the gateway until Ctrl-C
 	@exec $(PY) -m gateway_project.supervise
 
-test: .venv/.test ## run all tests but those of clients
-	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/clients $(ARGS)
+test: .venv/.test ## run all tests but those of browsers, trials and clients
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore tests/,browser trials clients) $(ARGS)
 
 test-unit: .venv/.test ## run the tests that start no process, in seconds
 	@$(PY) -m pytest -n 2 $(UNIT) $(ARGS)
+
+test-browser: .venv/.test ## drive pages, console and playground with Chromium
+	@$(PY) -m pytest -n 2 --dist loadfile tests/browser $(ARGS)
+
+test-trials: .venv/.test ## run two of the trials briefly
+	@$(PY) -m pytest -n 2 --dist loadfile tests/trials $(ARGS)
 
 test-clients: .venv/.test ## install coding agents and SDKs, and drive them
 	@$(PY) -m tests.clients.install $(PATIENCE)

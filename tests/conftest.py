@@ -85,6 +85,14 @@ def migrated(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def template(tmp_path_factory, migrated):
+    """A prepared data directory that gateways start from."""
+    from tests.e2e.installation import prepare  # what it needs is loaded where it is asked for
+
+    return made_once(tmp_path_factory, "template", lambda directory: prepare(copy(migrated, directory)))
+
+
+@pytest.fixture(scope="session")
 def django_db_keepdb(request):
     """pytest-django's. On SQLite the tables are copied: to apply all migrations anew takes two seconds a process."""
     if connection.vendor != "sqlite":

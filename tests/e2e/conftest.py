@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.directories import copy, made_once
 from tests.e2e.formats import FORMATS
-from tests.e2e.installation import Gateway, prepare
+from tests.e2e.installation import Gateway
 from tests.trials.postgres import binaries
 
 collect_ignore = [] if binaries() else ["test_database_away.py"]  # it needs a PostgreSQL on the machine
@@ -14,12 +13,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "/tests/e2e/" in str(item.path):
             item.add_marker(pytest.mark.e2e)
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory, migrated):
-    """A prepared data directory that gateways start from."""
-    return made_once(tmp_path_factory, "template", lambda directory: prepare(copy(migrated, directory)))
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import redis
 
 from accounts.ledger.row import AMENDMENT, OPENING, UsageRow
 from tests.directories import copy
+from tests.e2e import shell
 from tests.e2e.formats import Answer, send
 from tests.environment import start_redis
 from tests.gateway_project.gateway import survivors
@@ -69,19 +70,7 @@ def environment(data_dir, **settings):
 
 def django(data_dir, code, **settings):
     """Run code in a Django of this installation; return what it prints."""
-    program = f"import django; django.setup()\n{code}"
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment(data_dir, **settings),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return shell.run(environment(data_dir, **settings), code)
 
 
 SPECIAL_KEYS = f"""

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from accounts.models import LIMITS
+from tests.browser.walks.steps import PAUSE, Walk, check_refusal, sentence_of
 from tests.e2e.formats import send
 from tests.e2e.installation import ROOT, environment, until
-from tests.e2e.walks.steps import PAUSE, Walk, check_refusal, sentence_of
 
 
 @pytest.fixture(scope="module")

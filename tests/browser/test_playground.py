@@ -8,27 +8,11 @@ import pytest
 
 from tests.e2e.formats import send
 from tests.e2e.installation import KEY, METRICS_KEY, PASSWORD, Gateway, limited_key, until
-from tests.e2e.test_browser import CHROMIUM, browser
-from tests.e2e.test_installation import filed, start
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed on this machine")
-__all__ = ["browser"]
+from tests.e2e.test_installation import filed
 
 PROTOCOLS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
 ENDS = {"chat": "stop", "responses": "completed", "messages": "end_turn"}
 protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    return tmp_path_factory.mktemp("played")
-
-
-@pytest.fixture(scope="module")
-def whole(directory, template):
-    with start(directory, template) as running:
-        running.complete()
-        yield running
 
 
 @pytest.fixture(scope="module")

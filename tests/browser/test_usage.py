@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-import shutil
 import socket
 
 import psutil
@@ -12,8 +11,6 @@ import pytest
 
 from tests.e2e.installation import PASSWORD, Gateway, django, until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed on this machine")
 SEED = """
 from django.core.management import call_command
 from django.conf import settings
@@ -42,17 +39,6 @@ def expected(seeded):
     return json.loads((seeded.data_dir / "expected.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
 def logged_in(browser, seeded, user, **how):
     context = browser.new_context(base_url=f"http://127.0.0.1:{seeded.port}", **how)
     page = context.new_page()
@@ -75,7 +61,6 @@ def table(page, section):
     }
 
 
-@needs_browser
 def test_numbers_are_read_without_scripts(browser, seeded, expected):
     page = logged_in(browser, seeded, "operator", java_script_enabled=False)
     page.goto(f"/usage/?{EVER}")
@@ -91,7 +76,6 @@ def test_numbers_are_read_without_scripts(browser, seeded, expected):
     page.context.close()
 
 
-@needs_browser
 def test_member_finds_own_team_alone(browser, seeded, expected):
     page = logged_in(browser, seeded, "member", java_script_enabled=False)
     page.goto(f"/usage/?{EVER}")
@@ -100,7 +84,6 @@ def test_member_finds_own_team_alone(browser, seeded, expected):
     page.context.close()
 
 
-@needs_browser
 @pytest.mark.parametrize("width", [390, 1440])
 def test_no_page_breaks_its_policy_or_overflows(browser, seeded, width):
     page = logged_in(browser, seeded, "operator", viewport={"width": width, "height": 900})
@@ -119,7 +102,6 @@ CHARTED = """() => [...document.querySelectorAll("canvas")].map((canvas) =>
     Chart.getChart(canvas).data.datasets.map(({data}) => data.reduce((sum, value) => sum + (value || 0), 0)))"""
 
 
-@needs_browser
 def test_charts_have_the_numbers_of_the_table(browser, seeded, expected):
     page = logged_in(browser, seeded, "operator")
     page.goto(f"/usage/?{EVER}")
@@ -136,7 +118,6 @@ def test_charts_have_the_numbers_of_the_table(browser, seeded, expected):
     page.context.close()
 
 
-@needs_browser
 def test_zone_of_the_browser_is_offered(browser, seeded):
     page = logged_in(browser, seeded, "operator", timezone_id="Asia/Kathmandu")
     page.goto("/display/")
@@ -148,7 +129,6 @@ def test_zone_of_the_browser_is_offered(browser, seeded):
     page.context.close()
 
 
-@needs_browser
 def test_showback_is_read_and_printed_without_scripts(browser, seeded, expected):
     page = logged_in(browser, seeded, "operator", java_script_enabled=False)
     page.goto(f"/usage/showback/?{EVER}")
@@ -164,7 +144,6 @@ def test_showback_is_read_and_printed_without_scripts(browser, seeded, expected)
     page.context.close()
 
 
-@needs_browser
 def test_filters_are_reached_by_keyboard(browser, seeded):
     page = logged_in(browser, seeded, "operator")
     page.goto("/usage/?range=30d")

@@ -6,23 +6,6 @@ import pytest
 
 from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import KEY, OTHER_KEY, PASSWORD, django, limited_key, until
-from tests.e2e.test_browser import CHROMIUM, browser
-from tests.e2e.test_installation import start
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed on this machine")
-__all__ = ["browser"]
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    return tmp_path_factory.mktemp("pages")
-
-
-@pytest.fixture(scope="module")
-def whole(directory, template):
-    with start(directory, template) as running:
-        running.complete()
-        yield running
 
 
 @pytest.fixture

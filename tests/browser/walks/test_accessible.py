@@ -6,9 +6,9 @@ from importlib.resources import files
 
 import pytest
 
+from tests.browser.walks.steps import shows
 from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import KEY, OTHER_KEY, PASSWORD, django
-from tests.e2e.walks.steps import shows
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 RUN = """

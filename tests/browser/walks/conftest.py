@@ -1,15 +1,10 @@
-"""One gateway for all walks, and people who have logged in."""
+"""People who have logged in."""
 
 import re
 
 import pytest
 
 from tests.e2e.installation import PASSWORD, django
-from tests.e2e.test_browser import CHROMIUM, browser
-from tests.e2e.test_installation import start
-
-__all__ = ["browser"]
-collect_ignore_glob = [] if CHROMIUM else ["test_*.py"]
 
 PEOPLE = """
 from django.contrib.auth.models import Group, User
@@ -24,14 +19,10 @@ Team.objects.get(name="Own").members.add(User.objects.get(username="leo"))
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory, template):
-    """A whole installation with an operator, and the lead of one of two teams."""
-    directory = tmp_path_factory.mktemp("walked")
-    with start(directory, template) as running:
-        running.complete()
-        running.directory = directory
-        django(directory, PEOPLE.format(password=PASSWORD))
-        yield running
+def whole(whole):
+    """With an operator, and the lead of one of two teams."""
+    django(whole.directory, PEOPLE.format(password=PASSWORD))
+    return whole
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
+from tests.browser.test_console import press_until
+from tests.browser.walks.steps import SECRET, shows
 from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import PASSWORD, django, until
-from tests.e2e.test_browser import press_until
-from tests.e2e.walks.steps import SECRET, shows
 
 MADE = """
 from accounts.keys import services

@@ -7,11 +7,6 @@ import pytest
 from tests.accounts.login.people import code_of
 from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import KEY, PASSWORD, django
-from tests.e2e.test_browser import CHROMIUM, browser
-from tests.e2e.test_installation import start
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed on this machine")
-__all__ = ["browser"]
 
 OWN_PAGES = (
     "/login/", "/account/", "/account/app/add/", "/account/keys/add/", "/account/password/", "/usage/", "/usage/rows/",
@@ -32,24 +27,21 @@ document.addEventListener("securitypolicyviolation", (event) => {
 """
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    return tmp_path_factory.mktemp("login")
+PEOPLE = f"""
+from django.contrib.auth.models import User
+for name in ("keyed", "coded"):
+    User.objects.create_superuser(name, password={PASSWORD!r})
+"""
 
 
 @pytest.fixture(scope="module")
-def whole(directory, template):
-    with start(directory, template) as running:
-        running.complete()
-        for name in ("keyed", "coded"):
-            make = f"User.objects.create_superuser({name!r}, password={PASSWORD!r})"
-            django(directory, f"from django.contrib.auth.models import User\n{make}")
-        send(running, "POST", OPENAI.path, key=KEY, body=OPENAI.body("[[sim: text=hello]] x"))
-        yield running
+def people(directory, whole):
+    django(directory, PEOPLE)
+    send(whole, "POST", OPENAI.path, key=KEY, body=OPENAI.body("[[sim: text=hello]] x"))
 
 
 @pytest.fixture
-def page(browser, whole):
+def page(browser, whole, people):
     # By this name, as browsers have security keys for safe origins only.
     context = browser.new_context(base_url=f"http://localhost:{whole.port}")
     yield context.new_page()

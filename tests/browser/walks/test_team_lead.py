@@ -1,7 +1,7 @@
 """The lead of a team has a key of it from the first day to the last, in a browser, and meets nothing of other teams."""
 
+from tests.browser.walks.steps import PAUSE, SECRET, Walk, check_refusal, sentence_of, shows
 from tests.e2e.installation import django, until
-from tests.e2e.walks.steps import PAUSE, SECRET, Walk, check_refusal, sentence_of, shows
 
 FOREIGN = """
 from accounts.keys import services

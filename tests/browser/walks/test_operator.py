@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from accounts.models import LIMITS
+from tests.browser.walks.steps import SECRET, Walk, check_refusal, sentence_of, shows
 from tests.e2e.installation import until
-from tests.e2e.walks.steps import SECRET, Walk, check_refusal, sentence_of, shows
 
 BUDGETS = {"requests_day": 5000, "tokens_month": 9_000_000}
 

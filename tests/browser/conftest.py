@@ -1,0 +1,42 @@
+"""One browser and one whole installation, which all modules share."""
+
+import shutil
+
+import pytest
+
+from tests.e2e.test_installation import start
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "/tests/browser/" in str(item.path):
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory):
+    return tmp_path_factory.mktemp("browsed")
+
+
+@pytest.fixture(scope="session")
+def whole(directory, template):
+    """A whole installation. Modules leave in it what they make: each has keys, users and models of its own."""
+    with start(directory, template) as running:
+        running.complete()
+        running.directory = directory
+        yield running

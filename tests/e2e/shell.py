@@ -1,0 +1,81 @@
+"""A Django of an installation that runs pieces of code: to start one for each takes a second of CPU."""
+
+import atexit
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LOOP = """
+import contextlib, io, json, sys, traceback
+import django; django.setup()
+from django.db import connections
+
+answers = sys.stdout
+for line in sys.stdin:
+    printed, failure = io.StringIO(), ""
+    with contextlib.redirect_stdout(printed):
+        try:
+            exec(json.loads(line), {})
+        except BaseException:
+            failure = traceback.format_exc()
+    connections.close_all()
+    print(json.dumps([printed.getvalue(), failure]), file=answers, flush=True)
+"""
+KEPT = 2
+"""Tests look into one installation at a time, few into two."""
+
+_kept: dict[str, "Shell"] = {}
+_turn = threading.Lock()
+
+
+class Shell:
+    def __init__(self, environment):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", LOOP], cwd=ROOT, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def run(self, code, seconds=300.0):
+        """What the code prints."""
+        late = threading.Timer(seconds, self.process.kill)
+        late.start()
+        try:
+            self.process.stdin.write(json.dumps(code) + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+        finally:
+            late.cancel()
+            late.join()
+        assert answer, f"the Django of an installation ended with {self.process.wait()}"
+        printed, failure = json.loads(answer)
+        assert not failure, failure
+        return printed.strip()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+def run(environment, code):
+    """Run code in the Django that has this environment, which is kept for the next piece; return what it prints."""
+    environment.pop("PYTEST_CURRENT_TEST", None)  # another one for each test
+    name = json.dumps(environment, sort_keys=True)
+    with _turn:
+        shell = _kept.pop(name, None)
+        if shell is None or shell.process.poll() is not None:
+            shell = Shell(environment)
+        _kept[name] = shell
+        while len(_kept) > KEPT:
+            _kept.pop(next(iter(_kept))).close()
+        return shell.run(code)
+
+
+@atexit.register
+def close():
+    while _kept:
+        _kept.popitem()[1].close()
