@@ -150,7 +150,11 @@ class TeamFigures:
 
     @display(description=_("Share of busy seconds"), ordering="busy_sum")
     def pool_share(self, obj: Any) -> str:
-        return UNKNOWN if obj.figures is None else share(obj.figures[1].busy_ms, obj.figures[2])
+        if obj.figures is None:
+            return UNKNOWN
+        start, sums, busy = obj.figures
+        text = share(sums.busy_ms, busy)
+        return _link("team", obj.pk, text, {"from": start}) if sums.busy_ms else text
 
 
 def _chosen(figures: dict[int, int]) -> Case:

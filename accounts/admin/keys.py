@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.db.models import Case, When
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -38,12 +39,15 @@ from gateway_project.lib.cells import LONGEST, ago, cut
 from gateway_project.lib.lookups import ClosedLookups
 from gateway_project.lib.visible import visible
 
+PLAYGROUND = "playground"
+"""Keys of the playground come last, and are no live keys to count: each is of one person, for an hour."""
 STATE_COLOURS = {
     ApiKey.State.LIVE.value: "success",
     ApiKey.State.PAUSED.value: "info",
     ApiKey.State.QUARANTINED.value: "danger",
     ApiKey.State.EXPIRED.value: "warning",
     ApiKey.State.REVOKED.value: "danger",
+    PLAYGROUND: "info",
 }
 
 
@@ -52,7 +56,10 @@ class StateFilter(DropdownFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        more = [("soon", gettext("expires soon")), ("idle", gettext("live, not used for 30 days"))]
+        more = [
+            ("soon", gettext("expires soon")), ("idle", gettext("live, not used for 30 days")),
+            (PLAYGROUND, gettext("live, of the playground")),
+        ]  # fmt: skip
         return [*((state.value, str(state.label)) for state in ApiKey.State), *more]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
@@ -61,6 +68,10 @@ class StateFilter(DropdownFilter):
                 return queryset.expiring_soon(timezone.now())
             case "idle":
                 return queryset.idle(timezone.now())
+            case ApiKey.State.LIVE.value:
+                return queryset.live(timezone.now())
+            case str(state) if state == PLAYGROUND:
+                return queryset.usable(timezone.now()).exclude(playground_user=None)
             case state if state in ApiKey.State.values:
                 return queryset.in_state(state, timezone.now())
             case _:
@@ -104,6 +115,7 @@ class ApiKeyAdmin(
     list_filter_submit = True
     list_select_related: ClassVar = ["team"]
     list_per_page = 50
+    ordering = (Case(When(playground_user=None, then=0), default=1).asc(), "-created_at")
     search_fields = ("name", "hint", "team__name")
     autocomplete_fields = ("team",)
     readonly_fields = (
@@ -225,6 +237,8 @@ class ApiKeyAdmin(
     @display(description=_("State"), label=STATE_COLOURS)
     def state_label(self, obj: ApiKey) -> tuple[str, str]:
         state = obj.state(timezone.now())
+        if state == ApiKey.State.LIVE and obj.playground_user_id is not None:
+            return PLAYGROUND, gettext("playground")
         return state.value, str(state.label)
 
     @display(description=_("State"))

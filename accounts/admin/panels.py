@@ -110,7 +110,7 @@ def _iso(at: datetime) -> str:
 
 def key_figures(user: Any, now: datetime) -> list[Figure]:
     """Live keys, as many as this user may see, and those of them that end soon."""
-    live = keys_of(user, keys=ApiKey.objects.usable(now))
+    live = keys_of(user, keys=ApiKey.objects.live(now))
     soon = keys_of(user, keys=ApiKey.objects.expiring_soon(now))
     listed = reverse("admin:accounts_apikey_changelist")
     return [
@@ -138,11 +138,12 @@ def busiest_keys(now: datetime) -> dict[str, Any] | None:
 def _busy_row(pk: int | None, name: str | None, sums: Sums, since: datetime, now: datetime) -> list[str]:
     of_key = {"key": "none" if pk is None else pk}
     failed = f"{sums.faults:,}"
+    rows = rows_between(since, now, **of_key)
     return [
-        _link(rows_between(since, now, **of_key), name or deleted_key()),
-        f"{sums.turns:,}",
+        _link(rows, name or deleted_key()),
+        _link(rows, f"{sums.turns:,}"),
         _link(rows_between(since, now, **of_key, outcome="failed"), failed) if sums.faults else failed,
-        f"{sums.prompt_tokens:,} / {sums.completion_tokens:,}" if sums.counted_turns else UNKNOWN,
+        _link(rows, f"{sums.prompt_tokens:,} / {sums.completion_tokens:,}") if sums.counted_turns else UNKNOWN,
     ]
 
 

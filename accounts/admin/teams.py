@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from accounts.admin.key_figures import TeamFigures, sums_of_month
+from accounts.admin.key_figures import LINK, TeamFigures, sums_of_month
 from accounts.admin.key_form import POLICY_SETS, PolicyForm, PolicyPage
 from accounts.admin.keys import limits_of, usage_of
 from accounts.admin.leads import OwnTeams
@@ -46,7 +46,7 @@ class TeamAdmin(TeamFigures, PolicyPage, LimitsNow, OwnTeams, AuditHistory, Clos
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
         # Two counts over two joins would multiply each other: `distinct`.
-        live = Count("keys", filter=Q(keys__revoked_at=None), distinct=True)
+        live = Count("keys", filter=Q(keys__in=ApiKey.objects.live(timezone.now())), distinct=True)
         teams: QuerySet[Team] = super().get_queryset(request).order_by("name")
         return teams.annotate(live_count=live, member_count=Count("members", distinct=True))
 
@@ -94,9 +94,9 @@ class TeamAdmin(TeamFigures, PolicyPage, LimitsNow, OwnTeams, AuditHistory, Clos
         return cut(obj.name)
 
     @display(description=_("Live keys"), ordering="live_count")
-    def live_keys(self, obj: Any) -> int:
-        count: int = obj.live_count
-        return count
+    def live_keys(self, obj: Any) -> str:
+        count = f"{obj.live_count:,}"
+        return format_html(LINK, f"{_keys_of(obj)}&state=live", count) if obj.live_count else count
 
     @display(description=_("Members"), ordering="member_count")
     def members_count(self, obj: Any) -> int:

@@ -38,8 +38,25 @@ COLOURS: Final = {
     "logged_in": "info", "logged_out": "info", "login_failed": "warning", "new_network": "warning",
     "version_changed": "info", "acknowledged": "success",
 }  # fmt: skip
-MORE_NAMES: Final = {"by": _("by"), "failures": _("failures of the last hour")}
+MORE_NAMES: Final = {"by": _("logged in with"), "failures": _("failures of the last hour")}
 """Of what is no column."""
+KINDS: Final = {
+    "bridge.instanceorder": _("order to an instance"),
+    "account.emailaddress": _("verified e-mail address"),
+    "mfa.authenticator": _("second factor"),
+    "socialaccount.socialaccount": _("account at the identity provider"),
+    "django_celery_beat.intervalschedule": _("interval of schedules"),
+    "django_celery_beat.crontabschedule": _("times of schedules"),
+    "accounts.idempotentrequest": _("answer kept for repeated requests"),
+}
+"""In plain words, where the model's own name is that of its table, or says little without its page."""
+WAYS: Final = {
+    "password": _("a password"), "totp": _("a code of an app"), "recovery_codes": _("a recovery code"),
+    "webauthn": _("a security key"), "socialaccount": _("the identity provider"),
+}  # fmt: skip
+"""What one logs in with, as the log has it."""
+RARE: Final = ("django_celery_beat.SolarSchedule", "django_celery_beat.ClockedSchedule", "accounts.IdempotentRequest")
+"""Nobody asks for them: their rows are in the log, and no choice of the filter."""
 BESIDE: Final = ("sessions_store.Entry", "accounts.UsageContent", "accounts.Alert", "accounts.IdempotentRequest")
 """Kinds that are not watched: what is done to them is recorded where it is done."""
 NOTHING: Final = "–"
@@ -60,7 +77,7 @@ class Change(NamedTuple):
 
 def changes_of(entry: AuditEntry) -> list[Change]:
     return [
-        Change(column_name(entry.object_type, name), _shown(before), _shown(after))
+        Change(column_name(entry.object_type, name), _shown(before), _ways(after) if name == "by" else _shown(after))
         for name, (before, after) in entry.changes.items()
     ]
 
@@ -75,6 +92,8 @@ def action_name(action: str) -> str:
 
 
 def kind_name(object_type: str) -> str:
+    if name := KINDS.get(object_type.lower()):
+        return str(name)
     model = _model(object_type)
     return object_type if model is None else str(model._meta.verbose_name)
 
@@ -88,8 +107,9 @@ def column_name(object_type: str, name: str) -> str:
 
 
 def kinds() -> list[tuple[str, str]]:
-    """All kinds of objects in the log, as choices."""
-    return [(label.lower(), kind_name(label)) for label in (*MODELS, *BESIDE) if _model(label) is not None]
+    """The kinds of objects that people look for, as choices in the order of their names."""
+    labels = [label for label in (*MODELS, *BESIDE) if label not in RARE and _model(label) is not None]
+    return sorted(((label.lower(), kind_name(label)) for label in labels), key=lambda kind: kind[1].casefold())
 
 
 def _model(label: str) -> Any:
@@ -97,6 +117,10 @@ def _model(label: str) -> Any:
         return apps.get_model(label)
     except (LookupError, ValueError):  # no model at all, or of an app that is not there
         return None
+
+
+def _ways(text: str | None) -> str:
+    return ", ".join(str(WAYS.get(way, visible(way))) for way in (text or "").split(", ")) if text else NOTHING
 
 
 def _shown(text: str | None) -> str:

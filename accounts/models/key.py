@@ -34,6 +34,10 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         alive = Q(expires_at=None) | Q(expires_at__gt=at)
         return self.filter(alive, revoked_at=None, paused_at=None, quarantined_at=None)
 
+    def live(self, at: datetime) -> ApiKeyQuerySet:
+        """Usable keys that are somebody's: those of the playground end within the hour."""
+        return self.usable(at).filter(playground_user=None)
+
     def in_state(self, state: str, at: datetime) -> ApiKeyQuerySet:
         """Keys whose `state` is this one at that time."""
         match state:

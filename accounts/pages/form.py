@@ -107,8 +107,10 @@ def fields(query: Query, names: Names, models: list[str], reasons: list[str]) ->
         return Field(name=name, label=every[name], value=first, kept=tuple(values[1:]), **how)
 
     teams = [(str(pk), name) for pk, name in names.teams.items()]
+    # Who sees their teams alone sees no turn of a key without one.
+    teams += [(NONE, gettext("no team"))] if names.everything else []
     first = [
-        field("team", choices=[*teams, (NONE, gettext("no team"))]),
+        field("team", choices=teams),
         field("key", suggestions=names.keys),
         field("lingma_model", suggestions=models),
         field("status", choices=[(value, str(label)) for value, label in Usage.Status.choices]),

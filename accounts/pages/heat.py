@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.utils.dates import WEEKDAYS
 
+from accounts.pages.query import Query
+from accounts.pages.timeline import rows_of
 from accounts.reports.sums import Sums
 from accounts.reports.words import short
 
@@ -17,10 +19,11 @@ LEVELS: Final = 9
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """`level` is from 0 to LEVELS, by the share of the busiest hour."""
+    """`level` is from 0 to LEVELS, by the share of the busiest hour. `href` is "" for a sum of several weeks."""
 
     turns: str
     level: int
+    href: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,17 +32,26 @@ class Day:
     cells: list[Cell]
 
 
-def heat(by_hour: Mapping[datetime, Sums], zone: tzinfo) -> list[Day]:
+def heat(query: Query, by_hour: Mapping[datetime, Sums]) -> list[Day]:
     """From Monday on, in the reader's zone; an hour (UTC) counts for the hour in which it begins there."""
-    turns = [[0] * 24 for _ in range(7)]
+    hours: dict[tuple[int, int], list[datetime]] = {}
     for hour, sums in by_hour.items():
-        at = hour.astimezone(zone)
-        turns[at.weekday()][at.hour] += sums.turns
-    most = max(max(row) for row in turns) or 1
+        at = hour.astimezone(query.filters.zone)
+        if sums.turns:
+            hours.setdefault((at.weekday(), at.hour), []).append(hour)
+    turns = {place: sum(by_hour[hour].turns for hour in found) for place, found in hours.items()}
+    most = max(turns.values(), default=1)
     return [
         Day(
             name=str(WEEKDAYS[weekday]),
-            cells=[Cell(turns=short(count) if count else "", level=-(-LEVELS * count // most)) for count in row],
+            cells=[
+                _cell(query, turns.get((weekday, hour), 0), most, hours.get((weekday, hour), ())) for hour in range(24)
+            ],
         )
-        for weekday, row in enumerate(turns)
+        for weekday in range(7)
     ]
+
+
+def _cell(query: Query, turns: int, most: int, hours: Sequence[datetime]) -> Cell:
+    href = rows_of(query, hours[0], hours[0] + timedelta(hours=1)) if len(hours) == 1 else ""
+    return Cell(turns=short(turns) if turns else "", level=-(-LEVELS * turns // most), href=href)

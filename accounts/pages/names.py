@@ -18,9 +18,11 @@ MOST: Final = 1_000
 class Names:
     """Each read once for a page. What has no name here was deleted, or belongs to others."""
 
-    def __init__(self, teams: Mapping[int, str], keys: Mapping[int, str]) -> None:
+    def __init__(self, teams: Mapping[int, str], keys: Mapping[int, str], *, everything: bool) -> None:
         self.teams = teams
         self.key_names = keys
+        self.everything = everything
+        """Whether the reader sees the usage of all."""
 
     def team(self, pk: int | None) -> str:
         if pk is None:
@@ -51,4 +53,5 @@ def names_for(visibility: Visibility, on_rows: Iterable[int], asked: Iterable[st
     return Names(
         {pk: visible(name) for pk, name in teams.order_by("name").values_list("pk", "name")[:MOST]},
         {pk: visible(name) for pk, name in found},
+        everything=visibility.everything,
     )

@@ -182,16 +182,17 @@ def _row(asked: Asked, found: Showback, line: Line, names: Names) -> dict[str, A
     }
 
 
-def _cells(found: Showback, line: Line) -> dict[str, str]:
+def _cells(found: Showback, line: Line) -> list[str]:
+    """In the order of the columns: all of them sum the same rows."""
     sums = line.sums
     known = (sums.counted_turns, sums.estimated_turns)
-    return {
-        "busy": number(round(sums.busy_ms / 1000)),
-        "of_pool": UNKNOWN if found.pool_ms is None else fine_share(sums.busy_ms, found.pool_ms),
-        "of_used": share(sums.busy_ms, found.used_ms),
-        "turns": number(sums.turns),
-        "tokens_in": tokens(sums.prompt_tokens, *known), "tokens_out": tokens(sums.completion_tokens, *known),
-    }  # fmt: skip
+    return [
+        number(round(sums.busy_ms / 1000)),
+        UNKNOWN if found.pool_ms is None else fine_share(sums.busy_ms, found.pool_ms),
+        share(sums.busy_ms, found.used_ms),
+        number(sums.turns),
+        tokens(sums.prompt_tokens, *known), tokens(sums.completion_tokens, *known),
+    ]  # fmt: skip
 
 
 def names_of(lines: list[Line], visibility: Visibility, asked: Asked) -> Names:
@@ -200,7 +201,7 @@ def names_of(lines: list[Line], visibility: Visibility, asked: Asked) -> Names:
     teams = {pk: visible(name) for (kind, pk), name in found.items() if kind == "team"}
     keys = {pk: visible(name) for (kind, pk), name in found.items() if kind == "key"}
     filtered = names_for(visibility, (), asked.query.filters.values.get("key", ()))
-    return Names({**filtered.teams, **teams}, {**filtered.key_names, **keys})
+    return Names({**filtered.teams, **teams}, {**filtered.key_names, **keys}, everything=visibility.everything)
 
 
 def every_name(lines: list[Line]) -> dict[tuple[str, int], str]:

@@ -13,10 +13,12 @@ from accounts.pages.names import Names
 from accounts.pages.query import Query
 from accounts.reports.filters import NONE
 from accounts.reports.sums import Sums
-from accounts.reports.words import number, seconds, share, tokens
+from accounts.reports.words import UNKNOWN, number, seconds, share, tokens
 
 TOP: Final = 20
 MOST: Final = 1_000
+NOTHING: Final = ("0", UNKNOWN)
+"""Texts that sum no rows."""
 SORTS: Final = ("turns", "faults", "turned_away", "prompt_tokens", "completion_tokens", "busy_ms")
 
 Groups = Mapping[Any, Sums]
@@ -30,7 +32,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """`href` adds the group to the filters; "" for the line of the others."""
+    """`href` adds the group to the filters; of the line of the others it shows them one by one, "" if it cannot."""
 
     name: str
     href: str
@@ -101,8 +103,9 @@ def _table(query: Query, name: str, title: str, groups: Groups, called: Callable
     whole_href = ""
     if len(ordered) > shown:
         more = len(ordered) - shown
-        rows.append(_others(gettext("%(count)s others") % {"count": number(more)}, others, whole))
         whole_href = query.href(all=name) if shown == TOP else ""
+        called_others = gettext("%(count)s others") % {"count": number(more)}
+        rows.append(_others(called_others, f"{whole_href}#by-{name}" if whole_href else "", others, whole))
     return Table(name=name, title=title, columns=_columns(query, sort), rows=rows, whole_href=whole_href)
 
 
@@ -119,20 +122,21 @@ def _columns(query: Query, sort: str) -> list[Column]:
 
 def _row(query: Query, name: str, value: Any, called: str, sums: Sums, whole: Sums) -> Row:
     chosen = NONE if value in (None, "") else str(value)
-    links = {
-        0: query.frozen(**{name: chosen}),
-        1: query.frozen(**{name: chosen, "outcome": "failed"}),
-        2: query.frozen(**{name: chosen, "outcome": "turned_away"}),
-    }
+    every = query.frozen(**{name: chosen})
+    outcomes = {1: "failed", 2: "turned_away"}
     cells = [
-        Cell(text=text, href=links.get(place, "") if text != "0" else "")
+        Cell(
+            text=text,
+            href="" if text in NOTHING else query.frozen(**{name: chosen, "outcome": outcomes[place]})
+            if place in outcomes else every,
+        )
         for place, text in enumerate(_texts(sums, whole))
-    ]
+    ]  # fmt: skip
     return Row(name=called, href=query.href(**{name: chosen, "all": None}), cells=cells, bar=_bar(sums, whole))
 
 
-def _others(called: str, sums: Sums, whole: Sums) -> Row:
-    return Row(name=called, href="", cells=[Cell(text=text) for text in _texts(sums, whole)], bar=_bar(sums, whole))
+def _others(called: str, href: str, sums: Sums, whole: Sums) -> Row:
+    return Row(name=called, href=href, cells=[Cell(text=text) for text in _texts(sums, whole)], bar=_bar(sums, whole))
 
 
 def _texts(sums: Sums, whole: Sums) -> list[str]:

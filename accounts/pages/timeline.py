@@ -8,6 +8,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
 from accounts.pages.query import Query, iso
+from accounts.pages.tables import NOTHING, Cell
 from accounts.reports.filters import Filters
 from accounts.reports.sums import Sums
 from accounts.reports.words import ms, number, tokens
@@ -27,16 +28,7 @@ class Bucket:
     name: str
     href: str
     sums: Sums
-
-    @property
-    def cells(self) -> list[str]:
-        sums = self.sums
-        known = (sums.counted_turns, sums.estimated_turns)
-        return [
-            number(sums.ok), number(sums.failed), number(sums.refused), number(sums.cancelled),
-            tokens(sums.prompt_tokens, *known), tokens(sums.completion_tokens, *known),
-            ms(sums.first_token_ms_p50), ms(sums.first_token_ms_p95),
-        ]  # fmt: skip
+    cells: list[Cell]
 
     @property
     def title(self) -> str:
@@ -66,25 +58,41 @@ def buckets(query: Query, by_time: Mapping[Any, Sums]) -> list[Bucket]:
 
 def _hour(query: Query, hour: datetime, sums: Sums) -> Bucket:
     shown = hour.astimezone(query.filters.zone)
-    return Bucket(name=f"{shown:%Y-%m-%d %H:%M}", href=_href(query, hour, hour + timedelta(hours=1)), sums=sums)
+    return _bucket(query, f"{shown:%Y-%m-%d %H:%M}", hour, hour + timedelta(hours=1), sums)
 
 
 def _day(query: Query, day: date, sums: Sums) -> Bucket:
     zone = query.filters.zone
     start = datetime.combine(day, time(), zone)
     end = datetime.combine(day + timedelta(days=1), time(), zone)
-    return Bucket(name=day.isoformat(), href=_href(query, start, end), sums=sums)
+    return _bucket(query, day.isoformat(), start, end, sums)
 
 
-def _href(query: Query, start: datetime, end: datetime) -> str:
-    """The rows of this bucket, as far as they lie in the period."""
+def _bucket(query: Query, name: str, start: datetime, end: datetime, sums: Sums) -> Bucket:
+    href, known = rows_of(query, start, end), (sums.counted_turns, sums.estimated_turns)
+    counts = {"ok": sums.ok, "error": sums.failed, "refused": sums.refused, "cancelled": sums.cancelled}
+    texts = (
+        tokens(sums.prompt_tokens, *known), tokens(sums.completion_tokens, *known),
+        ms(sums.first_token_ms_p50), ms(sums.first_token_ms_p95),
+    )  # fmt: skip
+    cells = [
+        *(
+            Cell(text=number(count), href=rows_of(query, start, end, status=status) if count else "")
+            for status, count in counts.items()
+        ),
+        *(Cell(text=text, href="" if text in NOTHING else href) for text in texts),
+    ]
+    return Bucket(name=name, href=href, sums=sums, cells=cells)
+
+
+def rows_of(query: Query, start: datetime, end: datetime, **filters: str) -> str:
+    """The rows of this time, as far as they lie in the period."""
     span = query.filters.span
-    return query.frozen(
-        **{
-            "from": iso(max(start, span.start) if span.start else start),
-            "to": iso(min(end, span.end or query.filters.now)),
-        }
-    )
+    times = {
+        "from": iso(max(start, span.start) if span.start else start),
+        "to": iso(min(end, span.end or query.filters.now)),
+    }
+    return query.frozen(**times, **filters)
 
 
 @dataclass(frozen=True, kw_only=True)

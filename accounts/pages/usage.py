@@ -26,6 +26,7 @@ from accounts.reports.period import is_whole_hours
 from accounts.reports.summary import rows, summarize, total
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility, visible_to
+from accounts.reports.words import number, seconds, tokens
 
 REFRESH: Final = "10"
 IDLE: Final = timedelta(days=60)
@@ -79,10 +80,12 @@ def usage_rows(request: HttpRequest) -> HttpResponse:
     found = page_of(rows(query.filters, visibility), request.GET.get("after", ""))
     names = names_for(visibility, (), query.filters.values.get("key", ()))
     next_href = f"{query.href('usage_rows')}{'&' if '?' in query.href('usage_rows') else '?'}after={found.after}"
+    sums = total(query.filters, visibility, histograms=False)
     context = {
         **_exports(query),
         "flaws": flaws,
-        "sums": total(query.filters, visibility, histograms=False),
+        "sums": sums,
+        "in_all": _in_all(sums),
         "chips": form.chips(query, names, "usage_rows"),
         "rows": found.rows,
         "next_href": next_href if found.after else "",
@@ -90,6 +93,16 @@ def usage_rows(request: HttpRequest) -> HttpResponse:
         "overview_href": query.href(),
     }
     return TemplateResponse(request, "pages/usage_rows.html", context)
+
+
+def _in_all(sums: Sums) -> list[tuple[str, str]]:
+    """What other pages say of these rows, by the same names."""
+    known = (sums.counted_turns, sums.estimated_turns)
+    return [
+        (gettext("Failed"), number(sums.faults)), (gettext("Turned away"), number(sums.turned_away)),
+        (gettext("Tokens in"), tokens(sums.prompt_tokens, *known)),
+        (gettext("Tokens out"), tokens(sums.completion_tokens, *known)), (gettext("Busy"), seconds(sums.busy_ms)),
+    ]  # fmt: skip
 
 
 def nothing_to_see(request: HttpRequest) -> HttpResponse:
@@ -131,7 +144,7 @@ def _timeline(query: Query, by_time: Mapping[Any, Sums]) -> dict[str, Any]:
         "lines": timeline.lines(buckets),
         "most": max((bucket.sums.turns for bucket in buckets), default=0),
         "hourly": hourly,
-        "heat": heat(by_hour, query.filters.zone) if len(by_hour) > 1 else [],
+        "heat": heat(query, by_hour) if len(by_hour) > 1 else [],
     }
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import redis
 from django.conf import settings
+from django.db.models import Max
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -16,6 +17,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext, ngettext
 
 from accounts.ledger import services as ledger
+from accounts.models import Alert
 from bridge.fleet import mirror, modes
 from bridge.models import Instance, InstanceOrder
 from bridge.status.states import InstanceState
@@ -38,10 +40,11 @@ def panel(request: HttpRequest) -> Panel:
     instances = [each for each in instances if not mirror.long_gone(each)]
     broken, active = list(filter(needs_a_hand, instances)), modes.active()
     troubles = [*map(trouble_of_mode, active), *troubles, *troubles_of(broken), *holds_of(instances)]
+    level = level_of(instances, troubles)
     return Panel(
         position=10,
-        level=level_of(instances, troubles),
-        since=since_when(broken, active),
+        level=level,
+        since=well_since(instances) if level == Level.WELL else since_when(broken, active),
         troubles=troubles,
         figures=[
             instance_figure(instances),
@@ -64,6 +67,13 @@ def since_when(broken: Iterable[Instance], active: Iterable[Mode]) -> datetime |
     # An instance that is gone was seen for the last time then; the others are seen every second.
     times += [each.seen_at for each in broken if each.state == InstanceState.GONE]
     return min(times, default=None)
+
+
+def well_since(instances: Iterable[Instance]) -> datetime | None:
+    """When the last instance was started, or the last trouble that an alert was about was over."""
+    times = [each.started_at for each in instances]
+    times.append(Alert.objects.filter(lasts=True).aggregate(last=Max("ended_at"))["last"])
+    return max(filter(None, times), default=None)
 
 
 def instances_now() -> tuple[list[Instance], list[str]]:

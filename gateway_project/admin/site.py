@@ -101,6 +101,9 @@ def verdict(shown: Iterable[Panel]) -> tuple[str, str] | None:
     began = [panel.since for panel in known if panel.level == worst and panel.since]
     since = f"{timezone.localtime(min(began)):%Y-%m-%d %H:%M %Z}" if began else ""
     match worst:
+        case Level.WELL if since:
+            words = gettext("Well since %(time)s: every instance is ready, and nothing needs attention.")
+            sentence = words % {"time": since}
         case Level.WELL:
             sentence = gettext("Well: every instance is ready, and nothing needs attention.")
         case Level.DEGRADED if since:

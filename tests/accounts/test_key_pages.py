@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.keys import services
+from accounts.keys import playground, services
 from accounts.models import ApiKey, AuditEntry, Team
 from gateway_project.lib.key_secret import digest_of, is_generated
 from tests.accounts.roles.people import user_of
@@ -112,6 +112,24 @@ def test_page_says_how_the_key_stands(admin_client):
     services.revoke(key)
     assert "it opens nothing any more" in text_of(admin_client.get(page_of(key)))
     assert f"/usage/?key={key.pk}&range=30d" in text_of(admin_client.get(page_of(key)))
+
+
+def test_playground_keys_come_last_and_are_not_live(admin_client):
+    user = user_of("ada")
+    made("alice")
+    playground.begin(user, None)
+    page = text_of(admin_client.get(KEYS))
+    assert 0 < page.index("alice") < page.index("playground: ada")
+    assert "playground: ada" not in text_of(admin_client.get(KEYS, {"state": "live"}))
+    found = text_of(admin_client.get(KEYS, {"state": "playground"}))
+    assert ("playground: ada" in found, "alice" in found) == (True, False)
+    assert ApiKey.objects.live(timezone.now()).count() == 1
+
+
+def test_new_key_leads_to_its_page(admin_client):
+    page = text_of(admin_client.post(reverse("admin:accounts_apikey_add"), {"name": "alice"}))
+    address = reverse("admin:accounts_apikey_change", args=[ApiKey.objects.get().pk])
+    assert re.search(rf'href="{address}"[^>]*>\s*I have copied it', page)
 
 
 def test_page_offers_what_makes_sense(admin_client):

@@ -16,6 +16,7 @@ from django_celery_beat.models import PeriodicTask
 from accounts.audit import export
 from accounts.audit.context import acting, unrecorded
 from accounts.audit.entries import record
+from accounts.audit.words import kinds
 from accounts.models import ApiKey, AuditEntry, Team
 from bridge.models import ModelAlias
 from tests.accounts.audit.rows import new_rows
@@ -278,3 +279,17 @@ def test_buttons_of_a_key_are_one_row(admin_client, what, done):
         for _ in range(2):
             admin_client.post(page, {"confirmed": "1", "grace": "24", "hint": key.hint, "reason": "x"})
     assert [row.action for row in rows] == [done]
+
+
+def test_kinds_are_those_that_people_look_for(admin_client):
+    names = dict(kinds())
+    assert names["bridge.instanceorder"] == "order to an instance"
+    assert names["mfa.authenticator"] == "second factor"
+    assert not {"django_celery_beat.solarschedule", "accounts.idempotentrequest"} & names.keys()
+    assert list(names.values()) == sorted(names.values(), key=str.casefold)
+
+
+def test_log_in_says_what_with(admin_client, admin_user):
+    record("logged_in", "auth.user", admin_user.pk, "admin", {"by": [None, "password, totp"]})
+    page = admin_client.get(reverse("admin:accounts_auditentry_changelist")).content.decode()
+    assert "logged in with: a password, a code of an app" in page

@@ -163,8 +163,24 @@ def test_every_number_leads_to_its_rows(viewer, sample):
     assert len(numbers) > 40
     for words, href in [*dict(reversed(numbers)).items()][:60]:
         assert href.startswith("/usage/rows/?")
-        told = "".join(Page(viewer.get(href)).text)
-        assert re.search(r"Turns in all: ([\d,]+)", told)[1] == words
+        told = viewer.get(href).content.decode()
+        sums = re.findall(r"<dd>(?:≈\s)?([\d,]+)", told)
+        assert words in [re.search(r"Turns in all: ([\d,]+)", told)[1], *sums]
+
+
+def test_no_number_of_a_table_is_without_its_rows(viewer, sample):
+    page = viewer.get("/usage/", {"range": "7d"}).content.decode()
+    tables = page.partition('id="timeline-title"')[2].partition('id="latest-title"')[0]
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", tables)
+    assert len(cells) > 200
+    assert {cell for cell in cells if "<a href=" not in cell} <= {"", "0", "–"}
+
+
+def test_team_of_no_key_is_offered_to_who_sees_all(viewer, member):
+    filters = '<option value="none"'
+    assert filters not in member.get("/usage/").content.decode()
+    member.force_login(User.objects.get(username="viewer"))
+    assert filters in member.get("/usage/").content.decode()
 
 
 def test_figures_say_what_was_before(viewer, sample):

@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -9,7 +10,9 @@ import redis
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
+from accounts.models import Alert
 from bridge.models import Instance
 from bridge.status.instance import InstanceStatus
 from bridge.tasks import check_instances
@@ -126,7 +129,12 @@ def test_overview_begins_with_a_verdict(admin_client, beat, heartbeats):
     beat("w1-i2")
     assert "Degraded: it works, but not all of it." in text(admin_client.get(reverse("admin:index")))
     beat("w1-i1")
-    assert "Well: every instance is ready" in text(admin_client.get(reverse("admin:index")))
+    since = r"Well since (\d{4}-\d\d-\d\d \d\d:\d\d) UTC: every instance is ready"
+    started = re.search(since, text(admin_client.get(reverse("admin:index"))))[1]
+    now = timezone.now()
+    assert started == f"{now - timedelta(hours=2):%Y-%m-%d %H:%M}"
+    Alert.objects.create(kind="redis_away", lasts=True, began_at=now - timedelta(hours=1), latest_at=now, ended_at=now)
+    assert re.search(since, text(admin_client.get(reverse("admin:index"))))[1] == f"{now:%Y-%m-%d %H:%M}"
     check_instances()
     heartbeats.delete("lgw:instance:w1-i1")
     page = text(admin_client.get(reverse("admin:index")))
