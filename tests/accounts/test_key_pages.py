@@ -114,7 +114,7 @@ def test_page_says_how_the_key_stands(admin_client):
     assert f"/usage/?key={key.pk}&range=30d" in text_of(admin_client.get(page_of(key)))
 
 
-def test_playground_keys_come_last_and_are_not_live(admin_client):
+def test_playground_keys_come_last_and_uncounted(admin_client):
     user = user_of("ada")
     made("alice")
     playground.begin(user, None)

@@ -163,7 +163,7 @@ class Unmarked(HTMLParser):
             self.found.append(data.strip())
 
 
-ALLOWED_IN_TEMPLATES = {"Lingma Gateway", "· Lingma Gateway", "claude-sonnet-4-5"}
+ALLOWED_IN_TEMPLATES = {"Lingma Gateway", "· Lingma Gateway", "· Lingma Gateway ·", "claude-sonnet-4-5"}
 
 
 def test_no_word_of_a_template_is_unmarked():

@@ -168,7 +168,7 @@ def test_every_number_leads_to_its_rows(viewer, sample):
         assert words in [re.search(r"Turns in all: ([\d,]+)", told)[1], *sums]
 
 
-def test_no_number_of_a_table_is_without_its_rows(viewer, sample):
+def test_number_of_a_table_has_its_rows(viewer, sample):
     page = viewer.get("/usage/", {"range": "7d"}).content.decode()
     tables = page.partition('id="timeline-title"')[2].partition('id="latest-title"')[0]
     cells = re.findall(r"<td[^>]*>(.*?)</td>", tables)
@@ -176,7 +176,7 @@ def test_no_number_of_a_table_is_without_its_rows(viewer, sample):
     assert {cell for cell in cells if "<a href=" not in cell} <= {"", "0", "–"}
 
 
-def test_team_of_no_key_is_offered_to_who_sees_all(viewer, member):
+def test_no_team_is_offered_who_sees_all(viewer, member):
     filters = '<option value="none"'
     assert filters not in member.get("/usage/").content.decode()
     member.force_login(User.objects.get(username="viewer"))
