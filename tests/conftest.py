@@ -24,7 +24,7 @@ hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gateway"))
 
 
-FIRST = ("trials/test_books", "gateway_project/test_supervise", "e2e/", "trials/")
+FIRST = ("gateway_project/test_supervise", "e2e/")
 """What waits for processes, the longest first: begun last, it would keep a run from ending while a core is idle."""
 
 
@@ -34,6 +34,9 @@ def pytest_collection_modifyitems(items):
         return next((number for number, part in enumerate(FIRST) if f"/tests/{part}" in path), len(FIRST))
 
     items.sort(key=place)
+    for item in items:
+        if any(f"/tests/{folder}/" in item.path.as_posix() for folder in ("e2e", "browser", "trials")):
+            item.add_marker(pytest.mark.e2e)
 
 
 def pytest_addoption(parser):

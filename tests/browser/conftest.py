@@ -4,15 +4,9 @@ import shutil
 
 import pytest
 
-from tests.e2e.test_installation import start
+from tests.e2e.whole import start
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if "/tests/browser/" in str(item.path):
-            item.add_marker(pytest.mark.e2e)
 
 
 @pytest.fixture(scope="session")

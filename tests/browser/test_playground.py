@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.formats import send
 from tests.e2e.installation import KEY, METRICS_KEY, PASSWORD, Gateway, limited_key, until
-from tests.e2e.test_installation import filed
+from tests.e2e.whole import filed
 
 PROTOCOLS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
 ENDS = {"chat": "stop", "responses": "completed", "messages": "end_turn"}

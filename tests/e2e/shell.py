@@ -1,4 +1,4 @@
-"""A Django of an installation that runs pieces of code: to start one for each takes a second of CPU."""
+"""Python processes that run one piece of code after another: to start one for each takes a second of CPU."""
 
 import atexit
 import json
@@ -10,9 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 LOOP = """
 import contextlib, io, json, sys, traceback
-import django; django.setup()
-from django.db import connections
 
+def after(): pass
+exec(sys.argv[1])
 answers = sys.stdout
 for line in sys.stdin:
     printed, failure = io.StringIO(), ""
@@ -21,20 +21,21 @@ for line in sys.stdin:
             exec(json.loads(line), {})
         except BaseException:
             failure = traceback.format_exc()
-    connections.close_all()
+    after()
     print(json.dumps([printed.getvalue(), failure]), file=answers, flush=True)
 """
-KEPT = 2
+DJANGO = "import django; django.setup(); from django.db import connections; after = connections.close_all"
+KEPT = 3
 """Tests look into one installation at a time, few into two."""
 
-_kept: dict[str, "Shell"] = {}
+_kept: dict[tuple[str, str], "Shell"] = {}
 _turn = threading.Lock()
 
 
 class Shell:
-    def __init__(self, environment):
+    def __init__(self, environment, begin):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", LOOP], cwd=ROOT, env=environment, text=True,
+            [sys.executable, "-c", LOOP, begin], cwd=ROOT, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -49,7 +50,7 @@ class Shell:
         finally:
             late.cancel()
             late.join()
-        assert answer, f"the Django of an installation ended with {self.process.wait()}"
+        assert answer, f"the process ended with {self.process.wait()}"
         printed, failure = json.loads(answer)
         assert not failure, failure
         return printed.strip()
@@ -61,14 +62,14 @@ class Shell:
         self.process.stdout.close()
 
 
-def run(environment, code):
-    """Run code in the Django that has this environment, which is kept for the next piece; return what it prints."""
+def run(environment, code, begin=DJANGO):
+    """Run code in a process that has begun with this in this environment, and is kept; return what the code prints."""
     environment.pop("PYTEST_CURRENT_TEST", None)  # another one for each test
-    name = json.dumps(environment, sort_keys=True)
+    name = (begin, json.dumps(environment, sort_keys=True))
     with _turn:
         shell = _kept.pop(name, None)
         if shell is None or shell.process.poll() is not None:
-            shell = Shell(environment)
+            shell = Shell(environment, begin)
         _kept[name] = shell
         while len(_kept) > KEPT:
             _kept.pop(next(iter(_kept))).close()

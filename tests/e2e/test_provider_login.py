@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from tests.e2e.installation import PASSWORD, django
-from tests.e2e.test_installation import start
+from tests.e2e.whole import start
 
 CLIENT, SECRET = "gateway", "a secret of the client"
 

@@ -3,15 +3,15 @@
 import os
 import re
 import subprocess
-import sys
 from html import unescape
 
 import pytest
 
+from tests.e2e import shell
 from tests.e2e.formats import send
 from tests.e2e.installation import KEY, ROOT, django, until
 
-RUN = {"OpenAI SDK": [sys.executable, "-c"], "Anthropic SDK": [sys.executable, "-c"], "curl": ["sh", "-c"]}
+RUN = {"OpenAI SDK": "python", "Anthropic SDK": "python", "curl": "sh"}
 """Those that need no other program; agents are run in tests/clients."""
 SHOWN = """
 from django.contrib.auth.models import User
@@ -31,10 +31,14 @@ else:
 MODELS = ("", "dashscope_qwen3_coder", "qwen*, !qwen3-max", "claude-*")
 
 
-def run(command, text):
-    """As somebody does who pastes it; proxies of this machine are none of its business."""
+def run(language, text):
+    """What comes of it for somebody who pastes it; proxies of this machine are none of its business."""
     env = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
-    return subprocess.run([*command, text], capture_output=True, text=True, timeout=60, env=env, cwd=ROOT, check=False)
+    if language == "python":
+        return shell.run(env, text, begin="import anthropic, openai")
+    done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, timeout=60, env=env, cwd=ROOT)
+    assert done.returncode == 0, done
+    return done.stdout
 
 
 def texts_of(page):
@@ -49,10 +53,8 @@ def test_shown_setups_work_as_they_stand(gateway, where, models):
     page = django(gateway.data_dir, SHOWN.format(port=gateway.port, where=where, models=models))
     texts = texts_of(page)
     assert len(texts) >= 8
-    for client, command in RUN.items():
-        done = run(command, texts[client] + (" --silent --fail-with-body" if client == "curl" else ""))
-        assert done.returncode == 0, (client, done)
-        assert done.stdout.strip()
+    for client, language in RUN.items():
+        assert run(language, texts[client] + (" --silent --fail-with-body" if client == "curl" else "")).strip()
     assert_the_same_everywhere(texts, gateway)
 
 
@@ -78,7 +80,5 @@ def test_readme_works_as_it_stands(gateway):
     assert [kind for kind, _ in blocks] == ["sh", "python", "python"]
     for kind, text in blocks:
         here = text.replace("127.0.0.1:8317", f"127.0.0.1:{gateway.port}").replace("lgw_...", KEY)
-        command = [sys.executable, "-c"] if kind == "python" else ["sh", "-c"]
-        done = run(command, f"LINGMA_GATEWAY_KEY={KEY}\n{here}" if kind == "sh" else here)
-        assert done.returncode == 0, done
-        assert "[DONE]" in done.stdout if kind == "sh" else done.stdout.strip()
+        said = run(kind, f"LINGMA_GATEWAY_KEY={KEY}\n{here}" if kind == "sh" else here)
+        assert "[DONE]" in said if kind == "sh" else said.strip()

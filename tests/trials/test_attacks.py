@@ -17,7 +17,7 @@ from PIL import Image
 from tests.e2e.agents import hidden
 from tests.e2e.formats import ANTHROPIC, OPENAI, Stream, send
 from tests.e2e.installation import KEY, OTHER_KEY
-from tests.e2e.test_bounds_of_strangers import ENDLESS, MIB, pour
+from tests.trials.test_bounds_of_strangers import ENDLESS, MIB, pour
 
 LONGEST_WAIT = 5.0  # seconds, on a busy machine; without bounds such attacks cost 8 to 30
 MOST_GROWTH = 384 * MIB

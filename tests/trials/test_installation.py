@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -10,16 +9,11 @@ import pytest
 import redis
 
 from tests.bridge.doctor.test_command import doctor
-from tests.directories import copy
 from tests.e2e.formats import FORMATS, OPENAI, Stream, send
-from tests.e2e.installation import FAST, KEY, METRICS_KEY, until
-from tests.gateway_project.gateway import Gateway, survivors
+from tests.e2e.installation import KEY, METRICS_KEY, until
+from tests.e2e.whole import filed, start
+from tests.gateway_project.gateway import survivors
 from tests.processes import command_line
-
-
-def start(directory, template, **settings):
-    """A supervisor on a prepared data directory."""
-    return Gateway(copy(template, directory, "metrics"), **{**FAST, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +26,6 @@ def whole(directory, template):
     with start(directory, template) as running:
         running.complete()
         yield running
-
-
-def filed(directory, request_id):
-    """The row of a turn in the database."""
-    database = sqlite3.connect(directory / "gateway.sqlite3")
-    try:
-        columns = "status, protocol, model, prompt_tokens, completion_tokens, usage_source, agent"
-        query = f"select {columns} from accounts_usage where request_id = ?"
-        return database.execute(query, [request_id]).fetchall()
-    finally:
-        database.close()
 
 
 def ask(gateway, wire, prompt, *, headers=None, **more):
