@@ -27,6 +27,7 @@ FLUSH = """
 import json
 from datetime import UTC, datetime
 from django.conf import settings
+from django.db.models import Sum
 from accounts.ledger.reconcile import reconcile
 from accounts.ledger.services import flush
 from accounts.models import Usage, UsageHour, WaitingAmendment
@@ -34,15 +35,18 @@ flush(settings.ENV.redis_or_embedded_url, settings.DATA_DIR / "spool")
 columns = "prompt_tokens", "completion_tokens", "usage_source"
 print(json.dumps({
     "rows": {id_: list(rest) for id_, *rest in Usage.objects.values_list("request_id", *columns)},
-    "hours": {s: list(rest) for s, *rest in UsageHour.objects.values_list("usage_source", "turns", *columns[:2])},
+    "hours": {each["usage_source"]: [each["turns"], each["prompt"], each["completion"]] for each in
+              UsageHour.objects.values("usage_source").annotate(
+                  turns=Sum("turns"), prompt=Sum("prompt_tokens"), completion=Sum("completion_tokens"))},
     "adds_up": reconcile(datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)).adds_up,
     "waiting": WaitingAmendment.objects.count(),
 }))
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own(tmp_path_factory, template):
+    """One whose rows are filed by these tests alone."""
     with Gateway(tmp_path_factory.mktemp("late"), template) as running:
         yield running
 
@@ -63,44 +67,51 @@ def used(gateway, key):
 
 def test_row_sums_and_limits_take_late_counts(own):
     django(own.data_dir, BUDGET)
+    earlier = filed(own)
     answer = own.ask(OPENAI, LATE, key="lgw_test-key-budget")
     id_ = answer.headers["x-request-id"]
     before = own.row(id_)
     assert before["usage_source"] == "estimate"
-    until(lambda: amendments(own) == {id_: (77, 5)})
-    filed = json.loads(django(own.data_dir, FLUSH))
-    assert filed == {
-        "rows": {id_: [77, 5, "upstream"]},
-        "hours": {"upstream": [1, 77, 5]},
-        "adds_up": True,
-        "waiting": 0,
-    }
+    until(lambda: amendments(own).get(id_) == (77, 5))
+    now = filed(own)
+    assert (now["rows"][id_], more(now, earlier)) == ([77, 5, "upstream"], [1, 77, 5])
+    assert (now["adds_up"], now["waiting"]) == (True, 0)
     until(lambda: set(used(own, "lgw_test-key-budget").values()) == {82})
     # Once more: it is amended already.
-    assert json.loads(django(own.data_dir, FLUSH)) == filed
+    assert filed(own) == now
 
 
 def test_late_counts_amend_a_row_that_is_filed(own):
-    ids = [own.ask(OPENAI, LATE).headers["x-request-id"] for _ in range(3)]
-    filed = json.loads(django(own.data_dir, FLUSH))
-    assert filed["rows"].keys() == set(ids)
-    until(lambda: seen_amended(own) == set(ids))
-    last = json.loads(django(own.data_dir, FLUSH))
-    assert (last["hours"], last["adds_up"], last["waiting"]) == ({"upstream": [3, 231, 15]}, True, 0)
+    earlier = filed(own)
+    ids = {own.ask(OPENAI, LATE).headers["x-request-id"] for _ in range(3)}
+    assert filed(own)["rows"].keys() - earlier["rows"].keys() == ids
+    until(lambda: ids <= seen_amended(own))
+    last = filed(own)
+    assert (more(last, earlier), last["adds_up"], last["waiting"]) == ([3, 231, 15], True, 0)
+
+
+def filed(gateway):
+    """What is in the database, once all that waits has been filed."""
+    return json.loads(django(gateway.data_dir, FLUSH))
+
+
+def more(now, earlier):
+    """The turns that the service has counted since: how many, and their tokens."""
+    before = earlier["hours"].get("upstream", [0, 0, 0])
+    return [after - count for after, count in zip(now["hours"]["upstream"], before, strict=True)]
 
 
 def seen_amended(gateway):
-    filed = json.loads(django(gateway.data_dir, FLUSH))
-    return {id_ for id_, (_, _, source) in filed["rows"].items() if source == "upstream"}
+    return {id_ for id_, (_, _, source) in filed(gateway)["rows"].items() if source == "upstream"}
 
 
 def test_turn_that_was_left_takes_late_counts(own):
     prompt = '[[sim: text="one two three" chunks=3 first_ms=1 delay_ms=60000 usage="99,9"]] x'
     with Stream(own, OPENAI, prompt, key=KEY) as stream:
         stream.until(b"one")
-    until(lambda: list(amendments(own).values()) == [(99, 9)])
-    filed = json.loads(django(own.data_dir, FLUSH))
-    assert list(filed["rows"].values()) == [[99, 9, "upstream"]]
+        id_ = stream.request_id
+    until(lambda: amendments(own).get(id_) == (99, 9))
+    assert filed(own)["rows"][id_] == [99, 9, "upstream"]
 
 
 def test_turn_elsewhere_takes_late_counts(tmp_path_factory, template):
