@@ -1,77 +1,100 @@
-"""Sums of finished days by values of single columns: made of the rows in the background, and dropped with them."""
+"""Finished days column by column: made of the rows in the background, and dropped with the first change of one."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from array import array
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
-from django.db.models import Count
 
 from accounts.ledger.hours import busy_ms, snapshot, writing
-from accounts.ledger.totals import COLUMNS, DAY, TOTAL_COUNT, counts_of, day_of
+from accounts.ledger.totals import DAY, day_of
 from accounts.models import Usage, UsageDay
 from accounts.models.hour import BOUNDS_MS, bucket_of
 
-NAMES: Final = (
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+TEXTS: Final = (
     "protocol", "endpoint", "model", "lingma_model", "agent", "status", "reason", "instance", "session",
     "usage_source",
 )  # fmt: skip
-OUTCOME: Final = "outcome"
-"""Beside the columns: whose fault it was, with the values of that filter."""
-MOST_VALUES: Final = 100
-"""Of a column, those with the most rows: clients choose the word for a model. What is left is read from the rows."""
+IDS: Final = ("team_id", "api_key_id")
+END: Final = "end"
+"""All that the counts of `totals.counts_of` are made of: status, reason, source of tokens, and whether reused."""
+AT: Final = "at"
+"""Microseconds since midnight (UTC), and "quarter" the quarters of an hour: no zone's day begins in between."""
+NUMBERS: Final = (
+    AT, "quarter", "count", "prompt_tokens", "completion_tokens", "busy_ms", "first_token", "queue",
+)  # fmt: skip
+"""Of each row. The last two are buckets of histograms; NO_BUCKET where no token came."""
+NAMES: Final = (*IDS, *TEXTS, END, *NUMBERS)
+NO_BUCKET: Final = len(BOUNDS_MS) + 1
+QUARTER: Final = timedelta(minutes=15)
+MOST_VALUES: Final = 1_000
+"""Of a column of texts, those with the most rows: clients choose the word for a model."""
 SETTLED: Final = timedelta(hours=2)
 """After its end: until then rows and their late token counts still come."""
+CHUNK: Final = 2_000
+"""Rows that are taken apart at once."""
+
 _READ: Final = (
-    "started_at", "team_id", "api_key_id", "count", "prompt_tokens", "completion_tokens", "queue_ms", "total_ms",
-    "first_token_ms", *NAMES,
+    "started_at", "count", "prompt_tokens", "completion_tokens", "queue_ms", "total_ms", "first_token_ms",
+    *IDS, *TEXTS,
 )  # fmt: skip
-_AT: Final = {name: place for place, name in enumerate(NAMES)}
-_FIRST_TOKEN: Final = TOTAL_COUNT
-_QUEUE: Final = TOTAL_COUNT + len(BOUNDS_MS) + 1
-_FAULTS, _TURNED_AWAY = COLUMNS.index("faults"), COLUMNS.index("turned_away")
-
-encode: Final = msgspec.msgpack.Encoder().encode
-decode: Final = msgspec.msgpack.Decoder().decode
+_ONE: Final = timedelta(microseconds=1)
 
 
-class _Sums:
-    """Of one value: sums in the order of `totals.COLUMNS`, without histograms but by the hour."""
+class Column(msgspec.Struct, array_like=True):
+    """Unsigned numbers of `size` bytes, little endian; with `values` they are the places of those.
 
-    __slots__ = ("by_caller", "by_hour", "by_kind")
+    A place beyond all values is a rare one: the column is not `whole`, and what asks for other values reads the rows.
+    """
 
-    def __init__(self) -> None:
-        self.by_hour: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * len(COLUMNS))
-        self.by_caller: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * TOTAL_COUNT)
-        self.by_kind: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * TOTAL_COUNT)
+    size: int
+    numbers: bytes
+    values: list[Any] | None = None
+    whole: bool = True
+
+    def packed(self) -> bytes:
+        return zstd.compress(_encode(self))
+
+    @classmethod
+    def unpacked(cls, data: bytes | memoryview) -> Column:
+        return _decode(zstd.decompress(data))
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Column).decode
 
 
 def make(day: datetime) -> bool:
-    """Make the sums of this day; return False when a row came meanwhile, so that they are not kept."""
+    """Make the columns of this day; return False when a row came meanwhile, so that they are not kept."""
     with writing():
         UsageDay.drop([day])
-        marker = UsageDay.objects.create(day=day, ready=False, by_hour=b"", by_caller=b"", by_kind=b"")
+        marker = UsageDay.objects.create(day=day, ready=False)
     # Whoever files a row of the day from here on drops the marker, and waits for none of this.
     with snapshot():
-        kept, cut = _values(day)
-        made = _sums(day, kept)
-    rows = [UsageDay(day=day, name=name, value=value, **_encoded(sums)) for (name, value), sums in made.items()]
+        made = _columns(day)
+    rows = [UsageDay(day=day, name=name, data=column.packed()) for name, column in made.items()]
     with writing():
         ours = UsageDay.objects.filter(pk=marker.pk)
-        if not ours.exists():
+        if not ours.update(ready=True):
             return False
         UsageDay.objects.bulk_create(rows)
-        names = encode(cut)
-        ours.update(ready=True, by_hour=names, by_caller=names, by_kind=names)
     return True
 
 
 def make_missing(now: datetime, within: float = float("inf")) -> int:
-    """Make the sums of finished days that have none, the latest first, for so many seconds; return how many."""
+    """Make the columns of finished days that have none, the latest first, for so many seconds; return how many."""
     deadline, made = time.monotonic() + within, 0
     first = Usage.objects.order_by("started_at").values_list("started_at", flat=True).first()
     if first is None:
@@ -86,93 +109,84 @@ def make_missing(now: datetime, within: float = float("inf")) -> int:
 
 
 def wrong(first: datetime, last: datetime) -> set[datetime]:
-    """Days that begin from `first` to before `last` whose sums are not those of the rows. Only within `snapshot`."""
-    found = set()
+    """Days that begin from `first` to before `last` whose columns are not the rows'. Only within `snapshot`."""
     days = UsageDay.objects.filter(day__gte=day_of(first), day__lt=last, name="", ready=True)
-    for day in days.values_list("day", flat=True):
-        rows = UsageDay.objects.filter(day=day).exclude(name="")
-        stored = {(row.name, row.value): row for row in rows}
-        made = {value: _encoded(sums) for value, sums in _sums(day, _values(day)[0]).items()}
-        same = stored.keys() == made.keys() and all(
-            _entries(getattr(row, name)) == _entries(part)
-            for value, row in stored.items()
-            for name, part in made[value].items()
-        )
-        if not same:
-            found.add(day)
-    return found
+    return {day for day in days.values_list("day", flat=True) if _stored(day) != _made(day)}
 
 
-def _entries(part: Any) -> set[tuple[Any, ...]]:
-    return set(map(tuple, decode(bytes(part))))
+def _stored(day: datetime) -> dict[str, bytes]:
+    rows = UsageDay.objects.filter(day=day).exclude(name="").values_list("name", "data")
+    return {name: zstd.decompress(data) for name, data in rows}
 
 
-def _rows(day: datetime) -> Any:
-    return Usage.objects.filter(started_at__gte=day, started_at__lt=day + DAY).order_by()
+def _made(day: datetime) -> dict[str, bytes]:
+    # Before they are compressed: another version of zstd may do that in another way.
+    return {name: _encode(column) for name, column in _columns(day).items()}
 
 
-def _values(day: datetime) -> tuple[dict[str, set[str]], list[str]]:
-    """The values of each column that get sums; and the columns that have more."""
-    kept, cut = {}, []
-    for name in NAMES:
-        counted = _rows(day).values(name).annotate(rows=Count("pk")).order_by("-rows", name)
-        values = list(counted.values_list(name, flat=True)[: MOST_VALUES + 1])
-        kept[name] = set(values[:MOST_VALUES])
-        if len(values) > MOST_VALUES:
-            cut.append(name)
-    return kept, cut
+def _columns(day: datetime) -> dict[str, Column]:
+    words = {name: _Words() for name in (*IDS, *TEXTS, END)}
+    numbers = {name: array("Q") for name in NUMBERS}
+    found = Usage.objects.filter(started_at__gte=day, started_at__lt=day + DAY).order_by("started_at", "pk")
+    rows = found.values_list(*_READ).iterator(CHUNK)
+    while chunk := list(islice(rows, CHUNK)):
+        columns = dict(zip(_READ, zip(*chunk, strict=True), strict=True))
+        for name in (*IDS, *TEXTS):
+            words[name].extend(columns[name])
+        words[END].extend(_ends(columns))
+        for name, values in _numbers(columns, day):
+            numbers[name].extend(values)
+    return {
+        **{name: each.column(bounded=name in TEXTS) for name, each in words.items()},
+        **{name: _narrow(each) for name, each in numbers.items()},
+    }
 
 
-def _sums(day: datetime, kept: dict[str, set[str]]) -> dict[tuple[str, str], _Sums]:
-    by_value: dict[tuple[str, str], _Sums] = defaultdict(_Sums)
-    for started_at, team, key, *rest in _rows(day).values_list(*_READ).iterator():
-        values = rest[-len(NAMES) :]
-        counts = _counts(*rest)
-        hour, caller, kind = (started_at.hour,), (team, key), _kind(values)
-        buckets = _buckets(queue_ms=rest[3], first_token_ms=rest[5])
-        for value in _asked(values, kept, counts):
-            sums = by_value[value]
-            by_hour, by_caller, by_kind = sums.by_hour[hour], sums.by_caller[caller], sums.by_kind[kind]
-            for place, count in counts:
-                by_hour[place] += count
-                by_caller[place] += count
-                by_kind[place] += count
-            for place in buckets:
-                by_hour[place] += 1
-    return by_value
+def _ends(columns: dict[str, Any]) -> Iterable[tuple[Any, ...]]:
+    reused = [session == "reused" for session in columns["session"]]
+    return zip(columns["status"], columns["reason"], columns["usage_source"], reused, strict=True)
 
 
-def _counts(
-    turns: int, prompt: int, completion: int, queue_ms: int, total_ms: int, _first: int | None, *values: str
-) -> list[tuple[int, int]]:
-    """The sums of one row that are not 0, with their places."""
-    status, instance = values[_AT["status"]], values[_AT["instance"]]
-    busy, reused = busy_ms(instance, status, queue_ms, total_ms), values[_AT["session"]] == "reused"
-    source, reason = values[_AT["usage_source"]], values[_AT["reason"]]
-    counts = counts_of(status, reason, source, turns, prompt, completion, busy, int(reused))
-    return [(place, count) for place, count in enumerate(counts) if count]
+def _numbers(columns: dict[str, Any], day: datetime) -> Iterable[tuple[str, Iterable[int]]]:
+    at = [(started_at - day) // _ONE for started_at in columns["started_at"]]
+    quarter = QUARTER // _ONE
+    yield AT, at
+    yield "quarter", [each // quarter for each in at]
+    for name in ("count", "prompt_tokens", "completion_tokens"):
+        yield name, columns[name]
+    of_busy = (columns[name] for name in ("instance", "status", "queue_ms", "total_ms"))
+    yield "busy_ms", map(busy_ms, *of_busy)
+    yield "first_token", [NO_BUCKET if ms is None else bucket_of(ms) for ms in columns["first_token_ms"]]
+    yield "queue", map(bucket_of, columns["queue_ms"])
 
 
-def _buckets(queue_ms: int, first_token_ms: int | None) -> list[int]:
-    queued = _QUEUE + bucket_of(queue_ms)
-    return [queued] if first_token_ms is None else [queued, _FIRST_TOKEN + bucket_of(first_token_ms)]
+class _Words:
+    """Values as they come, each as the place at which it was first seen."""
+
+    def __init__(self) -> None:
+        self._places: dict[Any, int] = {}
+        self._numbers = array("Q")
+
+    def extend(self, values: Iterable[Any]) -> None:
+        places = self._places
+        self._numbers.extend([places.setdefault(value, len(places)) for value in values])
+
+    def column(self, *, bounded: bool) -> Column:
+        values = list(self._places)
+        if not bounded or len(values) <= MOST_VALUES:
+            return _narrow(self._numbers, values)
+        counted = Counter(self._numbers)
+        kept = sorted(counted, key=lambda place: (-counted[place], place))[:MOST_VALUES]
+        now = {place: number for number, place in enumerate(kept)}
+        numbers = array("Q", [now.get(place, MOST_VALUES) for place in self._numbers])
+        return _narrow(numbers, [values[place] for place in kept], whole=False)
 
 
-def _kind(values: list[str]) -> tuple[str, str, str]:
-    return values[_AT["lingma_model"]], values[_AT["agent"]], values[_AT["reason"]]
-
-
-def _asked(values: list[str], kept: dict[str, set[str]], counts: list[tuple[int, int]]) -> Iterator[tuple[str, str]]:
-    """What filters by one value the row meets."""
-    for name, value in zip(NAMES, values, strict=True):
-        if value in kept[name]:
-            yield name, value
-    for place, _ in counts:
-        if place == _FAULTS:
-            yield OUTCOME, "failed"
-        elif place == _TURNED_AWAY:
-            yield OUTCOME, "turned_away"
-
-
-def _encoded(sums: _Sums) -> dict[str, bytes]:
-    return {name: encode([(*group, *each) for group, each in getattr(sums, name).items()]) for name in _Sums.__slots__}
+def _narrow(numbers: array[int], values: list[Any] | None = None, *, whole: bool = True) -> Column:
+    """In as few bytes as the largest number needs."""
+    most = max(numbers, default=0)
+    code = next(code for code in "BHIQ" if most < 1 << 8 * array(code).itemsize)
+    narrow = array(code, numbers)
+    if sys.byteorder == "big":
+        narrow.byteswap()
+    return Column(narrow.itemsize, narrow.tobytes(), values, whole)

@@ -1,4 +1,4 @@
-"""Sums of one day by one value of one filter: what pages of many days read where a filter leaves much of the usage."""
+"""The rows of one day, column by column: what pages add up where filters leave much of the usage."""
 
 from __future__ import annotations
 
@@ -11,30 +11,26 @@ from django.utils.translation import gettext_lazy as _
 
 
 class UsageDay(models.Model):
-    """What the rows of a finished day (UTC) with one value in one column add up to, in three ways.
+    """One column of all rows of a finished day (UTC), in the order in which they started.
 
     Made of the rows when the day is over, and dropped with the first change of one of them. The row whose `name` is ""
-    says that the day is `ready`; its sums are the names of columns of which not every value has a row.
+    says whether the day is `ready`, and has no data.
     """
 
     day = models.DateTimeField(_("day"))
-    name = models.CharField(_("column"), max_length=16, blank=True)
-    value = models.CharField(_("value"), max_length=128, blank=True)
+    name = models.CharField(_("column"), max_length=32, blank=True)
     ready = models.BooleanField(_("ready"), default=True)
-    # MessagePack: lists of what is grouped by and the sums. Read as a whole, and a tenth of the size of rows.
-    by_hour = models.BinaryField(_("by hour"))
-    by_caller = models.BinaryField(_("by team and key"))
-    by_kind = models.BinaryField(_("by model, program and reason"))
+    data = models.BinaryField(_("data"), db_default=b"")
+    """As `accounts.ledger.days.Column` packs it: read as a whole, and a twentieth of the size of rows."""
 
     class Meta:
         verbose_name = _("day of usage")
         verbose_name_plural = _("days of usage")
         default_permissions = ()
-        constraints: ClassVar = [models.UniqueConstraint(fields=["name", "value", "day"], name="usageday_value")]
-        indexes: ClassVar = [models.Index(fields=["day"], name="usageday_day")]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["day", "name"], name="usageday_column")]
 
     def __str__(self) -> str:
-        return f"{self.day:%Y-%m-%d} {self.name} {self.value}"
+        return f"{self.day:%Y-%m-%d} {self.name}"
 
     @classmethod
     def drop(cls, times: Iterable[datetime]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db.models import Q
@@ -51,12 +52,18 @@ class Filters:
         """Whether a filter is by a column that sums by the hour do not have."""
         return not ROW_ONLY.isdisjoint(self.values)
 
+    @cached_property
+    def accepted(self) -> dict[str, frozenset[Any]]:
+        """By column, the values that rows may have: ids instead of names, None or "" for none."""
+        return {COLUMNS[name]: frozenset(_accepted(name, values)) for name, values in self.values.items()}
+
     @property
     def condition(self) -> Q:
         """Of rows and, unless `needs_rows`, of hours; without the span of time."""
         met = Q()
-        for name, values in self.values.items():
-            met &= _condition(name, values)
+        for column, values in self.accepted.items():
+            found = Q(**{f"{column}__in": sorted(values - {None})})
+            met &= found | Q(**{f"{column}__isnull": True}) if None in values else found
         match self.outcome:
             case "failed":
                 met &= FAILED
@@ -121,16 +128,15 @@ def _span(
     return chosen, span_of(chosen, now, zone) if chosen else EVER
 
 
-def _condition(name: str, values: tuple[str, ...]) -> Q:
-    column = COLUMNS[name]
+def _accepted(name: str, values: tuple[str, ...]) -> Iterator[Any]:
     texts = [text for text in values if text != NONE]
     if name not in ("team", "key"):
-        return Q(**{f"{column}__in": [*texts, *([""] if NONE in values else [])]})
-    ids = [int(text) for text in texts if text.isdecimal()]
-    names = [text for text in texts if not text.isdecimal()]
-    met = Q(**{f"{column}__in": ids})
-    if names:
+        yield from [*texts, *([""] if NONE in values else [])]
+        return
+    yield from [int(text) for text in texts if text.isdecimal()]
+    if names := [text for text in texts if not text.isdecimal()]:
         model = Team if name == "team" else ApiKey
         # Read at once, and not as a subquery: the planner of SQLite then knows that there are few.
-        met |= Q(**{f"{column}__in": list(model._default_manager.filter(name__in=names).values_list("pk", flat=True))})
-    return met | Q(**{f"{column}__isnull": True}) if NONE in values else met
+        yield from model._default_manager.filter(name__in=names).values_list("pk", flat=True)
+    if NONE in values:
+        yield None

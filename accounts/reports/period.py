@@ -91,7 +91,7 @@ def before(name: str, span: Span, now: datetime, zone: tzinfo) -> Span | None:
 def pieces(span: Span, unit: timedelta = HOUR) -> Pieces:
     """Cut the span at whole hours, or days, of UTC."""
     start, end = span
-    first, last = _ceil(start, unit), _floor(end, unit)
+    first, last = _ceil(start, unit), floor(end, unit)
     if first is not None and last is not None and first >= last:
         return Pieces(None, (span,))
     cuts = []
@@ -102,7 +102,8 @@ def pieces(span: Span, unit: timedelta = HOUR) -> Pieces:
     return Pieces(Span(first, last), tuple(cuts))
 
 
-def _floor(at: datetime | None, unit: timedelta) -> datetime | None:
+def floor(at: datetime | None, unit: timedelta) -> datetime | None:
+    """The beginning of the whole hour, or day, of UTC that the time lies in."""
     return at and at - (at - EPOCH) % unit
 
 

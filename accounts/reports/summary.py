@@ -22,8 +22,6 @@ GROUPS: Final = (*COLUMNS, "hour", "day")
 TIME_GROUPS: Final = ("hour", "day")
 MOST_GROUPED: Final = 3
 """So many names in `group_by` at once: each more multiplies the groups, and seconds of the database become many."""
-MOST_GROUPS: Final = 10_000
-"""More are refused: whoever asks for more wants the rows."""
 TO_HOUR, TO_MINUTE = len("2026-11-28 14"), len("2026-11-28 14:30")
 
 LEVELS: Final = {
@@ -67,9 +65,7 @@ def summarize(
     if level:
         sources = _totals(filters, visibility, level)
     else:
-        spans: tuple[Span, ...] = (filters.span,)
-        if not _splits_days(filters, group_by):
-            found, spans = days.read(filters, visibility, group_by, histograms)
+        found, spans = days.read(filters, visibility, group_by, histograms)
         sources = _sources(spans, filters, visibility, group_by)
     for source in sources:
         _add(found, _read(source, group_by, histograms, to_minute=_splits_days(filters, group_by)), group_by, filters)
@@ -134,14 +130,14 @@ def _read(
     # Hours as they are stored: they come in their order, and SQLite need not sort them.
     at = TimeText(time, TO_MINUTE if to_minute else TO_HOUR) if source.model is Usage else F(time)
     columns = {f"by_{name}": at if name in TIME_GROUPS else Unindexed(F(COLUMNS[name])) for name in group_by}
-    read: Iterable[dict[str, Any]] = source.values(**columns).annotate(**selected)[: MOST_GROUPS + 1]
+    read: Iterable[dict[str, Any]] = source.values(**columns).annotate(**selected)[: days.MOST_GROUPS + 1]
     return read
 
 
 def _add(found: dict[Group, Sums], read: Iterable[dict[str, Any]], group_by: Sequence[str], filters: Filters) -> None:
     for count, row in enumerate(read):
-        if count >= MOST_GROUPS:
-            raise ValidationError({"group_by": gettext("There are too many groups; narrow the filters.")})
+        if count >= days.MOST_GROUPS:
+            raise days.too_many_groups()
         group = tuple(_value(name, row[f"by_{name}"], filters) for name in group_by)
         found.setdefault(group, Sums()).add(row)
 

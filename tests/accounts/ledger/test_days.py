@@ -24,7 +24,7 @@ def ready():
 
 
 def stored():
-    return sorted(UsageDay.objects.values_list("day", "name", "value", "by_hour", "by_caller", "by_kind"))
+    return sorted(UsageDay.objects.values_list("day", "name", "data"))
 
 
 def test_finished_days_get_sums(filed):
@@ -36,13 +36,19 @@ def test_finished_days_get_sums(filed):
     assert days.wrong(START, END) == set()
 
 
-def test_each_column_has_all_turns(filed):
+def test_columns_have_each_row(filed):
     days.make_missing(NOW)
-    turns = sum(Usage.objects.values_list("count", flat=True))
-    for name in days.NAMES:
-        parts = UsageDay.objects.filter(name=name).values_list("by_hour", "by_caller", "by_kind")
-        for part, groups in enumerate((1, 2, 3)):
-            assert sum(each[groups] for parts_ in parts for each in days.decode(bytes(parts_[part]))) == turns
+    for day in DAYS:
+        rows = Usage.objects.filter(started_at__gte=day, started_at__lt=day + days.DAY).order_by("started_at", "pk")
+        for name in (*days.IDS, *days.TEXTS, "count", "prompt_tokens"):
+            assert unpacked(day, name) == list(rows.values_list(name, flat=True))
+        assert unpacked(day, days.AT) == [(row.started_at - day) // timedelta(microseconds=1) for row in rows]
+
+
+def unpacked(day, name):
+    column = days.Column.unpacked(UsageDay.objects.get(day=day, name=name).data)
+    numbers = memoryview(column.numbers).cast({1: "B", 2: "H", 4: "I", 8: "Q"}[column.size]).tolist()
+    return numbers if column.values is None else [column.values[place] for place in numbers]
 
 
 @pytest.mark.parametrize("change", ["new", "count", "rebuilt"])
@@ -86,7 +92,7 @@ def test_wrong_sums_are_found_and_rebuilt(filed):
     days.make_missing(NOW)
     before = stored()
     each = UsageDay.objects.filter(name="model").earliest("day")
-    UsageDay.objects.filter(pk=each.pk).update(by_caller=days.encode([[None, None, 1]]))
+    UsageDay.objects.filter(pk=each.pk).update(data=days.Column(1, b"\0", ["m"]).packed())
     assert days.wrong(START, END) == {each.day}
     assert each.day in reconcile(START, END).wrong_sums
     hours.rebuild(each.day, each.day + timedelta(days=1))
@@ -102,13 +108,14 @@ def test_pruned_days_go(filed):
     assert days.wrong(START - timedelta(days=2), END) == set()
 
 
-def test_words_of_clients_are_bounded(tmp_path):
+def test_words_of_clients_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(days, "MOST_VALUES", 100)
     at = START.timestamp()
     file([row(f"m{number}", model=f"m{number % 102}", started_at=at) for number in range(300)], tmp_path)
     days.make_missing(NOW)
-    assert UsageDay.objects.filter(name="model").count() == days.MOST_VALUES
-    marker = UsageDay.objects.filter(name="").earliest("day")
-    assert days.decode(bytes(marker.by_hour)) == ["model"]
+    column = days.Column.unpacked(UsageDay.objects.filter(name="model").earliest("day").data)
+    assert column.values == [f"m{number}" for number in range(100)]
+    assert not column.whole
 
 
 def test_task_makes_them(tmp_path):

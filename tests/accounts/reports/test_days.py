@@ -8,7 +8,7 @@ import pytest
 
 from accounts.ledger import days
 from accounts.models import Usage, UsageDay
-from accounts.reports.filters import parse
+from accounts.reports.filters import COLUMNS, parse
 from accounts.reports.summary import summarize, total
 from accounts.reports.visibility import Visibility
 from tests.accounts.reports.sample import COLUMN, NOW, left_by, make, sums_of
@@ -17,8 +17,7 @@ from tests.accounts.reports.test_summary import told, turns_by
 pytestmark = pytest.mark.django_db
 ALL = Visibility(everything=True)
 ZONES = [UTC, ZoneInfo("Asia/Shanghai"), ZoneInfo("Asia/Kolkata")]
-NAMES = ["model", "lingma_model", "protocol", "endpoint", "client_app", "status", "reason", "instance", "session",
-         "source"]  # fmt: skip
+NAMES = list(COLUMNS)
 MIDNIGHT = datetime(2026, 11, 27, tzinfo=UTC)
 
 
@@ -30,14 +29,16 @@ def sample():
 
 
 def queries(random_, rows):
-    """One filter with one or two values, over a span that begins and ends within days, or with them."""
-    name = random_.choice(NAMES)
-    found = [getattr(random_.choice(rows), COLUMN.get(name, name)) for _ in range(random_.randrange(1, 3))]
+    """Up to four filters with one or two values, over a span that begins and ends within days, or with them."""
+    given = {
+        name: [
+            str(getattr(random_.choice(rows), COLUMN.get(name, name)) or "none") for _ in range(random_.randrange(1, 3))
+        ]
+        for name in random_.sample(NAMES, random_.randrange(5))
+    }
     start = random_.choice([NOW - timedelta(days=2, minutes=random_.randrange(2_000)), MIDNIGHT - timedelta(days=1)])
     end = random_.choice([NOW - timedelta(minutes=random_.randrange(900)), MIDNIGHT + timedelta(days=1), None])
-    return {name: [value or "none" for value in found]} | {
-        key: [at.isoformat()] for key, at in (("from", start), ("to", end)) if at
-    }
+    return given | {key: [at.isoformat()] for key, at in (("from", start), ("to", end)) if at}
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -72,6 +73,15 @@ def test_finished_days_are_all_that_is_read(sample, given, groups, histograms, d
     with django_assert_num_queries(1) as asked:
         assert summarize(parse(whole | given, NOW, UTC), ALL, groups, histograms)
     assert 'FROM "accounts_usageday"' in asked[0]["sql"]
+
+
+@pytest.mark.parametrize("outcome", ["failed", "turned_away"])
+def test_outcome_goes_with_other_filters(sample, outcome):
+    filters = parse({"outcome": [outcome], "session": ["new", "none"], "team": ["Ads", "none"]}, NOW, UTC)
+    left = [row for row in getattr(Usage.objects, outcome)() if row.session in ("new", "")]
+    left = [row for row in left if row.team is None or row.team.name == "Ads"]
+    assert told(total(filters, ALL)) == sums_of(left)
+    assert left
 
 
 def test_day_that_changes_is_read_from_its_rows(sample):

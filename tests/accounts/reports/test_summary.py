@@ -117,16 +117,21 @@ CUT = {"from": ["2026-11-26T00:10Z"], "to": ["2026-11-28T05:10Z"]}
         (WHOLE, ["team"], ["total"]),
         (WHOLE, ["team", "key"], ["total"]),
         (WHOLE, ["reason"], ["total"]),
-        (WHOLE | {"status": ["ok"]}, ["team"], ["hour"]),
+        (WHOLE | {"status": ["ok"]}, ["team"], ["day", "hour"]),
         (CUT, ["hour"], ["total", "rows"]),
         (CUT, ["team", "key"], ["total", "hour", "rows"]),
-        (WHOLE | {"session": ["new"]}, ["team"], ["rows"]),
+        (WHOLE | {"session": ["new"]}, ["team"], ["day", "rows"]),
     ],
 )
 def test_sums_are_read_where_they_are_fewest(sample, query, groups, tables, django_assert_num_queries):
     with django_assert_num_queries(len(tables)) as queries:
         summarize(parse(query, NOW, UTC), ALL, groups, histograms=groups != ["team", "key"] and groups != ["reason"])
-    names = {"total": "accounts_usagetotal", "hour": "accounts_usagehour", "rows": "accounts_usage"}
+    names = {
+        "total": "accounts_usagetotal",
+        "day": "accounts_usageday",
+        "hour": "accounts_usagehour",
+        "rows": "accounts_usage",
+    }
     for each, table in zip(queries, tables, strict=True):
         assert f'FROM "{names[table]}"' in each["sql"]
 
