@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+import msgspec
 import redis
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
@@ -22,11 +24,12 @@ from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
 from accounts.api.checked import Checked
 from accounts.api.idempotency import Idempotent
 from accounts.api.lists import is_equal
-from bridge.fleet import logins, mirror, orders
+from bridge.fleet import logins, mirror, orders, timelines
 from bridge.fleet.orders import LONGEST_SEC, Action, UnknownInstance
 from bridge.models import Instance, Login, ModelAlias, PromptTemplate
 from bridge.status.accounts import AccountState
 from bridge.status.states import InstanceState
+from bridge.status.transitions import Why
 from gateway_project.lib.live_rows import query_set_of
 
 
@@ -54,9 +57,40 @@ class PromptSerializer(RoutingSerializer):
 
 
 class InstanceSerializer(serializers.ModelSerializer[Instance]):
+    replacing = serializers.SerializerMethodField(help_text="A successor is started beside it.")
+
     class Meta:
         model = Instance
         fields = "__all__"
+
+    def get_replacing(self, row: Instance) -> bool:
+        """Heartbeats alone know it."""
+        replaced: set[str] = self.context["view"].replaced
+        return row.name in replaced
+
+
+class TransitionSerializer(serializers.Serializer[Any]):
+    at = serializers.DateTimeField()
+    state = serializers.ChoiceField(choices=[each.value for each in InstanceState])
+    why = serializers.ChoiceField(choices=[each.value for each in Why])
+    detail = serializers.CharField(allow_blank=True)
+    generation = serializers.IntegerField()
+
+
+class InstanceDetailSerializer(InstanceSerializer):
+    transitions = serializers.SerializerMethodField(
+        help_text="Its last 200 changes of state and replacements, the latest first, for a week."
+    )
+
+    @extend_schema_field(TransitionSerializer(many=True))
+    def get_transitions(self, row: Instance) -> Any:
+        """None while Redis is away."""
+        try:
+            found = timelines.read(settings.REDIS_URL, row.name)
+        except redis.RedisError:
+            return []
+        steps = [msgspec.structs.asdict(each) | {"at": datetime.fromtimestamp(each.at, UTC)} for each in found]
+        return TransitionSerializer(steps, many=True).data
 
 
 class ActionSerializer(serializers.Serializer[Any]):
@@ -152,12 +186,19 @@ class InstanceViewSet(ReadOnlyModelViewSet[Instance]):
     ordering = ("name",)
     ordering_fields = ("name",)
     filters: ClassVar = {"state": is_equal("state", choices=[each.value for each in InstanceState])}
+    replaced: set[str] = set()  # noqa: RUF012 - never changed, only replaced by another
+
+    def get_serializer_class(self) -> type[InstanceSerializer]:
+        """One alone comes with its timeline."""
+        return InstanceDetailSerializer if self.action == "retrieve" else InstanceSerializer
 
     def get_queryset(self) -> QuerySet[Instance]:
         try:
-            return query_set_of(Instance, mirror.current(settings.REDIS_URL))
+            rows = mirror.current(settings.REDIS_URL)
         except redis.RedisError:
             return super().get_queryset()
+        self.replaced = {each.name for each in rows if each.replacing}
+        return query_set_of(Instance, rows)
 
     @extend_schema(request=ActionSerializer, responses={202: ActionSerializer})
     @action(detail=True, methods=["post"])

@@ -30,6 +30,7 @@ from bridge.fleet.login_store import DatabaseLogins, look_after
 from bridge.fleet.modes import Modes
 from bridge.fleet.orders import order_watcher
 from bridge.fleet.place_exchange import PlaceExchange
+from bridge.fleet.replacement_lease import RedisReplacementLease
 from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.lingma.dialects.a.dialect import DialectA
 from bridge.lingma.dialects.base import Dialect
@@ -95,6 +96,7 @@ class Runtime:
         self.route_watcher = route_watcher(self.link, env.models_refresh_sec, self._take_rules)
         self.order_watcher = order_watcher(self.link, self.pool.obey)
         self.pool.take_logins_from(DatabaseLogins())
+        self.pool.share_replacements(RedisReplacementLease(self.link, _new_id()))
         self.siblings = _siblings(env, data_dir, self.pool)
         self.heartbeat = Heartbeat(self.pool, self.link, self.ledger, self._take_models)
         self._background: list[asyncio.Task[None]] = []
@@ -291,6 +293,7 @@ def _instance_options(env: Environment) -> InstanceOptions:
         dedicated_domain=env.dedicated_domain_url if env.lingma_attach_urls else "",
         models_refresh=env.models_refresh_sec,
         drain=env.drain_sec,
+        smoke_model=env.default_model if env.lingma_replacement_smoke else "",
         orders_within=ORDERS_SEC,
         turn=TurnLimits(env.keepalive_sec, env.turn_silence_sec, env.stream_buffer_bytes),
         approval=Approval.read(env.tool_approval),

@@ -207,6 +207,9 @@ class Environment(BaseSettings):
     )
     lingma_instances: int = Field(1, ge=1, le=64, description="Instances per gateway process.")
     lingma_start_timeout_sec: float = Field(15, gt=0, description="How long an instance may take to be ready.")
+    lingma_replacement_smoke: bool = Field(
+        True, description="An instance that takes the place of another has to answer a short chat first."
+    )
     lingma_ask_kind: Literal["notification", "request"] = Field(
         "notification", description="How `chat/ask` is sent: without or with an id."
     )

@@ -20,7 +20,10 @@ from bridge.models import Instance
 
 WORDS: Final[Mapping[Action, tuple[Any, Any]]] = {
     Action.DRAIN: (_("Drain"), _("They finish the turns they have and take no others until they are started again.")),
-    Action.RESTART: (_("Restart"), _("They finish the turns they have, for a while, and begin anew. New turns wait.")),
+    Action.RESTART: (
+        _("Restart"),
+        _("A successor starts beside each and takes its place when it works. Turns that run are finished."),
+    ),
     Action.STOP: (_("Stop"), _("They finish the turns they have, for a while, and end until they are started again.")),
     Action.START: (_("Start"), _("They take turns again.")),
     Action.COOL: (_("Cool down for 5 minutes"), _("They finish the turns they have and take no others for 5 minutes.")),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+import redis
 from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
@@ -17,13 +20,14 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from bridge.admin.instance_actions import InstanceActions
-from bridge.fleet import mirror
+from bridge.fleet import mirror, timelines
 from bridge.models import Instance, InstanceOrder
 from bridge.status.accounts import AccountState
 from bridge.status.states import InstanceState
 from gateway_project.lib.cells import VisibleText, seconds_ago
 from gateway_project.lib.live_rows import LiveRows
 from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.visible import visible
 
 BADGES = {each.value: each.badge for each in InstanceState}
 
@@ -53,6 +57,7 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
         ),
         (_("Process"), {"fields": [("process", "pid"), ("restarts", "generation")]}),
         (_("Service"), {"fields": [("upstream", "version"), "models_offered"]}),
+        (_("Timeline"), {"fields": ["timeline"]}),
     ]
     search_fields = ("name", "last_error")
     ordering = ("process", "name")
@@ -79,6 +84,22 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
         """As the heartbeats of this moment have it."""
         return mirror.current(settings.REDIS_URL)
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        return self._with_more(request, super().get_object(request, object_id, from_field))
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changes = super().get_changelist_instance(request)
+        for row in changes.result_list:
+            self._with_more(request, row)
+        return changes
+
+    def _with_more(self, request: HttpRequest, row: Instance | None) -> Instance | None:
+        """With what is in no table."""
+        if row is not None:
+            rows: Any = self._rows(request) or ()
+            row.replacing = any(each.name == row.name and each.replacing for each in rows)
+        return row
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -90,6 +111,8 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
 
     @display(description=_("Instance"), header=True, ordering="name")
     def header(self, obj: Instance) -> tuple[str, str]:
+        if obj.replacing:
+            return obj.name, gettext("a successor is starting")
         return obj.name, gettext("pid %(pid)s") % {"pid": obj.pid} if obj.pid else ""
 
     @display(description=_("State"), ordering="state", label=BADGES)
@@ -99,6 +122,23 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
     @display(description=_("Login"), boolean=True, ordering="login")
     def logged_in(self, obj: Instance) -> bool:
         return obj.login
+
+    @display(description=_("Timeline"))
+    def timeline(self, obj: Instance) -> str:
+        try:
+            found = timelines.read(settings.REDIS_URL, obj.name)
+        except redis.RedisError:
+            return "–"
+        steps = [
+            {
+                "at": datetime.fromtimestamp(each.at, UTC),
+                "state": gettext(each.state.label),
+                "why": gettext(each.why.label),
+                "detail": visible(gettext(each.detail)) if each.detail else "",
+            }
+            for each in found
+        ]
+        return render_to_string("admin/bridge/instance/timeline.html", {"steps": steps}) if steps else "–"
 
     @display(description=_("What to do"))
     def advice(self, obj: Instance) -> str:

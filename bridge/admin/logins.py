@@ -53,7 +53,9 @@ class LoginForm(forms.ModelForm):
 
     instances = forms.MultipleChoiceField(
         label=_("Instances"), required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget,
-        help_text=_("They finish the turns they have and start anew with this login. An instance has one at most."),
+        help_text=_(
+            "A successor with this login takes the place of each when it works. An instance has one login at most."
+        ),
     )  # fmt: skip
     archive = _file(_("ZIP archive"), _("Of a work directory that is logged in, or of a folder with user and id."))
     user_file = _file("cache/user")

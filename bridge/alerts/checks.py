@@ -58,6 +58,10 @@ def _mode(name: str, *hidden_by: str) -> Callable[[View], Found]:
     return find
 
 
+def _not_replaced(view: View) -> Found:
+    return _instances(view, lambda each: each.not_replaced)
+
+
 def _none_ready(view: View) -> Found:
     if view.instances is None:
         return None
@@ -144,6 +148,11 @@ CHECKS: Final = (
     Check(
         "instances_gone", Severity.WARNING, _("instances gone"), _("%(names)s: no sign of life since %(time)s."),
         _in_state(InstanceState.GONE), 60, 30, _("Their web process has ended, or has lost Redis; see its log."),
+    ),
+    Check(
+        "not_replaced", Severity.WARNING, _("instance not replaced"),
+        _("%(names)s: a successor is wanted and does not work, since %(time)s."), _not_replaced, 0, 30,
+        _("What runs goes on. Its last error says why; the page of the instance has all tries."),
     ),
     Check(
         "turns_failing", Severity.WARNING, _("many turns fail"),

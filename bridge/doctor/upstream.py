@@ -15,6 +15,7 @@ from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.installation_state import WAIT_SEC, InstallationState
 from bridge.lingma.errors import VsixError
 from bridge.lingma.install import vsix
+from bridge.pool import work_dirs
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
 
@@ -105,6 +106,8 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
     topic, error = "instances", f": {status.last_error}" if status.last_error else ""
     shown = f"{status.name} is {status.state.label}"
     match status.state:
+        case InstanceState.READY if status.not_replaced:
+            return warn(topic, f"{shown}{error}", "It goes on as it is; the successor is tried again by itself.")
         case InstanceState.READY:
             return ok(topic, f"{shown} and logged in, version {status.version or 'unknown'}, {status.models} models")
         case InstanceState.LOGIN_REQUIRED:
@@ -120,7 +123,7 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
 
 
 def _work_dir(state: InstallationState, status: InstanceStatus) -> Path:
-    return state.data_dir / "instances" / status.name
+    return work_dirs.in_use(state.data_dir / "instances" / status.name)
 
 
 def _log_in(state: InstallationState, status: InstanceStatus) -> str:

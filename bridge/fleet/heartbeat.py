@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from redis import ResponseError
 
 from accounts.ledger.ledger import Ledger
-from bridge.fleet import modes
+from bridge.fleet import modes, timelines
 from bridge.pool.instance import Instance
 from bridge.pool.pool import Pool
 from bridge.telemetry import metrics
@@ -55,8 +55,9 @@ class Heartbeat:
         metrics.IN_FLIGHT.set(self._pool.in_flight)
         metrics.QUEUE_LENGTH.set(self._pool.waiting)
         metrics.modes_changed({each.name for each in modes.active()}, degraded.STILL_WORKS)
-        for instance, status in zip(self._pool.instances, self._pool.statuses(), strict=True):
+        for instance, status in zip(self._pool.instances.copy(), self._pool.statuses(), strict=True):
             self._count_incidents(instance)
+            await timelines.write(self._link, instance.name, instance.timeline)
             # For each one: the key lapses by itself (LIFETIME_SEC), and then the instance shows as gone.
             with suppress(RedisUnavailable, ResponseError):
                 key = redis_keys.INSTANCE + status.name

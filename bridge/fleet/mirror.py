@@ -129,5 +129,6 @@ def _row(status: InstanceStatus) -> Instance:
         seen_at=datetime.fromtimestamp(status.at, UTC),
     )
     row.waiting = status.waiting
+    row.replacing, row.not_replaced = status.replacing, status.not_replaced
     row.held_login, row.login_generation = status.held_login, status.login_generation
     return row

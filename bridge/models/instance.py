@@ -45,6 +45,10 @@ class Instance(models.Model):
     waiting: int | None = None
     """Turns that wait for a place in its web process; heartbeats alone know it."""
 
+    replacing: bool = False
+    not_replaced: bool = False
+    """A successor is started beside it; one is wanted, and does not work."""
+
     held_login: int = 0
     login_generation: int = 0
     """The login it was given, and how new; 0: none, or not known."""

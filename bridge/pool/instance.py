@@ -19,9 +19,11 @@ from bridge.pool.outage_log import OutageLog
 from bridge.pool.policy import Affinity, Candidate
 from bridge.pool.runs import Exit
 from bridge.pool.service_link import ServiceLink
+from bridge.pool.timeline import Timeline
 from bridge.pool.upstream import Upstream
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
+from bridge.status.transitions import Why
 from gateway_project.lib.ticker import Ticker
 
 
@@ -38,17 +40,23 @@ class Instance:
         changed: Callable[[], None],
     ) -> None:
         self.name = name
+        self.work_dir = spec.work_dir if not spec.attach else None
         self.in_flight = 0
         self.incidents = Incidents()
+        self.is_replaced = False
+        """A successor is started beside it."""
+        self.not_replaced = ""
+        """Why a successor that is wanted is not there."""
         self._process_number = process_number
         self._upstream_name = spec.upstream
         self._limit = options.limit
         self._upstream = Upstream(spec, options.approval)
         self._link = ServiceLink(name, spec.dialect, options, self.incidents, ticker)
-        self.login = InstanceLogin(name, spec.work_dir if not spec.attach else None, self._link.account)
+        self.login = InstanceLogin(name, self.work_dir, self._link.account)
         """The one it is given, if it is given any."""
+        self._outages = OutageLog(name)
         self._life = Lifecycle(
-            self._link, self._upstream, options, self.incidents, OutageLog(name), self.login, changed,
+            self._link, self._upstream, options, self.incidents, self._outages, self.login, changed,
             lambda: self.in_flight > 0,
         )  # fmt: skip
         self._doubts = Doubts()
@@ -60,6 +68,36 @@ class Instance:
     @property
     def is_ready(self) -> bool:
         return self._life.is_ready
+
+    @property
+    def is_connected(self) -> bool:
+        """It can take turns, or could but for its account or an order."""
+        return self._life.is_connected
+
+    @property
+    def order(self) -> Order:
+        """What operators want of it."""
+        return self._life.orders.order
+
+    @property
+    def may_be_replaced(self) -> bool:
+        """Another service can be started beside this one, to take its place."""
+        return self._life.may_be_replaced
+
+    @property
+    def is_stopped(self) -> bool:
+        """Operators do not want it to run."""
+        return self._life.orders.is_stopped
+
+    @property
+    def is_asked_to_restart(self) -> bool:
+        """Operators want the run under way to be followed by another."""
+        return self._life.is_asked_to_restart
+
+    @property
+    def timeline(self) -> Timeline:
+        """What has happened to it."""
+        return self._life.timeline
 
     @property
     def generation(self) -> int:
@@ -128,7 +166,7 @@ class Instance:
             in_flight=self.in_flight,
             limit=self._limit,
             restarts=self.incidents.restarts,
-            last_error=self.incidents.last_error,
+            last_error=self.incidents.last_error or self.not_replaced,
             version=self._link.version,
             upstream=self._upstream_name,
             models=len(self.account.models),
@@ -137,8 +175,10 @@ class Instance:
             model_names=self.account.model_names,
             account=self.account.facts.state,
             login_expires_at=self.account.facts.expires_at,
-            mode=self._life.orders.order.mode,
-            cool_until=self._life.orders.order.cool_until,
+            mode=self.order.mode,
+            cool_until=self.order.cool_until,
+            replacing=self.is_replaced,
+            not_replaced=bool(self.not_replaced),
             held_login=self.login.held.login if self.login.held else 0,
             login_generation=self.login.held.generation if self.login.held else 0,
         )
@@ -175,6 +215,27 @@ class Instance:
     def obey(self, order: Order) -> None:
         """Do what operators want of it from now on."""
         self._life.obey(order)
+
+    def prepare_to_succeed(self, before: Instance) -> None:
+        """Before its first run: want what is wanted of the one whose place it is to take."""
+        self._outages.name = f"{self.name} (successor)"
+        self.login.succeed(before.login)
+        if before.login.known.is_set():
+            self.obey(before.order)
+        self._life.orders.restarted_for = before.order.restart_before
+
+    def succeed(self, before: Instance) -> None:
+        """Take the place of that one: what others know by its name goes on."""
+        self._outages.name, before._outages.name = self.name, f"{self.name} (replaced)"
+        self._life.succeed(before._life)
+        for counted in ("restarts", "reconnects", "unknown_pushes", "unrouted_tool_events"):
+            mine, theirs = getattr(self.incidents, counted), getattr(before.incidents, counted)
+            setattr(self.incidents, counted, mine + theirs)
+        self.note(Why.REPLACED)
+
+    def note(self, why: Why, detail: str = "") -> None:
+        """Put it into the timeline."""
+        self.timeline.note(self.state, why, detail, self.generation)
 
     def stop(self) -> None:
         """End the service; `run()` returns."""

@@ -69,6 +69,10 @@ class LateUsages:
             self._forget(next(iter(self._order)), "dropped")
         self._ticker.add(self)
 
+    def waits_for(self, log: UsageLog | None) -> bool:
+        """Whether a turn is still to be found there."""
+        return log in self._waiting
+
     def tick(self, now: float) -> None:
         if now < self._look_at:
             return

@@ -24,8 +24,10 @@ from bridge.pool.outage_log import OutageLog
 from bridge.pool.restart_policy import RestartPolicy
 from bridge.pool.runs import Runs
 from bridge.pool.service_link import ServiceLink
+from bridge.pool.timeline import Timeline
 from bridge.pool.upstream import Upstream
 from bridge.status.states import InstanceState
+from bridge.status.transitions import Why
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,8 @@ EXIT_SEC = 0.05  # between the end of a program's connection and its own
 FAILURES = (LingmaError, GatewayError, TimeoutError, OSError, msgspec.DecodeError)  # may be better after a restart
 UNREACHABLE = (DialFailed, StartFailed)
 BAD_ANSWERS = (RpcError, TimeoutError, msgspec.DecodeError)
-CONNECTED = frozenset(STATES.values()) | {InstanceState.COOLING, InstanceState.DRAINING}
+ORDERED = frozenset({InstanceState.COOLING, InstanceState.DRAINING})
+CONNECTED = frozenset(STATES.values()) | ORDERED
 """It can be used, or would be but for its account or an order."""
 
 
@@ -67,7 +70,9 @@ class Lifecycle:
         self.is_ready = False
         """It can take turns. Kept beside the state, because each choice of an instance asks for it."""
         self.orders = Orders()
-        self.orders.has_other_login = login.must_restart
+        # Another service beside this one needs a work dir of its own.
+        self.orders.ends_to_restart = upstream.is_attached
+        self.timeline = Timeline()
         self._began_at = 0.0  # Unix seconds; of the run under way
         self._set_at = -math.inf
         self.runs = Runs(shared=upstream.is_shared)
@@ -85,8 +90,27 @@ class Lifecycle:
         # it.
         link.on_account_changed = self._wake.set
         link.on_lost = self._on_lost
-        login.is_connected = lambda: self.state in CONNECTED
+        login.is_connected = lambda: self.is_connected
         login.wake = self._wake.set
+
+    @property
+    def is_connected(self) -> bool:
+        """It can be used, or would be but for its account or an order."""
+        return self.state in CONNECTED
+
+    @property
+    def may_be_replaced(self) -> bool:
+        """Another service can be started beside this one, to take its place."""
+        return self.is_connected and not self.orders.is_stopped and not self.orders.ends_to_restart
+
+    @property
+    def is_asked_to_restart(self) -> bool:
+        return self.orders.is_asked_to_restart(self._began_at)
+
+    def succeed(self, before: Lifecycle) -> None:
+        """Take the place of the one before."""
+        self.timeline, before.timeline = before.timeline, Timeline()
+        self.runs.outdo(before.runs)
 
     def back_within(self, seconds: float) -> bool:
         """Whether it may be ready by then without anybody's help."""
@@ -112,7 +136,7 @@ class Lifecycle:
                 return False
 
     async def run(self) -> None:
-        self._set(InstanceState.STARTING)
+        self._set(InstanceState.STARTING, Why.STARTED)
         while not self._upstream.stopping:
             if self.orders.is_stopped:
                 await self._rest_as_ordered()
@@ -121,7 +145,7 @@ class Lifecycle:
             if self._upstream.stopping:
                 break
             await self._wait(pause)
-        self._set(InstanceState.STOPPED)
+        self._set(InstanceState.STOPPED, Why.CLOSED)
 
     def obey(self, order: Order) -> None:
         """Do what operators want, as soon as that is possible: without waiting for anything the service says."""
@@ -132,13 +156,13 @@ class Lifecycle:
             return
         if order.cleared_at > before.cleared_at:
             self._restarts.clear()
-        if self.state in CONNECTED:
-            self._set(self._connected_state())
+        if self.is_connected:
+            self._set(self._connected_state(), Why.ORDER)
         self._wake.set()
 
     async def _rest_as_ordered(self) -> None:
         self._wake.clear()
-        self._set(InstanceState.STOPPED)
+        self._set(InstanceState.STOPPED, Why.ORDER)
         await self._wake.wait()
 
     def stop(self) -> None:
@@ -169,7 +193,7 @@ class Lifecycle:
 
     async def _end_run(self) -> None:
         """Nobody's fault: no failure is counted, and turns that are left are lost with their connection only."""
-        self._set(InstanceState.DRAINING)
+        self._set(InstanceState.DRAINING, Why.CLOSED if self._upstream.stopping else Why.ORDER)
         self.runs.settle()
         self._link.close()
         await self._upstream.end(hung=False)
@@ -190,7 +214,7 @@ class Lifecycle:
         self.runs.settle()
         self._outages.failed(now, self._incidents.last_error, f"starting again in {pause:.1f} s")
         # Before the program is ended, which can take seconds: turns look elsewhere meanwhile.
-        self._set(InstanceState.BACKOFF)
+        self._set(InstanceState.BACKOFF, Why.FAILED, self._incidents.last_error)
         self._link.close()
         await self._upstream.end(hung=hung)
         return pause
@@ -221,7 +245,7 @@ class Lifecycle:
             if not self._upstream.is_attached:
                 # An attached service begins a run only if it proves to be another process (`_recognize`).
                 self.runs.begin()
-                self._set(InstanceState.STARTING)
+                self._set(InstanceState.STARTING, Why.STARTED)
             await self._upstream.open()
             await self._sign_on(await self._upstream.dial())
         while not self._upstream.stopping:
@@ -234,7 +258,7 @@ class Lifecycle:
         # Before `leave_to`: which run this is decides where its unfinished questions are noted.
         is_same = await self._recognize()
         connection.leave_to(self.runs.abandoned)
-        self._set(InstanceState.STARTING)
+        self._set(InstanceState.STARTING, Why.STARTED)
         await self._link.sign_on(connection, self._upstream.endpoint.work_dir if self._upstream.endpoint else None)
         # The same process has the same models, so a new connection to it costs one RPC and not two.
         await self._read_account(reload=not is_same)
@@ -316,7 +340,7 @@ class Lifecycle:
 
     async def _drain(self, ends: set[asyncio.Future[Any]]) -> None:
         """Until its turns have ended, or time is up."""
-        self._set(InstanceState.DRAINING)
+        self._set(InstanceState.DRAINING, Why.ORDER)
         deadline = time.monotonic() + self._options.drain
         while self._is_busy() and time.monotonic() < deadline and not self._upstream.stopping:
             if (await asyncio.wait(ends, timeout=DRAIN_POLL_SEC))[0]:
@@ -356,22 +380,29 @@ class Lifecycle:
         # Over all connections of the run: the next one may serve nothing.
         self._restarts.served = self._restarts.served or connection.served
         # Not for the one before, nor during a start, which reports its own failure.
-        if connection is self._link.connection and self.state in CONNECTED:
+        if connection is self._link.connection and self.is_connected:
             self.runs.mark_unsettled()
             self._incidents.last_error = self._reason_of_loss()
-            self._set(InstanceState.DRAINING if self._upstream.stopping else InstanceState.STARTING)
+            if self._upstream.stopping:
+                self._set(InstanceState.DRAINING, Why.CLOSED)
+            else:
+                self._set(InstanceState.STARTING, Why.LOST, self._incidents.last_error)
 
     def _set_connected(self, state: InstanceState) -> None:
         """One of CONNECTED; from one of them to another is no return from an outage."""
-        if self.state not in CONNECTED:
+        why = Why.ORDER if {state, self.state} & ORDERED else Why.ACCOUNT
+        if not self.is_connected:
             self._restarts.back(time.monotonic())
             self.runs.settle()
+            why = Why.CONNECTED
         if state != self.state:
             self._outages.recovered(time.monotonic(), state)
-        self._set(state)
+        account = self._link.account.facts.state
+        self._set(state, why, "" if account.may_chat else account.label)
 
-    def _set(self, state: InstanceState) -> None:
+    def _set(self, state: InstanceState, why: Why, detail: str = "") -> None:
         if state != self.state:
+            self.timeline.note(state, why, detail, self.runs.generation)
             level = logging.INFO if self._upstream.stopping else logging.DEBUG
             logger.log(level, "%s is %s", self._outages.name, state)
             self._set_at = time.monotonic()

@@ -10,11 +10,10 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 import msgspec
 
@@ -22,16 +21,14 @@ from bridge.logins import work_dir
 from bridge.logins.bundle import Bundle
 from bridge.logins.work_dir import Held, Stamp
 from bridge.pool.account import Account
+from bridge.pool.disk import Disk
 from bridge.status.accounts import AccountState, Remedy
 from bridge.status.logins import LoginProblem, WantedLogin
 
 logger = logging.getLogger(__name__)
 
 STABLE_SEC: Final = 3.0  # for which both files have not changed (PROTOCOL 3.2)
-DISK_SEC: Final = 5.0
-TURN_SEC: Final = 60.0  # in which an instance that restarts for a login keeps others of that login from doing so
 AGAIN_SEC: Final = 60.0  # until files that cannot be read are asked for once more
-T = TypeVar("T")
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -69,49 +66,6 @@ class LoginStore(Protocol):
         """Tell operators."""
 
 
-class Turnstile:
-    """Instances of one process restart for a login one after the other, so that some of them serve meanwhile."""
-
-    def __init__(self) -> None:
-        self._inside: dict[int, tuple[object, float]] = {}
-
-    def enter(self, login: int, who: object) -> bool:
-        """Whether it is this one's turn, which it keeps until it leaves or time is up."""
-        inside, until = self._inside.get(login, (who, math.inf))
-        if inside is not who and time.monotonic() < until:
-            return False
-        if login not in self._inside or inside is not who:
-            self._inside[login] = (who, time.monotonic() + TURN_SEC)
-        return True
-
-    def leave(self, who: object) -> None:
-        self._inside = {login: found for login, found in self._inside.items() if found[0] is not who}
-
-
-class _Disk:
-    """Work on files, off the loop. A disk that hangs has one thread, and is not asked again until it answers."""
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="login")
-        self._running: asyncio.Future[Any] | None = None
-        self._closed = False
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Raise TimeoutError, or what the work raises."""
-        if self._closed or (self._running is not None and not self._running.done()):
-            raise TimeoutError
-        running = asyncio.get_running_loop().run_in_executor(self._thread, work)
-        self._running = running
-        await asyncio.wait({running}, timeout=DISK_SEC)
-        if not running.done():
-            raise TimeoutError
-        return running.result()
-
-    def close(self) -> None:
-        self._closed = True
-        self._thread.shutdown(wait=False)
-
-
 class InstanceLogin:
     """`prepare()` before each start of the service, `tick()` each second. An attached service has none."""
 
@@ -122,15 +76,14 @@ class InstanceLogin:
         self.known = asyncio.Event()
         """Set as soon as it is known what is wanted: until then the work dir keeps what it has."""
         self.store: LoginStore | None = None
-        self.turnstile = Turnstile()
         self.is_connected: Callable[[], bool] = lambda: False
         """Whether the account is that of the service that runs now."""
         self.wake: Callable[[], None] = lambda: None
-        """Has the account read, and the run ended if it has to be."""
+        """Has the account read."""
         self._name = name
         self._dir = directory
         self._account = account
-        self._disk = _Disk()
+        self._disk = Disk("login")
         self._lock = asyncio.Lock()
         self._delivery: Delivery | None = None
         self._asked: tuple[WantedLogin, float] | None = None
@@ -147,16 +100,43 @@ class InstanceLogin:
         return self.held.endpoint if self.held is not None else ""
 
     def must_restart(self) -> bool:
-        """The run has to end, for another login can be put in place of this one."""
-        # What does not run takes the login at its next start, and keeps nobody else from it.
+        """Another service has to take the place of this one: another login is wanted, and at hand."""
+        # What does not run takes the login at its next start.
         if self._dir is None or not self.known.is_set() or not self.is_connected():
             return False
         wanted = self.wanted
         if wanted is None:
             return self.held is not None
-        if not self._is_other(wanted) or (wanted.generation and not self._has(wanted)):
+        return self._is_other(wanted) and (not wanted.generation or self._has(wanted))
+
+    def succeed(self, before: InstanceLogin) -> None:
+        """Want what the instance wants that this one's is to take the place of; its files need not be fetched again."""
+        self.wanted, self.store, self._delivery = before.wanted, before.store, before._delivery
+        if before.known.is_set():
+            self.known.set()
+
+    @property
+    def is_wanted(self) -> bool:
+        """The work dir holds what is wanted, or what is as good."""
+        if not self.known.is_set():
+            return True
+        return self.held is None if self.wanted is None else not self._is_other(self.wanted)
+
+    @property
+    def is_taken_away(self) -> bool:
+        """Nobody shall be logged in with what the work dir holds, nor with anything else that is at hand."""
+        wanted, held = self.wanted, self.held
+        if held is None or not self.known.is_set():
             return False
-        return self.turnstile.enter(wanted.login, self)
+        return wanted is None or (held.login != wanted.login and not wanted.generation)
+
+    async def report_refused(self) -> None:
+        """Tell operators that a service could not use what is wanted. Raise StoreAway."""
+        wanted, facts = self.wanted, self._account.facts
+        if self.store is not None and wanted is not None:
+            await self.store.report(
+                Report(wanted.login, wanted.generation, facts.state, facts.expires_at, LoginProblem.NOT_TAKEN)
+            )
 
     async def prepare(self, within: float) -> None:
         """Before the service starts, have its work dir hold what is wanted. What cannot be done is told, not raised.
@@ -184,7 +164,7 @@ class InstanceLogin:
         wanted = self.wanted
         if not self.known.is_set():
             return
-        if self.held is not None and (wanted is None or (self.held.login != wanted.login and not wanted.generation)):
+        if self.held is not None and self.is_taken_away:
             await self._disk.run(partial(work_dir.remove, directory, self.held.files))
             self.held = None
             self._account.forget()
@@ -216,11 +196,6 @@ class InstanceLogin:
             wanted = self.wanted
             if wanted is not None and wanted.generation and self._is_other(wanted) and not self._has(wanted):
                 await self._deliver(wanted)
-            if self.must_restart():
-                self.wake()
-                return
-            if self.is_connected():
-                self.turnstile.leave(self)
             if self.held is not None:
                 try:
                     await self._look(self._dir, self.held)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import MutableSequence
+
+import msgspec
 
 from bridge.lingma.dialects.base import Model
 from bridge.pool.instance import Instance
@@ -14,11 +16,15 @@ from bridge.status.instance import InstanceStatus
 class Members:
     """`start()` them once; they become ready in their own time."""
 
-    def __init__(self, instances: Sequence[Instance]) -> None:
+    def __init__(self, instances: MutableSequence[Instance]) -> None:
         self.instances = instances
         self.siblings: SiblingPools = ALONE
         """The other processes of this gateway."""
-        self._runs: list[asyncio.Task[None]] = []
+        self.successors: dict[str, Instance] = {}
+        """Those that are started beside an instance of their name, to take its place."""
+        self.retired: dict[str, Instance] = {}
+        """The last one of each name whose place was taken; it finishes the turns it has."""
+        self._runs: dict[Instance, asyncio.Task[None]] = {}
 
     @property
     def ready(self) -> bool:
@@ -26,7 +32,7 @@ class Members:
         return any(instance.is_ready for instance in self.instances) or self.siblings.ready
 
     def statuses(self) -> list[InstanceStatus]:
-        return [instance.status() for instance in self.instances]
+        return [self._status(instance) for instance in self.instances]
 
     def all_statuses(self) -> list[InstanceStatus]:
         return self.statuses() + self.siblings.statuses()
@@ -48,26 +54,49 @@ class Members:
 
     def back_within(self, seconds: float) -> bool:
         """Whether one of this process may take turns by then without anybody's help."""
-        return any(instance.back_within(seconds) for instance in self.instances)
+        return any(instance.back_within(seconds) for instance in (*self.instances, *self.successors.values()))
 
     def back_in(self) -> int:
         """Whole seconds after which one of this process may be back, as far as any of them knows."""
         # At most 30 steps, and only when a turn is refused.
         return next((seconds for seconds in range(1, 31) if self.back_within(seconds)), 1)
 
-    def start(self) -> None:
-        self._runs = [asyncio.get_running_loop().create_task(instance.run()) for instance in self.instances]
+    def _status(self, instance: Instance) -> InstanceStatus:
+        """With the turns that go on where it took over."""
+        status, before = instance.status(), self.retired.get(instance.name)
+        if before is None or not before.in_flight:
+            return status
+        return msgspec.structs.replace(status, in_flight=status.in_flight + before.in_flight)
+
+    def named(self, name: str) -> list[Instance]:
+        """The one of that name, and the one whose place it took."""
+        before = self.retired.get(name)
+        return [each for each in self.instances if each.name == name] + ([before] if before is not None else [])
+
+    def in_service(self) -> list[Instance]:
+        """Those that have a place, and those that finish their turns."""
+        return [*self.instances, *(each for each in self.retired.values() if each in self._runs)]
+
+    def start(self, instance: Instance) -> None:
+        self._runs[instance] = asyncio.get_running_loop().create_task(instance.run())
+
+    async def end(self, instance: Instance) -> None:
+        """End this one, and whatever still runs on it."""
+        instance.stop()
+        if instance in self._runs:
+            await asyncio.wait({self._runs[instance]})
+            del self._runs[instance]
 
     async def stop(self) -> None:
         """End every one of them, and whatever still runs on it."""
-        for instance in self.instances:
+        for instance in (*self.instances, *self._runs):
             instance.stop()
         # `asyncio.wait` raises for an empty set, and a process may have no instance.
         if self._runs:
-            await asyncio.wait(self._runs)
+            await asyncio.wait(set(self._runs.values()))
 
     def end_turns(self, why: str) -> None:
         """Fail every running turn of this process, wherever it runs."""
-        for instance in self.instances:
+        for instance in dict.fromkeys((*self.instances, *self._runs)):
             instance.end_turns(why)
         self.siblings.end_turns(why)

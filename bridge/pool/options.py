@@ -38,6 +38,12 @@ class InstanceOptions(msgspec.Struct, frozen=True):
     models_refresh: float = 300.0
     drain: float = 20.0
     """As long turns may go on when operators end a run."""
+    retire: float = 300.0
+    """As long turns may go on where a successor has taken over."""
+    smoke_sec: float = 30.0
+    """As long its chat may take."""
+    smoke_model: str = ""
+    """Which model a successor is asked before it takes over; empty: none is asked."""
     orders_within: float = 0.0
     """So long a start waits until it is known what operators want."""
     turn: TurnLimits = TurnLimits()

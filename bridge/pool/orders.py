@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -41,8 +41,10 @@ class Orders:
 
     def __init__(self) -> None:
         self.order = Order()
-        self.has_other_login: Callable[[], bool] = lambda: False
-        """Whether another login is at hand for it."""
+        self.ends_to_restart = True
+        """A run ends to make room for the next one; else another service takes its place while it goes on."""
+        self.restarted_for = 0.0
+        """The `restart_before` that it was started for."""
 
     @property
     def is_held(self) -> bool:
@@ -55,7 +57,11 @@ class Orders:
 
     def want_end_of(self, began_at: float) -> bool:
         """Whether the run that began then has to end."""
-        return self.is_stopped or self.order.restart_before > began_at or self.has_other_login()
+        return self.is_stopped or (self.ends_to_restart and self.is_asked_to_restart(began_at))
+
+    def is_asked_to_restart(self, began_at: float) -> bool:
+        # What was started for an order has obeyed it, whatever clock the order was written by.
+        return self.order.restart_before > max(began_at, self.restarted_for)
 
     def cools_for(self) -> float:
         """Seconds for which it takes no turns; 0 or less: it may."""

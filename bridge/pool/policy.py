@@ -122,6 +122,11 @@ def restart_delay(failures: int, jitter: float) -> float:
     return float(min(30.0, 0.5 * 2 ** max(0, min(failures - 1, 10)))) * (1 + jitter / 4)
 
 
+def replacement_pause(failures: int, jitter: float) -> float:
+    """Seconds to wait before a successor is tried again: 5, 10, 20 … at most 600, each up to a quarter longer."""
+    return float(min(600.0, 5.0 * 2 ** max(0, min(failures - 1, 10)))) * (1 + jitter / 4)
+
+
 def retry_after(waiting: int, slots: int, turn_sec: float, jitter: float) -> int:
     """Whole seconds from 1 to 30 after which a refused turn may hope for a place.
 

@@ -14,7 +14,7 @@ from bridge.pool import policy
 from bridge.pool.instance import Instance
 from bridge.pool.late_usages import LateUsages
 from bridge.pool.lease import Lease, Waiter
-from bridge.pool.logins import LoginStore, Turnstile
+from bridge.pool.logins import LoginStore
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.pool.orders import Order
@@ -22,10 +22,13 @@ from bridge.pool.places import Places
 from bridge.pool.policy import Affinity, Line, Owner
 from bridge.pool.queue import TurnQueue
 from bridge.pool.remote import RemoteInstance
+from bridge.pool.replacements import ReplacementLease, Replacements
 from bridge.pool.shares import Shares
 from bridge.pool.siblings import SiblingPools
 from bridge.pool.wait_policy import WaitPolicy
+from bridge.pool.work_dirs import in_use
 from bridge.status.instance import InstanceStatus
+from gateway_project.lib.background import keep_going
 from gateway_project.lib.ticker import EVERY_SEC, Ticker
 
 NOBODY = Owner()
@@ -47,13 +50,15 @@ class Pool:
         self.ticker = Ticker(min(EVERY_SEC, instances.turn.keepalive_sec / 5))
         self.late_usages = LateUsages(self.ticker)
         """Calls every turn, and whatever else lives as long as one."""
-        self.instances = [
-            Instance(
-                f"w{process_number}-i{index}", process_number, spec, instances, self.ticker, self._instance_changed
-            )
-            for index, spec in enumerate(specs, 1)
-        ]
+        self._process_number = process_number
+        self._instance_options = instances
+        by_name = {f"w{process_number}-i{index}": spec for index, spec in enumerate(specs, 1)}
+        self.instances = [self._make(name, _as_it_was(spec), self._instance_changed) for name, spec in by_name.items()]
         self._members = Members(self.instances)
+        self._replacements = Replacements(
+            self._members, by_name, self._make, instances, self.late_usages, self._instance_changed
+        )
+        self._replacing: asyncio.Task[None] | None = None
         self._places = Places(self.instances, options.max_in_flight)
         self._queue = TurnQueue(self._members, self._places)
         self._wait_policy = WaitPolicy(self._members, self._places, self._queue, options.max_queue)
@@ -108,6 +113,10 @@ class Pool:
         """All instances of this process, for heartbeats."""
         return [msgspec.structs.replace(each, waiting=self.waiting) for each in self._members.statuses()]
 
+    def named(self, name: str) -> list[Instance]:
+        """The instance of that name, and the one whose place it took."""
+        return self._members.named(name)
+
     def all_statuses(self) -> list[InstanceStatus]:
         """Those of the other processes too, for readiness."""
         return self._members.all_statuses()
@@ -125,25 +134,43 @@ class Pool:
 
     def obey(self, orders: Mapping[str, Order]) -> None:
         """Do what operators want of each instance, by its name; one without an order runs."""
-        for instance in self.instances:
+        for instance in (*self.instances, *self._members.successors.values()):
             instance.obey(orders.get(instance.name, Order()))
+        self._replacements.wake()
+
+    def replace(self, name: str, spec: InstanceSpec | None = None) -> None:
+        """Have a successor of that kind, or of its own, take the place of an instance, without a gap.
+
+        It is tried again with growing pauses as long as it fails; the instance goes on meanwhile, and says so in its
+        status (`not_replaced`). The work dir of `spec` does not matter. Raise KeyError for an unknown name.
+        """
+        self._replacements.ask_for(name, spec)
+
+    def share_replacements(self, lease: ReplacementLease) -> None:
+        """Other processes replace instances of the same logins."""
+        self._replacements.lease = lease
 
     def take_logins_from(self, store: LoginStore) -> None:
         """Instances get the logins that operators want them to have from there. Before they start."""
-        turnstile = Turnstile()
         for instance in self.instances:
-            instance.login.store, instance.login.turnstile = store, turnstile
+            instance.login.store = store
 
     async def look_after_logins(self) -> None:
         """One round: fetch, store and report. Raise StoreAway."""
-        for instance in self.instances:
+        for instance in self._members.in_service():
             await instance.login.tick()
 
     def start(self) -> None:
-        self._members.start()
+        for instance in self.instances:
+            self._members.start(instance)
+        self._replacing = self._loop.create_task(keep_going(self._replacements.follow))
 
     async def stop(self) -> None:
         """End every instance and whatever still runs on them."""
+        if self._replacing is not None:
+            # First: what it has started is ended with all others.
+            self._replacing.cancel()
+            await asyncio.wait({self._replacing})
         await self._members.stop()
 
     def end_turns(self, why: str) -> None:
@@ -265,6 +292,9 @@ class Pool:
     def siblings_changed(self) -> None:
         self._instance_changed()
 
+    def _make(self, name: str, spec: InstanceSpec, changed: Callable[[], None]) -> Instance:
+        return Instance(name, self._process_number, spec, self._instance_options, self.ticker, changed)
+
     def _instance_changed(self) -> None:
         # First: other processes learn of it before turns are placed here.
         self.on_change()
@@ -279,6 +309,11 @@ class Pool:
 
     def _until(self, until: float | None) -> float:
         return self._loop.time() + self.options.queue_timeout if until is None else until
+
+
+def _as_it_was(spec: InstanceSpec) -> InstanceSpec:
+    """With the work dir that was used last."""
+    return spec if spec.work_dir is None else msgspec.structs.replace(spec, work_dir=in_use(spec.work_dir))
 
 
 def retry_hint(error: GatewayError, pool: Pool) -> GatewayError:

@@ -55,6 +55,10 @@ class Runs:
         # clock that was set back.
         self.generation = max(self.generation + 1, int(self.started_at * 1000))
 
+    def outdo(self, before: Runs) -> None:
+        """Those of a service that takes the place of another: its generations go on."""
+        self.generation = max(self.generation, before.generation + 1)
+
     def is_same(self, identity: Identity | None) -> bool:
         """Whether the service that was connected to proves to be the process from before; else another run begins."""
         was, self._identity = self._identity, identity

@@ -40,5 +40,9 @@ class InstanceStatus(msgspec.Struct, frozen=True):
     held_login: int = 0
     """Id of the login in its work dir; 0: none was put there."""
     login_generation: int = 0
+    replacing: bool = False
+    """A successor is started beside it."""
+    not_replaced: bool = False
+    """A successor is wanted and was of no use; the last error says why."""
     waiting: int = 0
     """Turns of the whole web process that wait for a place."""

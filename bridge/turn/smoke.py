@@ -3,56 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
-import msgspec
-
-from bridge.chat.errors import GatewayError
-from bridge.lingma.dialects.base import Ask
-from bridge.pool.instance import Instance
+from bridge.pool.smoke import SmokeResult, smoke_chat
 from bridge.turn.engine import Engine
-
-QUESTION = "Answer with the one word pong."
-WITHIN_SEC = 60.0
-
-
-class SmokeResult(msgspec.Struct):
-    """How one instance fared; times in ms, None when there was no answer."""
-
-    instance: str
-    ok: bool
-    first_token_ms: int | None = None
-    total_ms: int | None = None
-    error: str | None = None
 
 
 async def smoke(engine: Engine) -> list[SmokeResult]:
     """Ask every instance of the process at once. Never raises for an instance that fails."""
-    return list(await asyncio.gather(*[_ask(engine, instance) for instance in engine.pool.instances]))
-
-
-async def _ask(engine: Engine, instance: Instance) -> SmokeResult:
     # Past the pool on purpose: an operator wants to know of each instance, busy or not.
-    result = SmokeResult(instance.name, ok=False)
-    began = time.monotonic()
-    # A session of its own, which nobody continues.
-    ask = Ask(engine.new_id(), engine.new_id(), QUESTION, engine.options.default_model)
-    try:
-        async with asyncio.timeout(WITHIN_SEC):
-            turn = instance.ask(ask)
-            try:
-                while turn.end is None:
-                    # drain may bring a keep-alive or reasoning; only text counts as the first token.
-                    if await turn.drain() and result.first_token_ms is None and turn.text:
-                        result.first_token_ms = round((time.monotonic() - began) * 1000)
-            finally:
-                # Timed out or cancelled: without a stop the service would write on (PROTOCOL 9.7).
-                if turn.end is None:
-                    instance.give_up(turn)
-    except (GatewayError, TimeoutError) as exc:
-        result.error = str(exc) or f"no answer within {WITHIN_SEC:.0f} s"
-        return result
-    result.total_ms = round((time.monotonic() - began) * 1000)
-    result.error = str(turn.end.error) if turn.end.error else None
-    result.ok = result.error is None and bool(turn.text)
-    return result
+    model, new_id, instances = engine.options.default_model, engine.new_id, engine.pool.instances
+    return list(await asyncio.gather(*[smoke_chat(each, model, new_id) for each in instances]))

@@ -10,6 +10,14 @@ from typing import Final
 INSTANCE: Final = "lgw:instance:"
 """`<instance>`: JSON of its `InstanceStatus`, 15 s. Written by its web process; read by tasks, console and doctor."""
 
+TIMELINE: Final = "lgw:timeline:"
+"""`<instance>`: list of its last 200 transitions as JSON, the latest first, a week. Written by its web process; read by
+the console."""
+
+REPLACING: Final = "lgw:replacing:"
+"""`<login>`: which web process replaces an instance of it, of which generation, and until when it may (hash), a day.
+Written and read by web processes."""
+
 MODES: Final = "lgw:modes:"
 """`<process>`: JSON of what is away for it, a few seconds. Written by every process; read by web and console."""
 

@@ -18,11 +18,12 @@ WAITS = {
     "Not a lock but an open file; it was locked with LOCK_NB.": [
         "gateway_project/supervise/preflight.py: lock",
     ],
-    "Whoever holds it has deadlines for all that it waits for (DISK_SEC, GIVE_UP_SEC of a query).": [
+    "Whoever holds it has deadlines for all that it waits for (WAIT_SEC of a disk, GIVE_UP_SEC of a query).": [
         "bridge/pool/logins.py: self._lock",
     ],
     "The result of a future that is done.": [
-        "bridge/pool/logins.py: running.result()",
+        "bridge/pool/disk.py: running.result()",
+        "bridge/pool/replacements.py: running.result()",
         "gateway_project/server/pages.py: entering.result()",
         "gateway_project/server/pages.py: gone.result()",
         "gateway_project/lib/query_thread.py: running.result()",
@@ -45,7 +46,7 @@ WAITS = {
         "accounts/limits/key_report.py: await asyncio.shield(task)",
         "accounts/keys/keyring.py: await asyncio.shield(reading)",
         "accounts/keys/in_use.py: await asyncio.gather(*[self._check_key(digest) for digest in self._holders])",
-        "bridge/turn/smoke.py: await asyncio.gather(*[_ask(engine, instance) for instance in engine.pool.instances])",
+        "bridge/turn/smoke.py: await asyncio.gather(*[smoke_chat(each, model, new_id) for each in instances])",
     ],
     "Not a stream: each of its requests to the service has RPC_TIMEOUT_SEC.": [
         "bridge/pool/service_link.py: await self.account.read(self.request, reload=reload)",
@@ -107,7 +108,10 @@ WAITS = {
     "The end of a process: what was cancelled ends at once, and the supervisor kills who takes too long.": [
         "gateway_project/lib/redis_link.py: await asyncio.wait({self._dialling})",
         "bridge/turn/engine.py: await asyncio.wait(self._tasks)",
-        "bridge/pool/members.py: await asyncio.wait(self._runs)",
+        "bridge/pool/members.py: await asyncio.wait(set(self._runs.values()))",
+        "bridge/pool/members.py: await asyncio.wait({self._runs[instance]})",
+        "bridge/pool/pool.py: await asyncio.wait({self._replacing})",
+        "bridge/pool/replacements.py: await asyncio.wait({running})",
         "bridge/runtime.py: await asyncio.wait(self._background)",
         "bridge/siblings/siblings.py: await self._returned.wait()",
         "bridge/runtime.py: await self.link.close()",

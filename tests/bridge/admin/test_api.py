@@ -8,6 +8,8 @@ import redis
 
 from bridge.models import Instance
 from bridge.status.instance import InstanceStatus
+from bridge.status.states import InstanceState
+from bridge.status.transitions import Transition, Why
 
 pytestmark = pytest.mark.django_db
 
@@ -33,11 +35,27 @@ def test_list_is_that_of_the_heartbeats(admin_client, instances):
         ("w1-i1", "ready", 2), ("w2-i1", "login_required", 2),
     ]  # fmt: skip
     (row,) = admin_client.get("/api/instances/?state=login_required").json()["results"]
-    assert row == rows[1] == admin_client.get("/api/instances/w2-i1/").json()
+    alone = admin_client.get("/api/instances/w2-i1/").json()
+    assert row == rows[1] == {name: value for name, value in alone.items() if name != "transitions"}
     backwards = admin_client.get("/api/instances/?ordering=-name&page_size=1").json()
     assert [row["name"] for row in backwards["results"]] == ["w2-i1"]
     assert [row["name"] for row in admin_client.get(backwards["next"]).json()["results"]] == ["w1-i1"]
     assert admin_client.get("/api/instances/?state=odd").status_code == 400
+
+
+def test_one_comes_with_its_timeline(admin_client, instances, redis_server):
+    with redis.Redis.from_url(redis_server) as client:
+        for step in (
+            Transition(1_700_000_000.0, InstanceState.STARTING, Why.LOST, "lost", 5),
+            Transition(1_700_000_001.5, InstanceState.READY, Why.CONNECTED, "", 6),
+        ):
+            client.lpush("lgw:timeline:w1-i1", msgspec.json.encode(step))
+    found = admin_client.get("/api/instances/w1-i1/").json()
+    assert (found["replacing"], found["state"]) == (False, "ready")
+    assert found["transitions"] == [
+        {"at": "2023-11-14T22:13:21.500000Z", "state": "ready", "why": "connected", "detail": "", "generation": 6},
+        {"at": "2023-11-14T22:13:20Z", "state": "starting", "why": "lost", "detail": "lost", "generation": 5},
+    ]  # fmt: skip
 
 
 def test_reading_writes_no_row(admin_client, instances):

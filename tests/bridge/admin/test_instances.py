@@ -15,6 +15,8 @@ from django.utils import timezone
 from accounts.models import Alert
 from bridge.models import Instance
 from bridge.status.instance import InstanceStatus
+from bridge.status.states import InstanceState
+from bridge.status.transitions import Transition, Why
 from bridge.tasks import check_instances
 
 LIST = reverse("admin:bridge_instance_changelist")
@@ -67,6 +69,27 @@ def test_list_without_redis_explains_itself(admin_client, beat, settings):
     page = text(admin_client.get(LIST))
     assert page.count("Redis cannot be reached") == 1
     assert "w1-i1" in page
+
+
+def test_page_shows_timeline_with_reasons(admin_client, beat, heartbeats):
+    beat("w1-i1", replacing=True)
+    for step in (
+        Transition(time.time() - 60, InstanceState.BACKOFF, Why.FAILED, "the program exited with code 1"),
+        Transition(time.time(), InstanceState.READY, Why.REPLACING, "a restart is ordered"),
+    ):
+        heartbeats.lpush("lgw:timeline:w1-i1", msgspec.json.encode(step))
+    page = text(admin_client.get(reverse("admin:bridge_instance_change", args=["w1-i1"])))
+    assert "ready a successor is started beside it: a restart is ordered" in page
+    assert "backing off it failed: the program exited with code 1" in page
+    assert "a successor is starting" in text(admin_client.get(LIST))
+
+
+def test_page_without_redis_has_no_timeline(admin_client, beat, settings):
+    beat("w1-i1")
+    check_instances()
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    page = admin_client.get(reverse("admin:bridge_instance_change", args=["w1-i1"]))
+    assert (page.status_code, "w1-i1" in text(page)) == (200, True)
 
 
 def test_a_look_writes_nothing(admin_client, beat):

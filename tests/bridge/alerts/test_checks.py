@@ -30,9 +30,10 @@ def instance(name="i1", **fields):
         "process": 1, "state": "ready", "login": True, "account": "logged_in", "version": "2.5", "upstream": "lingma",
         "seen_at": timezone.now(),
     }  # fmt: skip
-    waiting = fields.pop("waiting", 0)
+    told = {each: fields.pop(each) for each in ("waiting", "replacing", "not_replaced") if each in fields}
     row = Instance(name=name, **given | fields)
-    row.waiting = waiting
+    for each, value in told.items():
+        setattr(row, each, value)
     return row
 
 
@@ -55,6 +56,8 @@ def kinds_of(looked):
         ({"state": "gone", "login": False}, {"instances_gone", "none_ready"}),
         ({"login_expires_at": timezone.now() + timedelta(days=2, hours=23)}, {"login_expiring"}),
         ({"login_expires_at": timezone.now() + timedelta(days=3, hours=1)}, set()),
+        ({"not_replaced": True}, {"not_replaced"}),
+        ({"replacing": True}, set()),
         ({"waiting": 20}, {"queue_long"}),
         ({"waiting": 19}, set()),
     ],

@@ -21,6 +21,7 @@ from bridge.models import InstanceOrder, Login
 from bridge.pool.logins import Report, StoreAway
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.pool import Pool
+from bridge.pool.work_dirs import in_use
 from bridge.status.accounts import AccountState
 from gateway_project.lib.redis_link import RedisLink
 from gateway_project.lib.secrets_at_rest import Secret, SecretBox
@@ -80,7 +81,8 @@ async def until_stored(**wanted):
             await asyncio.sleep(0.05)
 
 
-def account_of(directory):
+def account_of(first):
+    directory = in_use(first)
     return json.loads((directory / "cache" / "user").read_text())["name"]
 
 
@@ -90,7 +92,7 @@ async def test_imported_login_is_used_and_reported(redis_server, tmp_path):
         login = await bring(tmp_path / "files")
         await give(login, "w1-i1")
         await in_state(pool, "ready")
-        assert stat.S_IMODE((tmp_path / "w1" / "cache" / "user").stat().st_mode) == 0o600
+        assert stat.S_IMODE((in_use(tmp_path / "w1") / "cache" / "user").stat().st_mode) == 0o600
         status = pool.statuses()[0]
         assert (status.held_login, status.login_generation, status.restarts) == (login.pk, 1, 0)
         found = await until_stored(account="logged_in")
@@ -145,7 +147,8 @@ async def test_renewal_of_one_instance_reaches_another(redis_server, tmp_path):
         await until(pool, lambda: [each.login_generation for each in pool.statuses()] == [2, 2])
         await in_state(pool, "ready", "ready")
         assert pool.statuses()[0].pid == first
-        assert (tmp_path / "w1/cache/user").read_bytes() == (tmp_path / "w2/cache/user").read_bytes()
+        users = {(in_use(tmp_path / name) / "cache" / "user").read_bytes() for name in ("w1", "w2")}
+        assert len(users) == 1
 
 
 async def test_instances_of_one_login_restart_in_turn(redis_server, tmp_path):
@@ -222,7 +225,9 @@ async def test_login_that_is_taken_away_is_gone(redis_server, tmp_path):
         await sync_to_async(login.delete)()
         await in_state(pool, "login_required")
         assert pool.statuses()[0].held_login == 0
-    assert not (tmp_path / "w1" / "cache" / "user").exists()
+        async with asyncio.timeout(60):
+            while list(tmp_path.glob("w1*/cache/user")):
+                await asyncio.sleep(0.05)
 
 
 async def test_login_made_by_hand_becomes_first_generation(redis_server, tmp_path):
@@ -261,7 +266,7 @@ async def test_instance_moves_to_another_login(redis_server, tmp_path):
         await give(other, "w1-i1")
         await until(pool, lambda: pool.statuses()[0].held_login == other.pk and pool.statuses()[0].login)
         assert account_of(tmp_path / "w1") == "bob"
-        assert (tmp_path / "w1" / "cache" / "quota").exists()
+        assert (in_use(tmp_path / "w1") / "cache" / "quota").exists()
 
 
 async def test_login_with_endpoint_is_started_with_it(redis_server, tmp_path):

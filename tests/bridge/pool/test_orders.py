@@ -80,39 +80,34 @@ async def test_stopped_instance_starts_again_when_wanted(tmp_path):
         assert alive(pool.statuses()[0].pid)
 
 
-async def test_restart_waits_for_turns_and_turns_for_it(tmp_path):
-    async with running([simulator(tmp_path, "--login=auto")]) as pool:
-        before = pool.statuses()[0]
+async def test_attached_service_is_connected_anew_on_restart():
+    async with Service() as service, running(attached(service)) as pool:
+        peer = await service.peers.get()
         lease = pool.lease()
-        turn = ask(pool, '[[sim: text="Hello there" chunks=20 first_ms=0 delay_ms=20]]')
+        turn = lease.instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
         give(pool, Order(restart_before=time.time()))
         assert pool.statuses()[0].state == "draining"
         # Who comes now waits: the next run begins in a moment.
         assert pool.lease() is None
         waiter = pool.queue()
-        assert "".join(await ended(turn)) == "Hello there"
-        assert alive(before.pid)
+        await peer.push(finish("r1"))
+        await ended(turn)
         lease.release()
         assert (await asyncio.wait_for(waiter.lease, 30)).instance.name == "w1-i1"
-        after = pool.statuses()[0]
-        assert (after.pid != before.pid, after.restarts) == (True, 0)
-        # The same order again is done already.
-        give(pool, Order(restart_before=pool.instances[0]._life.orders.order.restart_before))
-        assert pool.statuses()[0].pid == after.pid
+        assert pool.statuses()[0].restarts == 0
+        await service.peers.get()
 
 
-async def test_drain_before_restart_is_bounded(tmp_path):
+async def test_drain_before_stop_is_bounded(tmp_path):
     async with running([simulator(tmp_path, "--login=auto")], instances=InstanceOptions(drain=0.2)) as pool:
         lease = pool.lease()
         turn = ask(pool, "[[sim: text=Hello chunks=2 first_ms=0 delay_ms=600000]]")
         await turn.drain()
-        pid = pool.statuses()[0].pid
-        give(pool, Order(restart_before=time.time()))
+        give(pool, STOP)
         await ended(turn)
         assert turn.end.error is not None
         lease.release()
-        await in_state(pool, "ready")
-        assert pool.statuses()[0].pid != pid
+        await in_state(pool, "stopped")
 
 
 async def test_pause_ends_by_itself_or_by_order():

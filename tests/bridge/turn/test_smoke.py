@@ -5,8 +5,9 @@ from itertools import count
 
 from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.pool.options import InstanceSpec
+from bridge.pool.smoke import QUESTION
 from bridge.turn.engine import Engine, EngineOptions
-from bridge.turn.smoke import QUESTION, smoke
+from bridge.turn.smoke import smoke
 from tests.bridge.lingma.service import DIALECT, Service, answer, finish
 from tests.bridge.pools import attached, in_state, running
 

@@ -1,0 +1,261 @@
+"""Instances are replaced without a gap: which of them, when, and how often it is tried.
+
+One at a time in a process, so that its memory holds one service more than usual, and one at a time for a login.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from bridge.pool import work_dirs
+from bridge.pool.disk import Disk
+from bridge.pool.instance import Instance
+from bridge.pool.late_usages import LateUsages
+from bridge.pool.logins import StoreAway
+from bridge.pool.members import Members
+from bridge.pool.options import InstanceOptions, InstanceSpec
+from bridge.pool.policy import replacement_pause
+from bridge.pool.successor import OfNoUse, Successor
+from bridge.status.transitions import Why
+from gateway_project.lib.texts import gettext_noop
+
+logger = logging.getLogger(__name__)
+
+LOOK_SEC: Final = 1.0
+KEEP_SEC: Final = 5.0  # between two renewals of the lease
+
+ANOTHER_KIND: Final = gettext_noop("another program is wanted")
+A_RESTART: Final = gettext_noop("a restart is ordered")
+ANOTHER_LOGIN: Final = gettext_noop("another login is wanted")
+OVERTAKEN: Final = "another process has replaced an instance of this login meanwhile"
+
+Make = Callable[[str, InstanceSpec, Callable[[], None]], Instance]
+"""An instance of that name, not started; the last is called with each change."""
+
+
+class ReplacementLease(Protocol):
+    """The right to replace an instance of a login, over all processes. It ends by itself with its process."""
+
+    async def take(self, login: int, generation: int) -> bool:
+        """Have it, or keep it; False: another process has it, or has had it for a newer generation."""
+
+    async def give_back(self, login: int) -> None:
+        """Let another process have it."""
+
+
+class Unshared:
+    """Where there are no other processes."""
+
+    async def take(self, _login: int, _generation: int) -> bool:
+        return True
+
+    async def give_back(self, _login: int) -> None:
+        """Nobody waits for it."""
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """What an instance is replaced for. For another one it is tried at once."""
+
+    words: str
+    restart_before: float
+    login: int
+    """Its id; 0: none is wanted."""
+    generation: int
+    endpoint: str
+    spec: InstanceSpec | None
+    cleared_at: float
+
+
+class _Tries(msgspec.Struct):
+    reason: Reason
+    failed: int = 0
+    again_at: float = 0.0
+
+
+class Replacements:
+    """`follow()` replaces what has to be replaced, until it is cancelled.
+
+    `specs` are by name, each with the work dir that its instance begins with; `changed` is called when another
+    instance has a place, or one begins or ends to be replaced.
+    """
+
+    def __init__(
+        self, members: Members, specs: Mapping[str, InstanceSpec], make: Make, options: InstanceOptions,
+        late_usages: LateUsages, changed: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.lease: ReplacementLease = Unshared()
+        self._members = members
+        self._specs = dict(specs)
+        self._make = make
+        self._options = options
+        self._late_usages = late_usages
+        self._changed = changed
+        self._asked: dict[str, InstanceSpec] = {}
+        self._tries: dict[str, _Tries] = {}
+        self._wake = asyncio.Event()
+        self._disk = Disk("successor")
+
+    def ask_for(self, name: str, spec: InstanceSpec | None) -> None:
+        """Have the instance replaced by one of that kind, or of its own. Raise KeyError when there is none."""
+        own = self._specs[name]
+        self._asked[name] = own if spec is None else msgspec.structs.replace(spec, work_dir=own.work_dir)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Something may have to be replaced."""
+        self._wake.set()
+
+    async def follow(self) -> None:
+        await self._tidy_up()
+        while True:
+            self._wake.clear()
+            for instance in list(self._members.instances):
+                reason = self._reason(instance)
+                if reason is not None and self._is_time(instance.name, reason):
+                    await self._within_lease(instance, reason)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SEC):
+                    await self._wake.wait()
+
+    async def _tidy_up(self) -> None:
+        """After an end in the midst of a replacement."""
+        for instance in list(self._members.instances):
+            first = self._specs[instance.name].work_dir
+            if instance.work_dir is not None and first is not None:
+                with suppress(OSError, TimeoutError):
+                    unused = work_dirs.other(first, instance.work_dir)
+                    await self._disk.run(partial(work_dirs.forget_login, unused))
+
+    def _reason(self, instance: Instance) -> Reason | None:
+        if not instance.may_be_replaced:
+            return None
+        asked, wanted, order = self._asked.get(instance.name), instance.login.wanted, instance.order
+        restart = order.restart_before if instance.is_asked_to_restart else 0.0
+        if asked is None and not restart and not instance.login.must_restart():
+            instance.not_replaced = ""
+            return None
+        words = ANOTHER_KIND if asked is not None else A_RESTART if restart else ANOTHER_LOGIN
+        login = (wanted.login, wanted.generation, wanted.endpoint) if wanted is not None else (0, 0, "")
+        return Reason(words, restart, *login, asked, order.cleared_at)
+
+    def _is_time(self, name: str, reason: Reason) -> bool:
+        tries = self._tries.get(name)
+        if tries is None or tries.reason != reason:
+            self._tries[name] = tries = _Tries(reason)
+        return time.monotonic() >= tries.again_at
+
+    async def _within_lease(self, instance: Instance, reason: Reason) -> None:
+        login, generation = reason.login, reason.generation
+        if not login and instance.login.held is not None:
+            # One that is taken away: the instances that lose it do so one after the other, too.
+            login, generation = instance.login.held.login, instance.login.held.generation
+        if not login:
+            return await self._replace(instance, reason, 0, 0)
+        if not await self.lease.take(login, generation):
+            return None
+        try:
+            return await self._replace(instance, reason, login, generation)
+        finally:
+            await self.lease.give_back(login)
+
+    async def _replace(self, before: Instance, reason: Reason, login: int, generation: int) -> None:
+        successor = self._successor(before, reason.spec or self._specs[before.name])
+        before.is_replaced = True
+        before.note(Why.REPLACING, reason.words)
+        self._members.successors[before.name] = successor.instance
+        self._changed()
+        error = None
+        try:
+            await self._keeping(login, generation, successor.prove(self._disk))
+            successor.take_over(self._members.instances)
+        except OfNoUse as exc:
+            error = exc
+        except Exception:  # an edge: a service that nobody uses must not be left over
+            logger.exception("%s: its replacement broke", before.name)
+            error = OfNoUse("the gateway failed; its log says why")
+        finally:
+            before.is_replaced = False
+            del self._members.successors[before.name]
+            self._changed()
+        if error is not None:
+            await self._failed(successor, reason, error)
+            await successor.throw_away(self._disk)
+        else:
+            await self._taken_over(successor, reason, login, generation)
+
+    def _successor(self, before: Instance, spec: InstanceSpec) -> Successor:
+        first = self._specs[before.name].work_dir
+        assert first is not None  # noqa: S101 - what has none is not replaced
+        assert before.work_dir is not None  # noqa: S101 - the same
+        changed = asyncio.Event()
+
+        def on_change() -> None:
+            changed.set()
+            self._changed()
+
+        free = work_dirs.other(first, before.work_dir)
+        instance = self._make(before.name, msgspec.structs.replace(spec, work_dir=free), on_change)
+        instance.prepare_to_succeed(before)
+        return Successor(before, instance, first, self._members, self._options, changed)
+
+    async def _taken_over(self, successor: Successor, reason: Reason, login: int, generation: int) -> None:
+        name = successor.before.name
+        logger.info("%s: its successor has taken over (%s)", name, reason.words)
+        if reason.spec is not None:
+            self._specs[name] = reason.spec
+            if self._asked.get(name) == reason.spec:
+                del self._asked[name]
+        self._tries.pop(name, None)
+        # What could serve nothing was not waited for: now it is known what the successor is worth.
+        if not successor.before.account.may_chat and successor.instance.account.may_chat:
+            try:
+                await self._keeping(login, generation, successor.chat())
+            except OfNoUse as exc:
+                await self._tell(successor, successor.instance, reason, exc)
+        await self._keeping(login, generation, successor.retire(self._late_usages, self._disk), must=False)
+
+    async def _failed(self, successor: Successor, reason: Reason, error: OfNoUse) -> None:
+        name = successor.before.name
+        tries = self._tries[name]
+        if successor.is_unwanted:
+            return
+        tries.failed += 1
+        pause = replacement_pause(tries.failed, random.random())  # noqa: S311
+        tries.again_at = time.monotonic() + pause
+        logger.warning("%s: its successor is of no use: %s; tried again in %.0f s", name, error, pause)
+        await self._tell(successor, successor.before, reason, error)
+
+    async def _tell(self, successor: Successor, instance: Instance, reason: Reason, error: OfNoUse) -> None:
+        instance.not_replaced = f"its successor ({reason.words}): {error}"
+        instance.note(Why.KEPT if instance is successor.before else Why.FAILED, str(error))
+        self._changed()
+        if error.of_login and reason.words == ANOTHER_LOGIN:
+            try:
+                await successor.instance.login.report_refused()
+            except StoreAway as exc:
+                logger.warning("%s: that cannot be told now: %s", instance.name, exc)
+
+    async def _keeping(
+        self, login: int, generation: int, work: Coroutine[Any, Any, None], *, must: bool = True
+    ) -> None:
+        """Do the work, and keep the lease meanwhile; with `must`, only as long as that is so. Raise OfNoUse."""
+        running = asyncio.get_running_loop().create_task(work)
+        try:
+            while not (await asyncio.wait({running}, timeout=KEEP_SEC))[0]:
+                if login and not await self.lease.take(login, generation) and must:
+                    raise OfNoUse(OVERTAKEN)
+            running.result()
+            if login and must and not await self.lease.take(login, generation):
+                raise OfNoUse(OVERTAKEN)
+        finally:
+            running.cancel()
+            await asyncio.wait({running})

@@ -1,0 +1,55 @@
+"""One real short chat through an instance: does the whole way work?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from bridge.chat.errors import GatewayError
+from bridge.lingma.dialects.base import Ask
+from bridge.pool.instance import Instance
+
+QUESTION = "Answer with the one word pong."
+WITHIN_SEC = 60.0
+
+
+class SmokeResult(msgspec.Struct):
+    """How one instance fared; times in ms, None when there was no answer."""
+
+    instance: str
+    ok: bool
+    first_token_ms: int | None = None
+    total_ms: int | None = None
+    error: str | None = None
+
+
+async def smoke_chat(
+    instance: Instance, model: str, new_id: Callable[[], str], within: float = WITHIN_SEC
+) -> SmokeResult:
+    """Ask it, busy or not. Never raises for an instance that fails. No usage is counted."""
+    result = SmokeResult(instance.name, ok=False)
+    began = time.monotonic()
+    # A session of its own, which nobody continues.
+    ask = Ask(new_id(), new_id(), QUESTION, model)
+    try:
+        async with asyncio.timeout(within):
+            turn = instance.ask(ask)
+            try:
+                while turn.end is None:
+                    # drain may bring a keep-alive or reasoning; only text counts as the first token.
+                    if await turn.drain() and result.first_token_ms is None and turn.text:
+                        result.first_token_ms = round((time.monotonic() - began) * 1000)
+            finally:
+                # Timed out or cancelled: without a stop the service would write on (PROTOCOL 9.7).
+                if turn.end is None:
+                    instance.give_up(turn)
+    except (GatewayError, TimeoutError) as exc:
+        result.error = str(exc) or f"no answer within {within:.0f} s"
+        return result
+    result.total_ms = round((time.monotonic() - began) * 1000)
+    result.error = str(turn.end.error) if turn.end.error else None
+    result.ok = result.error is None and bool(turn.text)
+    return result

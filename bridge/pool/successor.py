@@ -1,0 +1,143 @@
+"""A service that is started beside an instance to take its place: proved first, so that nobody misses the other one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import MutableSequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from bridge.pool import work_dirs
+from bridge.pool.disk import Disk
+from bridge.pool.instance import Instance
+from bridge.pool.late_usages import LateUsages
+from bridge.pool.members import Members
+from bridge.pool.options import InstanceOptions
+from bridge.pool.smoke import smoke_chat
+from gateway_project.lib.random_bytes import RandomBytes
+
+logger = logging.getLogger(__name__)
+
+POLL_SEC: Final = 0.1
+
+_new_id = RandomBytes(16)
+
+
+class OfNoUse(Exception):
+    """Why it does not take over. `of_login`: it could be started, but its account is of no use."""
+
+    def __init__(self, why: str, *, of_login: bool = False) -> None:
+        super().__init__(why)
+        self.of_login = of_login
+
+
+class Successor:
+    """`prove()`, `take_over()`, `retire()`; or `throw_away()` after what went wrong before it has taken over.
+
+    `first` is the work dir that the instance began with, `changed` is set by each change of the successor.
+    """
+
+    def __init__(
+        self, before: Instance, instance: Instance, first: Path, members: Members, options: InstanceOptions,
+        changed: asyncio.Event,
+    ) -> None:  # fmt: skip
+        self.before = before
+        self.instance = instance
+        self._first = first
+        self._members = members
+        self._options = options
+        self._changed = changed
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Operators want none of them to run."""
+        return self.instance.is_stopped
+
+    async def prove(self, disk: Disk) -> None:
+        """Until it may take over. Raise OfNoUse."""
+        await self._fill_work_dir(disk)
+        self._members.start(self.instance)
+        await self._until_usable()
+        if not self.instance.login.is_wanted:
+            raise OfNoUse("its login could not be put into its work dir")
+        if self._has_to_chat:
+            await self.chat()
+
+    async def chat(self) -> None:
+        """One short chat, if that is wanted. Raise OfNoUse."""
+        if not self._options.smoke_model:
+            return
+        result = await smoke_chat(
+            self.instance, self._options.smoke_model, lambda: _new_id().hex(), self._options.smoke_sec
+        )
+        if not result.ok:
+            raise OfNoUse(f"it does not answer: {result.error or 'it answered nothing'}", of_login=True)
+
+    def take_over(self, instances: MutableSequence[Instance]) -> None:
+        """From here on turns are its own."""
+        self.instance.succeed(self.before)
+        self._members.retired[self.before.name] = self.before
+        instances[instances.index(self.before)] = self.instance
+
+    async def retire(self, late_usages: LateUsages, disk: Disk) -> None:
+        """End the one before when its turns have ended, or time is up."""
+        # First: a start after any end of the gateway finds the login where it works.
+        try:
+            await disk.run(partial(work_dirs.use, self._first, self._dir))
+        except (OSError, TimeoutError) as exc:
+            logger.warning("%s: its work dir cannot be noted: %s", self.before.name, exc or "no answer")
+        before, began = self.before, time.monotonic()
+        while before.in_flight or late_usages.waits_for(before.log):
+            # Who stops the instance does not wait for turns of either any longer than usual.
+            most = self._options.drain if self.is_unwanted else self._options.retire
+            if time.monotonic() - began >= most:
+                break
+            await asyncio.sleep(POLL_SEC)
+        await self._end(before, disk)
+
+    async def throw_away(self, disk: Disk) -> None:
+        await self._end(self.instance, disk)
+
+    async def _end(self, instance: Instance, disk: Disk) -> None:
+        await self._members.end(instance)
+        if instance.work_dir is not None:
+            with suppress(OSError, TimeoutError):
+                await disk.run(partial(work_dirs.forget_login, instance.work_dir))
+
+    @property
+    def _has_to_chat(self) -> bool:
+        """Where the other one can serve nothing, it takes over as it is: nothing is lost by that."""
+        return self.before.account.may_chat and not self.before.login.is_taken_away
+
+    @property
+    def _dir(self) -> Path:
+        assert self.instance.work_dir is not None  # noqa: S101 - it was made with one
+        return self.instance.work_dir
+
+    async def _fill_work_dir(self, disk: Disk) -> None:
+        assert self.before.work_dir is not None  # noqa: S101 - what has none is not replaced
+        try:
+            await disk.run(partial(work_dirs.clone, self.before.work_dir, self._dir))
+        except (OSError, TimeoutError) as exc:
+            raise OfNoUse(f"its work dir cannot be prepared: {exc or 'the disk does not answer'}") from exc
+
+    async def _until_usable(self) -> None:
+        try:
+            async with asyncio.timeout(self._options.start_timeout):
+                while not self._is_usable():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            error = self.instance.incidents.last_error
+            why = f"not ready within {self._options.start_timeout:g} s{error and f': {error}'}"
+            raise OfNoUse(why, of_login=self.instance.is_connected) from None
+
+    def _is_usable(self) -> bool:
+        if self.is_unwanted:
+            raise OfNoUse("nobody wants it any more")
+        may_chat = self.instance.account.may_chat or not self._has_to_chat
+        return self.instance.is_connected and may_chat

@@ -1,0 +1,43 @@
+"""What happens to an instance: from one state to another, and why; its page shows it as a timeline."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from bridge.status.labelled import Labelled
+from bridge.status.states import InstanceState
+from gateway_project.lib.texts import gettext_noop
+
+MOST: Final = 200
+"""So many are kept of each instance."""
+LONGEST_DETAIL: Final = 500
+
+
+class Why(Labelled):
+    """Why an instance came into a state, or what happened in it."""
+
+    STARTED = "started", gettext_noop("its service is started")
+    CONNECTED = "connected", gettext_noop("it is connected")
+    ACCOUNT = "account", gettext_noop("its account is another")
+    ORDER = "order", gettext_noop("by order")
+    LOST = "lost", gettext_noop("the connection was lost")
+    FAILED = "failed", gettext_noop("it failed")
+    REPLACING = "replacing", gettext_noop("a successor is started beside it")
+    REPLACED = "replaced", gettext_noop("the successor has taken over")
+    KEPT = "kept", gettext_noop("it goes on, as its successor is of no use")
+    CLOSED = "closed", gettext_noop("the gateway stops")
+
+
+class Transition(msgspec.Struct, frozen=True):
+    """One step of a timeline."""
+
+    at: float
+    """Unix seconds."""
+    state: InstanceState
+    """Since then."""
+    why: Why
+    detail: str = ""
+    """In the words of what failed, in English."""
+    generation: int = 0

@@ -1,0 +1,47 @@
+"""Timelines of instances, as their web processes write them and pages read them."""
+
+import redis
+
+from bridge.fleet import timelines
+from bridge.pool.timeline import Timeline
+from bridge.status.states import InstanceState
+from bridge.status.transitions import LONGEST_DETAIL, MOST, Why
+from gateway_project.lib.redis_link import RedisLink
+
+NAME = "w1-i7"
+
+
+async def test_timeline_is_bounded_and_latest_first(redis_server):
+    link, timeline = RedisLink(redis_server), Timeline()
+    await link.execute("DEL", f"lgw:timeline:{NAME}")
+    timeline.note(InstanceState.STARTING, Why.STARTED)
+    timeline.note(InstanceState.BACKOFF, Why.FAILED, "x" * 2000, 5)
+    await timelines.write(link, NAME, timeline)
+    assert timeline.pending() == []
+    latest, first = timelines.read(redis_server, NAME)
+    assert (latest.state, latest.why, len(latest.detail), latest.generation) == ("backoff", "failed", LONGEST_DETAIL, 5)
+    assert (first.state, first.why, first.detail) == ("starting", "started", "")
+    assert first.at <= latest.at
+    for _ in range(MOST + 50):
+        timeline.note(InstanceState.READY, Why.CONNECTED)
+        await timelines.write(link, NAME, timeline)
+    assert {each.state for each in timelines.read(redis_server, NAME)} == {"ready"}
+    assert len(timelines.read(redis_server, NAME)) == MOST
+    assert 0 < await link.execute("TTL", f"lgw:timeline:{NAME}") <= 7 * 86_400
+    await link.close()
+
+
+async def test_timeline_waits_for_redis():
+    link, timeline = RedisLink("unix:///nowhere/redis.sock"), Timeline()
+    for _ in range(MOST + 50):
+        timeline.note(InstanceState.READY, Why.CONNECTED)
+    await timelines.write(link, NAME, timeline)
+    assert len(timeline.pending()) == MOST
+    await link.close()
+
+
+async def test_step_of_another_version_is_passed_over(redis_server):
+    with redis.Redis.from_url(redis_server) as client:
+        client.delete(f"lgw:timeline:{NAME}")
+        client.lpush(f"lgw:timeline:{NAME}", '{"at": 1, "state": "dreaming", "why": "tired"}')
+    assert timelines.read(redis_server, NAME) == []
