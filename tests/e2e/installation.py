@@ -16,6 +16,7 @@ import psutil
 import redis
 
 from accounts.ledger.row import AMENDMENT, OPENING, UsageRow
+from bridge.pool.work_dirs import in_use
 from tests.directories import copy
 from tests.e2e import shell
 from tests.e2e.formats import Answer, send
@@ -251,7 +252,7 @@ class Gateway:
 
     def work_dir(self, instance="w1-i1"):
         """Where an instance keeps its files."""
-        return self.data_dir / "instances" / instance
+        return in_use(self.data_dir / "instances" / instance)
 
     def control(self, instance="w1-i1", **knobs):
         """Tell a simulator what to do from now on."""

@@ -61,7 +61,7 @@ def test_login_is_given_changed_and_stored_again(tmp_path, template, program):
         assert gateway.ask(OPENAI, "[[sim: text=hello]] x").text == "hello"
         assert stat.S_IMODE((gateway.work_dir() / "cache" / "user").stat().st_mode) == 0o600
 
-        # Another login comes while a turn runs: it is finished, and the next waits for the new one.
+        # Another login comes while a turn runs: it is finished, and nobody waits for the new one.
         answers = {}
 
         def ask(name, prompt):
@@ -71,7 +71,7 @@ def test_login_is_given_changed_and_stored_again(tmp_path, template, program):
         long.start()
         until(lambda: gateway.asks("of-long"))
         lingma_login(gateway, "main", "--bundle", write_login(tmp_path / "b", "bob", "machine-2", days=1))
-        until(lambda: b"draining" in send(gateway, "GET", "/readyz").body or account(gateway) == "bob")
+        until(lambda: account(gateway) == "bob")
         assert gateway.ask(OPENAI, "[[sim: text=next]] x").text == "next"
         long.join(60)
         assert (answers["long"].status, answers["long"].text) == (200, "whole")
