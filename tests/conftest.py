@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connection
+from xdist.scheduler import LoadFileScheduling
 
 from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded
@@ -24,6 +25,12 @@ hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gateway"))
 
 
+TOGETHER = [
+    ("aliases", "crashing_prompts", "retries", "tool_sessions"),
+    ("key_policies", "limits_explained", "two_processes"),
+]
+"""Modules in tests/e2e that share a gateway, and so a worker."""
+
 FIRST = ("gateway_project/test_supervise", "e2e/")
 """What waits for processes, the longest first: begun last, it would keep a run from ending while a core is idle."""
 
@@ -37,6 +44,20 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if any(f"/tests/{folder}/" in item.path.as_posix() for folder in ("e2e", "browser", "trials")):
             item.add_marker(pytest.mark.e2e)
+
+
+class ByGateway(LoadFileScheduling):
+    """A module stays on one worker, together with those that share a gateway with it."""
+
+    def _split_scope(self, nodeid):
+        path = super()._split_scope(nodeid)
+        name = path.removeprefix("tests/e2e/test_").removesuffix(".py")
+        return next((" ".join(names) for names in TOGETHER if name in names), path)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return ByGateway(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_addoption(parser):

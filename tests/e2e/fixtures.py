@@ -2,10 +2,8 @@
 
 import pytest
 
-from tests.e2e.formats import FORMATS
-from tests.e2e.installation import Gateway
-
-__all__ = ["gateway", "stream", "wire"]
+from tests.e2e.formats import FORMATS, OPENAI
+from tests.e2e.installation import Gateway, until
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +12,35 @@ def gateway(tmp_path_factory, template):
     with Gateway(tmp_path_factory.mktemp("gateway"), template) as running:
         yield running
     assert running.left_behind == []
+
+
+@pytest.fixture(scope="session")
+def mortal(tmp_path_factory, template):
+    """One instance, which tests may kill, and signs of life every 0.2 s."""
+    with Gateway(tmp_path_factory.mktemp("mortal"), template, KEEPALIVE_SEC="0.2") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def _twins(tmp_path_factory, template):
+    settings = {"METRICS_TOKEN": "open-sesame", "TRUSTED_PROXIES": "127.0.0.1", "TOOL_MODE": "bridge"}
+    with Gateway(tmp_path_factory.mktemp("twins"), template, processes=2, KEEPALIVE_SEC="0.2", **settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def twins(_twins):
+    """Two web processes; one that another module has killed is started again."""
+    for number, process in enumerate(_twins.processes):
+        if process.poll() is not None:
+            _twins.processes[number] = _twins.start(number + 1)
+    until(lambda: {reached_by(_twins) for _ in range(8)} == {"w1-i1", "w2-i1"})
+    return _twins
+
+
+def reached_by(gateway):
+    """The instance that a turn comes to."""
+    return gateway.ask(OPENAI, "[[sim: text=x]] x").headers.get("x-lingma-instance")
 
 
 @pytest.fixture(params=FORMATS, ids=str)

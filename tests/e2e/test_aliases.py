@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from tests.e2e.agents import APIS, CLOCK, ChatAgent, MessagesAgent, call, client_of, plan
-from tests.e2e.installation import Gateway, django, until
+from tests.e2e.installation import django, until
 
 ALIASES = """
 from bridge.models import ModelAlias
@@ -22,12 +22,11 @@ add("quiet", thinking="off", lingma_model="gone_model")
 
 
 @pytest.fixture(scope="module")
-def named(tmp_path_factory, template):
+def named(mortal):
     """A gateway whose operator has named models while it ran."""
-    with Gateway(tmp_path_factory.mktemp("named"), template) as running:
-        django(running.data_dir, ALIASES)
-        until(lambda: "house-model" in listed(running))
-        yield running
+    django(mortal.data_dir, ALIASES)
+    until(lambda: "house-model" in listed(mortal))
+    return mortal
 
 
 def listed(gateway):

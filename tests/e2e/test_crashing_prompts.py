@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.e2e.formats import FORMATS, OPENAI, RESPONSES, Stream, send
-from tests.e2e.installation import METRICS_KEY, OTHER_KEY, Gateway, limited_key, until
+from tests.e2e.installation import METRICS_KEY, OTHER_KEY, limited_key, until
 
 POISON = "[[sim: fault=crash after={after}]] poison {name}"
 
@@ -39,14 +39,8 @@ def numbers():
 
 
 @pytest.fixture
-def only(one_instance, numbers):
-    return Asked(one_instance, f"crash-{next(numbers)}")
-
-
-@pytest.fixture(scope="module")
-def one_instance(tmp_path_factory, template):
-    with Gateway(tmp_path_factory.mktemp("crashing"), template, KEEPALIVE_SEC="0.2") as running:
-        yield running
+def only(mortal, numbers):
+    return Asked(mortal, f"crash-{next(numbers)}")
 
 
 def count(gateway, what):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.agents import ChatAgent
 from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, RESPONSES, Stream, exchange, send
-from tests.e2e.installation import Gateway, django, until
+from tests.e2e.installation import django, until
 
 WITHIN = 10  # seconds; the subscription takes milliseconds, a busy machine may take longer
 PROXY = {"x-forwarded-for": "10.7.0.1"}
@@ -21,10 +21,8 @@ from accounts.models import ApiKey, Team
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory, template):
-    directory = tmp_path_factory.mktemp("policies")
-    with Gateway(directory, template, processes=2, TRUSTED_PROXIES="127.0.0.1", TOOL_MODE="bridge") as running:
-        yield running
+def gateway(twins):
+    return twins
 
 
 def change(gateway, code):

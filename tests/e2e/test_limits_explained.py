@@ -1,5 +1,6 @@
 """Two web processes hold the limits of keys and teams together, and every answer says how they stand."""
 
+import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import pytest
 
 from gateway_project.lib import redis_keys
 from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, RESPONSES, Stream, send
-from tests.e2e.installation import Gateway, django, limited_key, until
+from tests.e2e.installation import django, limited_key, until
 
 MAKE = """
 import json
@@ -47,12 +48,9 @@ HOLD = '[[sim: text="slow answer" chunks=2 delay_ms=60000]] x'
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory, template):
-    import json
-
-    with Gateway(tmp_path_factory.mktemp("teams"), template, processes=2) as running:
-        running.ids = json.loads(django(running.data_dir, MAKE.format(made=json.dumps(KEYS))))
-        yield running
+def gateway(twins):
+    twins.ids = json.loads(django(twins.data_dir, MAKE.format(made=json.dumps(KEYS))))
+    return twins
 
 
 def refused_rows(gateway, name):

@@ -20,52 +20,45 @@ def wire(request):
     return request.param
 
 
-@pytest.fixture(scope="module")
-def only(tmp_path_factory, template):
-    """One instance, and signs of life every 0.2 s."""
-    with Gateway(tmp_path_factory.mktemp("only"), template, KEEPALIVE_SEC="0.2") as running:
-        yield running
-
-
-def test_loss_before_first_byte_is_answered(only, wire, stream):
+def test_loss_before_first_byte_is_answered(mortal, wire, stream):
     question = f"lost at first {wire} {stream}"
-    only.control(turns=[{"fault": "drop", "after": 0}, {}] * 4)
-    answers = [only.ask(wire, f"[[sim: text=whole]] {question}", stream=stream) for _ in range(4)]
+    mortal.control(turns=[{"fault": "drop", "after": 0}, {}] * 4)
+    answers = [mortal.ask(wire, f"[[sim: text=whole]] {question}", stream=stream) for _ in range(4)]
     assert [(each.status, each.text) for each in answers] == [(200, "whole")] * 4
-    assert len(only.asks(question)) == 8
-    assert [only.row(each.headers["x-request-id"])["status"] for each in answers] == ["ok"] * 4
+    assert len(mortal.asks(question)) == 8
+    assert [mortal.row(each.headers["x-request-id"])["status"] for each in answers] == ["ok"] * 4
 
 
-def test_retry_after_signs_of_life_continues_the_stream(only, wire, stream):
-    only.control(turns=[LOST_AFTER_SIGNS, {}])
-    answer = only.ask(wire, "[[sim: text=whole]] lost after signs of life", stream=stream)
+def test_retry_after_signs_of_life_continues_the_stream(mortal, wire, stream):
+    mortal.control(turns=[LOST_AFTER_SIGNS, {}])
+    answer = mortal.ask(wire, "[[sim: text=whole]] lost after signs of life", stream=stream)
     assert (answer.status, answer.text) == (200, "whole")
     assert (wire.keep_alive in answer.body) == stream
     assert not stream or answer.body.count(OPENINGS[wire.name]) == 1
-    row = only.row(answer.headers["x-request-id"])
+    row = mortal.row(answer.headers["x-request-id"])
     assert (row["status"], row["reason"]) == ("ok", "stop")
     assert row["queue_ms"] <= row["first_token_ms"] + 1 <= row["total_ms"] + 2  # sums of rounded parts
 
 
-def test_repeated_loss_is_an_error_in_the_end(only, wire, stream):
+def test_repeated_loss_is_an_error_in_the_end(mortal, wire, stream):
     question = f"lost each time {wire} {stream}"
-    answer = only.ask(wire, f"[[sim: fault=drop after=0]] {question}", stream=stream)
+    answer = mortal.ask(wire, f"[[sim: fault=drop after=0]] {question}", stream=stream)
     assert answer.status in {502, 200 if stream else 502}  # 200 after a sign of life
     assert answer.error or b"response.failed" in answer.body
-    assert len(only.asks(question)) == 3
-    row = only.row(answer.headers["x-request-id"])
+    assert len(mortal.asks(question)) == 3
+    row = mortal.row(answer.headers["x-request-id"])
     assert (row["status"], row["reason"]) == ("error", "upstream")
 
 
-def test_turns_of_killed_process_move_to_the_next(only, stream):
+def test_turns_of_killed_process_move_to_the_next(mortal, stream):
     with ThreadPoolExecutor(4) as pool:
         prompts = [f"[[sim: text=whole first_ms=700]] killed {stream} {number}" for number in range(4)]
-        asked = [pool.submit(only.ask, OPENAI, prompt, stream=stream) for prompt in prompts]
-        until(lambda: len(only.asks(f"killed {stream}")) >= 4)
-        only.lingma().kill()
+        asked = [pool.submit(mortal.ask, OPENAI, prompt, stream=stream) for prompt in prompts]
+        until(lambda: len(mortal.asks(f"killed {stream}")) >= 4)
+        mortal.lingma().kill()
         answers = [each.result() for each in asked]
     assert [(each.status, each.text) for each in answers] == [(200, "whole")] * 4
-    assert len({each.headers["x-request-id"] for each in answers} & only.rows().keys()) == 4
+    assert len({each.headers["x-request-id"] for each in answers} & mortal.rows().keys()) == 4
 
 
 @pytest.fixture(scope="module")

@@ -161,13 +161,6 @@ def test_first_tools_are_described_once(gateway, api):
     assert second.names == ["read_file"]
 
 
-@pytest.fixture(scope="module")
-def mortal(tmp_path_factory, template):
-    """A gateway whose instances die in the tests."""
-    with Gateway(tmp_path_factory.mktemp("mortal"), template) as running:
-        yield running
-
-
 def test_lost_sessions_are_sent_from_the_start(mortal):
     begun = []
     for agent in [api(mortal, stream) for api in APIS for stream in (False, True)]:
