@@ -23,7 +23,7 @@ from accounts.pages.names import names_for
 from accounts.pages.query import Query, query_of, without_flaws
 from accounts.pages.rows import page_of
 from accounts.reports.period import is_whole_hours
-from accounts.reports.summary import rows, summarize, total
+from accounts.reports.summary import rows, summaries, total
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility, visible_to
 from accounts.reports.words import number, seconds, tokens
@@ -31,6 +31,8 @@ from accounts.reports.words import number, seconds, tokens
 REFRESH: Final = "10"
 IDLE: Final = timedelta(days=60)
 SUGGESTED: Final = 200
+CALLER: Final = ("team", "key")
+KIND: Final = ("lingma_model", "client_app", "reason")
 
 
 @page
@@ -41,9 +43,10 @@ def usage(request: HttpRequest) -> HttpResponse:
     if visibility.nothing:
         return nothing_to_see(request)
     query, flaws = asked(request)
-    by_time = _by_time(query, visibility)
-    by_caller = summarize(query.filters, visibility, ("team", "key"), histograms=False)
-    by_kind = summarize(query.filters, visibility, ("lingma_model", "client_app", "reason"), histograms=False)
+    by_times, by_caller, by_kind = summaries(
+        query.filters, visibility, [((_time(query),), True), (CALLER, False), (KIND, False)]
+    )
+    by_time = {time: sums for (time,), sums in by_times.items()}
     whole = Sums()
     for sums in by_time.values():
         whole.merge(sums)
@@ -121,11 +124,10 @@ def asked(request: HttpRequest, default_range: str = "24h") -> tuple[Query, list
         return without_flaws(request, exc.message_dict, default_range), flaws
 
 
-def _by_time(query: Query, visibility: Visibility) -> dict[Any, Sums]:
-    """By hours in UTC; by days where days do not begin with such an hour."""
+def _time(query: Query) -> str:
+    """Hours in UTC; days where days do not begin with such an hour."""
     filters = query.filters
-    group = "hour" if timeline.is_hourly(filters) or is_whole_hours(filters.zone, filters.now) else "day"
-    return {found: sums for (found,), sums in summarize(filters, visibility, (group,)).items()}
+    return "hour" if timeline.is_hourly(filters) or is_whole_hours(filters.zone, filters.now) else "day"
 
 
 def _timeline(query: Query, by_time: Mapping[Any, Sums]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # or it starts one for each core, and nothing here asks for any
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 from accounts.ledger.days import AT, END, NO_BUCKET, QUARTER, Column
 from accounts.ledger.totals import counts_of
 from accounts.reports.filters import COLUMNS, Filters
-from accounts.reports.period import DAY, HOUR, Span
+from accounts.reports.period import DAY, HOUR
 from accounts.reports.sums import BUCKETS, COUNTS, HISTOGRAMS, Sums
 from accounts.reports.visibility import Visibility
 
 Numbers = NDArray[Any]
 Group = tuple[Any, ...]
+Grouping = tuple[Sequence[str], bool]
 
 SUMMED: Final = {name: COUNTS.index(name) for name in ("prompt_tokens", "completion_tokens", "busy_ms")}
 REUSED: Final = COUNTS.index("sessions_reused")
@@ -34,71 +36,82 @@ PENDING: Final = 1 << 15
 
 
 class Asked:
-    """What is to be found in columns, and the names of these."""
+    """Which rows are asked for, and by which groups; and the names of the columns that are needed for that."""
 
-    def __init__(self, filters: Filters, visibility: Visibility, group_by: Sequence[str], histograms: bool) -> None:
+    def __init__(self, filters: Filters, visibility: Visibility, groupings: Sequence[Grouping]) -> None:
         self.conditions: list[tuple[str, frozenset[Any]]] = list(filters.accepted.items())
         if not visibility.everything:
             self.conditions.append(("team_id", visibility.teams))
         self.outcome = OUTCOMES.get(filters.outcome)
-        self.group_by, self.zone = group_by, filters.zone
-        self.grouped = tuple(COLUMNS.get(name, "quarter") for name in group_by)
-        self.histograms = HISTOGRAMS if histograms else ()
+        self.span, self.zone = filters.span, filters.zone
+        self.grouped = {COLUMNS.get(name, "quarter") for group_by, _ in groupings for name in group_by}
+        histograms = HISTOGRAMS if any(wanted for _, wanted in groupings) else ()
         conditions = [column for column, _ in self.conditions]
-        self.names = sorted({*conditions, *self.grouped, END, "count", *SUMMED, *self.histograms})
+        self.names = sorted({*conditions, *self.grouped, END, "count", *SUMMED, *histograms})
 
 
 class Day:
-    """The columns of a day, of which the span takes in a part or all."""
+    """The rows of a day that are asked for."""
 
-    def __init__(self, day: datetime, columns: Mapping[str, Column], span: Span) -> None:
-        self.day, self.columns, self._span = day, columns, span
+    def __init__(self, day: datetime, columns: Mapping[str, Column], asked: Asked) -> None:
+        self._day, self._columns, self._asked = day, columns, asked
+        self._taken: dict[str, Numbers] = {}
 
-    def knows(self, asked: Asked) -> bool:
+    def is_known(self) -> bool:
         """False if what is asked for may be among the rare values of a column."""
         return all(
-            self.columns[name].whole or wanted <= set(self.columns[name].values or ())
-            for name, wanted in asked.conditions
-        ) and all(self.columns[name].whole for name in asked.grouped)
-
-    def numbers(self, name: str) -> Numbers:
-        column = self.columns[name]
-        return np.frombuffer(column.numbers, dtype=f"<u{column.size}")
+            self._columns[name].whole or wanted <= set(self.values(name)) for name, wanted in self._asked.conditions
+        ) and all(self._columns[name].whole for name in self._asked.grouped)
 
     def values(self, name: str) -> list[Any]:
-        return self.columns[name].values or []
+        return self._columns[name].values or []
 
-    def picked(self, asked: Asked) -> Numbers:
+    def numbers(self, name: str) -> Numbers:
+        """Of the rows that are asked for."""
+        if name not in self._taken:
+            self._taken[name] = self._all(name)[self._rows]
+        return self._taken[name]
+
+    def _all(self, name: str) -> Numbers:
+        column = self._columns[name]
+        return np.frombuffer(column.numbers, dtype=f"<u{column.size}")
+
+    @cached_property
+    def _rows(self) -> Numbers:
         """The places of the rows that the filters leave."""
-        left = np.ones(len(self.numbers(END)), dtype=bool)
-        for name, wanted in asked.conditions:
+        left = np.ones(len(self._all(END)), dtype=bool)
+        for name, wanted in self._asked.conditions:
             # One more: the place of rare values.
-            left &= np.array([value in wanted for value in [*self.values(name), _Rare]])[self.numbers(name)]
-        if asked.outcome is not None:
-            left &= self.counts()[self.numbers(END), asked.outcome] > 0
-        if AT in self.columns:
-            for at, takes in zip(self._span, (np.greater_equal, np.less), strict=True):
+            left &= np.array([value in wanted for value in [*self.values(name), _Rare]])[self._all(name)]
+        if self._asked.outcome is not None:
+            left &= self.counts[self._all(END), self._asked.outcome] > 0
+        if AT in self._columns:
+            for at, takes in zip(self._asked.span, (np.greater_equal, np.less), strict=True):
                 if at is not None:
-                    microseconds = (at - self.day) // DAY.resolution
-                    left &= takes(self.numbers(AT).astype(np.int64), microseconds)
+                    left &= takes(self._all(AT).astype(np.int64), (at - self._day) // DAY.resolution)
         return np.flatnonzero(left)
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @cached_property
     def counts(self) -> Numbers:
         """What one turn of each end adds to COUNTS."""
         ends = [counts_of(status, reason, source, 1, 0, 0, 0, 0) for status, reason, source, _ in self.values(END)]
         return np.array(ends, dtype=np.int64).reshape(-1, len(COUNTS))
 
-    def by(self, name: str, asked: Asked) -> tuple[list[Any], Numbers]:
+    def by(self, name: str) -> tuple[list[Any], Numbers]:
         """The values that a group can have, and which of them each row has."""
         if name in COLUMNS:
             return self.values(COLUMNS[name]), self.numbers(COLUMNS[name])
-        times = [self.day + QUARTER * number for number in range(QUARTERS)]
+        times = [self._day + QUARTER * number for number in range(QUARTERS)]
         if name == "hour":
-            named: list[Any] = [at - (at - self.day) % HOUR for at in times]
+            named: list[Any] = [at - (at - self._day) % HOUR for at in times]
         else:
-            named = [at.astimezone(asked.zone).date() for at in times]
-        values = list(dict.fromkeys(named))
-        return values, np.array([values.index(each) for each in named])[self.numbers("quarter")]
+            named = [at.astimezone(self._asked.zone).date() for at in times]
+        places: dict[Any, int] = {}
+        of_quarter = np.array([places.setdefault(each, len(places)) for each in named])
+        return list(places), of_quarter[self.numbers("quarter")]
 
 
 class _Rare:
@@ -108,13 +121,12 @@ class _Rare:
 class Grouped:
     """Sums by group, of one day after the other."""
 
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
-        self._width = len(COUNTS) + BUCKETS * len(asked.histograms)
-        self._known: list[dict[Any, int]] = [{} for _ in asked.group_by]
+    def __init__(self, group_by: Sequence[str], *, histograms: bool) -> None:
+        self._group_by, self._histograms = group_by, HISTOGRAMS if histograms else ()
+        self._known: list[dict[Any, int]] = [{} for _ in group_by]
         """Values of each name, numbered as they come."""
-        self._groups = [np.zeros(0, dtype=np.int64)]
-        self._sums = [np.zeros((0, self._width), dtype=np.int64)]
+        width = len(COUNTS) + BUCKETS * len(self._histograms)
+        self._groups, self._sums = [np.zeros(0, dtype=np.int64)], [np.zeros((0, width), dtype=np.int64)]
 
     def more_than(self, most: int) -> bool:
         if sum(map(len, self._groups)) > most:
@@ -122,21 +134,20 @@ class Grouped:
         return sum(map(len, self._groups)) > most
 
     def add(self, day: Day) -> None:
-        rows = day.picked(self._asked)
-        if not len(rows):
+        if not len(day):
             return
-        groups, places = self._grouped(day, rows)
+        groups, places = self._grouped(day)
         self._groups.append(groups)
-        self._sums.append(_sums(day, rows, places, len(groups), self._asked.histograms, self._width))
+        self._sums.append(_sums(day, places, len(groups), self._histograms))
         if sum(map(len, self._groups)) > PENDING:
             self._add_up()
 
-    def _grouped(self, day: Day, rows: Numbers) -> tuple[Numbers, Numbers]:
-        """The groups of these rows, and the place of each row's group among them."""
-        by = [day.by(name, self._asked) for name in self._asked.group_by]
-        codes, possible = np.zeros(len(rows), dtype=np.int64), 1
+    def _grouped(self, day: Day) -> tuple[Numbers, Numbers]:
+        """The groups of the rows, and the place of each row's group among them."""
+        by = [day.by(name) for name in self._group_by]
+        codes, possible = np.zeros(len(day), dtype=np.int64), 1
         for values, numbers in by:
-            codes = codes * len(values) + numbers[rows]
+            codes = codes * len(values) + numbers
             possible *= len(values)
         found, places = _distinct(codes, possible)
         groups = np.zeros(len(found), dtype=np.int64)
@@ -165,31 +176,29 @@ class Grouped:
     def _as_sums(self, counts: list[int]) -> Sums:
         named: Any = dict(zip(COUNTS, counts, strict=False))  # the histograms, if any, follow
         sums = Sums(**named)
-        if self._asked.histograms:
+        if self._histograms:
             sums.first_token, sums.queue = counts[-2 * BUCKETS : -BUCKETS], counts[-BUCKETS:]
         return sums
 
 
-def _sums(day: Day, rows: Numbers, places: Numbers, count: int, histograms: Sequence[str], width: int) -> Numbers:
+def _sums(day: Day, places: Numbers, count: int, histograms: Sequence[str]) -> Numbers:
     """Of each of so many groups, the sums of its rows in the order of COUNTS, and its histograms."""
-    sums = np.zeros((count, width), dtype=np.int64)
-    sums[:, : len(COUNTS)] = _turns(day, rows, places)
+    sums = [_turns(day, places)]
     for name, column in SUMMED.items():
         # Floating point is exact up to 2 ** 53.
-        sums[:, column] = np.bincount(places, day.numbers(name)[rows], count)
-    for number, name in enumerate(histograms):
-        at, buckets = len(COUNTS) + BUCKETS * number, NO_BUCKET + 1
-        counted = np.bincount(places * buckets + day.numbers(name)[rows], minlength=count * buckets)
-        sums[:, at : at + BUCKETS] = counted.reshape(count, buckets)[:, :BUCKETS]
-    return sums
+        sums[0][:, column] = np.bincount(places, day.numbers(name), count)
+    for name in histograms:
+        counted = np.bincount(places * (NO_BUCKET + 1) + day.numbers(name), minlength=count * (NO_BUCKET + 1))
+        sums.append(counted.reshape(count, NO_BUCKET + 1)[:, :BUCKETS])
+    return np.concatenate(sums, axis=1)
 
 
-def _turns(day: Day, rows: Numbers, places: Numbers) -> Numbers:
+def _turns(day: Day, places: Numbers) -> Numbers:
     """What is counted in turns. Rows of one group with the same end are counted, and then that."""
     ends = day.values(END)
-    cells, of_row = _distinct(places * len(ends) + day.numbers(END)[rows], (int(places.max()) + 1) * len(ends))
+    cells, of_row = _distinct(places * len(ends) + day.numbers(END), (int(places.max()) + 1) * len(ends))
     group, end = np.divmod(cells, len(ends))
-    counted = day.counts()[end] * np.bincount(of_row, day.numbers("count")[rows]).astype(np.int64)[:, None]
+    counted = day.counts[end] * np.bincount(of_row, day.numbers("count")).astype(np.int64)[:, None]
     # A reused session is of a row, whatever number of turns that stands for.
     counted[:, REUSED] = np.array([reused for *_, reused in ends])[end] * np.bincount(of_row)
     return np.add.reduceat(counted, np.flatnonzero(np.diff(group, prepend=-1)), axis=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import add
 from typing import Any, Final
 
 from accounts.models import BOUNDS_MS
@@ -55,11 +56,23 @@ class Sums:
                     counts[bucket] += row[f"sum_{histogram}_{bucket}"] or 0
 
     def merge(self, other: Sums, *, histograms: bool = True) -> None:
-        for name in COUNTS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for histogram in HISTOGRAMS if histograms else ():
-            mine, theirs = getattr(self, histogram), getattr(other, histogram)
-            setattr(self, histogram, [a + b for a, b in zip(mine, theirs, strict=True)])
+        # One by one: pages add up some thousand of them, and loops over names take four times as long.
+        self.turns += other.turns
+        self.ok += other.ok
+        self.failed += other.failed
+        self.refused += other.refused
+        self.cancelled += other.cancelled
+        self.faults += other.faults
+        self.turned_away += other.turned_away
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+        self.estimated_turns += other.estimated_turns
+        self.counted_turns += other.counted_turns
+        self.busy_ms += other.busy_ms
+        self.sessions_reused += other.sessions_reused
+        if histograms:
+            self.first_token = list(map(add, self.first_token, other.first_token))
+            self.queue = list(map(add, self.queue, other.queue))
 
     @property
     def first_token_ms_p50(self) -> int | None:
