@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -19,15 +19,13 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminPasswordWidget
 
+from accounts.alerts import receivers
 from accounts.alerts.notices import notice_options, send_test
-from accounts.alerts.post import PORTS
 from accounts.alerts.words import clock, kind_names
 from accounts.audit.history import AuditHistory
 from accounts.models import AlertChannel
 from gateway_project.lib.lookups import ClosedLookups
-from gateway_project.lib.secrets_at_rest import Secret
 from gateway_project.lib.visible import visible
-from gateway_project.lib.web_url import BadUrl, parse
 
 UNCHANGED = _("Left empty, it stays as it is. It is encrypted and never shown.")
 
@@ -61,31 +59,21 @@ class ChannelForm(forms.ModelForm):
         cleaned = super().clean() or {}
         address, kind = cleaned.get("new_address", ""), cleaned.get("kind")
         if address:
-            self._check(address, kind)
+            self._check("new_address", receivers.check_address, kind, address)
         elif not self.instance.pk or kind != self.initial.get("kind"):
             self.add_error("new_address", gettext("An address is needed."))
-        if kind == AlertChannel.Kind.EMAIL and not settings.ALERT_OPTIONS["mail_from"]:
-            self.add_error("kind", gettext("There is no e-mail while EMAIL_HOST is not set."))
+        self._check("kind", receivers.check_kind, kind)
         return cleaned
 
-    def _check(self, address: str, kind: str | None) -> None:
+    def _check(self, field: str, check: Callable[..., None], *values: Any) -> None:
         try:
-            if kind == AlertChannel.Kind.EMAIL:
-                for each in address.split(","):
-                    validate_email(each.strip())
-            else:
-                parse(address, PORTS)
-        except BadUrl:
-            self.add_error("new_address", gettext("This is no http(s) URL."))
+            check(*values)
         except ValidationError as exc:
-            self.add_error("new_address", exc)
+            self.add_error(field, exc)
 
     def save(self, commit: bool = True) -> AlertChannel:
-        for column in ("address", "secret"):
-            if given := self.cleaned_data.get(f"new_{column}"):
-                setattr(self.instance, column, Secret.of(given.encode()))
-        # Whatever kept it from arriving may be mended.
-        self.instance.failures, self.instance.retry_at = 0, None
+        given = self.cleaned_data
+        receivers.renew(self.instance, given.get("new_address", ""), given.get("new_secret") or None)
         saved: AlertChannel = super().save(commit)
         return saved
 

@@ -25,7 +25,8 @@ HINT: Final = len(PREFIX) + 4
 LONGEST: Final = 128
 READ: Final = "read"
 RESOURCES: Final = (
-    "teams", "keys", "usage", "sessions", "instances", "aliases", "prompts", "audit", "alerts", "versions", "logins",
+    "teams", "keys", "usage", "sessions", "instances", "aliases", "prompts", "audit", "alerts", "alert-channels",
+    "versions", "logins",
 )  # fmt: skip
 """Words for scopes. "versions" is reserved for what is to come, so that a token can be made for it."""
 SCOPES: Final = (READ, *RESOURCES)

@@ -5,6 +5,7 @@ from rest_framework.routers import SimpleRouter
 
 from accounts.api.alerts import AlertViewSet
 from accounts.api.audit import AuditViewSet
+from accounts.api.channels import ChannelViewSet
 from accounts.api.keys import KeyViewSet
 from accounts.api.schema import ASSETS, Docs, Document, asset
 from accounts.api.teams import TeamViewSet
@@ -15,6 +16,7 @@ router.register("teams", TeamViewSet)
 router.register("keys", KeyViewSet)
 router.register("usage", UsageViewSet)
 router.register("alerts", AlertViewSet)
+router.register("alert-channels", ChannelViewSet)
 router.register("audit", AuditViewSet)
 urlpatterns = [
     path("schema/", Document.as_view(), name="api-schema"),

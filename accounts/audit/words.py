@@ -28,6 +28,7 @@ ACTIONS: Final = {
     "logged_in": _("logged in"),
     "logged_out": _("logged out"),
     "login_failed": _("log-in failed"),
+    "invited": _("invited"),
     "new_network": _("used from a new network"),
     "version_changed": _("reports another version"),
     "acknowledged": _("acknowledged"),
@@ -35,7 +36,7 @@ ACTIONS: Final = {
 COLOURS: Final = {
     "created": "success", "changed": "info", "rotated": "info", "paused": "warning", "quarantined": "warning",
     "resumed": "success", "revoked": "danger", "deleted": "danger", "forgotten": "danger", "viewed": "warning",
-    "logged_in": "info", "logged_out": "info", "login_failed": "warning", "new_network": "warning",
+    "logged_in": "info", "logged_out": "info", "login_failed": "warning", "invited": "info", "new_network": "warning",
     "version_changed": "info", "acknowledged": "success",
 }  # fmt: skip
 MORE_NAMES: Final = {"by": _("logged in with"), "failures": _("failures of the last hour")}

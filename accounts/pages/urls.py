@@ -18,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("login/", log_in, name="account_login"),  # as allauth calls it
     path("logout/", log_out, name="logout"),
     path("", include("accounts.pages.factors")),
+    path("", include("accounts.pages.invitation")),
     path("display/", display, name="display"),
     path("display/language/", set_language, name="display_language"),
     path("me/", me, name="me"),

@@ -10,11 +10,12 @@ from django.contrib.auth.models import Group, Permission, User
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
-from unfold.forms import AdminPasswordChangeForm, UserCreationForm
+from unfold.forms import AdminPasswordChangeForm
 
 from accounts.audit.history import AuditHistory
 from accounts.roles.groups import SHIPPED
 from accounts.roles.ranks import may_do_more
+from gateway_project.admin.new_user import NewUsers, is_superuser
 from gateway_project.admin.staying import StayingUserForm, StayingUsers
 
 ACTIONS = {
@@ -48,22 +49,9 @@ class TranslatedPermissions:
         return field
 
 
-class UserAdmin(StayingUsers, AuditHistory, TranslatedPermissions, PlainUserAdmin, ModelAdmin):
+class UserAdmin(NewUsers, StayingUsers, AuditHistory, TranslatedPermissions, PlainUserAdmin, ModelAdmin):
     form = StayingUserForm
-    add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    add_fieldsets: Any = (
-        (
-            None,
-            {
-                **PlainUserAdmin.add_fieldsets[0][1],
-                "description": _(
-                    "A new user sees the usage of the own teams, and nothing of this console. The next page has Staff "
-                    "status, which opens the console, and groups, which say what may be done there."
-                ),
-            },
-        ),
-    )
     list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
@@ -87,10 +75,6 @@ class GroupAdmin(AuditHistory, TranslatedPermissions, PlainGroupAdmin, ModelAdmi
         # By its name a group is known as one whose rights end with the teams: under another they would not.
         fields += ("name",) if obj is not None and obj.name in SHIPPED else ()
         return fields if is_superuser(request) else (*fields, "permissions")
-
-
-def is_superuser(request: HttpRequest) -> bool:
-    return isinstance(request.user, User) and request.user.is_superuser
 
 
 USER_PAGES: dict[Any, type[ModelAdmin]] = {User: UserAdmin, Group: GroupAdmin}

@@ -1,10 +1,14 @@
 """Staff who may edit users and groups, and would like to be more than that."""
 
+import re
+
 import pytest
 from django.contrib.auth.models import Group, Permission, User
+from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from accounts.models import Team
+from accounts.models import AuditEntry, Team
 from accounts.roles.groups import OPERATOR, TEAM_LEAD, VIEWER
 
 pytestmark = pytest.mark.django_db
@@ -184,8 +188,93 @@ def put_team(client, team, way, members):
         client.post(reverse("admin:accounts_team_change", args=[team.pk]), form)
 
 
-def test_add_page_says_what_new_users_lack(admin_client):
-    assert "nothing of this console" in admin_client.get(reverse("admin:auth_user_add")).content.decode()
+ADD = reverse("admin:auth_user_add")
+PASSWORD = "a-long-enough-1"
+SENTENCES = ("sees all usage", "keys of their own teams", "everything but users", "nothing of this console")
+
+
+def test_each_group_is_a_sentence(admin_client, editor):
+    page = admin_client.get(ADD).content.decode()
+    assert [words for words in SENTENCES if words not in page] == []
+    editor.force_login(editor.user)
+    page = editor.get(ADD).content.decode()
+    assert not re.search(r'name="(group|teams)"', page)
+
+
+def test_viewer_is_added_by_one_form(admin_client):
+    team, viewer = Team.objects.create(name="Ads"), Group.objects.get(name=VIEWER)
+    passwords = {"password1": PASSWORD, "password2": PASSWORD}
+    form = {"username": "vera", "email": "vera@example.com", "group": viewer.pk, "teams": [team.pk], **passwords}
+    assert admin_client.post(ADD, form).url == reverse("admin:auth_user_changelist")
+    user = User.objects.get(username="vera")
+    assert (user.email, user.is_staff, user.is_superuser, user.check_password(PASSWORD)) == (
+        "vera@example.com", True, False, True,
+    )  # fmt: skip
+    assert (list(user.groups.all()), list(user.teams.all())) == ([viewer], [team])
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "words"),
+    [(PASSWORD, "another", "not the same"), ("short", "short", "too short"), ("", "x", "not the same")],
+)
+def test_password_of_new_user_is_checked(admin_client, first, again, words):
+    page = admin_client.post(ADD, {"username": "vera", "password1": first, "password2": again})
+    assert words in page.content.decode()
+    assert not User.objects.filter(username="vera").exists()
+
+
+def test_editor_gives_no_group_by_hand(editor):
+    team, operator = Team.objects.create(name="Ads"), Group.objects.get(name=OPERATOR)
+    editor.post(ADD, {"username": "new", "group": operator.pk, "teams": [team.pk]})
+    user = User.objects.get(username="new")
+    assert (user.is_staff, user.groups.count(), user.teams.count()) == (False, 0, 0)
+
+
+def invitation(page):
+    assert "no-store" in page["Cache-Control"]
+    return re.search(r"http://testserver(/invitation/[^<]+)<", page.content.decode())[1]
+
+
+def test_invited_user_chooses_a_password(admin_client):
+    link = invitation(admin_client.post(ADD, {"username": "vera"}))
+    visitor = Client()
+    page = visitor.get(link, follow=True)
+    assert "Welcome, vera" in page.content.decode()
+    form = {"new_password1": PASSWORD, "new_password2": PASSWORD}
+    assert visitor.post(page.request["PATH_INFO"], form).url == reverse("login")
+    assert visitor.login(username="vera", password=PASSWORD)
+    entries = AuditEntry.objects.filter(object_text="vera").order_by("id").values_list("action", "actor")
+    assert list(entries) == [("created", "admin"), ("invited", "admin"), ("changed", "vera")]
+    page = Client().get(link)
+    assert (page.status_code, "used already" in page.content.decode()) == (404, True)
+
+
+@pytest.mark.parametrize("change", [{"is_active": False}, {"password": "set since"}, {"last_login": timezone.now()}])
+def test_invitation_ends(admin_client, change):
+    link = invitation(admin_client.post(ADD, {"username": "vera"}))
+    User.objects.filter(username="vera").update(**change)
+    assert Client().get(link).status_code == 404
+
+
+def test_invitation_is_made_again(admin_client, editor):
+    user = User.objects.create_user("vera", is_staff=True)
+    again = reverse("admin:auth_user_invite", args=[user.pk])
+    change_page = reverse("admin:auth_user_change", args=[user.pk])
+    assert again in admin_client.get(change_page).content.decode()
+    assert Client().get(invitation(admin_client.get(again))).status_code == 302
+    user.groups.add(Group.objects.get(name=OPERATOR))
+    editor.force_login(editor.user)
+    assert editor.get(again).status_code == 403  # who may do more
+    user.set_password(PASSWORD)
+    user.save()
+    admin_client.force_login(User.objects.get(username="admin"))
+    assert again not in admin_client.get(change_page).content.decode()
+    assert admin_client.get(again).status_code == 403
+
+
+@pytest.mark.parametrize("link", ["x/y", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5/x-y", "_w/x-y"])
+def test_link_that_nobody_made_is_none(client, link):
+    assert client.get(f"/invitation/{link}/").status_code == 404
 
 
 def test_deletion_refused_has_a_way_back(admin_client, admin_user):

@@ -34,6 +34,13 @@ def written(keys):
         ("PATCH", "teams/{team}/", {"rpm": 9, "members": ["root"]}, "changed", "accounts.team"),
         ("PUT", "teams/{team}/", {"name": "other"}, "changed", "accounts.team"),
         ("POST", "aliases/", {"pattern": "new-*"}, "created", "bridge.modelalias"),
+        (
+            "POST",
+            "alert-channels/",
+            {"name": "ops", "address": "https://hook.example/x"},
+            "created",
+            "accounts.alertchannel",
+        ),
         ("POST", "prompts/", {"pattern": "new-*"}, "created", "bridge.prompttemplate"),
     ],
 )

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from accounts.alerts.raising import raise_alert
 from accounts.api.tokens import issue
 from accounts.ledger import hours
-from accounts.models import ApiKey, AuditEntry, Usage
+from accounts.models import AlertChannel, ApiKey, AuditEntry, Usage
 from bridge.models import Login, ModelAlias, PromptTemplate
+from gateway_project.lib.secrets_at_rest import Secret
 from tests.accounts.api.conftest import Program
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
@@ -30,6 +31,7 @@ RESOURCES = [
     "prompts",
     "audit",
     "alerts",
+    "alert-channels",
     "schema",
 ]
 
@@ -84,9 +86,10 @@ def rows(keys, teams):
     entry = AuditEntry.objects.create(
         actor="a", source="rest", action="changed", object_type="key", changes={"a": ["1", "2"]}
     )
+    channel = AlertChannel.objects.create(name="ops", address=Secret.of(b"http://127.0.0.1:9"))
     alert = raise_alert("new_network", ["10.0.0.0/24"], now, key=keys["core"])
     return {
-        "alerts": {"id": alert.pk},
+        "alerts": {"id": alert.pk}, "alert-channels": {"id": channel.pk},
         "teams": {"id": teams["core"].pk}, "keys": {"id": keys["core"].pk}, "usage": {"request_id": "r1"},
         "aliases": {"id": ModelAlias.objects.create(pattern="of-the-document").pk}, "audit": {"id": entry.pk},
         "logins": {"id": Login.objects.create(label="main").pk},
@@ -94,7 +97,9 @@ def rows(keys, teams):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("resource", ["teams", "keys", "usage", "aliases", "prompts", "audit", "alerts"])
+@pytest.mark.parametrize(
+    "resource", ["teams", "keys", "usage", "aliases", "prompts", "audit", "alerts", "alert-channels"]
+)
 def test_row_and_list_are_those_of_the_document(document, token, rows, resource):
     (name,) = rows[resource]
     for path, parameters in ((f"/api/{resource}/", {}), (f"/api/{resource}/{{{name}}}/", rows[resource])):
