@@ -62,7 +62,7 @@ class ChannelForm(forms.ModelForm):
             self._check("new_address", receivers.check_address, kind, address)
         elif not self.instance.pk or kind != self.initial.get("kind"):
             self.add_error("new_address", gettext("An address is needed."))
-        self._check("kind", receivers.check_kind, kind)
+        self._check("kind", receivers.check_kind, kind, settings.ALERT_OPTIONS["mail_from"])
         return cleaned
 
     def _check(self, field: str, check: Callable[..., None], *values: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.utils.translation import gettext
@@ -15,9 +14,9 @@ from gateway_project.lib.secrets_at_rest import Secret
 from gateway_project.lib.web_url import BadUrl, parse
 
 
-def check_kind(kind: str | None) -> None:
-    """Raise ValidationError for a kind that nothing can be sent by."""
-    if kind == AlertChannel.Kind.EMAIL and not settings.ALERT_OPTIONS["mail_from"]:
+def check_kind(kind: str | None, mail_from: str) -> None:
+    """Raise ValidationError for a kind that nothing can be sent by. `mail_from` is "" where there is no e-mail."""
+    if kind == AlertChannel.Kind.EMAIL and not mail_from:
         raise ValidationError(gettext("There is no e-mail while EMAIL_HOST is not set."))
 
 

@@ -78,7 +78,7 @@ class ChannelSerializer(Checked):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         default = self.instance.kind if self.instance else AlertChannel.Kind.WEBHOOK
         kind, address = attrs.get("kind", default), attrs.get("address", "")
-        _checked("kind", receivers.check_kind, kind)
+        _checked("kind", receivers.check_kind, kind, settings.ALERT_OPTIONS["mail_from"])
         if address:
             _checked("address", receivers.check_address, kind, address)
         elif receivers.needs_address(self.instance, kind):
