@@ -4,6 +4,12 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
+from accounts.api.by_token import by_token
+from accounts.pages.export import export
+from accounts.pages.showback import showback_export
+
+usage_file, showback_file = by_token("usage", export), by_token("usage", showback_export)
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/i18n/", include("django.conf.urls.i18n")),  # a choice of language needs no login
@@ -11,5 +17,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include("accounts.api.urls")),
     path("api/", include("sessions_store.api")),
     path("api/", include("bridge.api")),
+    path("usage/export.csv", usage_file, {"form": "csv"}, name="usage_export_csv"),
+    path("usage/export.json", usage_file, {"form": "json"}, name="usage_export_json"),
+    path("usage/showback/export.csv", showback_file, {"form": "csv"}, name="showback_csv"),
+    path("usage/showback/export.json", showback_file, {"form": "json"}, name="showback_json"),
     path("", include("accounts.pages.urls")),
 ]

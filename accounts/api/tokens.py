@@ -70,8 +70,10 @@ class TokenAuthentication(BaseAuthentication):
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
         return token.user, token
 
+    REALM: Final = 'Token realm="api"'
+
     def authenticate_header(self, request: Request) -> str:
-        return 'Token realm="api"'
+        return self.REALM
 
 
 def _find(text: bytes) -> ApiToken | None:

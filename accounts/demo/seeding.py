@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from operator import attrgetter
@@ -51,7 +51,6 @@ def make_keys(seed: int, rows: int, end: datetime) -> list[ApiKey]:
                 hint=f"lgw_demo{number:04}",
                 digest=hashlib.sha256(f"demo {seed} {number}".encode()).hexdigest(),
                 created_at=made + timedelta(minutes=number),
-                last_used_at=end if key.weight else None,
                 rpm=60 if number % 3 else 0,
                 expires_at=end + timedelta(days=9) if number % 17 == 3 else None,
                 revoked_at=end - timedelta(days=70) if number % 23 == 11 and not key.weight else None,
@@ -70,16 +69,27 @@ def write(seed: int, rows: int, end: datetime, expected: Expected | None = None)
         raise Refused(f"seed {seed} is in the database already")
     keys = make_keys(seed, rows, end)
     made = turns(seed, rows, keys_of(seed, rows), end)
+    uses: dict[int, list[Any]] = {}
     while batch := list(islice(made, BATCH)):
         with writing():
             sums = HourSums()
             found = list(_rows(batch, keys, expected))
             for row in found:
                 sums.add(row)
+                uses.setdefault(row.api_key_id, [row, row])[1] = row
             _insert(found)
             sums.write()
     days.make_missing(end)
+    _mark_used(uses)
     return len(keys)
+
+
+@transaction.atomic
+def _mark_used(uses: Mapping[int, Sequence[Any]]) -> None:
+    """When each key was used, by its first turn and its last."""
+    ApiKey.objects.mark_first_used({pk: first.started_at for pk, (first, _) in uses.items()})
+    for pk, (_, last) in uses.items():
+        ApiKey.objects.filter(pk=pk).mark_used(last.started_at, last.client)
 
 
 def _rows(batch: list[dict[str, Any]], keys: list[ApiKey], expected: Expected | None) -> Iterator[Any]:

@@ -11,7 +11,8 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.models import Team
 from accounts.models.team import zone_names
-from accounts.pages.layout import ZONE_COOKIE, ZONE_COOKIE_AGE, page, zone_of
+from accounts.pages import zones
+from accounts.pages.layout import page
 from accounts.reports.visibility import visible_to
 
 
@@ -25,12 +26,17 @@ def display(request: HttpRequest) -> HttpResponse:
         # Chosen in a list that we sent, so what is not in it changes nothing.
         if (zone := request.POST.get("zone", "")) in zone_names():
             answer.set_cookie(
-                ZONE_COOKIE, zone, max_age=ZONE_COOKIE_AGE, httponly=True, samesite="Lax",
+                zones.COOKIE, zone, max_age=zones.COOKIE_AGE, httponly=True, samesite="Lax",
                 secure=settings.SESSION_COOKIE_SECURE,
             )  # fmt: skip
+        elif zone == zones.NO_CHOICE:
+            answer.delete_cookie(zones.COOKIE, samesite="Lax")
         return answer
     near = [settings.TIME_ZONE, "UTC", *zones_of_teams(request)]
-    context = {"near": dict.fromkeys(near), "zones": sorted(zone_names()), "zone": zone_of(request).key, "back": back}
+    context = {
+        "near": dict.fromkeys(near), "zones": sorted(zone_names()), "zone": zones.chosen_zone(request),
+        "no_choice": zones.NO_CHOICE, "back": back,
+    }  # fmt: skip
     return TemplateResponse(request, "pages/display.html", context)
 
 

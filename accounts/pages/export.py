@@ -16,7 +16,7 @@ from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
-from accounts.pages.layout import page
+from accounts.pages.layout import usage_page
 from accounts.pages.query import query_of
 from accounts.pages.rows import EXPORTED, Exported
 from accounts.reports.summary import rows
@@ -47,7 +47,7 @@ FORMS: Final[dict[str, tuple[str, Encode, str]]] = {
 """Content type, how a page is written, and what stands at the end."""
 
 
-@page
+@usage_page
 @require_safe
 @login_required(login_url="login")
 def export(request: HttpRequest, form: str) -> HttpResponseBase:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -12,9 +12,10 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models.team import zone_names
+from accounts.pages.zones import chosen_zone, zone_of, zone_of_usage
 from accounts.reports.visibility import Visibility, visible_to
 
 View = Callable[..., HttpResponseBase]
@@ -23,8 +24,6 @@ CONTENT_POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
-ZONE_COOKIE: Final = "lgw_zone"
-ZONE_COOKIE_AGE: Final = 31_536_000
 UPSTREAMS: Final = {"simulator": _("Simulator"), "attached": _("Lingma, attached"), "lingma": "Lingma"}
 """What answers the chats, as a label on each page."""
 
@@ -48,6 +47,15 @@ class Layout:
         return timezone.get_current_timezone_name()
 
     @property
+    def zone_why(self) -> str:
+        """Where the zone comes from."""
+        if chosen_zone(self._request):
+            return gettext("the one that you chose")
+        if self.zone == settings.TIME_ZONE:
+            return gettext("the gateway's")
+        return gettext("the team's")
+
+    @property
     def here(self) -> str:
         """The address to come back to from a choice of language or zone."""
         return self._request.get_full_path()
@@ -62,18 +70,12 @@ def layout(request: HttpRequest) -> dict[str, Any]:
     return {"layout": Layout(request)}
 
 
-def zone_of(request: HttpRequest) -> ZoneInfo:
-    """The zone that the reader chose on this browser, or the gateway's."""
-    chosen = request.COOKIES.get(ZONE_COOKIE, "")
-    return ZoneInfo(chosen if chosen in zone_names() else settings.TIME_ZONE)
-
-
-def page(view: View) -> View:
+def page(view: View, zone: Callable[[HttpRequest], ZoneInfo] = zone_of) -> View:
     """Times in the reader's zone, a strict content policy, and nothing of it kept by others."""
 
     @wraps(view)
     def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        with timezone.override(zone_of(request)):
+        with timezone.override(zone(request)):
             response = view(request, *args, **kwargs)
             if isinstance(response, TemplateResponse):
                 response.render()  # Django would do it later, in the zone of the gateway
@@ -82,3 +84,6 @@ def page(view: View) -> View:
         return response
 
     return shown
+
+
+usage_page = partial(page, zone=zone_of_usage)

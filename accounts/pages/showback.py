@@ -24,6 +24,7 @@ from accounts.pages.layout import page
 from accounts.pages.names import Names, names_for
 from accounts.pages.query import Query, given_in, iso
 from accounts.pages.usage import nothing_to_see
+from accounts.pages.zones import one_team
 from accounts.reports.filters import NONE, TIMES, parse
 from accounts.reports.showback import Line, Showback, as_rows, last_day, month_of, months, showback
 from accounts.reports.visibility import Visibility, visible_to
@@ -110,7 +111,8 @@ def showback_export(request: HttpRequest, form: str) -> HttpResponse:
 
 def asked_for(request: HttpRequest, visibility: Visibility) -> Asked:
     given, now = given_in(request), timezone.now()
-    team = _one_team(given["team"], visibility)
+    team = one_team(given["team"], visibility)
+    # Not the reader's choice: months of a team begin where those of its budgets do, for everybody who looks.
     zone = ZoneInfo(team.time_zone or settings.TIME_ZONE) if team else ZoneInfo(timezone.get_current_timezone_name())
     month = None
     if not any(given[name] for name in TIMES):
@@ -127,16 +129,6 @@ def asked_for(request: HttpRequest, visibility: Visibility) -> Asked:
         filters = parse(given, now, zone, "month")
     by_key = request.GET.get("by") == "key"
     return Asked(query=Query(given, filters), flaws=flaws, month=month, zone=zone, team=team, by_key=by_key)
-
-
-def _one_team(asked: list[str], visibility: Visibility) -> Team | None:
-    """The only team that is asked for, or that the reader may see: months are those of its zone."""
-    teams = Team.objects.all() if visibility.everything else Team.objects.filter(pk__in=visibility.teams)
-    if not asked:
-        return teams.first() if len(visibility.teams) == 1 and not visibility.everything else None
-    if len(asked) > 1 or (asked[0].isdecimal() and len(asked[0]) > 18):
-        return None
-    return teams.filter(**({"pk": asked[0]} if asked[0].isdecimal() else {"name": asked[0]})).first()
 
 
 def _heading(asked: Asked) -> dict[str, Any]:

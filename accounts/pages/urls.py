@@ -6,11 +6,10 @@ from django.views.i18n import set_language
 
 from accounts.pages.access import log_in, log_out
 from accounts.pages.display import display
-from accounts.pages.export import export
 from accounts.pages.me import me
 from accounts.pages.playground import begin_key, end_key, playground
 from accounts.pages.request import find_request, usage_request
-from accounts.pages.showback import showback_export, showback_page
+from accounts.pages.showback import showback_page
 from accounts.pages.usage import usage, usage_rows
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -30,10 +29,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("usage/r/<str:any_id>", usage_request, name="usage_request"),
     path("usage/rows/", usage_rows, name="usage_rows"),
     path("usage/showback/", showback_page, name="showback"),
-    path("usage/showback/export.csv", showback_export, {"form": "csv"}, name="showback_csv"),
-    path("usage/showback/export.json", showback_export, {"form": "json"}, name="showback_json"),
-    path("usage/export.csv", export, {"form": "csv"}, name="usage_export_csv"),
-    path("usage/export.json", export, {"form": "json"}, name="usage_export_json"),
 ]
 if settings.ENV.oidc_issuer:
     # After those of factors: `login/code/` is no provider.

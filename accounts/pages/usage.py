@@ -18,7 +18,7 @@ from accounts.models import ApiKey, Usage
 from accounts.pages import figures, form, tables, timeline
 from accounts.pages.freshness import staleness
 from accounts.pages.heat import heat
-from accounts.pages.layout import page
+from accounts.pages.layout import usage_page
 from accounts.pages.names import names_for
 from accounts.pages.query import Query, query_of, without_flaws
 from accounts.pages.rows import page_of
@@ -35,7 +35,7 @@ CALLER: Final = ("team", "key")
 KIND: Final = ("lingma_model", "client_app", "reason")
 
 
-@page
+@usage_page
 @require_safe
 @login_required(login_url="login")
 def usage(request: HttpRequest) -> HttpResponse:
@@ -71,7 +71,7 @@ def usage(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "pages/usage.html", context)
 
 
-@page
+@usage_page
 @require_safe
 @login_required(login_url="login")
 def usage_rows(request: HttpRequest) -> HttpResponse:

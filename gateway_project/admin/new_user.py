@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 from django import forms
@@ -14,9 +15,10 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 from unfold.widgets import (
@@ -149,13 +151,12 @@ class NewUsers:
         """The link, in this very response: whoever has it becomes this user."""
         page: Any = self
         record("invited", "auth.user", user.pk, user.get_username(), {})
-        days = settings.PASSWORD_RESET_TIMEOUT // 86_400
+        until = timezone.localtime(timezone.now() + timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT))
         words = [urlsafe_base64_encode(force_bytes(user.pk)), default_token_generator.make_token(user)]
         context = page.admin_site.each_context(request) | {
             "title": gettext("Invitation"), "opts": page.opts, "invited": user,
             "address": request.build_absolute_uri(reverse("invitation", args=words)),
-            "lasts": ngettext("It works for %(days)d day, once.", "It works for %(days)d days, once.", days)
-            % {"days": days},
+            "lasts": gettext("It works once, until %(time)s.") % {"time": f"{until:%Y-%m-%d %H:%M %Z}"},
         }  # fmt: skip
         answer = TemplateResponse(request, "admin/auth/user/invitation.html", context)
         answer["Cache-Control"] = "no-store"

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
@@ -23,14 +24,18 @@ class Command(RecordedCommand):
         parser.add_argument("--rows", type=int, default=10_000, help="usage rows of the last 60 days (%(default)s)")
         parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same (%(default)s)")
         parser.add_argument("--expected", type=Path, help="a file that gets the sums as JSON")
-        parser.add_argument("--force", action="store_true", help="also into a database with usage of its own")
+        parser.add_argument("--force", action="store_true", help="also into a database with usage of Lingma")
 
     def handle(self, *args: Any, **options: Any) -> None:
         rows, seed, file = options["rows"], options["seed"], options["expected"]
         if rows < 1 or seed < 0:
             raise CommandError("--rows must be at least 1, and --seed at least 0.")
-        if not options["force"] and Usage.objects.exists():
-            raise CommandError("There is usage in this database already; --force mixes the demonstration into it.")
+        # What the simulator answered is made up as well, and nobody will bill it.
+        if not options["force"] and settings.ENV.upstream != "simulator" and Usage.objects.exists():
+            raise CommandError(
+                "There is usage of Lingma in this database already. Keys and turns of the demonstration would stand "
+                "among it in all sums, and do not come out again; --force has them written all the same."
+            )
         expected = Expected() if file else None
         # A whole hour, so that only times of day differ between two runs within it.
         end = timezone.now().replace(minute=0, second=0, microsecond=0)

@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import Max, Min
 
 from accounts.demo.cast import keys_of
 from accounts.demo.turns import turns
@@ -52,9 +53,24 @@ def test_hours_are_those_of_the_rows(tmp_path):
 
 
 @pytest.mark.django_db
-def test_database_in_use_is_left_alone(tmp_path):
+def test_keys_were_used_when_their_turns_say(tmp_path):
+    seed(tmp_path)
+    found = {key.name: (key.first_used_at, key.last_used_at) for key in ApiKey.objects.all()}
+    turns_of = Usage.objects.values("api_key__name").annotate(first=Min("started_at"), last=Max("started_at"))
+    times = {turn["api_key__name"]: (turn["first"], turn["last"]) for turn in turns_of}
+    assert found == dict.fromkeys(found, (None, None)) | times
+    assert len({last for _, last in times.values()}) == len(times)
+
+
+@pytest.mark.django_db
+def test_database_in_use_is_left_alone(tmp_path, settings):
     seed(tmp_path)
     keys = ApiKey.objects.count()
+    call_command("seed_demo", rows=10, seed=7)  # what the simulator answered is no usage to keep apart
+    assert Usage.objects.count() == 2_010
+    Usage.objects.order_by("-started_at").filter(api_key__name__contains=" 7-").delete()
+    ApiKey.objects.filter(name__contains=" 7-").delete()
+    settings.ENV = settings.ENV.model_copy(update={"lingma_attach_urls": ("ws://127.0.0.1:9",)})
     with pytest.raises(CommandError, match="--force"):
         call_command("seed_demo", rows=10, seed=6)
     with pytest.raises(CommandError, match="seed 5"):

@@ -77,6 +77,30 @@ def test_zone_is_chosen_and_kept(client, member):
     assert "Asia/Kolkata ·" in client.get("/usage/").content.decode()
 
 
+def test_zone_is_that_of_the_team_without_a_choice(client, member):
+    client.force_login(member)
+    for path in ("/usage/", "/usage/rows/", "/usage/?team=Ads"):
+        page = client.get(path).content.decode()
+        assert "Times are in Asia/Shanghai, the team&#x27;s." in page
+        assert "Asia/Shanghai ·" in page
+    assert "UTC ·" in client.get("/account/").content.decode()
+    client.post("/display/", {"zone": "Asia/Kolkata"})
+    assert "Times are in Asia/Kolkata, the one that you chose." in client.get("/usage/").content.decode()
+    client.post("/display/", {"zone": "auto"})
+    assert "Times are in Asia/Shanghai" in client.get("/usage/").content.decode()
+
+
+def test_zone_of_a_team_is_nothing_to_others(client, member):
+    Team.objects.create(name="Maps", time_zone="Asia/Kolkata")
+    client.force_login(User.objects.create_superuser("viewer"))
+    said = "Times are in {}, the {}&#x27;s."
+    pages = {"": ("UTC", "gateway"), "?team=Maps": ("Asia/Kolkata", "team"), "?team=Maps&team=Ads": ("UTC", "gateway")}
+    for query, words in pages.items():
+        assert said.format(*words) in client.get(f"/usage/{query}").content.decode()
+    client.force_login(member)
+    assert said.format("UTC", "gateway") in client.get("/usage/?team=Maps").content.decode()
+
+
 @pytest.mark.parametrize("zone", ["Mars/Base", "../../etc/passwd", ""])
 def test_unknown_zone_changes_nothing(client, zone):
     client.post("/display/", {"zone": zone})

@@ -1,0 +1,51 @@
+"""Pages that are files, for programs: with a token as for `/api/`, besides the log-in of people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.utils.translation import gettext
+from rest_framework.exceptions import AuthenticationFailed
+
+from accounts.api.problems import PROBLEM, problem
+from accounts.api.tokens import TokenAuthentication, allows
+
+View = Callable[..., HttpResponseBase]
+
+
+def by_token(resource: str, view: View) -> View:
+    """The view, read with a token whose scopes have this resource. A token that is no good is a problem, no log-in."""
+
+    @wraps(view)
+    def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if "Authorization" not in request.headers:
+            return view(request, *args, **kwargs)
+        authentication: Any = TokenAuthentication()
+        try:
+            found = authentication.authenticate(request)
+        except AuthenticationFailed as exc:
+            return _refused(HTTPStatus.UNAUTHORIZED, str(exc.detail), "authentication_failed")
+        if found is None:
+            words = gettext(
+                "This takes Authorization: Token …, of manage.py create_api_token, or the log-in of a browser."
+            )
+            return _refused(HTTPStatus.UNAUTHORIZED, words, "not_authenticated")
+        request.user, token = found
+        if not allows(token, resource, reads=True):
+            return _refused(HTTPStatus.FORBIDDEN, gettext("The token's scopes do not allow this."), "scope")
+        return view(request, *args, **kwargs)
+
+    return shown
+
+
+def _refused(status: int, words: str, code: str) -> JsonResponse:
+    answer = JsonResponse(problem(status, words, code), status=status, content_type=PROBLEM)
+    if status == HTTPStatus.UNAUTHORIZED:
+        answer.headers["WWW-Authenticate"] = TokenAuthentication.REALM
+    answer.headers["Cache-Control"] = "private, no-store"
+    return answer
