@@ -33,7 +33,7 @@ def test_token_opens_what_its_user_may_see(client, keys, lead, viewer, path):
         ("Token {keys}", 403, "scope"),
     ],
 )  # fmt: skip
-def test_wrong_token_is_a_problem_and_no_log_in(client, root, header, status, code):
+def test_wrong_token_is_a_problem(client, root, header, status, code):
     header = header.format(keys=issue(root, None, ("keys",)))
     answer = client.get(FILES[0], headers={"Authorization": header})
     assert (answer.status_code, answer.json()["code"]) == (status, code)

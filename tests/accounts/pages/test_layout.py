@@ -77,7 +77,7 @@ def test_zone_is_chosen_and_kept(client, member):
     assert "Asia/Kolkata ·" in client.get("/usage/").content.decode()
 
 
-def test_zone_is_that_of_the_team_without_a_choice(client, member):
+def test_zone_without_choice_is_the_teams(client, member):
     client.force_login(member)
     for path in ("/usage/", "/usage/rows/", "/usage/?team=Ads"):
         page = client.get(path).content.decode()
