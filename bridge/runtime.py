@@ -159,6 +159,7 @@ class Runtime:
         # Before `settle`: turns that end now still leave rows to be written.
         await self.pool.stop()
         await self.engine.wait_for_background()
+        await self.limits.settled()
         await self.refusals.file()
         # A last heartbeat, so that others see at once that the instances are stopped.
         await self.heartbeat.publish()

@@ -64,10 +64,12 @@ class Caller(msgspec.Struct, frozen=True):
     digest: bytes = b""
     """Of the secret it came with, which may be the one before the last rotation."""
 
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether a limit is one of tokens."""
-        return any(limits.counts_tokens for limits in self.limits)
+    counts_tokens: bool = False
+    """Whether a limit is one of tokens; by the limits, whatever is given."""
+
+    def __post_init__(self) -> None:
+        # Once for a key, as each of its requests asks for it.
+        msgspec.structs.force_setattr(self, "counts_tokens", any(limits.counts_tokens for limits in self.limits))
 
 
 class KeyRecord(msgspec.Struct, frozen=True):

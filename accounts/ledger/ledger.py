@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -100,21 +101,29 @@ class Ledger:
             confirmation.set_exception(exc)
         return confirmation
 
-    async def write(self, row: UsageRow) -> None:
-        """Put the row where `flush` finds it. Never raises but for a cancellation, and the row is kept then too."""
-        try:
-            await self._write(_encode(row))
-        finally:
-            # Only now: until then a worker that asks must be told that the turn is open.
-            self._open.pop(row.request_id, None)
+    def write(self, row: UsageRow) -> Coroutine[Any, Any, None]:
+        """Put the row where `flush` finds it: issued at once, there when it has been awaited.
 
-    async def amend(self, amendment: Amendment) -> None:
+        Never raises but for a cancellation, and the row is kept then too.
+        """
+        return self._send(_encode(row), row.request_id)
+
+    def amend(self, amendment: Amendment) -> Coroutine[Any, Any, None]:
         """Say what the service has counted of a turn whose row says less; as `write`."""
-        await self._write(_encode(amendment))
+        return self._send(_encode(amendment))
 
-    async def _write(self, line: bytes) -> None:
+    def _send(self, line: bytes, closes: str = "") -> Coroutine[Any, Any, None]:
+        sent: asyncio.Future[Any] | None = None
+        with suppress(RedisUnavailable):
+            sent = self._link.execute("XADD", redis_keys.USAGE, "*", "row", line)
+        return self._sent(line, sent, closes)
+
+    async def _sent(self, line: bytes, sent: asyncio.Future[Any] | None, closes: str) -> None:
         try:
-            await self._link.execute("XADD", redis_keys.USAGE, "*", "row", line)
+            if sent is None:
+                append(self._spool, [line])
+                return
+            await sent
         except asyncio.CancelledError:
             append(self._spool, [line])  # whether it was sent is unknown; twice is once, by its request id
             raise
@@ -123,6 +132,9 @@ class Ledger:
             append(self._spool, [line])
         else:
             self.taken(line)
+        finally:
+            # Only now: until then a worker that asks must be told that the turn is open.
+            self._open.pop(closes, None)
 
     def taken(self, line: bytes) -> None:
         """Redis has taken the line, perhaps in its memory only."""

@@ -14,12 +14,12 @@ from redis import ResponseError
 from accounts.keys.keyring import Caller
 from accounts.limits.alone import LocalCounter, Refusal
 from accounts.limits.breaker import Breaker
-from accounts.limits.counters import CallerCounters, Counters, LimitState, Seen
+from accounts.limits.counters import CallerCounters, Counters, Held, LimitState, Place, Scopes, Seen
 from accounts.limits.ledger_budgets import LedgerBudgets
-from accounts.limits.scripts import ADMIT, EXTEND, LEASE, SEEN_EACH, SETTLE, SLICE, WINDOW
+from accounts.limits.scripts import ADMIT, EXTEND, LEASE, SETTLE, SLICE, WINDOW
 from accounts.patterns import allows
 from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import Arg, NotSent, RedisLink, RedisUnavailable
+from gateway_project.lib.redis_link import NotSent, RedisLink, RedisUnavailable, Reply, is_unknown
 
 __all__ = ["LEASE", "SLICE", "UNLIMITED", "WINDOW", "Admission", "LimitExceeded", "Limits", "may_use"]
 
@@ -29,12 +29,15 @@ MOST_ANSWERS = 4096  # keys whose answers are remembered
 MOST_UNSETTLED = 4096  # turns that ended while Redis was away
 MOST_COUNTERS = 20_000  # keys and teams whose names in Redis are kept
 
+SCRIPTS: Final = (ADMIT, SETTLE)
+"""Loaded together: a turn is settled before the next one is counted."""
 TURN: Final = range(9)
 COUNT: Final = range(1)
 """Places in LIMITS of what a turn, and a request that asks no service, must be within."""
 
-Place = tuple[str, int]
-"""A key or team."""
+
+Settlement = list[Any]
+"""Request, tokens, whether it may have been settled before, when it started, whether Redis has not counted it."""
 
 
 class LimitExceeded(Exception):
@@ -58,8 +61,8 @@ class Admission(Protocol):
     seen: Seen | None
     """How the limits stood."""
 
-    async def release(self, tokens: int = 0) -> None:
-        """Never raises; a second time does nothing."""
+    def release(self, tokens: int = 0) -> None:
+        """At once for whoever asks behind it, and nobody waits for it. Never raises; a second time does nothing."""
 
     async def amend(self, difference: int) -> None:
         """So many tokens more, or fewer, than it was released with. Never raises."""
@@ -68,7 +71,7 @@ class Admission(Protocol):
 class _Unlimited:
     seen: Seen | None = None
 
-    async def release(self, tokens: int = 0) -> None:
+    def release(self, tokens: int = 0) -> None:
         pass
 
     async def amend(self, difference: int) -> None:
@@ -94,13 +97,12 @@ class Limits:
         self._local: dict[Place, LocalCounter] = {}
         self._last: dict[Place, Sequence[int]] = {}
         """What Redis last had of keys and teams with budgets."""
-        self._held: dict[Place, dict[str, int]] = {}
-        """Turns of this process that hold a place, by key and team: what was reserved for each."""
+        self._held: Held = {}
         self._answers: dict[int, float] = {}
         """Tokens of an answer to each key, a moving average; the key that was answered last is the last."""
         self._renewing: asyncio.Task[None] | None = None
         self._settling: set[asyncio.Task[object]] = set()
-        self._unsettled: deque[tuple[CallerCounters, list[Arg]]] = deque(maxlen=MOST_UNSETTLED)
+        self._unsettled: deque[tuple[CallerCounters, Settlement]] = deque(maxlen=MOST_UNSETTLED)
         self._budgets = LedgerBudgets(link)
 
     @property
@@ -116,7 +118,8 @@ class Limits:
             if len(self._counters) >= MOST_COUNTERS:
                 self._counters.clear()
                 self._last.clear()
-            found = self._counters[caller.key_id] = CallerCounters(caller.key_id, caller.limits, at)
+                self._held = {place: held for place, held in self._held.items() if held}
+            found = self._counters[caller.key_id] = CallerCounters(caller.key_id, caller.limits, self._held, at)
         return found
 
     async def admit(
@@ -139,48 +142,62 @@ class Limits:
             return UNLIMITED
         at = time.time() if at is None else at
         counters = self._counters_of(caller, at)
-        counts_tokens = turn and caller.counts_tokens
-        tokens = self._estimate(caller, prompt, longest) if counts_tokens else 0
+        known: int | None = None
+        tokens = 0
+        # Without a limit of tokens nothing is learnt about the length of answers.
+        if turn and counters.counts_tokens:
+            known, tokens = prompt, self._estimate(caller, prompt, longest)
         alone = False
+        packed = counters.admission.packed("turn" if turn else "count", request_id, tokens, at)
         try:
-            seen = await self._ask("turn" if turn else "count", counters, request_id, tokens, at)
+            try:
+                reply = await self._breaker.send(packed)
+            except ResponseError as exc:
+                reply = await self._breaker.send_again(packed, SCRIPTS, exc)
         except asyncio.CancelledError:
             # It may have been counted, and nobody is left to give its place back.
-            self._in_background(self.settle(counters, request_id, 0, at))
+            _Turn(None, self, caller.key_id, counters, request_id, None, at, alone=False).release()
             raise
         except (RedisUnavailable, ResponseError):
             seen, alone = self._admit_alone(counters.counters, tokens, at, TURN if turn else COUNT), True
+        else:
+            seen = self._seen(reply, counters, turn=turn)
         if not turn or not (alone or counters.is_held):
             return _Admitted(seen)
-        self._hold(counters.counters, request_id, tokens)
-        # None: without a limit of tokens nothing is learnt about the length of answers.
-        known = prompt if counts_tokens else None
+        if self._counters.get(caller.key_id) is not counters:
+            # They were forgotten meanwhile: what is held in those would not be renewed.
+            counters = self._counters_of(caller, at)
+        for held in counters.held:
+            held[request_id] = tokens
+        self._start_renewing()
         return _Turn(seen, self, caller.key_id, counters, request_id, known, at, alone=alone)
 
     async def look(self, caller: Caller) -> Seen:
         """How the limits stand; nothing is counted."""
         at = time.time()
         counters = self._counters_of(caller, at)
+        packed = counters.admission.packed("look", "", 0, at)
         try:
-            return await self._ask("look", counters, "", 0, at)
+            try:
+                reply = await self._breaker.send(packed)
+            except ResponseError as exc:
+                reply = await self._breaker.send_again(packed, SCRIPTS, exc)
         except (RedisUnavailable, ResponseError):
             return self._seen_alone(counters.counters, at)
+        return self._seen(reply, counters, turn=False)
 
-    async def _ask(self, mode: str, counters: CallerCounters, request_id: str, tokens: int, at: float) -> Seen:
-        packed = counters.admission.packed(mode, request_id, tokens, at)
-        reply: list[int] = await self._breaker.call(packed, ADMIT)
+    def _seen(self, reply: list[int], counters: CallerCounters, *, turn: bool) -> Seen:
         # The clock's time now: the request may have begun long before it was read.
         seen = Seen(counters.counters, reply[3:], time.time())
-        for number, each in enumerate(counters.counters):
-            if each.has_budgets:
-                self._last[each.place] = numbers = seen.numbers[number * SEEN_EACH : (number + 1) * SEEN_EACH]
-                if mode == "turn" and numbers[-1]:
-                    self._budgets.complete(each, numbers[-1])
+        for each, part in counters.budgets:
+            self._last[each.place] = numbers = seen.numbers[part]
+            if numbers[-1] and turn:
+                self._budgets.complete(each, numbers[-1])
         if reply[0] >= 0:
             raise LimitExceeded(seen.state(reply[0], reply[1] - 1), reply[2] / 1000, seen)
         return seen
 
-    def _admit_alone(self, counters: list[Counters], tokens: int, at: float, places: Sequence[int]) -> Seen:
+    def _admit_alone(self, counters: Scopes, tokens: int, at: float, places: Sequence[int]) -> Seen:
         """Count it in this process, which has its share of each limit."""
         now = time.monotonic()
         worst: tuple[int, Refusal] | None = None
@@ -198,13 +215,13 @@ class Limits:
             self._local_counter(each).count(each, now, turn=places is TURN)
         return self._seen_alone(counters, at)
 
-    def _seen_alone(self, counters: list[Counters], at: float) -> Seen:
+    def _seen_alone(self, counters: Scopes, at: float) -> Seen:
         now, numbers, shares = time.monotonic(), [], []
         for each in counters:
             local, held = self._local_counter(each), self._held.get(each.place, {})
             numbers += local.numbers(each, held, now)
             shares.append(each.shared(local.shares(each), at))
-        return Seen(shares, numbers, time.time())
+        return Seen(Scopes(shares), numbers, time.time())
 
     def _local_counter(self, counters: Counters) -> LocalCounter:
         local = self._local.get(counters.place)
@@ -228,36 +245,51 @@ class Limits:
         if len(self._answers) > MOST_ANSWERS:
             del self._answers[next(iter(self._answers))]
 
-    async def settle(
-        self, counters: CallerCounters, request_id: str, tokens: int, at: float, *, alone: bool = False
-    ) -> int:
-        """End the request's lease and count its tokens. While Redis is away that is put off, and nothing is raised.
+    def settle(self, counters: CallerCounters, settlement: Settlement, reply: Reply) -> None:
+        """End the request's lease and count its tokens. `reply` takes the time by the clock of Redis, or the problem.
 
-        `alone`: it was admitted without Redis, which has not counted the request. Return when that was by the clock of
-        Redis, 0 where it was put off.
+        In one write with whatever else is sent to Redis in this turn of the loop.
         """
-        # First and without a wait: from here on `_renew_leases` must not renew what has ended.
-        for each in counters.counters:
-            if held := self._held.get(each.place):
-                held.pop(request_id, None)
-                if not held:
-                    del self._held[each.place]
-        settlement: list[Arg] = [request_id, tokens, "", at, "alone" if alone else ""]
+        # From here on `_renew_leases` must not renew what has ended.
+        for held in counters.held:
+            held.pop(settlement[0], None)
         try:
-            return await self._settle(counters, settlement)
+            self._link.send_for(reply, counters.settlement.packed(*settlement))
+        except RedisUnavailable as exc:
+            reply.set_exception(exc)
+
+    def put_off(self, counters: CallerCounters, settlement: Settlement, problem: Exception) -> None:
+        """A settlement has failed: it is sent again, once Redis is there, or knows the script."""
+        if isinstance(problem, ResponseError) and is_unknown(problem):
+            self._in_background(self._settle_late(counters, settlement))
+            return
+        if not isinstance(problem, NotSent):
+            settlement[2] = "again"
         # Counted here too, since this process may have to enforce the limits alone for a while.
-        except (RedisUnavailable, ResponseError):
-            for each in counters.counters:
-                self._local_counter(each).spend(each, tokens, time.monotonic())
-            self._unsettled.append((counters, settlement))
-            self._start_renewing()
-        return 0
+        for each in counters.counters:
+            self._local_counter(each).spend(each, settlement[1], time.monotonic())
+        self._unsettled.append((counters, settlement))
+        self._start_renewing()
+
+    async def _settle_late(self, counters: CallerCounters, settlement: Settlement) -> None:
+        try:
+            await self._settle(counters, settlement)
+        except (RedisUnavailable, ResponseError) as exc:
+            self.put_off(counters, settlement, NotSent(str(exc)))  # marked already, where that is due
+
+    async def settled(self) -> None:
+        """Wait until what was released before is counted, or put off."""
+        # Replies come in order.
+        with suppress(RedisUnavailable, ResponseError):
+            await self._link.execute("PING")
+        if self._settling:
+            await asyncio.wait(self._settling)
 
     async def amend(
         self, counters: CallerCounters, request_id: str, difference: int, at: float, settled_at: int
     ) -> None:
         """Count so many tokens more, or fewer, of a turn that was settled at that time, 0 if that is not known."""
-        amendment: list[Arg] = [request_id, difference, "late", at, settled_at]
+        amendment: Settlement = [request_id, difference, "late", at, settled_at]
         try:
             # Behind the settlements that were put off: one of them may be its own.
             if not self._unsettled:
@@ -268,17 +300,16 @@ class Limits:
         self._unsettled.append((counters, amendment))
         self._start_renewing()
 
-    async def _settle(self, counters: CallerCounters, settlement: list[Arg]) -> int:
+    async def _settle(self, counters: CallerCounters, settlement: Settlement) -> None:
         """Send a settlement. One that may have run without a reply is marked, so that it is not counted twice."""
         try:
-            settled_at: int = await self._link.call(counters.settlement.packed(*settlement), SETTLE)
+            await self._link.call(counters.settlement.packed(*settlement), SETTLE)
         # It surely did not run, so it may be sent as the first time.
         except NotSent:
             raise
         except (RedisUnavailable, ResponseError):
             settlement[2] = "again"
             raise
-        return settled_at
 
     def _in_background(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -286,22 +317,16 @@ class Limits:
         # The set holds the task: the loop itself keeps only a weak reference.
         task.add_done_callback(self._settling.discard)
 
-    def _hold(self, counters: list[Counters], request_id: str, tokens: int) -> None:
-        for each in counters:
-            if each.is_held:
-                self._held.setdefault(each.place, {})[request_id] = tokens
-        self._start_renewing()
-
     def _start_renewing(self) -> None:
         if self._renewing is None or self._renewing.done():
             self._renewing = asyncio.get_running_loop().create_task(self._renew_leases())
 
     async def _renew_leases(self) -> None:
-        while self._held or self._unsettled:
+        while any(self._held.values()) or self._unsettled:
             await asyncio.sleep(RENEW)
             # While Redis is away leases cannot be renewed; EXTEND restores them when it is there again.
             with suppress(RedisUnavailable, ResponseError):
-                for place, held in list(self._held.items()):
+                for place, held in [each for each in self._held.items() if each[1]]:
                     await self._link.run(EXTEND, redis_keys.limits(*place)[2:], sorted(held))
                 await self._settle_again()
 
@@ -322,7 +347,7 @@ class _Admitted:
     def __init__(self, seen: Seen) -> None:
         self.seen: Seen | None = seen
 
-    async def release(self, tokens: int = 0) -> None:
+    def release(self, tokens: int = 0) -> None:
         pass
 
     async def amend(self, difference: int) -> None:
@@ -330,14 +355,16 @@ class _Admitted:
 
 
 class _Turn:
+    """A turn that was counted. It takes the reply to its settlement by itself: a task for that costs 10 µs."""
+
     __slots__ = (
-        "_alone", "_at", "_counters", "_is_released", "_key_id", "_limits", "_prompt", "_request_id", "_settled_at",
-        "seen",
+        "_alone", "_at", "_counters", "_key_id", "_limits", "_prompt", "_request_id", "_settled_at",
+        "_settlement", "seen",
     )  # fmt: skip
 
     def __init__(
         self,
-        seen: Seen,
+        seen: Seen | None,
         limits: Limits,
         key_id: int,
         counters: CallerCounters,
@@ -347,7 +374,7 @@ class _Turn:
         *,
         alone: bool,
     ) -> None:
-        self.seen: Seen | None = seen
+        self.seen = seen
         self._limits = limits
         self._key_id = key_id
         self._counters = counters
@@ -355,18 +382,28 @@ class _Turn:
         self._prompt = prompt
         self._at = at
         self._alone = alone
-        self._is_released = False
+        self._settlement: Settlement = []
         self._settled_at = 0
 
-    async def release(self, tokens: int = 0) -> None:
-        if self._is_released:
+    def release(self, tokens: int = 0) -> None:
+        if self._settlement:
             return
-        # Before the first wait: two releases at once must not settle twice.
-        self._is_released, limits = True, self._limits
+        self._settlement = [self._request_id, tokens, "", self._at, "alone" if self._alone else ""]
         if self._prompt is not None and tokens > self._prompt:  # else there was no answer
-            limits.record_answer(self._key_id, tokens - self._prompt)
-        self._settled_at = await limits.settle(self._counters, self._request_id, tokens, self._at, alone=self._alone)
+            self._limits.record_answer(self._key_id, tokens - self._prompt)
+        self._limits.settle(self._counters, self._settlement, self)
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, settled_at: int, /) -> None:
+        self._settled_at = settled_at
+
+    def set_exception(self, problem: Exception, /) -> None:
+        self._limits.put_off(self._counters, self._settlement, problem)
 
     async def amend(self, difference: int) -> None:
         if difference:
+            if not self._settled_at:
+                await self._limits.settled()
             await self._limits.amend(self._counters, self._request_id, difference, self._at, self._settled_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 from redis import ResponseError
@@ -28,16 +29,6 @@ class TooSlow(RedisUnavailable):
     """Redis does not answer, or every answer takes too long. Whether a command ran is unknown."""
 
 
-class _Waiting:
-    """A reply that is waited for, and how many ticks have seen it wait."""
-
-    __slots__ = ("reply", "ticks")
-
-    def __init__(self, reply: asyncio.Future[Any]) -> None:
-        self.reply = reply
-        self.ticks = 0
-
-
 class Breaker:
     """
     Runs scripts as long as Redis answers within SLOW_SEC; else nothing is asked until it is quick again.
@@ -49,7 +40,10 @@ class Breaker:
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Any], int]] = deque()
+        """Answers that are awaited, each with how many ticks there had been when it was asked for."""
+        self._ticks = 0
+        """Those that came on time."""
         self._slow_since = 0.0
         """0 while the last answer was quick."""
         self._next_tick = 0.0
@@ -57,29 +51,28 @@ class Breaker:
         self._probing: asyncio.Task[None] | None = None
         self.is_open = False
 
-    async def call(self, packed: bytes, script: Script) -> Any:
-        """The reply to a call of the script that is packed already. Raise RedisUnavailable, or ResponseError."""
+    def send(self, packed: bytes) -> asyncio.Future[Any]:
+        """A call of a script that is packed already; await the reply. Raise RedisUnavailable, or ResponseError.
+
+        No coroutine: each request of a limited key waits for one of these.
+        """
         if self.is_open:
             raise TooSlow("Redis is too slow")
-        try:
-            return await self._answer(self._link.send(packed))
-        except ResponseError as exc:
-            if not is_unknown(exc):
-                raise
-            await self._answer(self._link.execute("SCRIPT", "LOAD", script.text))
-            return await self._answer(self._link.send(packed))
-
-    async def _answer(self, reply: asyncio.Future[Any]) -> Any:
-        waiting = _Waiting(reply)
+        reply = self._link.send(packed)
         if self._link.available:  # else it is being dialled, which has a deadline of its own
-            self._waiting.append(waiting)
+            self._waiting.append((reply, self._ticks))
             if not self._ticking:
                 self._ticking = True
                 self._tick_later()
-        answer = await reply
-        if waiting.ticks <= SLOW_TICKS:
-            self._slow_since = 0.0
-        return answer
+        return reply
+
+    async def send_again(self, packed: bytes, scripts: Sequence[Script], problem: ResponseError) -> Any:
+        """The reply to the same call, if the server did not know the script; else raise the problem."""
+        if not is_unknown(problem):
+            raise problem
+        for script in scripts:
+            await self._link.execute("SCRIPT", "LOAD", script.text)
+        return await self.send(packed)
 
     def _tick_later(self) -> None:
         loop = asyncio.get_running_loop()
@@ -88,15 +81,16 @@ class Breaker:
 
     def _tick(self) -> None:
         now = asyncio.get_running_loop().time()
-        waiting, on_time = self._waiting, now - self._next_tick < LATE_SEC
-        while waiting and waiting[0].reply.done():
-            waiting.popleft()
-        for each in waiting:
-            each.ticks += on_time
+        waiting = self._waiting
+        while waiting and waiting[0][0].done():
+            reply, asked_at = waiting.popleft()
+            if self._ticks - asked_at <= SLOW_TICKS and not reply.cancelled():
+                self._slow_since = 0.0
+        self._ticks += now - self._next_tick < LATE_SEC
         # The one in front has waited for longest.
-        if waiting and waiting[0].ticks > SLOW_TICKS:
+        if waiting and (waited := self._ticks - waiting[0][1]) > SLOW_TICKS:
             self._slow_since = self._slow_since or now
-            if waiting[0].ticks > SILENT_TICKS or now - self._slow_since > LASTING_SEC:
+            if waited > SILENT_TICKS or now - self._slow_since > LASTING_SEC:
                 self._open()
         if waiting:
             self._tick_later()
@@ -106,9 +100,9 @@ class Breaker:
     def _open(self) -> None:
         degraded.begin(PART, f"Redis takes longer than {SLOW_SEC * 1000:g} ms")
         self.is_open, self._slow_since = True, 0.0
-        for each in self._waiting:
-            if not each.reply.done():
-                each.reply.set_exception(TooSlow("no answer in time"))
+        for reply, _ in self._waiting:
+            if not reply.done():
+                reply.set_exception(TooSlow("no answer in time"))
         if self._probing is None or self._probing.done():
             self._probing = asyncio.get_running_loop().create_task(self._probe())
 

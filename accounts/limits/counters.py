@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from operator import itemgetter, sub
 from typing import Final
 
 import msgspec
@@ -16,25 +17,32 @@ from accounts.models.policy import LIMITS
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import Arg, ScriptCall
 
-REQUESTS: Final = (0, 3, 4, 5)
+Places = tuple[int, int, int, int]
+REQUESTS: Final[Places] = (0, 3, 4, 5)
 """Places in LIMITS of those that count requests."""
-TOKENS: Final = (1, 6, 7, 8)
+TOKENS: Final[Places] = (1, 6, 7, 8)
 USE: Final = (0, 2, 4, 5, 6, 7, 8, 9, 10)
 """Where the use of each limit stands among the numbers of a scope."""
+
+Nearest = tuple[int, int, float]
+"""The size of a limit, what is left of it, and when all of it is free again, in unix seconds."""
+Place = tuple[Scope, int]
+"""A key or team."""
+Held = dict[Place, dict[str, int]]
+"""Turns of this process that hold a place, by key and team: the tokens reserved for each."""
 
 
 class Counters:
     """The names and arguments of one scope for the scripts, as they are from `since` to before `until`."""
 
     __slots__ = (
-        "args", "ends", "enforced", "has_budgets", "is_held", "keys", "limits", "place", "shadow", "since", "starts",
-        "until",
+        "args", "ends", "has_budgets", "is_held", "keys", "limits", "place", "shadow", "since", "starts", "until",
     )  # fmt: skip
 
     def __init__(self, limits: LimitSet, at: float) -> None:
         periods = periods_at(at, limits.time_zone)
         self.limits = limits
-        self.place = limits.scope, limits.id
+        self.place: Place = (limits.scope, limits.id)
         self.since, self.until = periods.starts[0], periods.ends[0]
         self.starts, self.ends = periods
         names = redis_keys.limits(limits.scope, limits.id)
@@ -46,15 +54,6 @@ class Counters:
             limits.scope[0] + "".join("01"[each] for each in self.shadow),
             *self.ends,
         ]
-        self.enforced: dict[tuple[int, ...], list[tuple[int, int, int]]] = {
-            places: [
-                (USE[place], size, place)
-                for place in places
-                if (size := limits.sizes[place]) and not self.shadow[place]
-            ]
-            for places in (REQUESTS, TOKENS)
-        }
-        """Where the use of each enforced limit stands, its size and its place in LIMITS: looked up by each answer."""
         self.is_held = any(limits.sizes[1:])
         """Whether a turn has something to give back at its end."""
         self.has_budgets = any(limits.sizes[3:])
@@ -64,18 +63,76 @@ class Counters:
         return Counters(msgspec.structs.replace(self.limits, sizes=tuple(sizes)), at)
 
 
+class Enforced:
+    """The enforced limits of REQUESTS or TOKENS, of all scopes of a caller."""
+
+    # Looked up for each answer to a limited key: all that can be is done once, and the rest in C.
+    __slots__ = ("_resets", "_sizes", "_used")
+
+    def __init__(self, counters: Sequence[Counters], places: Places) -> None:
+        found = [
+            (scope * SEEN_EACH, place, each)
+            for scope, each in enumerate(counters)
+            for place in places
+            if each.limits.sizes[place] and not each.shadow[place]
+        ]
+        # Of equals the later one is told, as it lasts longer: so it has to be the first.
+        found.reverse()
+        self._sizes = [each.limits.sizes[place] for _, place, each in found]
+        self._resets = [
+            (first + 1 + 2 * place, 0) if place < 2 else (-1, each.ends[(place - 3) % 3])
+            for first, place, each in found
+        ]
+        """Where the milliseconds stand until it is free again; -1: it is free at that time."""
+        used = [first + USE[place] for first, place, _ in found]
+        # Once more the first: for a single one there would be no tuple. `map` ends with the sizes.
+        self._used = itemgetter(*used, used[0]) if used else None
+
+    def nearest(self, numbers: Sequence[int], at: float) -> Nearest | None:
+        if self._used is None:
+            return None
+        left = [*map(sub, self._sizes, self._used(numbers))]
+        least = min(left)
+        if least < 0:
+            left = [max(each, 0) for each in left]
+            least = 0
+        index = left.index(least)
+        number, resets_at = self._resets[index]
+        return self._sizes[index], least, resets_at if number < 0 else at + numbers[number] / 1000
+
+
+class Scopes(list[Counters]):
+    """Those of all scopes of one caller."""
+
+    def __init__(self, counters: Sequence[Counters]) -> None:
+        super().__init__(counters)
+        self.enforced = {places: Enforced(self, places) for places in (REQUESTS, TOKENS)}
+
+
 class CallerCounters:
-    """Those of all scopes of one caller, and the calls of the scripts on them, from `since` to before `until`."""
+    """All scopes of one caller, and the calls of the scripts on them, from `since` to before `until`."""
 
-    __slots__ = ("admission", "counters", "is_held", "limits", "settlement", "since", "until")
+    __slots__ = (
+        "admission", "budgets", "counters", "counts_tokens", "held", "is_held", "limits", "settlement", "since",
+        "until",
+    )  # fmt: skip
 
-    def __init__(self, key_id: int, limits: Sequence[LimitSet], at: float) -> None:
+    def __init__(self, key_id: int, limits: Sequence[LimitSet], held: Held, at: float) -> None:
+        """`held`: turns that hold a place, by scope; the ones of these scopes are added to it."""
         self.limits = limits
-        self.counters = [Counters(each, at) for each in limits]
+        self.counters = Scopes([Counters(each, at) for each in limits])
         today = periods_at(at, get_default_timezone_name())
         self.since = max(today.starts[0], *(each.since for each in self.counters))
         self.until = min(today.ends[0], *(each.until for each in self.counters))
-        self.is_held = any(each.is_held for each in self.counters)
+        self.counts_tokens = any(each.counts_tokens for each in limits)
+        self.held = [held.setdefault(each.place, {}) for each in self.counters if each.is_held]
+        self.is_held = bool(self.held)
+        self.budgets = [
+            (each, slice(scope * SEEN_EACH, (scope + 1) * SEEN_EACH))
+            for scope, each in enumerate(self.counters)
+            if each.has_budgets
+        ]
+        """Those with budgets, and where their numbers stand."""
         keys = [name for each in self.counters for name in each.keys]
         args = [arg for each in self.counters for arg in each.args]
         self.admission = ScriptCall(ADMIT, [*keys, shadow_key(at)], [*args, key_id], 4)
@@ -84,9 +141,9 @@ class CallerCounters:
         """Follow: request, tokens, again, when it started, alone."""
 
 
-def look_up(limits: Sequence[LimitSet], at: float) -> tuple[list[Counters], list[str], list[Arg]]:
+def look_up(limits: Sequence[LimitSet], at: float) -> tuple[Scopes, list[str], list[Arg]]:
     """Counters of the limits, and keys and arguments of ADMIT that only looks."""
-    counters = [Counters(each, at) for each in limits]
+    counters = Scopes([Counters(each, at) for each in limits])
     keys = [name for each in counters for name in each.keys]
     args = [arg for each in counters for arg in each.args]
     return counters, [*keys, shadow_key(at)], [*args, 0, "look", "", 0, at]
@@ -131,7 +188,7 @@ class Seen:
 
     __slots__ = ("at", "counters", "numbers")
 
-    def __init__(self, counters: Sequence[Counters], numbers: Sequence[int], at: float) -> None:
+    def __init__(self, counters: Scopes, numbers: Sequence[int], at: float) -> None:
         self.counters = counters
         self.numbers = numbers
         self.at = at
@@ -157,20 +214,9 @@ class Seen:
             if size
         ]
 
-    def nearest(self, places: tuple[int, ...]) -> LimitState | None:
-        """Of the enforced limits of REQUESTS or TOKENS the one that is nearest to be exhausted, if there is one."""
-        numbers, first = self.numbers, 0
-        least = scope = place = -1
-        for each, counters in enumerate(self.counters):
-            for use, size, limit in counters.enforced[places]:
-                left = size - numbers[first + use]
-                if left < 0:
-                    left = 0
-                # Of equals the later one: it lasts longer.
-                if place < 0 or left <= least:
-                    least, scope, place = left, each, limit
-            first += SEEN_EACH
-        return None if place < 0 else self.state(scope, place)
+    def nearest(self, places: Places) -> Nearest | None:
+        """The enforced limit of REQUESTS or TOKENS that is nearest to be exhausted, if there is one."""
+        return self.counters.enforced[places].nearest(self.numbers, self.at)
 
 
 def shadow_key(at: float) -> str:

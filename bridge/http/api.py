@@ -14,7 +14,6 @@ from accounts.limits.admission import Admission, LimitExceeded, may_use
 from accounts.patterns import split
 from bridge.bounds.patience import wait_or_gone
 from bridge.chat.errors import Forbidden, GatewayError, Unauthenticated, Unavailable
-from bridge.chat.request import ChatRequest
 from bridge.http.base import Headers, HttpConsumer
 from bridge.http.limits import limit_headers, refusal_of
 
@@ -73,24 +72,25 @@ class ApiConsumer(HttpConsumer):
         """As ever; every answer to a limited key says how its limits stand."""
         if self.limited is None:
             return HttpConsumer.start(self, status, headers)
-        return self._start_limited(self.limited, status, headers)
+        if self.limits_seen is None:
+            return self._start_after_look(self.limited, status, headers)
+        return HttpConsumer.start(self, status, headers + limit_headers(self.format, self.limits_seen))
 
-    async def _start_limited(self, caller: Caller, status: int, headers: Headers) -> None:
+    async def _start_after_look(self, caller: Caller, status: int, headers: Headers) -> None:
         # Not all are counted: what was refused before, or is no turn, looks how they stand.
-        seen = self.limits_seen or await self.runtime.limits.look(caller)
-        await HttpConsumer.start(self, status, [*headers, *limit_headers(self.format, seen)])
+        seen = await self.runtime.limits.look(caller)
+        await HttpConsumer.start(self, status, headers + limit_headers(self.format, seen))
 
     def carries(self, token: str) -> bool:
         """The request has this token of the operators; an empty one opens nothing."""
         # In constant time, as the time of `==` shows how much of a guess is right.
         return bool(token) and hmac.compare_digest(self.bearer().encode(), token.encode())
 
-    async def admit(self, caller: Caller, request: ChatRequest, started_at: float) -> Admission:
-        """A place under the limits of the key and its team; release it when the turn has ended. Raise RateLimited."""
-        prompt, longest = 0, None
-        if caller.counts_tokens:  # else nobody asks how long it is
-            # Counting reads the whole conversation, so it is done only for a key that has a limit on tokens.
-            prompt, longest = self.runtime.engine.count_tokens(request, caller.key_id), request.max_tokens
+    async def admit(self, caller: Caller, prompt: int, longest: int | None, started_at: float) -> Admission:
+        """A place under the limits of the key and its team; release it when the turn has ended. Raise RateLimited.
+
+        `prompt` are its tokens, for a key with a limit of those; `longest` the most that the client wants to have.
+        """
         try:
             admission = await self.runtime.limits.admit(caller, self.id, prompt, longest, at=started_at)
         except LimitExceeded as exc:

@@ -41,6 +41,7 @@ class ChatConsumer(ListeningConsumer):
 
     methods = ("POST",)
     __slots__ = (
+        "_admission",
         "_admitted",
         "_began",
         "_encoder",
@@ -74,6 +75,7 @@ class ChatConsumer(ListeningConsumer):
         self._is_in_use = False
         self._started_at = time.time()
         self._began = time.monotonic()  # how long things took is counted from here: the clock may be set meanwhile
+        self._admission = UNLIMITED
         self._admitted: float | None = None
         """When all that could refuse it was passed."""
         self._record = TurnRecord()
@@ -118,19 +120,29 @@ class ChatConsumer(ListeningConsumer):
     async def _within_limits(self) -> None:
         """The turn, if the key's limits allow it; its tokens count when it has ended."""
         # A key without limits needs no round trip to Redis.
-        caller = self.caller
-        admission = await self.admit(caller, self.request, self._started_at) if caller.limits else UNLIMITED
+        if self.caller.limits:
+            await self._admit(self.caller)
         try:
             await self.until_hang_up(self.turn())
         finally:
             if self._is_in_use:
-                self.runtime.in_use.remove(caller, self)
-            if admission is not UNLIMITED:
-                tokens = self._record.prompt_tokens + self._record.completion_tokens
-                # Later, as the client need not wait for Redis; a stop of the process waits for it.
-                self.runtime.later(admission.release(tokens))
+                self.runtime.in_use.remove(self.caller, self)
+            # For one that ended without a row.
+            self._release()
             if self._record.awaited is not None:
-                self.runtime.await_usage(self._record, f"req_{self.id}", self._started_at, admission)
+                self.runtime.await_usage(self._record, f"req_{self.id}", self._started_at, self._admission)
+
+    async def _admit(self, caller: Caller) -> None:
+        prompt = 0
+        if caller.counts_tokens:
+            # Counting reads the whole conversation, so it is done only for a key that has a limit on tokens.
+            prompt = self.runtime.engine.count_tokens(self.request, caller.key_id, self._record)
+        self._admission = await self.admit(caller, prompt, self.request.max_tokens, self._started_at)
+
+    def _release(self) -> None:
+        """Give back what the turn has held under its limits, and count its tokens; nobody waits for that."""
+        if self._admission is not UNLIMITED:
+            self._admission.release(self._record.prompt_tokens + self._record.completion_tokens)
 
     async def turn(self) -> None:
         """Have the engine run it, and see to its row."""
@@ -288,7 +300,10 @@ class ChatConsumer(ListeningConsumer):
         if self._record.tool_outcomes:
             metrics.tools_counted(self._record.tool_outcomes, row.lingma_model, row.agent)
         turn_line(row, self.caller.hint)
-        await self.runtime.ledger.write(row)
+        writing = self.runtime.ledger.write(row)
+        # Behind the row and in one write with it: nothing is left to be asked of the service.
+        self._release()
+        await writing
 
     def _open(self) -> None:
         """The turn has a place, or waits for one: what is known of it is its row, should this process die."""

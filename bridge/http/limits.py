@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from accounts.explain.sentences import LIMITS
@@ -12,6 +13,7 @@ from bridge.chat.errors import LimitReached, QuotaUsedUp, RateLimited
 from bridge.wire.format import WireFormat
 from bridge.wire.rate_limits import Headers, RateLimit, duration
 
+KINDS: Final = ((b"requests", REQUESTS), (b"tokens", TOKENS))
 OWNERS: Final = {"key": "this API key", "team": "this API key's team"}
 LONG_SEC: Final = 60
 """Whoever has to wait for longer is not asked to try again by itself."""
@@ -20,17 +22,12 @@ LONG_SEC: Final = 60
 def limit_headers(wire_format: WireFormat, seen: Seen) -> Headers:
     """Of requests and of tokens the limit that is nearest to be exhausted; none of a kind without a limit."""
     headers: Headers = []
-    for kind, places in ((b"requests", REQUESTS), (b"tokens", TOKENS)):
-        if rate_limit := _rate_limit(seen, places):
-            headers += wire_format.limit_headers(kind, rate_limit)
+    for kind, places in KINDS:
+        if nearest := seen.nearest(places):
+            limit, left, resets_at = nearest
+            state = RateLimit(limit, left, resets_at - seen.at, partial(LimitState.time_text, resets_at))
+            headers += wire_format.limit_headers(kind, state)
     return headers
-
-
-def _rate_limit(seen: Seen, places: tuple[int, ...]) -> RateLimit | None:
-    state = seen.nearest(places)
-    if state is None or state.resets_at is None:
-        return None
-    return RateLimit(state.limit, state.remaining, state.resets_at - seen.at, state.resets_at_text or "")
 
 
 def nearest_limits(seen: Seen | None) -> list[tuple[str, str, int, int]]:

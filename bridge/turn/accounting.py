@@ -32,13 +32,14 @@ class Accounting:
         self._record = record
         self._calibrations = calibrations
         self._calibration = calibrations.of(key)
-        self._estimated = 0  # tokens of the request
 
     def count_prompt(self) -> None:
         """The prompt counts from the moment it was sent, also when nothing comes of it, or nobody waits for that."""
-        if not self._estimated:
-            self._estimated = estimate_messages(self._request.messages, self._request.tools)
-            self._record.prompt_tokens = self._calibration.input.apply(self._estimated)
+        record = self._record
+        # Once in a turn: by the limits, or by its first attempt.
+        if not record.estimated:
+            record.estimated = estimate_messages(self._request.messages, self._request.tools)
+        record.prompt_tokens = self._calibration.input.apply(record.estimated)
 
     def close(
         self, stream: ReplyStream, reader: Reader, limits: ReplyLimits | None, logged: LoggedUsage | None
@@ -55,7 +56,7 @@ class Accounting:
         guess = text_tokens + reasoning + (self._call_tokens(reader, limits) if reader.calls else 0)
         if logged is not None:
             calibration = self._calibrations.learning(self._key)
-            calibration.input.learn(self._estimated, logged.prompt_tokens)
+            calibration.input.learn(record.estimated, logged.prompt_tokens)
             if not reader.calls and not outcomes.keys() & NOT_SENT:  # JSON has other words than text
                 calibration.output.learn(guess, logged.completion_tokens)
             spent = [logged, self.corrected] if self.corrected is not None else [logged]

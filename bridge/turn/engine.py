@@ -96,10 +96,15 @@ class Engine:
         # A coroutine handed on and not awaited here: one frame less for each step of each turn.
         return _Run(self, request, Owner(caller_id, team_id), record, emit, tools, models).run()
 
-    def count_tokens(self, request: ChatRequest, key: int) -> int:
-        """Tokens of the request: an estimate, corrected by how far off earlier ones of the key have been."""
-        calibration = self.context.calibrations.of(key)
-        return calibration.input.apply(estimate_messages(request.messages, request.tools))
+    def count_tokens(self, request: ChatRequest, key: int, record: TurnRecord | None = None) -> int:
+        """Tokens of the request: an estimate, corrected by how far off earlier ones of the key have been.
+
+        With the record of its turn, that need not estimate it again.
+        """
+        estimated = estimate_messages(request.messages, request.tools)
+        if record is not None:
+            record.estimated = estimated
+        return self.context.calibrations.of(key).input.apply(estimated)
 
     def new_id(self) -> str:
         return self.context.new_id()

@@ -33,6 +33,8 @@ class TurnRecord(msgspec.Struct):
     queued: bool = False
     queue_ms: int = 0
     first_token_ms: int | None = None
+    estimated: int = 0
+    """Tokens of the request, as they were estimated; 0 before that."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usage_source: UsageSource = "estimate"

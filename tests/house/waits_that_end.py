@@ -65,8 +65,10 @@ WAITS = {
         "gateway_project/supervise/supervisor.py: await reader.readline()",
     ],
     "What it calls has a deadline inside: Fetcher.get, the store's link.": [
+        "accounts/ledger/ledger.py: await sent",
+        "accounts/limits/admission.py: await asyncio.wait(self._settling)",
+        "bridge/http/chat.py: await writing",
         "accounts/ledger/ledger.py: await self._waiter.wait()",
-        "accounts/limits/breaker.py: await reply",
         "bridge/http/chat.py: await self._opening.wait()",
         "bridge/images/pipeline.py: await self._fetcher.get(source, key)",
         "bridge/http/responses.py: await self.runtime.responses.read(caller.key_id, wanted)",

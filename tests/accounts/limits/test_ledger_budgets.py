@@ -59,13 +59,13 @@ async def test_lost_counter_is_made_anew_from_the_ledger(link, key, monkeypatch)
         await sync_to_async(file)(key, at=now - timedelta(seconds=number + 1), tokens=7)
     who, limits = caller({"requests_month": 100, "tokens_month": 1000}, key_id=key.pk), Limits(link)
     at = now.timestamp()
-    await (await limits.admit(who, "r1", at=at)).release(tokens=5)
+    (await limits.admit(who, "r1", at=at)).release(tokens=5)
     await until(lambda: not limits._budgets._incomplete)
     requests, tokens = (await limits.look(who)).states()
     in_month = 3 if (now - timedelta(seconds=3)).month == now.month else 0
     assert (requests.used, tokens.used) == (1 + in_month, 5 + 7 * in_month)
     await link.execute("FLUSHALL")
-    await (await limits.admit(who, "r2", at=at + 1)).release(tokens=5)
+    (await limits.admit(who, "r2", at=at + 1)).release(tokens=5)
     await until(lambda: not limits._budgets._incomplete)
     assert (await limits.look(who)).states()[0].used == 1 + in_month
 
@@ -76,9 +76,9 @@ async def test_earlier_turns_are_counted_once(link, key, monkeypatch):
     from asgiref.sync import sync_to_async
 
     who, limits, now = caller({"requests_month": 100}, key_id=key.pk), Limits(link), timezone.now()
-    await (await limits.admit(who, "r1", at=now.timestamp())).release()
+    (await limits.admit(who, "r1", at=now.timestamp())).release()
     earlier = now - timedelta(milliseconds=5)
-    await (await limits.admit(who, "r2", at=earlier.timestamp())).release()
+    (await limits.admit(who, "r2", at=earlier.timestamp())).release()
     await sync_to_async(file)(key, at=earlier)
     await until(lambda: not limits._budgets._incomplete)
     assert (await limits.look(who)).states()[0].used == 2

@@ -47,7 +47,8 @@ async def test_used_up_budget_stays_so_without_redis(own_redis):
     link = RedisLink(own_redis.url, retry_after=0.05)
     door, who, at = Limits(link, processes=2), caller({"requests_day": 4}), moment(2026, 11, 28, 12)
     for number in range(2):
-        await (await door.admit(who, f"r{number}", at=at)).release()
+        (await door.admit(who, f"r{number}", at=at)).release()
+    await door.settled()
     own_redis.kill()
     # Of the two that are left this process has one.
     assert not await outcome(door, who, "r2", at=at)
@@ -60,10 +61,11 @@ async def test_requests_admitted_alone_are_counted_afterwards(own_redis, monkeyp
     monkeypatch.setattr("accounts.limits.admission.RENEW", 0.02)
     link = RedisLink(own_redis.url, retry_after=0.05)
     door, who = Limits(link), caller({"rpm": 50, "requests_day": 50, "tokens_day": 1000})
-    await (await door.admit(who, "with")).release(tokens=10)
+    (await door.admit(who, "with")).release(tokens=10)
+    await door.settled()
     own_redis.freeze()
     for number in range(3):
-        await (await door.admit(who, f"without {number}")).release(tokens=7)
+        (await door.admit(who, f"without {number}")).release(tokens=7)
     own_redis.thaw()
     await until(lambda: not door.unsettled_count and link.available)
     await until_quick(door)
@@ -86,7 +88,7 @@ async def test_frozen_redis_keeps_nobody_waiting(own_redis):
     assert time.monotonic() - started < 20, "the link alone waits for a minute"
     assert degraded.is_on("limits")
     with pytest.raises(TooSlow):
-        await door._breaker.call(b"", None)
+        await door._breaker.send(b"")
     own_redis.thaw()
     await until_quick(door)
     assert not degraded.is_on("limits")
@@ -104,7 +106,7 @@ async def test_limit_of_one_process_is_whole(away):
 
 async def test_settled_turn_leaves_nothing_behind(link):
     door, who = Limits(link), caller({"concurrency": 2, "requests_day": 5})
-    await (await door.admit(who, "r")).release(tokens=3)
+    (await door.admit(who, "r")).release(tokens=3)
     assert await link.execute("EXISTS", *redis_keys.limits("key", 1)[2:]) == 0
 
 

@@ -18,7 +18,7 @@ def test_duration_is_rounded_up(seconds, text):
 
 
 def test_each_format_has_its_own_headers():
-    state = RateLimit(100, 3, 12.2, "2026-11-28T22:00:00Z")
+    state = RateLimit(100, 3, 12.2, lambda: "2026-11-28T22:00:00Z")
     headers = {each.path: dict(each.limit_headers(b"tokens", state)) for each in formats.FORMATS}
     openai = {
         b"x-ratelimit-limit-tokens": b"100", b"x-ratelimit-remaining-tokens": b"3", b"x-ratelimit-reset-tokens": b"13s",
