@@ -6,12 +6,10 @@ That one loads a shell, a monitor and all pages of the console: a third of a sta
 import argparse
 import os
 import sys
+import warnings
 
 from gateway_project.celery import app
 from gateway_project.lib import console
-
-# Celery's checks of the project load all pages, and nobody reads what they find; `manage.py check` and the doctor do.
-os.environ["CELERY_SKIP_CHECKS"] = "1"
 
 
 def work(loglevel: str) -> int:
@@ -35,6 +33,11 @@ def main() -> None:
     parser.add_argument("--loglevel", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     asked = parser.parse_args()
     console.served = False
+    # Celery's checks of the project load all pages, and nobody reads what they find; `manage.py check` and the doctor
+    # do.
+    os.environ["CELERY_SKIP_CHECKS"] = "1"
+    # In a container everything often runs as root, and Celery would warn of it at each start.
+    warnings.filterwarnings("ignore", "You're running the worker with superuser")
     run = work if asked.part == "worker" else schedule
     sys.exit(run(asked.loglevel))
 

@@ -42,9 +42,21 @@ def alive() -> None:
         _write(ALIVE)
 
 
+def ready() -> None:
+    """Report that this process does what it is for."""
+    _write(READY)
+
+
+def leave() -> None:
+    """Close the pipe: a fork has one of its own."""
+    if _Pipe.descriptor is not None:
+        os.close(_Pipe.descriptor)
+        _Pipe.descriptor = None
+
+
 def serve() -> None:
     """Report that this process serves. From now on the event loop itself gives a sign each second, until it ends."""
-    _write(READY)
+    ready()
     # A timer of the loop, not a task or a thread: a loop that hangs gives no sign, which is the point.
     _beat(asyncio.get_running_loop())
 

@@ -25,7 +25,7 @@ from prometheus_client import Histogram, multiprocess, values
 from prometheus_client.mmap_dict import _read_all_values
 from prometheus_client.values import MultiProcessValue
 
-from gateway_project.lib import disk
+from gateway_project.lib import disk, preloading
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +140,8 @@ def _write_at_the_end() -> None:
 
 
 def _keep_writing() -> None:
+    if preloading.active:  # `begin` makes up for it
+        return
     # By pid: after a fork the list says that a thread runs, and in the child none does.
     if _writer == [os.getpid()]:
         return
@@ -184,8 +186,20 @@ def _lasting(filename: str) -> str:
     return filename.removesuffix(f"_{_PROCESS}.db") + f"_{part}.db"
 
 
-_PROCESS: Final = os.getpid()
+_PROCESS = os.getpid()
 """The one that was started; forked ones have files of their own."""
+
+
+def begin() -> None:
+    """In a fork of a process that was preloading: count as one that was started does, in files of its own."""
+    global _PROCESS  # noqa: PLW0603  it is another one
+    _PROCESS = os.getpid()
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if directory:
+        drop_stale_gauges(Path(directory))
+    if values.ValueClass.__name__ == FAST:
+        # The library looks for a new pid at its next count; ours do not look.
+        values.ValueClass._MmapedValue__check_for_pid_change(None)
 
 
 def drop_stale_gauges(directory: Path) -> None:
@@ -247,6 +261,10 @@ def _fast_value() -> type[Any]:
                 value = self._value = self._value + amount
                 self._file.write_value(self._key, value, 0.0)
 
-    # A forked child counts as the library does, and so finds out that it needs files of its own.
-    os.register_at_fork(after_in_child=lambda: delattr(FastValue, "inc"))
+    def count_as_the_library_does() -> None:
+        # It finds out by itself that a forked child needs files of its own.
+        if not preloading.active:
+            del FastValue.inc
+
+    os.register_at_fork(after_in_child=count_as_the_library_does)
     return FastValue

@@ -6,9 +6,10 @@ import inspect
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE, STDOUT, Process
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -33,6 +34,8 @@ class Program(msgspec.Struct, frozen=True):
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = {}
+    module: str = ""
+    """Of ours, which the command runs: the fork server can make the process, where there is one."""
     inherited: tuple[int, ...] = ()
     """File descriptors the process keeps."""
     grace: float = 10.0
@@ -45,7 +48,29 @@ class Program(msgspec.Struct, frozen=True):
     """The socket where a Redis is pinged; all others send their signs of life on a pipe (`life_signs`)."""
 
 
-async def spawn(program: Program, *, stderr: int, signs: int | None = None) -> Process:
+class Running(Protocol):
+    """A process that was started, as asyncio has it."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    @property
+    def stdout(self) -> asyncio.StreamReader | None: ...
+    @property
+    def stderr(self) -> asyncio.StreamReader | None: ...
+    async def wait(self) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def kill(self) -> None: ...
+
+
+class Start(Protocol):
+    """Starts a program. `stderr` as asyncio takes it; `signs` is where signs of life go."""
+
+    async def __call__(self, program: Program, *, stderr: int, signs: int | None = None) -> Running: ...
+
+
+async def spawn(program: Program, *, stderr: int, signs: int | None = None) -> Running:
     """Start a program that dies with us. Its own session keeps a terminal's Ctrl-C away from it."""
     variables = {} if signs is None else {LIFE_FD: str(signs)}
     tie = (inspect.getfile(process_death), str(int(signal.SIGKILL)), str(os.getpid()))
@@ -72,13 +97,14 @@ def ending(code: int) -> str:
 class Child:
     """A program kept running until `stop`."""
 
-    def __init__(self, program: Program, output: Output) -> None:
+    def __init__(self, program: Program, output: Output, start: Start = spawn) -> None:
         self.program = program
         self._output = output
+        self._start = start
         self._grace = program.grace
         self._stop_deadline: asyncio.Timeout | None = None
         self._last_signal = signal.SIGTERM
-        self._process: Process | None = None
+        self._process: Running | None = None
         self._stopping = asyncio.Event()
         self._running = asyncio.create_task(self._keep_running())
 
@@ -148,7 +174,7 @@ class Child:
         """How it ended, and whether it had reported that it serves."""
         try:
             with Signs() as signs:
-                process = self._process = await spawn(self.program, stderr=STDOUT, signs=signs.theirs)
+                process = self._process = await self._start(self.program, stderr=STDOUT, signs=signs.theirs)
                 # Our copy of the child's end is closed, so that a read reports the end when the child is gone.
                 signs.hand_over()
                 watching = asyncio.create_task(self._end_if_hung(process, signs))
@@ -161,7 +187,7 @@ class Child:
         except OSError as exc:  # no memory, or too many processes: another moment may have room
             return f"could not be started: {exc.strerror}", False
 
-    async def _until_ended(self, process: Process) -> str:
+    async def _until_ended(self, process: Running) -> str:
         if self._stopping.is_set():  # the stop came while it was being started
             self._signal(self._last_signal)
         assert process.stdout is not None  # noqa: S101 - it is a pipe
@@ -173,7 +199,7 @@ class Child:
         output.cancel()
         return ending(code)
 
-    async def _end_if_hung(self, process: Process, signs: Signs) -> None:
+    async def _end_if_hung(self, process: Running, signs: Signs) -> None:
         """Kill it when it has been silent for too long. A stop has deadlines of its own."""
         program = self.program
         if not program.silence:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+PR_GET_CHILD_SUBREAPER = 37
 REAP_SEC = 5.0
 END_SEC = 5.0
 
@@ -30,6 +31,14 @@ def adopt() -> None:
     """Become the new parent of whatever our children leave behind. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def adopts() -> bool:
+    """Whether the system lets us."""
+    answer = ctypes.c_int(0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(answer))
+    return answer.value == 1
 
 
 @contextlib.contextmanager

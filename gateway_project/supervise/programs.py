@@ -3,9 +3,11 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gateway_project import embedded_redis
 from gateway_project.env import Environment
+from gateway_project.lib import process_title
 from gateway_project.supervise.child import Program
 
 WEB_SILENCE = 20.0
@@ -14,7 +16,11 @@ REDIS_SILENCE = 30.0
 """It may wait for a slow disk."""
 BACKGROUND_SILENCE = 60.0
 """Nobody waits for them, and a search for the broker may take its time."""
-CELERY = (sys.executable, "-m", "gateway_project.celery")
+
+
+def ours(name: str, module: str, *arguments: str, **more: Any) -> Program:
+    """A program that is a module of ours."""
+    return Program(name, (sys.executable, "-m", module, *arguments), module=module, **more)
 
 
 def shared_environment(env: Environment, data_dir: Path, part: str) -> dict[str, str]:
@@ -38,17 +44,25 @@ def redis(env: Environment, data_dir: Path) -> list[Program]:
 
 
 def prepare(env: Environment, data_dir: Path) -> Program:
-    command = (sys.executable, "-m", "gateway_project.supervise.prepare")
-    return Program("prepare", command, shared_environment(env, data_dir, "prepare"))
+    return ours(
+        "prepare", "gateway_project.supervise.prepare", environment=shared_environment(env, data_dir, "prepare")
+    )
+
+
+def fork_server(env: Environment, data_dir: Path) -> Program:
+    """It is told with each request what a process has beyond its own environment."""
+    room = {process_title.ROOM: process_title.SPARE}
+    command = (sys.executable, "-m", "gateway_project.supervise.forkserver")
+    return Program("forks", command, {**shared_environment(env, data_dir, "forks"), **room})
 
 
 def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Program]:
-    command = (sys.executable, "-m", "gateway_project.server", *(f"--fd={each}" for each in listeners))
     return [
-        Program(
+        ours(
             f"web-{number}",
-            command,
-            {**shared_environment(env, data_dir, f"web-{number}"), "WEB_PROCESS": str(number)},
+            "gateway_project.server",
+            *(f"--fd={each}" for each in listeners),
+            environment={**shared_environment(env, data_dir, f"web-{number}"), "WEB_PROCESS": str(number)},
             inherited=tuple(listeners),
             grace=env.drain_sec + 5,  # the server itself ends the streams after DRAIN_SEC
             silence=WEB_SILENCE,
@@ -59,13 +73,13 @@ def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Prog
 
 def background(env: Environment, data_dir: Path) -> list[Program]:
     """Celery's worker and scheduler."""
-    # In a container everything often runs as root, and Celery would warn of it at each start.
-    quiet = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
     return [
-        Program(
+        ours(
             name,
-            (*CELERY, name, f"--loglevel={env.log_level}"),
-            {**shared_environment(env, data_dir, name), **quiet},
+            "gateway_project.celery",
+            name,
+            f"--loglevel={env.log_level}",
+            environment=shared_environment(env, data_dir, name),
             silence=BACKGROUND_SILENCE,
         )
         for name in ("worker", "beat")

@@ -15,7 +15,8 @@ from bridge.lingma.install import vsix
 from bridge.lingma.transport.urls import shown
 from gateway_project.env import Environment, SettingError
 from gateway_project.supervise import orphans, programs
-from gateway_project.supervise.child import KILLED_SEC, Child, Program, spawn
+from gateway_project.supervise.child import KILLED_SEC, Child, Program, Start, spawn
+from gateway_project.supervise.forks import ForkServer, can_fork
 from gateway_project.supervise.output import Output
 from gateway_project.supervise.preflight import check_programs, keep_private, listening, own_data_dir
 from gateway_project.supervise.summary import Bootstrapped, summary
@@ -56,6 +57,7 @@ class Supervisor:
         self._web: list[Child] = []
         self._background: list[Child] = []
         self._redis: list[Child] = []
+        self._forks: list[ForkServer] = []
         self._stop = asyncio.Event()
         self._bootstrapped = Bootstrapped()
         self._shown = False
@@ -78,6 +80,8 @@ class Supervisor:
     async def _start(self) -> None:
         for line in keep_private(self._env, self._data_dir):
             self._output.message(line)
+        if can_fork():
+            self._forks = [ForkServer(programs.fork_server(self._env, self._data_dir), self._output)]
         try:
             self._redis = self._launch(programs.redis(self._env, self._data_dir))
         except OSError as exc:
@@ -101,7 +105,11 @@ class Supervisor:
             await start
 
     def _launch(self, group: list[Program]) -> list[Child]:
-        return [Child(program, self._output) for program in group]
+        return [Child(program, self._output, self._starter) for program in group]
+
+    @property
+    def _starter(self) -> Start:
+        return self._forks[0].start if self._forks else spawn
 
     async def _prepare(self) -> None:
         env = self._env
@@ -109,10 +117,13 @@ class Supervisor:
             env.lingma_vsix, self._data_dir / "binaries", env.lingma_vsix_sha256
         ):
             self._output.message(f"unpacking Lingma from {shown(env.lingma_vsix)}; a download may take minutes")
-        process = await spawn(programs.prepare(self._env, self._data_dir), stderr=PIPE)
+        process = await self._starter(programs.prepare(self._env, self._data_dir), stderr=PIPE)
+        assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - they are pipes
         try:
             async with asyncio.timeout(PREPARE_PATIENCE):
-                output, errors = await process.communicate()
+                output, errors, code = await asyncio.gather(
+                    process.stdout.read(), process.stderr.read(), process.wait()
+                )
         except (asyncio.CancelledError, TimeoutError) as exc:
             process.kill()
             with contextlib.suppress(TimeoutError):
@@ -122,11 +133,11 @@ class Supervisor:
                 raise
             raise SettingError(f"the preparation took more than {PREPARE_PATIENCE:g} s and was ended") from None
         # The JSON of `bootstrap` is all that stands on its standard output; messages go to the other stream.
-        if process.returncode == 0:
+        if code == 0:
             self._bootstrapped = msgspec.json.decode(output, type=Bootstrapped)
             return
         lines = errors.decode(errors="replace").strip().splitlines() or ["the preparation failed"]
-        if process.returncode != 2:  # not a setting: whoever reports it needs all of it
+        if code != 2:  # not a setting: whoever reports it needs all of it
             self._output.block("\n".join(lines))
         raise SettingError(lines[-1])
 
@@ -170,10 +181,12 @@ class Supervisor:
                 child.hurry(signal.SIGQUIT)
             for child in self._background:
                 child.hurry(signal.SIGTERM)
+            for child in self._forks:
+                child.hurry(None)
             for child in self._redis:  # what the others still write has to go there
                 child.hurry(None)
         else:
-            for child in [*self._web, *self._background, *self._redis]:
+            for child in [*self._forks, *self._web, *self._background, *self._redis]:
                 child.kill()
 
     async def _shut_down(self) -> None:
@@ -185,7 +198,8 @@ class Supervisor:
         for listener in self._listeners:
             listener.close()
         # In this order: web processes still write rows, the worker files them, and Redis has to outlive both.
-        for group in (self._web, self._background, self._redis):
+        # With the first of them the fork server: there are no more starts.
+        for group in ([*self._web, *self._forks], self._background, self._redis):
             await asyncio.gather(*(child.stop() for child in group))
         # Last: Lingma's processes that a killed web process left behind.
         orphans.end()

@@ -21,6 +21,13 @@ WAITS = {
     "Whoever holds it has deadlines for all that it waits for (WAIT_SEC of a disk, GIVE_UP_SEC of a query).": [
         "bridge/pool/logins.py: self._lock",
     ],
+    "A process that has ended, or does nothing but end.": [
+        "gateway_project/supervise/forks.py: os.waitpid(self.pid, 0)",
+        "gateway_project/supervise/forkserver.py: os.waitpid(between, 0)",
+    ],
+    "No wait: a pipe is put into the loop.": [
+        "gateway_project/supervise/forks.py: await process.read(mine)",
+    ],
     "The result of a future that is done.": [
         "bridge/pool/disk.py: running.result()",
         "bridge/pool/replacements.py: running.result()",
@@ -103,6 +110,7 @@ WAITS = {
         "bridge/telemetry/refusals.py: await self._noted.wait()",
         "bridge/siblings/siblings.py: await asyncio.wait({borrower.link.lost})",
         "gateway_project/supervise/child.py: await process.wait()",
+        "gateway_project/supervise/forks.py: await self._ended.wait()",
         "gateway_project/supervise/output.py: await source.read(LONGEST_LINE)",
         "gateway_project/supervise/output.py: self._lines.get()",
         "gateway_project/supervise/supervisor.py: await self._stop.wait()",
@@ -124,6 +132,7 @@ WAITS = {
         "gateway_project/supervise/supervisor.py: "
         "await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)",
         "gateway_project/supervise/supervisor.py: await start",
+        "gateway_project/supervise/supervisor.py: process.wait()",
         "gateway_project/supervise/supervisor.py: await asyncio.gather(*(child.stop() for child in group))",
     ],
     "No wait: turns are given back, which only wakes those that wait for them.": [

@@ -1,0 +1,119 @@
+"""A fork of the fork server becomes the process that was asked for, as if it had been started by the supervisor."""
+
+import ctypes
+import importlib
+import importlib.util
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway_project.lib import life_signs, preloading, process_title
+from gateway_project.supervise.orphans import PR_SET_PDEATHSIG
+
+STARTED = b"1"
+"""The supervisor knows the process, and waits for its end."""
+ADOPTED_SEC = 10.0
+"""Far more than the moment between the end of our parent and our having another."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A process to be made. With it come descriptors: for the answer, standard output and error, and `inherited`."""
+
+    module: str
+    """Runs as with `python -m`; has a function `main`."""
+    command: Sequence[str]
+    """As `ps` shows it; what follows the module are its arguments."""
+    environment: dict[str, str]
+    """Variables beyond those of the fork server."""
+    inherited: Sequence[int]
+    """The numbers under which the process finds its descriptors."""
+    supervisor: int
+    """The pid of whom it dies with."""
+
+    @property
+    def arguments(self) -> Sequence[str]:
+        return self.command[self.command.index(self.module) + 1 :]
+
+
+def become(request: Request, descriptors: Sequence[int]) -> None:
+    """Turn into it; end when the supervisor does not want it any more."""
+    answer, *streams = descriptors
+    life_signs.leave()
+    os.setsid()
+    _belong_to(request.supervisor)
+    _report(answer)
+    _take(streams, (1, 2, *request.inherited))
+    # Metrics ask it for their files, so it comes first.
+    os.environ.update(request.environment)
+    process_title.show(request.command)
+    preloading.active = False
+    _see_environment()
+
+
+def _belong_to(supervisor: int) -> None:
+    """Our parent, a fork too, is ending; the supervisor takes whom it leaves behind, and then we die with it."""
+    deadline = time.monotonic() + ADOPTED_SEC
+    while os.getppid() != supervisor:
+        if time.monotonic() > deadline:
+            os._exit(1)
+        time.sleep(0.0005)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:  # it died before the signal was requested
+        os._exit(1)
+
+
+def _report(answer: int) -> None:
+    """Tell the supervisor our pid, and begin only when it has taken note: it may have given up on us."""
+    with socket.socket(fileno=answer) as supervisor:
+        try:
+            supervisor.settimeout(ADOPTED_SEC)
+            supervisor.sendall(os.getpid().to_bytes(4))
+            known = supervisor.recv(1)
+        except OSError:
+            known = b""
+        if known != STARTED:
+            os._exit(1)
+
+
+def _take(descriptors: Sequence[int], numbers: Sequence[int]) -> None:
+    """Move descriptors to these numbers."""
+    # First out of the way: a number that is wanted may be that of another one.
+    first_free = max(numbers) + 1
+    moved = []
+    for descriptor in descriptors:
+        while (copy := os.dup(descriptor)) < first_free:
+            pass
+        moved.append(copy)
+    os.closerange(3, first_free)
+    for descriptor, number in zip(moved, numbers, strict=True):
+        os.dup2(descriptor, number)
+    os.closerange(first_free, max(*moved, *descriptors) + 1)
+
+
+def _see_environment() -> None:
+    """Read again what was read before the fork from variables that are our own."""
+    from django.conf import settings
+
+    from gateway_project.env import load
+    from gateway_project.lib import prometheus_values
+
+    load.cache_clear()
+    settings.ENV = load()
+    settings.LOGGING_CONFIG = "logging.config.dictConfig"  # whoever sets Django up configures it
+    prometheus_values.begin()
+
+
+def run(request: Request) -> None:
+    """Run the module, as `python -m` does."""
+    name = request.module
+    spec = importlib.util.find_spec(name)
+    if spec is not None and spec.submodule_search_locations is not None:
+        name = f"{name}.__main__"
+    module = importlib.import_module(name)
+    sys.argv = [str(module.__file__), *request.arguments]
+    module.main()

@@ -1,0 +1,148 @@
+"""The fork server: loads the code of all processes once, and makes each of them by a fork of itself.
+
+It starts no thread and opens nothing, so that a fork is as good as a new process. What it has loaded is shared by all.
+"""
+
+import argparse
+import gc
+import importlib
+import os
+import select
+import socket
+import sys
+
+import msgspec
+
+from gateway_project.lib import console, life_signs, preloading, process_title
+from gateway_project.supervise.forked import Request, become, run
+
+LARGEST = 1 << 16
+"""Bytes of a request."""
+MOST_DESCRIPTORS = 64
+MODULE = "gateway_project.supervise.forkserver"
+PREPARE = "gateway_project.supervise.prepare"
+
+Asked = tuple[Request, list[int]]
+
+
+def load_apps() -> None:
+    """What all processes need, and all that the preparation does."""
+    from gateway_project.lib.prometheus_values import install_fast_values
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
+    install_fast_values()
+    import django
+    from django.conf import settings
+
+    settings.LOGGING_CONFIG = None  # it starts a thread
+    console.served = False
+    django.setup()
+    _import("django.db.migrations.executor", "gateway_project.lib.redis_client", PREPARE)
+
+
+def load_console() -> None:
+    """The pages of the console, which other processes than the web processes need not wait for."""
+    from django.apps import apps
+
+    console.served = True
+    apps.get_app_config("admin").ready()
+
+
+def load_web() -> None:
+    """The web process, but for the application itself: that reads the static files, which are being collected."""
+    from django.conf import settings
+
+    _import("gateway_project.server.__main__", "django.core.asgi", "channels.routing", "bridge.http.routing",
+            "bridge.runtime", settings.ROOT_URLCONF, *settings.MIDDLEWARE)  # fmt: skip
+    # daphne brings a loop along, which each process needs for itself.
+    if settings.ENV.gateway_server == "uvicorn":
+        _import("gateway_project.server.uvicorn_server", "uvicorn.lifespan.on", "uvloop")
+
+
+def load_celery() -> None:
+    """The worker and the scheduler."""
+    from gateway_project.celery import app
+
+    _import("gateway_project.celery.__main__", "gateway_project.beat", "celery.apps.worker", "celery.apps.beat",
+            "celery.concurrency.thread", "celery.worker.worker", "celery.worker.consumer", "kombu.transport.redis",
+            "accounts.ledger.flusher")  # fmt: skip
+    app.loader.import_default_modules()
+    app.finalize()
+
+
+STAGES = (load_apps, load_console, load_web, load_celery)
+NEEDS = {PREPARE: 1}
+"""Stages of loading before a module can run; all, where it does not stand here."""
+
+
+def _import(*names: str) -> None:
+    """Import these modules; of a name that is a class, the one it stands in."""
+    for name in names:
+        module, _, last = name.rpartition(".")
+        importlib.import_module(module if last[0].isupper() else name)
+
+
+def serve(control: socket.socket) -> Request:
+    """Make processes until the supervisor is gone. Returns in a process that was made."""
+    waiting: list[Asked] = []
+    for loaded, load in enumerate(STAGES, 1):
+        load()
+        while select.select([control], [], [], 0)[0]:
+            waiting.append(_receive(control))
+        later = []
+        for asked in waiting:
+            if NEEDS.get(asked[0].module, len(STAGES)) > loaded:
+                later.append(asked)
+            elif (made := fork(control, asked)) is not None:
+                return made
+        waiting = later
+    gc.collect()
+    gc.freeze()  # forks do not look through it, so they go on sharing it
+    gc.enable()
+    life_signs.ready()
+    while (made := fork(control, _receive(control))) is None:
+        pass
+    return made
+
+
+def _receive(control: socket.socket) -> Asked:
+    data, descriptors, _, _ = socket.recv_fds(control, LARGEST, MOST_DESCRIPTORS)
+    if not data:
+        os._exit(0)
+    return msgspec.json.decode(data, type=Request), descriptors
+
+
+def fork(control: socket.socket, asked: Asked) -> Request | None:
+    """Make a process; return its request there, None here."""
+    request, descriptors = asked
+    if (others := len(os.listdir("/proc/self/task")) - 1) > 0:
+        sys.stderr.write(f"cannot fork: {others} threads run here\n")
+        os._exit(1)
+    between = os.fork()
+    if between == 0:
+        # Twice: a process whose parent ends becomes the supervisor's child, which waits for it as for any other.
+        if os.fork() != 0:
+            os._exit(0)
+        control.close()
+        become(request, descriptors)
+        return request
+    for descriptor in descriptors:
+        os.close(descriptor)
+    os.waitpid(between, 0)
+    return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}")
+    parser.add_argument("--fd", type=int, required=True, help="where requests come in")
+    parser.add_argument("room", nargs="?", help="makes room for the command lines of others")
+    control = socket.socket(fileno=parser.parse_args().fd)
+    os.environ.pop(process_title.ROOM, None)
+    process_title.show([sys.executable, "-m", MODULE, f"--fd={control.fileno()}"])
+    preloading.active = True
+    gc.disable()  # nothing of what is loaded goes away
+    run(serve(control))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The fork server: what it makes are processes as any others, and nothing depends on it for long."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from psutil import pid_exists
+
+from tests.e2e.installation import until
+from tests.gateway_project.gateway import ROOT, Gateway, survivors
+from tests.gateway_project.test_supervise import answers
+from tests.processes import command_line
+
+pytestmark = pytest.mark.e2e
+
+SERVER = "gateway_project.supervise.forkserver"
+PARTS = {"web-1": "gateway_project.server", "worker": "gateway_project.celery worker",
+         "beat": "gateway_project.celery beat"}  # fmt: skip
+
+
+def parts(gateway):
+    """The processes by their names in the output."""
+    return {name: gateway.descendant(*words.split()) for name, words in PARTS.items()}
+
+
+def shared_mib(process):
+    """Memory that was written to, and is shared with others all the same: a fork has much of it."""
+    with open(f"/proc/{process.pid}/smaps_rollup") as file:
+        figures = {name: figure.split()[0] for name, _, figure in (line.partition(":") for line in file) if figure}
+    return int(figures["Shared_Dirty"]) >> 10
+
+
+def test_forks_look_and_live_as_processes(data_dir):
+    with Gateway(data_dir) as gateway:
+        gateway.complete()
+        for name, process in parts(gateway).items():
+            module, *arguments = PARTS[name].split()
+            assert command_line(process)[:3] == [sys.executable, "-m", module]
+            assert command_line(process)[3 : 3 + len(arguments)] == arguments
+            variables = process.environ()
+            assert (variables["METRICS_PART"], variables["DATA_DIR"]) == (name, str(data_dir))
+            assert "GATEWAY_TITLE_ROOM" not in variables
+            assert (process.ppid(), os.getsid(process.pid)) == (gateway.process.pid, process.pid)
+            assert shared_mib(process) > 20
+        assert until(lambda: (data_dir / "metrics" / "counter_web-1.db").exists(), seconds=40)
+        assert not list((data_dir / "metrics").glob(f"*_{gateway.descendant(SERVER).pid}.db"))
+        running = gateway.descendants()
+        gateway.process.kill()
+        assert survivors(running) == []
+
+
+def test_killed_fork_server_comes_back_and_ends_nobody(data_dir):
+    with Gateway(data_dir) as gateway:
+        gateway.complete()
+        before = parts(gateway)
+        gateway.descendant(SERVER).kill()
+        gateway.until("forks was killed by SIGKILL; starting it again$")
+        assert parts(gateway) == before
+        before["web-1"].kill()  # while the next one loads, which it waits for
+        assert answers(gateway) == 200
+        assert shared_mib(parts(gateway)["web-1"]) > 20
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.ended() == (0, "")
+
+
+IMPATIENT = """
+import sys
+from gateway_project.supervise import __main__, forks
+forks.PATIENCE = 1.0
+sys.exit(__main__.main())
+"""
+UNABLE = """
+import sys
+from gateway_project.supervise import __main__, supervisor
+supervisor.can_fork = lambda: False
+sys.exit(__main__.main())
+"""
+
+
+def test_fork_server_that_hangs_holds_up_no_start(data_dir):
+    with Gateway(data_dir, wrapper=(sys.executable, "-c", IMPATIENT)) as gateway:
+        gateway.complete()
+        hung = gateway.descendant(SERVER)
+        hung.suspend()
+        parts(gateway)["web-1"].kill()
+        gateway.until("forks does not answer and is started again")
+        assert answers(gateway) == 200
+        assert until(lambda: not pid_exists(hung.pid), seconds=40)
+
+
+def test_starts_where_no_fork_can_be_had(data_dir):
+    with Gateway(data_dir, wrapper=(sys.executable, "-c", UNABLE)) as gateway:
+        gateway.complete()
+        assert answers(gateway) == 200
+        assert not any(SERVER in command_line(each) for each in gateway.descendants())
+        assert shared_mib(parts(gateway)["web-1"]) < 5
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.ended() == (0, "")
+
+
+LOADED = """
+import gc, os, sys
+from gateway_project.lib import preloading
+from gateway_project.lib.random_bytes import RandomBytes
+from gateway_project.supervise.forkserver import STAGES
+preloading.active = True
+before = os.listdir("/proc/self/fd")
+for load in STAGES:
+    load()
+print(*sys.modules.keys() & set(sys.argv[1:]))
+print(len(os.listdir("/proc/self/task")), os.listdir("/proc/self/fd") == before)
+print(*(each._fresh for each in gc.get_objects() if isinstance(each, RandomBytes) and each._fresh))
+"""
+NEVER = ("psycopg", "requests", "pygments", "twisted", "daphne", "prompt_toolkit",
+         "IPython", "numpy", "gateway_project.asgi")  # fmt: skip
+
+
+def test_what_is_loaded_before_forks(tmp_path):
+    """Nothing that no process uses, no thread, no descriptor, and no random bytes that two forks would share."""
+    environment = {
+        **os.environ,
+        "DATA_DIR": str(tmp_path),
+        "DATABASE_URL": "",
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *NEVER], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True,
+        env=environment,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["", "1 True", ""]
+
+
+def test_supervisor_loads_nothing_of_the_gateway():
+    program = "import gateway_project.supervise.supervisor, sys; print(*sys.modules.keys() & set(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "django", "celery", "kombu", "redis", "channels", "cryptography", "PIL"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == ""
