@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
-from bridge.chat.errors import GatewayError
+from bridge.chat.errors import GatewayError, Overloaded, RateLimited
 from bridge.lingma.dialects.base import Ask
 from bridge.pool.instance import Instance
 
@@ -26,9 +27,14 @@ class SmokeResult(msgspec.Struct):
     error: str | None = None
 
 
-async def smoke_chat(
-    instance: Instance, model: str, new_id: Callable[[], str], within: float = WITHIN_SEC
-) -> SmokeResult:
+class Smoke(NamedTuple):
+    """The result, and whether the service was only too busy to answer."""
+
+    result: SmokeResult
+    is_busy: bool = False
+
+
+async def smoke_chat(instance: Instance, model: str, new_id: Callable[[], str], within: float = WITHIN_SEC) -> Smoke:
     """Ask it, busy or not. Never raises for an instance that fails. No usage is counted."""
     result = SmokeResult(instance.name, ok=False)
     began = time.monotonic()
@@ -48,8 +54,8 @@ async def smoke_chat(
                     instance.give_up(turn)
     except (GatewayError, TimeoutError) as exc:
         result.error = str(exc) or f"no answer within {within:.0f} s"
-        return result
+        return Smoke(result, isinstance(exc, TimeoutError | Overloaded))
     result.total_ms = round((time.monotonic() - began) * 1000)
     result.error = str(turn.end.error) if turn.end.error else None
     result.ok = result.error is None and bool(turn.text)
-    return result
+    return Smoke(result, isinstance(turn.end.error, RateLimited))

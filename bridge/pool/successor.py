@@ -69,13 +69,16 @@ class Successor:
 
     async def chat(self) -> None:
         """One short chat, if that is wanted. Raise OfNoUse."""
-        if not self._options.smoke_model:
+        wanted, models = self._options.smoke_model, self.instance.account.models
+        if not wanted:
             return
-        result = await smoke_chat(
-            self.instance, self._options.smoke_model, lambda: _new_id().hex(), self._options.smoke_sec
-        )
-        if not result.ok:
-            raise OfNoUse(f"it does not answer: {result.error or 'it answered nothing'}", of_login=True)
+        # Operators may write a display name, and an account need not offer the model of the settings.
+        model = self.instance.model_key(wanted) or (models[0].key if models else wanted)
+        smoke = await smoke_chat(self.instance, model, lambda: _new_id().hex(), self._options.smoke_sec)
+        if not smoke.result.ok:
+            why = smoke.result.error or "it answered nothing"
+            # A login that works may be busy; what else goes wrong with a chat is mended by a login as a rule.
+            raise OfNoUse(f"it does not answer: {why}", of_login=not smoke.is_busy)
 
     def take_over(self, instances: MutableSequence[Instance]) -> None:
         """From here on turns are its own."""

@@ -11,9 +11,11 @@ import psutil
 import pytest
 from asgiref.sync import sync_to_async
 
+from bridge.fleet import orders
 from bridge.fleet.login_store import DatabaseLogins, look_after
 from bridge.fleet.logins import import_bundle
 from bridge.fleet.orders import order_watcher
+from bridge.fleet.replacement_lease import RedisReplacementLease
 from bridge.lingma.dialects.base import Ask
 from bridge.logins.bundle import from_folder, of_two
 from bridge.logins.work_dir import Held
@@ -35,12 +37,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @asynccontextmanager
-async def fleet(redis_server, *directories, arguments=(), store=None):
+async def fleet(redis_server, *directories, arguments=(), store=None, options=None, process=1):
     """A pool of simulators that nobody is logged in to, and what a web process does for its logins."""
     link = RedisLink(redis_server)
     specs = [simulator(each, *arguments) for each in directories]
-    pool = Pool(specs, 1, PoolOptions(), InstanceOptions(orders_within=30))
+    pool = Pool(specs, process, PoolOptions(), options or InstanceOptions(orders_within=30))
     pool.take_logins_from(store or DatabaseLogins())
+    pool.share_replacements(RedisReplacementLease(link, f"w{process}"))
     watcher = order_watcher(link, pool.obey)
     await watcher.refresh()
     pool.start()
@@ -169,6 +172,50 @@ async def test_instances_of_one_login_restart_in_turn(redis_server, tmp_path):
                 changed.clear()
                 await changed.wait()
         assert [states for states in seen if "ready" not in states] == []
+
+
+async def test_login_that_is_of_no_use_harms_nobody(redis_server, tmp_path):
+    login = await bring(tmp_path / "one")
+    await give(login, "w1-i1")
+    async with fleet(redis_server, tmp_path / "w1", options=InstanceOptions(orders_within=30, start_timeout=3)) as pool:
+        await in_state(pool, "ready")
+        pid = pool.statuses()[0].pid
+        await sync_to_async(import_bundle)("main", of_two(user_file(machine="machine-1"), b"machine-2"))
+        assert (await until_stored(problem="not_taken")).account == "logged_out"
+        status = pool.statuses()[0]
+        assert (status.pid, status.state, status.login_generation, status.not_replaced) == (pid, "ready", 1, True)
+        assert "not logged in to Lingma" in status.last_error
+        await bring(tmp_path / "two", name="bob", machine="machine-3")
+        await until(pool, lambda: pool.statuses()[0].login_generation == 3)
+        await until_stored(problem="", account="logged_in")
+
+
+async def test_login_of_work_dir_goes_along(redis_server, tmp_path):
+    write_login(tmp_path / "w1" / "cache")
+    async with fleet(redis_server, tmp_path / "w1") as pool:
+        await in_state(pool, "ready")
+        pid = pool.statuses()[0].pid
+        await sync_to_async(orders.give)(orders.Action.RESTART, ["w1-i1"])
+        await until(pool, lambda: pool.statuses()[0].pid not in (0, pid))
+        assert (pool.statuses()[0].state, pool.statuses()[0].held_login) == ("ready", 0)
+        assert pool.instances[0].work_dir.name == "w1.b"
+
+
+async def test_processes_replace_for_a_login_in_turn(redis_server, tmp_path):
+    login = await bring(tmp_path / "one")
+    await give(login, "w1-i1", "w2-i1")
+    async with fleet(redis_server, tmp_path / "w1") as first, fleet(redis_server, tmp_path / "w2", process=2) as second:
+        pools, seen = (first, second), []
+        for pool in pools:
+            await in_state(pool, "ready")
+        await bring(tmp_path / "two", name="bob", machine="machine-2")
+        async with asyncio.timeout(60):
+            while [each.statuses()[0].login_generation for each in pools] != [2, 2]:
+                seen.append([each.statuses()[0].replacing for each in pools])
+                await asyncio.sleep(0.01)
+    assert [True, False] in seen
+    assert [False, True] in seen
+    assert [True, True] not in seen
 
 
 async def test_older_generation_never_wins(tmp_path):
