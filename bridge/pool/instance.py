@@ -85,6 +85,12 @@ class Instance:
         return self._life.may_be_replaced
 
     @property
+    def awaits_successor(self) -> bool:
+        """One is wanted and not tried yet, or is on its way."""
+        wanted = self.is_asked_to_restart or self.login.must_restart()
+        return self.may_be_replaced and wanted and not self.not_replaced
+
+    @property
     def is_stopped(self) -> bool:
         """Operators do not want it to run."""
         return self._life.orders.is_stopped

@@ -54,7 +54,8 @@ class Members:
 
     def back_within(self, seconds: float) -> bool:
         """Whether one of this process may take turns by then without anybody's help."""
-        return any(instance.back_within(seconds) for instance in (*self.instances, *self.successors.values()))
+        there = (*self.instances, *self.successors.values())
+        return any(each.back_within(seconds) or each.awaits_successor for each in there)
 
     def back_in(self) -> int:
         """Whole seconds after which one of this process may be back, as far as any of them knows."""

@@ -159,6 +159,7 @@ class Pool:
         """One round: fetch, store and report. Raise StoreAway."""
         for instance in self._members.in_service():
             await instance.login.tick()
+        self._replacements.wake()  # another login may be at hand
 
     def start(self) -> None:
         for instance in self.instances:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
+from bridge.chat.errors import Unavailable
 from bridge.lingma.dialects.base import Ask
 from bridge.pool import work_dirs
 from bridge.pool.options import InstanceOptions
@@ -165,7 +166,10 @@ async def test_who_can_serve_nothing_is_replaced_at_once(tmp_path):
 async def test_turns_wait_for_successor_of_useless_one(tmp_path):
     async with one(tmp_path, ready=False) as pool:
         await in_state(pool, "login_required")
+        with pytest.raises(Unavailable):
+            pool.lease()
         restart(pool)
+        assert pool.lease() is None
         await until(pool, lambda: pool.statuses()[0].replacing)
         assert pool.lease() is None
 
