@@ -7,7 +7,7 @@ import shutil
 import hypothesis
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from xdist.scheduler import LoadFileScheduling
 
 from gateway_project.lib import database_state as database
@@ -124,6 +124,14 @@ def django_db_keepdb(request):
     migrated = request.getfixturevalue("migrated")
     shutil.copy(migrated / "gateway.sqlite3", settings.DATABASES["default"]["TEST"]["NAME"])
     return True
+
+
+@pytest.fixture(scope="module")
+def shared_rows(django_db_setup, django_db_blocker):
+    """Rows that a module's own fixtures make once: each of its tests begins with them, and its changes are undone."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture

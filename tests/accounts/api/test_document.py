@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 import schemathesis
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
@@ -36,12 +37,12 @@ RESOURCES = [
 ]
 
 
-@pytest.fixture
-def token(root):
-    return issue(root, None, ())
+@pytest.fixture(scope="module")
+def token(shared_rows):
+    return issue(User.objects.create_superuser("root"), None, ())
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def document(token):
     schema = schemathesis.openapi.from_dict(Program(token)("GET", "schema/").data)
     schema.app = get_wsgi_application()
@@ -61,7 +62,7 @@ def test_answers_are_those_of_the_document(document, token, resource):
     assert operations
     for operation in operations:
 
-        @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(case=operation.as_strategy())
         def holds(case):
             # A name that is taken is refused, though the document has no words for it.

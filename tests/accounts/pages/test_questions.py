@@ -15,8 +15,8 @@ from tests.accounts.reports.sample import make, sums_of
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def sample():
+@pytest.fixture(scope="module")
+def sample(shared_rows):
     return make(now=timezone.now().replace(microsecond=0) - timedelta(seconds=5))
 
 

@@ -16,7 +16,7 @@ from accounts.reports.showback import last_day, month_of, months, showback
 from accounts.reports.visibility import Visibility
 from accounts.reports.words import short
 from tests.accounts.pages.reading import Page
-from tests.accounts.reports.sample import make, sums_of
+from tests.accounts.reports.sample import forget, make, sums_of
 
 pytestmark = pytest.mark.django_db
 EVER = "from=2020-01-01&to=2050-01-01"
@@ -28,8 +28,8 @@ def now():
     return timezone.now().replace(microsecond=0) - timedelta(seconds=5)
 
 
-@pytest.fixture
-def sample(now):
+@pytest.fixture(scope="module")
+def sample(shared_rows, now):
     return make(now)
 
 
@@ -58,6 +58,7 @@ def rows_of(client, query):
 
 
 def test_lines_have_the_sums_of_the_seed(operator, tmp_path):
+    forget()
     call_command("seed_demo", rows=3_000, seed=5, expected=tmp_path / "sums.json", verbosity=0)
     expected = json.loads((tmp_path / "sums.json").read_text())
     teams = {row["team"] or "": row for row in rows_of(operator, EVER)["rows"]}

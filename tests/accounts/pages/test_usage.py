@@ -17,7 +17,7 @@ from accounts.pages.export import export
 from accounts.reports.filters import parse
 from accounts.reports.words import share, short
 from tests.accounts.pages.reading import Page
-from tests.accounts.reports.sample import COLUMN, left_by, make, random_filters, sums_of
+from tests.accounts.reports.sample import forget, COLUMN, left_by, make, random_filters, sums_of
 
 pytestmark = pytest.mark.django_db
 TABLES = {"team": "by-team", "key": "by-key", "lingma_model": "by-lingma_model", "reason": "by-reason"}
@@ -29,8 +29,8 @@ def now():
     return timezone.now().replace(microsecond=0) - timedelta(seconds=5)
 
 
-@pytest.fixture
-def sample(now):
+@pytest.fixture(scope="module")
+def sample(shared_rows, now):
     return make(now)
 
 
@@ -138,6 +138,7 @@ def exported(rf):
 
 
 def test_export_of_nothing_is_whole(viewer, exported):
+    forget()
     assert json.loads(exported(viewer, "/usage/export.json", {})) == []
     assert exported(viewer, "/usage/export.csv", {}).startswith("request_id,started_at,team,")
 
@@ -259,6 +260,7 @@ def test_rows_and_exports_need_the_right(client, sample, path):
 
 
 def test_first_look_says_what_comes(viewer):
+    forget()
     page = viewer.get("/usage/").content.decode()
     assert "No turns yet" in page
     assert "/admin/accounts/apikey/add/" in page

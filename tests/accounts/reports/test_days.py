@@ -21,8 +21,8 @@ NAMES = list(COLUMNS)
 MIDNIGHT = datetime(2026, 11, 27, tzinfo=UTC)
 
 
-@pytest.fixture
-def sample():
+@pytest.fixture(scope="module")
+def sample(shared_rows):
     rows = make()
     days.make_missing(NOW)
     return rows

@@ -17,8 +17,8 @@ ALL = Visibility(everything=True)
 SHANGHAI, KOLKATA = ZoneInfo("Asia/Shanghai"), ZoneInfo("Asia/Kolkata")
 
 
-@pytest.fixture
-def sample():
+@pytest.fixture(scope="module")
+def sample(shared_rows):
     return make()
 
 
