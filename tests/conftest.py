@@ -1,13 +1,16 @@
 """Fixtures for everybody."""
 
+import contextlib
 import logging
 import os
 import shutil
+import sqlite3
 
 import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connection, transaction
+from django.test import TransactionTestCase
 from xdist.scheduler import LoadFileScheduling
 
 from gateway_project.lib import database_state as database
@@ -124,6 +127,26 @@ def django_db_keepdb(request):
     migrated = request.getfixturevalue("migrated")
     shutil.copy(migrated / "gateway.sqlite3", settings.DATABASES["default"]["TEST"]["NAME"])
     return True
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """pytest-django's. After a test with transactions of its own, Django empties all tables and has the apps fill them
+    again, which takes longer than most of these tests; SQLite copies the file as it was."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with contextlib.closing(sqlite3.connect(":memory:")) as migrated, pytest.MonkeyPatch.context() as patch:
+        with django_db_blocker.unblock():
+            connection.ensure_connection()
+            connection.connection.backup(migrated)
+
+        def restore(test_case):
+            connection.ensure_connection()
+            migrated.backup(connection.connection)
+
+        patch.setattr(TransactionTestCase, "_fixture_teardown", restore)
+        yield
 
 
 @pytest.fixture(scope="module")

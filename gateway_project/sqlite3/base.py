@@ -5,11 +5,21 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
+from django.utils.functional import cached_property
 from django_prometheus.db.backends.sqlite3 import base
+from django_prometheus.db.common import ExportingCursorWrapper
 
 
 class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it has no types
     """Django sets a connection up after it has opened it, and forgets it when that fails, as on a full disk."""
+
+    @cached_property
+    def _cursor_class(self) -> Any:
+        return ExportingCursorWrapper(self.CURSOR_CLASS, self.alias, self.vendor)
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        """As django_prometheus does, which makes a class for each cursor: that takes longer than a short query."""
+        return self.connection.cursor(factory=self._cursor_class)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> sqlite3.Connection:
         """A connection, or none: what is not closed stays open until it is collected, which may take hours."""

@@ -17,7 +17,7 @@ from accounts.pages.export import export
 from accounts.reports.filters import parse
 from accounts.reports.words import share, short
 from tests.accounts.pages.reading import Page
-from tests.accounts.reports.sample import forget, COLUMN, left_by, make, random_filters, sums_of
+from tests.accounts.reports.sample import COLUMN, forget, left_by, make, random_filters, sums_of
 
 pytestmark = pytest.mark.django_db
 TABLES = {"team": "by-team", "key": "by-key", "lingma_model": "by-lingma_model", "reason": "by-reason"}

@@ -111,8 +111,8 @@ class World:
         return client
 
 
-@pytest.fixture
-def world():
+@pytest.fixture(scope="module")
+def world(shared_rows):
     return World()
 
 
