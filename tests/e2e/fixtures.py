@@ -5,6 +5,8 @@ import pytest
 from tests.e2e.formats import FORMATS, OPENAI
 from tests.e2e.installation import Gateway, until
 
+APP = "https://app.example.com"
+
 
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory, template):
@@ -16,8 +18,9 @@ def gateway(tmp_path_factory, template):
 
 @pytest.fixture(scope="session")
 def mortal(tmp_path_factory, template):
-    """One instance, which tests may kill, and signs of life every 0.2 s."""
-    with Gateway(tmp_path_factory.mktemp("mortal"), template, KEEPALIVE_SEC="0.2") as running:
+    """One instance, which tests may kill, signs of life every 0.2 s, and two origins whose pages may ask."""
+    settings = {"KEEPALIVE_SEC": "0.2", "CORS_ALLOWED_ORIGINS": f"{APP}/, http://localhost:3000"}
+    with Gateway(tmp_path_factory.mktemp("mortal"), template, **settings) as running:
         yield running
 
 

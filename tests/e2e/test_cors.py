@@ -2,11 +2,11 @@
 
 import pytest
 
+from tests.e2e.fixtures import APP
 from tests.e2e.formats import ANTHROPIC, OPENAI, send
-from tests.e2e.installation import KEY, Gateway
+from tests.e2e.installation import KEY
 
 HELLO = "[[sim: text=hello]] x"
-APP = "https://app.example.com"
 PATHS = (OPENAI.path, ANTHROPIC.path, "/v1/messages/count_tokens", "/v1/responses", "/v1/models", "/v1/nope")
 ASKS = {
     "access-control-request-method": "POST",
@@ -14,12 +14,10 @@ ASKS = {
 }
 
 
-@pytest.fixture(scope="module")
-def open_(tmp_path_factory, template):
+@pytest.fixture
+def open_(mortal):
     """Two origins are allowed."""
-    settings = {"CORS_ALLOWED_ORIGINS": f"{APP}/, http://localhost:3000", "LINGMA_INSTANCES": "1"}
-    with Gateway(tmp_path_factory.mktemp("cors"), template, **settings) as running:
-        yield running
+    return mortal
 
 
 def told(answer):

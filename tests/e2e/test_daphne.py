@@ -192,13 +192,13 @@ def test_loop_gives_signs_of_life(gateway):
             process.wait()
 
 
-def test_sigterm_lets_a_running_stream_end(tmp_path, template):
-    with Gateway(tmp_path, template, GATEWAY_SERVER="daphne") as gateway:
-        (process,) = gateway.processes
-        with Stream(gateway, OPENAI, '[[sim: text="one two three" chunks=3 delay_ms=700]] x', key=KEY) as running:
-            running.until(b"one ")
-            process.terminate()
-            answer = running.rest()
-        assert (answer.text, answer.finish, answer.error) == ("two three", "stop", None)
-        assert process.wait(30) == 0
-        assert gateway.row(running.request_id)["status"] == "ok"
+def test_sigterm_lets_a_running_stream_end(gateway):
+    """The last one: it ends what the others share."""
+    (process,) = gateway.processes
+    with Stream(gateway, OPENAI, '[[sim: text="one two three" chunks=3 delay_ms=700]] x', key=KEY) as running:
+        running.until(b"one ")
+        process.terminate()
+        answer = running.rest()
+    assert (answer.text, answer.finish, answer.error) == ("two three", "stop", None)
+    assert process.wait(30) == 0
+    assert gateway.row(running.request_id)["status"] == "ok"

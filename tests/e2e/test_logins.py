@@ -32,6 +32,13 @@ def program(tmp_path_factory):
 
 
 def lingma_login(gateway, *arguments):
+    arguments = [str(each) for each in arguments]
+    return django(
+        gateway.data_dir, f"from django.core.management import call_command\ncall_command('lingma_login', *{arguments})"
+    )
+
+
+def by_command_line(gateway, *arguments):
     done = subprocess.run(
         [sys.executable, "manage.py", "lingma_login", *map(str, arguments)], cwd=ROOT,
         env=environment(gateway.data_dir), capture_output=True, text=True, check=False, timeout=60,
@@ -55,7 +62,7 @@ def ready(gateway):
 def test_login_is_given_changed_and_stored_again(tmp_path, template, program):
     with Gateway(tmp_path / "data", template, wait=False, LINGMA_BIN=program) as gateway:
         until(lambda: b"not logged in to Lingma" in send(gateway, "GET", "/readyz").body)
-        said = lingma_login(gateway, "main", "--bundle", write_login(tmp_path / "a", days=1), "--instances=w1-i1")
+        said = by_command_line(gateway, "main", "--bundle", write_login(tmp_path / "a", days=1), "--instances=w1-i1")
         assert said == "main: generation 1, on w1-i1"
         until(lambda: ready(gateway))
         assert gateway.ask(OPENAI, "[[sim: text=hello]] x").text == "hello"

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.e2e.formats import ANTHROPIC, OPENAI, Stream, send
+from tests.e2e.formats import OPENAI, Stream, send
 from tests.e2e.installation import KEY, METRICS_KEY, OTHER_KEY, Gateway, until
 
 CANARIES = {name: f"canary-{name}-7f3a" for name in ("prompt", "answer", "system", "reason", "body", "query", "stop")}
@@ -143,15 +143,6 @@ def test_row_names_the_team_of_its_key(gateway, wire, prompt):
     for key, expected in ((OTHER_KEY, team), (KEY, None)):
         answer = gateway.ask(wire, prompt, key=key)
         assert gateway.row(answer.headers["x-request-id"])["team_id"] == expected
-
-
-def test_logged_out_instance_takes_no_turns(tmp_path, template):
-    with Gateway(tmp_path, template) as gateway:
-        assert gateway.ask(ANTHROPIC, "[[sim: fault=logout after=0]] x").status == 503
-        until(lambda: send(gateway, "GET", "/readyz").json()["instances"][0]["state"] == "login_required")
-        assert gateway.ask(ANTHROPIC, "x").status == 503
-        gateway.control(login="auto")
-        assert until(lambda: gateway.ask(ANTHROPIC, "[[sim: text=back]] x").status == 200)
 
 
 def test_key_pasted_as_model_is_not_stored(gateway, wire):

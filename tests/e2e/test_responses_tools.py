@@ -5,8 +5,7 @@ import json
 import openai
 import pytest
 
-from tests.e2e.formats import send
-from tests.e2e.installation import KEY, Gateway
+from tests.e2e.installation import KEY
 
 READ = {"type": "function", "name": "read", "description": "Read a file.", "strict": False,
         "parameters": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}}  # fmt: skip
@@ -111,20 +110,3 @@ def test_required_call_is_demanded_if_tools_exist(oai):
     assert [call.name for call in calls(reply)] == ["read"]
     with pytest.raises(openai.BadRequestError, match="tool_choice"):
         oai.responses.create(model="org_auto", input="x", tools=[WEB], tool_choice="required")
-
-
-def test_stored_response_is_unreadable_without_redis(tmp_path, template):
-    with Gateway(tmp_path, template) as gateway:
-        answer = send(gateway, "POST", "/v1/responses", key=KEY, body={"model": "org_auto", "input": "before"})
-        gateway._redis.terminate()
-        gateway._redis.wait()
-        path, again = f"/v1/responses/{answer.json()['id']}", {"model": "org_auto", "input": "after"}
-        assert send(gateway, "POST", "/v1/responses", key=KEY, body=again).status == 200
-        for method, where, body in (
-            ("GET", path, None),
-            ("DELETE", path, None),
-            ("POST", "/v1/responses", {**again, "previous_response_id": answer.json()["id"]}),
-        ):
-            told = send(gateway, method, where, key=KEY, body=body)
-            assert (told.status, told.json()["error"]["code"]) == (503, "server_is_overloaded")
-            assert int(told.headers["retry-after"]) <= 30

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.formats import FORMATS, OPENAI, RESPONSES, Stream, send
+from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, RESPONSES, Stream, send
 from tests.e2e.installation import KEY, Gateway, django, limited_key, until
 
 OPENINGS = {
@@ -59,6 +59,15 @@ def test_turns_of_killed_process_move_to_the_next(mortal, stream):
         answers = [each.result() for each in asked]
     assert [(each.status, each.text) for each in answers] == [(200, "whole")] * 4
     assert len({each.headers["x-request-id"] for each in answers} & mortal.rows().keys()) == 4
+
+
+def test_logged_out_instance_takes_no_turns(mortal):
+    until(lambda: send(mortal, "GET", "/readyz").status == 200)
+    assert mortal.ask(ANTHROPIC, "[[sim: fault=logout after=0]] x").status == 503
+    until(lambda: send(mortal, "GET", "/readyz").json()["instances"][0]["state"] == "login_required")
+    assert mortal.ask(ANTHROPIC, "x").status == 503
+    mortal.control(login="auto")
+    assert until(lambda: mortal.ask(ANTHROPIC, "[[sim: text=back]] x").status == 200)
 
 
 @pytest.fixture(scope="module")

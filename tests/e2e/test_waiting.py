@@ -22,8 +22,8 @@ def narrow(tmp_path_factory, template):
 
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory, template):
-    """One place, a long queue, and signs of life every 0.2 s."""
-    limits = {"MAX_IN_FLIGHT": "1", "KEEPALIVE_SEC": "0.2"}
+    """One place, six to wait, and signs of life every 0.2 s."""
+    limits = {"MAX_IN_FLIGHT": "1", "MAX_QUEUE": "6", "KEEPALIVE_SEC": "0.2"}
     with Gateway(tmp_path_factory.mktemp("patient"), template, **limits) as running:
         yield running
 
@@ -132,20 +132,18 @@ def test_single_request_gets_the_next_place(patient, taken):
         stream.hang_up()
 
 
-def test_one_key_leaves_room_in_the_queue(tmp_path, template):
-    with Gateway(tmp_path, template, MAX_IN_FLIGHT="1", MAX_QUEUE="6", KEEPALIVE_SEC="0.2") as gateway:
-        streams = [Stream(gateway, OPENAI, HOLD, key=KEY)]
-        streams[0].until(b"first")
-        for _ in range(3):
-            streams.append(Stream(gateway, OPENAI, HOLD, key=KEY))
-            streams[-1].until(OPENAI.keep_alive)
-        assert "share of the queue" in refused(gateway.ask(OPENAI, "x", stream=True), OPENAI).error["message"]
-        streams.append(Stream(gateway, OPENAI, "[[sim: text=mine]] x", key=OTHER_KEY))
-        streams[-1].until(OPENAI.keep_alive)
-        streams[0].hang_up()
-        assert streams[-1].rest().text == "mine"
-        for stream in streams:
-            stream.hang_up()
+def test_one_key_leaves_room_in_the_queue(patient, taken):
+    holder, waiting = taken(patient), []
+    for _ in range(3):
+        waiting.append(Stream(patient, OPENAI, HOLD, key=KEY))
+        waiting[-1].until(OPENAI.keep_alive)
+    assert "share of the queue" in refused(patient.ask(OPENAI, "x", stream=True), OPENAI).error["message"]
+    waiting.append(Stream(patient, OPENAI, "[[sim: text=mine]] x", key=OTHER_KEY))
+    waiting[-1].until(OPENAI.keep_alive)
+    holder.hang_up()
+    assert waiting[-1].rest().text == "mine"
+    for stream in waiting:
+        stream.hang_up()
 
 
 def test_waiting_stream_gets_keepalives_then_the_answer(patient, wire, taken):

@@ -74,36 +74,24 @@ def booked(data_dir, request_id):
         return waits or found.fetchone() is not None
 
 
-@pytest.mark.parametrize(
-    ("server", "signals"),
-    [("uvicorn", [signal.SIGTERM, signal.SIGINT]), ("daphne", [signal.SIGQUIT])],
-)
-def test_second_signal_ends_turns_and_books_them(data_dir, server, signals):
-    with Gateway(data_dir, GATEWAY_SERVER=server, DRAIN_SEC="600") as gateway:
-        with stream_of(gateway, "[[sim: chunks=9000 delay_ms=100]]") as stream:
-            assert stream.readline().startswith(b"data: ")
-            processes = gateway.descendants()
-            for count, number in enumerate(signals, 1):
-                gateway.process.send_signal(number)
-                gateway.until("stopping", count=count)
-            told = stream.read()
-        assert b"shutting down" in told
-        assert b"[DONE]" not in told
-        assert gateway.ended() == (0, "")
-        assert survivors(processes) == []
-        assert booked(data_dir, stream.headers["x-request-id"])
-
-
-def test_killed_children_are_restarted_without_loss(data_dir):
-    with Gateway(data_dir) as gateway:
+@pytest.fixture(scope="module")
+def lone(tmp_path_factory, migrated):
+    """One web process; the last test ends it."""
+    directory = copy(migrated, tmp_path_factory.mktemp("lone"))
+    with Gateway(directory, DRAIN_SEC="600") as gateway:
         gateway.complete()
-        for count in (1, 2, 3):
-            gateway.descendant("gateway_project.server").kill()
-            gateway.until(r"web-1 was killed by SIGKILL; starting it again$", count)  # at once: it had served
-            assert answers(gateway) == 200  # the socket stayed open: the request waited
-        gateway.descendant("celery", "worker").kill()
-        gateway.until(r"^worker .* ready", count=2)
-        assert_redis_keeps_rows_over_kill_9(gateway, data_dir)
+        yield directory, gateway
+
+
+def test_killed_children_are_restarted_without_loss(lone):
+    data_dir, gateway = lone
+    for count in (1, 2, 3):
+        gateway.descendant("gateway_project.server").kill()
+        gateway.until(r"web-1 was killed by SIGKILL; starting it again$", count)  # at once: it had served
+        assert answers(gateway) == 200  # the socket stayed open: the request waited
+    gateway.descendant("celery", "worker").kill()
+    gateway.until(r"^worker .* ready", count=2)
+    assert_redis_keeps_rows_over_kill_9(gateway, data_dir)
 
 
 def assert_redis_keeps_rows_over_kill_9(gateway, data_dir):
@@ -114,6 +102,31 @@ def assert_redis_keeps_rows_over_kill_9(gateway, data_dir):
         client.retry = redis.retry.Retry(redis.backoff.ConstantBackoff(0.1), 400)
         client.retry.update_supported_errors([redis.ConnectionError])
         assert client.xlen("test:rows") == 1
+
+
+def test_second_signal_ends_turns_and_books_them(lone):
+    data_dir, gateway = lone
+    assert_signals_end_and_book(gateway, data_dir, signal.SIGTERM, signal.SIGINT)
+
+
+def assert_signals_end_and_book(gateway, data_dir, *signals):
+    with stream_of(gateway, "[[sim: chunks=9000 delay_ms=100]]") as stream:
+        assert stream.readline().startswith(b"data: ")
+        processes = gateway.descendants()
+        for count, number in enumerate(signals, 1):
+            gateway.process.send_signal(number)
+            gateway.until("stopping", count=count)
+        told = stream.read()
+    assert b"shutting down" in told
+    assert b"[DONE]" not in told
+    assert gateway.ended() == (0, "")
+    assert survivors(processes) == []
+    assert booked(data_dir, stream.headers["x-request-id"])
+
+
+def test_sigquit_ends_turns_of_daphne_and_books_them(data_dir):
+    with Gateway(data_dir, GATEWAY_SERVER="daphne", DRAIN_SEC="600") as gateway:
+        assert_signals_end_and_book(gateway, data_dir, signal.SIGQUIT)
 
 
 @pytest.fixture(scope="module")

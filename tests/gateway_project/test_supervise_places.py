@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import urllib.request
+from contextlib import closing
 
 import pytest
 
@@ -28,6 +30,11 @@ def chat(gateway, key, host):
     request = urllib.request.Request(url, body, {"Authorization": f"Bearer {key}"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)["id"]
+
+
+def rows(data_dir):
+    with closing(sqlite3.connect(data_dir / "gateway.sqlite3")) as database:
+        return database.execute("select count(*) from accounts_usage").fetchone()[0]
 
 
 def filed(data_dir):
@@ -56,7 +63,8 @@ def test_odd_place_with_both_families_and_no_terminal(tmp_path, migrated):
         gateway.complete()
         key = gateway.until(r"API key +(lgw_\S+)")[1]
         assert chat(gateway, key, "127.0.0.1") != chat(gateway, key, "[::1]")
-        assert until(lambda: filed(tmp_path / ODD) == 2, seconds=60)
+        until(lambda: rows(tmp_path / ODD) == 2, seconds=60)
+        assert filed(tmp_path / ODD) == 2
         assert "lingma_gateway_requests_total{" in metrics(gateway, "told-to-nobody-else")
         for ignored in (signal.SIGHUP, signal.SIGINT):
             gateway.process.send_signal(ignored)

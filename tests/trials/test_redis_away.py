@@ -128,3 +128,19 @@ def test_nothing_fails_or_is_lost_without_redis(gateway, harm):
     troubles = gateway.troubles()
     assert any("degraded: redis (" in line for line in troubles)
     assert len(troubles) <= 12, "\n".join(troubles)
+
+
+def test_stored_response_is_unreadable_without_redis(gateway):
+    until(gateway.available)
+    id_ = of_responses(gateway).json()["id"]
+    with killed(gateway):
+        of_responses(gateway)
+        path, again = f"/v1/responses/{id_}", {"model": "org_auto", "input": "after"}
+        for method, where, body in (
+            ("GET", path, None),
+            ("DELETE", path, None),
+            ("POST", "/v1/responses", {**again, "previous_response_id": id_}),
+        ):
+            told = send(gateway, method, where, key=KEY, body=body)
+            assert (told.status, told.json()["error"]["code"]) == (503, "server_is_overloaded")
+            assert int(told.headers["retry-after"]) <= 30
