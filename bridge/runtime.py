@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -34,10 +33,10 @@ from bridge.fleet.replacement_lease import RedisReplacementLease
 from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.lingma.dialects.a.dialect import DialectA
 from bridge.lingma.dialects.base import Dialect
-from bridge.lingma.install import vsix
 from bridge.lingma.stream import TurnLimits
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.pool.pool import Pool
+from bridge.programs import program
 from bridge.routing.routes import Routes
 from bridge.routing.watcher import Rules, route_watcher
 from bridge.siblings.siblings import Siblings
@@ -257,16 +256,13 @@ def _instance_specs(env: Environment, data_dir: Path, dialect: Dialect) -> list[
     work_dirs = [
         data_dir / "instances" / f"w{env.web_process}-i{index}" for index in range(1, env.lingma_instances + 1)
     ]
-    if env.upstream == "simulator":
-        command = (sys.executable, "-m", "bridge.simulator")
-        variables = {"PYTHONPATH": str(settings.BASE_DIR)}
-        return [
-            InstanceSpec("simulator", dialect, command, ("--login=auto",), each, environment=variables)
-            for each in work_dirs
-        ]
-    endpoint = (f"--endpoint={env.dedicated_domain_url}",) if env.dedicated_domain_url else ()
-    program = str(vsix.find(data_dir / "binaries")) if env.takes_vsix else env.lingma_bin
-    return [InstanceSpec("lingma", dialect, (program,), endpoint, each) for each in work_dirs]
+    found = program(env, data_dir)
+    # The simulator has no page where an operator could log in first.
+    arguments = ("--login=auto",) if found.upstream == "simulator" else found.arguments
+    return [
+        InstanceSpec(found.upstream, dialect, found.command, arguments, each, environment=found.environment)
+        for each in work_dirs
+    ]
 
 
 def _stand_in(env: Environment) -> StandIn:

@@ -24,6 +24,9 @@ SCHEDULES = (
     Schedule(
         "Check alerts", "bridge.check_alerts", 15, 20, "Has alerts about states begin and end, and sends notices."
     ),
+    Schedule(
+        "Look after logins", "bridge.look_after_logins", 10, 20, "Has attempts to log in to Lingma begin and end."
+    ),
     Schedule("Prune usage", "accounts.prune_usage", 86_400, 600, "Deletes usage that is older than the retention."),
     Schedule("Sum finished days", "accounts.sum_days", 600, 600, "Makes the sums of usage of days that are over."),
     Schedule("Prune answers of the API", "accounts.prune_answers", 600, 600, "Deletes stored answers to creations."),

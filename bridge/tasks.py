@@ -9,7 +9,7 @@ from django.utils import timezone
 from accounts.alerts.notices import deliver, notice_options
 from bridge.alerts.run import run
 from bridge.alerts.view import AlertOptions
-from bridge.fleet import mirror
+from bridge.fleet import attempts, mirror
 from gateway_project.lib import database_state as database
 from gateway_project.lib.redis_client import AWAY
 
@@ -26,3 +26,10 @@ def check_alerts() -> None:
     with database.doing_without():
         run(settings.REDIS_URL, AlertOptions(**settings.ALERT_OPTIONS), timezone.now())
         deliver(notice_options(settings.ALERT_OPTIONS), timezone.now())
+
+
+@shared_task(name="bridge.look_after_logins", ignore_result=True)
+def look_after_logins() -> None:
+    """Hand out attempts to log in that nobody has taken, and end those that nobody runs any more."""
+    with database.doing_without():
+        attempts.look_after()

@@ -217,6 +217,9 @@ class Environment(BaseSettings):
         {}, description='JSON merged into the `chat/ask` payload per mode, e.g. `{"chat":{"mode":"normal"}}`.'
     )
     dedicated_domain_url: str = Field("", description="Enterprise endpoint.")
+    login_timeout_sec: float = Field(
+        600, gt=0, le=1800, description="How long a person may take to log in to Lingma in a browser."
+    )
 
     secret_key: SecretStr = Field(SecretStr(""), description="Empty: generated once and stored in `DATA_DIR`.")
     secret_keys: SecretKeys = Field(

@@ -57,6 +57,9 @@ MODELS: Final = {
     "bridge.PromptTemplate": Watched(),
     "bridge.InstanceOrder": Watched(),
     "bridge.Login": Watched(frozenset({"account", "expires_at", "refreshed_at", "reported_at", "problem"})),
+    "bridge.LoginAttempt": Watched(
+        frozenset({"state", "seen_at", "ended_at", "result", "detail", "url", "pasted", "screenshot"})
+    ),
     "django_celery_beat.PeriodicTask": Watched(frozenset({"last_run_at", "total_run_count", "date_changed"})),
     "django_celery_beat.IntervalSchedule": Watched(),
     "django_celery_beat.CrontabSchedule": Watched(),

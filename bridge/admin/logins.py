@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.db.models import QuerySet
@@ -62,12 +63,13 @@ class LoginForm(forms.ModelForm):
     id_file = _file("cache/id", _("The two files without an archive: they belong together."))
     credentials_file = _file(
         _("Credentials"),
-        _("A personal token, or the lines access key, secret key and organisation. No instance logs in with them yet."),
+        _("Lines: a personal token; or access key, secret key, organisation; or user name, password."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bundle: Bundle | None = None
+        self.credentials = b""
         if "instances" not in self.fields:
             return  # who may only look has no fields
         mine = self.instance.instances if self.instance.pk else []
@@ -85,8 +87,12 @@ class LoginForm(forms.ModelForm):
             self.add_error("archive" if given["archive"] else "user_file", translated(exc.text))
         if given["credentials_file"] and not LoginKind(found.get("kind", "")).has_credentials:
             self.add_error("kind", gettext("A login of this kind has no credentials."))
-        if (file := given["credentials_file"]) and file.size > LARGEST_CREDENTIALS:
-            self.add_error("credentials_file", gettext("These are no credentials: they are empty or too long."))
+        elif file := given["credentials_file"]:
+            self.credentials = file.read(LARGEST_CREDENTIALS + 1)
+            try:
+                logins.check_credentials(LoginKind(found["kind"]), self.credentials)
+            except ValidationError as exc:
+                self.add_error("credentials_file", exc)
         return found
 
 
@@ -158,8 +164,8 @@ class LoginAdmin(AuditHistory, ClosedLookups, ModelAdmin):
                     "expires_at",
                     "problem",
                 ]
-            if (file := form.cleaned_data.get("credentials_file")) is not None:
-                obj.credentials = Secret.of(file.read(LARGEST_CREDENTIALS).strip())
+            if form.credentials:
+                obj.credentials = Secret.of(form.credentials.strip())
                 columns.append("credentials")
             obj.save(**({"update_fields": columns} if change else {}))
             logins.assign(obj, form.cleaned_data.get("instances", []), settings.REDIS_URL)

@@ -13,11 +13,14 @@ from django.utils.translation import gettext
 
 from bridge.fleet import mirror
 from bridge.logins.bundle import Bundle
+from bridge.logins.credentials import BadCredentials
+from bridge.logins.credentials import read as credentials_of
 from bridge.models import Instance, InstanceOrder, Login
 from bridge.status.accounts import AccountState
 from bridge.status.logins import LoginKind
 from bridge.status.states import InstanceState
 from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.translated import translated
 
 ATTACHED: Final = "attached"
 LARGEST_CREDENTIALS: Final = 64 << 10
@@ -32,14 +35,31 @@ def import_bundle(label: str, bundle: Bundle, endpoint: str | None = None) -> Lo
         return _saved(login, endpoint)
 
 
+def make(label: str, kind: LoginKind, endpoint: str | None = None) -> Login:
+    """A login that somebody is to log in to. Raise ValidationError."""
+    with transaction.atomic():
+        login = _of_label(label)
+        login.kind = kind
+        return _saved(login, endpoint)
+
+
 def import_credentials(label: str, kind: LoginKind, credentials: bytes, endpoint: str | None = None) -> Login:
-    """Store what a login of this kind is made with."""
-    if not credentials.strip() or len(credentials) > LARGEST_CREDENTIALS:
-        raise ValidationError(gettext("These are no credentials: they are empty or too long."))
+    """Store what a login of this kind is made with. Raise ValidationError."""
+    check_credentials(kind, credentials)
     with transaction.atomic():
         login = _of_label(label)
         login.kind, login.credentials = kind, Secret.of(credentials.strip())
         return _saved(login, endpoint)
+
+
+def check_credentials(kind: LoginKind, given: bytes) -> None:
+    """Raise ValidationError, which has nothing of them."""
+    if not given.strip() or len(given) > LARGEST_CREDENTIALS:
+        raise ValidationError(gettext("These are no credentials: they are empty or too long."))
+    try:
+        credentials_of(kind, given)
+    except BadCredentials as exc:
+        raise ValidationError(translated(exc.text)) from None
 
 
 def _of_label(label: str) -> Login:

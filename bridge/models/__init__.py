@@ -1,5 +1,6 @@
 """The tables of this app."""
 
+from bridge.models.attempt import LoginAttempt as LoginAttempt
 from bridge.models.instance import Instance as Instance
 from bridge.models.login import CHANGES_OF_SERVICE as CHANGES_OF_SERVICE
 from bridge.models.login import Login as Login

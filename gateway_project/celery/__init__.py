@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from celery import Celery, Task, bootsteps
@@ -52,6 +53,28 @@ class SignsOfLife(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         life_signs.alive()
         parent.timer.call_repeatedly(life_signs.EVERY_SEC, life_signs.alive)
+
+
+class EndWhenIdle(bootsteps.StartStopStep):
+    """Of the worker for log-ins: it is needed every few weeks, and takes memory all the time."""
+
+    requires = ("celery.worker.components:Timer",)
+    has_ended = False
+    IDLE_SEC = 300.0
+    LOOK_SEC = 10.0
+
+    def start(self, parent: Any) -> None:
+        self._worked_at = time.monotonic()
+        parent.timer.call_repeatedly(self.LOOK_SEC, self._look)
+
+    def _look(self) -> None:
+        from celery.worker import state
+
+        if state.reserved_requests or state.active_requests:
+            self._worked_at = time.monotonic()
+        elif time.monotonic() - self._worked_at > self.IDLE_SEC:
+            EndWhenIdle.has_ended = True
+            state.should_stop = os.EX_OK  # type: ignore[assignment]  # it begins as None
 
 
 class RecordedTask(Task):  # type: ignore[type-arg]  # generic for checkers only

@@ -1,15 +1,21 @@
-"""`python -m gateway_project.celery worker` or `… beat`: a process of the gateway, without Celery's command line.
+"""`python -m gateway_project.celery worker`, `… beat` or `… logins`: a process without Celery's command line.
 
 That one loads a shell, a monitor and all pages of the console: a third of a start.
 """
 
 import argparse
 import os
+import platform
 import sys
 import warnings
 
-from gateway_project.celery import app
-from gateway_project.lib import console
+from gateway_project import login_worker
+from gateway_project.celery import EndWhenIdle, UsageFlush, app
+from gateway_project.lib import console, life_signs
+from gateway_project.login_worker import URL
+
+LOGINS_AT_ONCE = 4
+"""Most of them wait for a person."""
 
 
 def work(loglevel: str) -> int:
@@ -21,15 +27,36 @@ def work(loglevel: str) -> int:
     return worker.exitcode or 0
 
 
+def log_in(loglevel: str) -> int:
+    """Run attempts to log in to Lingma; once there are none for a while, become what waits for the next."""
+    app.conf.include = ["bridge.signin.tasks"]  # no other process needs it
+    # What the other worker does by a clock of its own, and answers, it does alone.
+    app.steps["worker"].discard(UsageFlush)
+    app.steps["worker"].add(EndWhenIdle)
+    app.conf.worker_enable_remote_control = False
+    worker = app.Worker(
+        pool_cls="threads", concurrency=LOGINS_AT_ONCE, queues=["logins"], hostname=f"logins@{platform.node()}",
+        loglevel=loglevel, without_mingle=True, without_gossip=True, quiet=True,
+    )  # fmt: skip
+    worker.start()
+    if EndWhenIdle.has_ended and URL in os.environ:
+        life_signs.hand_on()
+        os.execv(sys.executable, [sys.executable, "-m", login_worker.__name__, loglevel])  # noqa: S606
+    return worker.exitcode or 0
+
+
 def schedule(loglevel: str) -> int:
     """Hand out the scheduled tasks until a signal comes."""
     app.Beat(loglevel=loglevel, quiet=True).run()
     return 0
 
 
+PARTS = {"worker": work, "beat": schedule, "logins": log_in}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m gateway_project.celery")
-    parser.add_argument("part", choices=["worker", "beat"])
+    parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--loglevel", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     asked = parser.parse_args()
     console.served = False
@@ -38,8 +65,7 @@ def main() -> None:
     os.environ["CELERY_SKIP_CHECKS"] = "1"
     # In a container everything often runs as root, and Celery would warn of it at each start.
     warnings.filterwarnings("ignore", "You're running the worker with superuser")
-    run = work if asked.part == "worker" else schedule
-    sys.exit(run(asked.loglevel))
+    sys.exit(PARTS[asked.part](asked.loglevel))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,14 @@ def _open() -> int | None:
     return _Pipe.descriptor
 
 
+def hand_on() -> None:
+    """Leave the pipe to the program that this process becomes."""
+    descriptor = _open()
+    if descriptor is not None:
+        os.set_inheritable(descriptor, True)
+        os.environ[LIFE_FD] = str(descriptor)
+
+
 def _write(data: bytes) -> None:
     descriptor = _open()
     if descriptor is not None:

@@ -37,6 +37,9 @@ ORDERS: Final = "lgw:orders"
 """Counter of changes of what operators want of instances and of logins, for ever. Written by the console and by web
 processes; read by web processes."""
 
+ATTEMPT: Final = "lgw:attempt:"
+"""`<login>`: generation and number of the attempt that logs it in now, 20 s. Written and read by whoever runs one."""
+
 KEYS_CHANGED: Final = "lgw:keys"
 """Channel: digests of keys that changed. Published when a key is saved; web processes subscribe."""
 

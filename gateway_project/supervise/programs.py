@@ -8,6 +8,7 @@ from typing import Any
 from gateway_project import embedded_redis
 from gateway_project.env import Environment
 from gateway_project.lib import process_title
+from gateway_project.login_worker import URL
 from gateway_project.supervise.child import Program
 
 WEB_SILENCE = 20.0
@@ -72,15 +73,21 @@ def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Prog
 
 
 def background(env: Environment, data_dir: Path) -> list[Program]:
-    """Celery's worker and scheduler."""
+    """Celery's worker, its scheduler, and the worker for log-ins at Lingma, which begins when it is needed."""
+    variables = {**shared_environment(env, data_dir, "login-worker"), URL: env.redis_or_embedded_url}
+    # No fork: what waits is to be small, and the worker that it becomes begins anew.
+    waiting = (sys.executable, "-m", "gateway_project.login_worker", env.log_level)
     return [
-        ours(
-            name,
-            "gateway_project.celery",
-            name,
-            f"--loglevel={env.log_level}",
-            environment=shared_environment(env, data_dir, name),
-            silence=BACKGROUND_SILENCE,
-        )
-        for name in ("worker", "beat")
+        Program("login-worker", waiting, variables, silence=BACKGROUND_SILENCE),
+        *(
+            ours(
+                name,
+                "gateway_project.celery",
+                name,
+                f"--loglevel={env.log_level}",
+                environment=shared_environment(env, data_dir, name),
+                silence=BACKGROUND_SILENCE,
+            )
+            for name in ("worker", "beat")
+        ),
     ]

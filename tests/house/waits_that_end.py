@@ -31,6 +31,7 @@ WAITS = {
     "The result of a future that is done.": [
         "bridge/pool/disk.py: running.result()",
         "bridge/pool/replacements.py: running.result()",
+        "bridge/signin/runner.py: working.result()",
         "gateway_project/server/pages.py: entering.result()",
         "gateway_project/server/pages.py: gone.result()",
         "gateway_project/lib/query_thread.py: running.result()",
@@ -66,6 +67,8 @@ WAITS = {
         "bridge/images/fetch.py: "
         "await asyncio.open_connection(address, target.port, ssl=trusted, server_hostname=name)",
         "bridge/images/fetch.py: await reader.read(CHUNK)",
+        "bridge/signin/relay.py: await reader.read(LARGEST - len(found))",
+        "bridge/signin/shadow.py: await turn.drain()",
         "bridge/bounds/patience.py: await receive()",
         "bridge/bounds/patience.py: await asyncio.Event().wait()",
         "gateway_project/supervise/supervisor.py: await asyncio.open_connection(wildcard.get(host, host), port)",
@@ -137,6 +140,10 @@ WAITS = {
     ],
     "No wait: turns are given back, which only wakes those that wait for them.": [
         "gateway_project/server/pages.py: await turns.aclose()",
+    ],
+    "An attempt to log in, each of whose steps has a deadline; who holds its lease is heard of within seconds.": [
+        "bridge/signin/runner.py: await asyncio.wait({holding, working}, return_when=asyncio.FIRST_COMPLETED)",
+        "bridge/fleet/attempt_lease.py: await self._client.aclose()",
     ],
     "A turn for a page, which comes within WAIT_SEC or never.": [
         "gateway_project/server/pages.py: await asyncio.wait({entering, gone}, return_when=asyncio.FIRST_COMPLETED)",

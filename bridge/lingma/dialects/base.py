@@ -16,6 +16,7 @@ from bridge.chat.errors import GatewayError
 from bridge.chat.request import AskMode, Tool, ToolChoice, ToolNotation
 from bridge.lingma.errors import NotReady, UploadFailed
 from bridge.lingma.tools.events import ToolMessage
+from bridge.logins.credentials import AccessKey, DeviceTokens, PersonalToken
 from bridge.status.accounts import AccountState
 from gateway_project.lib.tool_approval import Approval
 
@@ -198,6 +199,22 @@ class Dialect(Protocol):
     @abstractmethod
     def account_of(self, result: bytes) -> AccountFacts:
         """What the result of `login_status` says of the account. Raise msgspec.DecodeError."""
+
+    def login_url(self) -> Call:
+        """Have the service begin a login in a browser. Raise NotReady if it cannot be logged in by a client."""
+        raise NotReady("this service cannot be logged in from here")
+
+    def url_of(self, result: bytes) -> str:
+        """Where that login begins. Raise NotReady if the service gives no address."""
+        raise NotReady("this service cannot be logged in from here")
+
+    def log_in_with(self, credentials: AccessKey | PersonalToken | DeviceTokens) -> Call:
+        """Have the service log in without a browser. Raise NotReady if it cannot."""
+        raise NotReady("this service cannot be logged in from here")
+
+    def is_taken(self, result: bytes) -> bool:
+        """Whether the immediate answer to that is no refusal; `login_status` tells who is logged in then."""
+        return False
 
     @abstractmethod
     def list_models(self) -> Call:

@@ -39,10 +39,11 @@ class _Info(msgspec.Struct):
 class Process:
     """One run of the program. `exited` resolves to its exit code."""
 
-    def __init__(self, child: asyncio.subprocess.Process, work_dir: Path, socket_port: int) -> None:
+    def __init__(self, child: asyncio.subprocess.Process, work_dir: Path, socket_port: int, http_port: int) -> None:
         self.pid = child.pid
         self.work_dir = work_dir
         self.port = socket_port
+        self.http_port = http_port
         self.url = f"ws://127.0.0.1:{socket_port}/"
         self.exited = asyncio.ensure_future(child.wait())
         self._child = child
@@ -70,7 +71,7 @@ class Process:
             )  # fmt: skip
         except OSError as exc:
             raise StartFailed(f"{command[0]}: {exc.strerror}") from exc
-        return cls(child, work_dir, socket_port)
+        return cls(child, work_dir, socket_port, http_port)
 
     async def holder(self) -> ports.Holder:
         """Who listens on the port that the program was given: between its choice and now it was anybody's to take."""

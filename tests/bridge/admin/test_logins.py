@@ -101,9 +101,8 @@ def test_command_says_what_is_wrong(instances, tmp_path):
 
 def test_credentials_come_from_files(tmp_path):
     Path(tmp_path / "token").write_text(f"{SECRET}\n")
-    assert by_command("token", "--token-file", tmp_path / "token", "--endpoint", "https://example.com") == (
-        "token: personal_token"
-    )
+    more = ("--store-only", "--endpoint", "https://example.com")
+    assert by_command("token", "--token-file", tmp_path / "token", *more) == "token: personal_token"
     login = Login.objects.get()
     assert (login.kind, login.credentials.read(), login.generation) == ("personal_token", SECRET.encode(), 0)
     Path(tmp_path / "empty").write_text("\n")
@@ -202,7 +201,7 @@ def test_secrets_are_shown_nowhere(admin_client, instances, tmp_path, caplog):
     folder = write_login(tmp_path / "a")
     said = by_command("main", "--bundle", folder, "--instances", "w1-i1")
     Path(tmp_path / "token").write_text(SECRET)
-    by_command("main", "--token-file", tmp_path / "token")
+    by_command("main", "--token-file", tmp_path / "token", "--store-only")
     page = f"{LIST}{Login.objects.get().pk}/"
     archive = zipped({"user": (folder / "user").read_bytes(), "id": b"machine-1"})
     upload(admin_client, path=f"{page}change/", kind="personal_token", archive=file("a.zip", archive))

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from bridge.chat.request import AskMode
-from bridge.lingma.dialects.a import messages, tool_events
+from bridge.lingma.dialects.a import logins, messages, tool_events
 from bridge.lingma.dialects.a.accounts import account_of
 from bridge.lingma.dialects.a.endings import read_finish
 from bridge.lingma.dialects.a.models import models_of
@@ -25,6 +25,7 @@ from bridge.lingma.dialects.base import (
     Pushes,
     Uploaded,
 )
+from bridge.logins.credentials import AccessKey, DeviceTokens, PersonalToken
 
 # PROTOCOL 17.3 fixes the profile fields; the rest follows PROTOCOL 9.3, which is not known to its end
 # (PROTOCOL 20, no. 1). All of it can be changed per mode by LINGMA_ASK_OVERRIDES, and nowhere else.
@@ -99,6 +100,20 @@ class DialectA(Dialect):
     def account_of(self, result: bytes) -> AccountFacts:
         """By `status`, and by `whitelist` where that is known."""
         return account_of(messages.decode_auth_status(result))
+
+    def login_url(self) -> Call:
+        """`login/generateUrl` (PROTOCOL 7.2)."""
+        return logins.login_url()
+
+    def url_of(self, result: bytes) -> str:
+        return logins.url_of(result)
+
+    def log_in_with(self, credentials: AccessKey | PersonalToken | DeviceTokens) -> Call:
+        """`auth/login` (PROTOCOL 7.2) or `auth/device_login` (PROTOCOL 7.3)."""
+        return logins.log_in_with(credentials)
+
+    def is_taken(self, result: bytes) -> bool:
+        return logins.is_taken(result)
 
     def list_models(self) -> Call:
         """`config/queryModels` (PROTOCOL 8.3)."""

@@ -1,0 +1,224 @@
+"""Attempts in the database, as whoever runs one claims, reports and ends it: never on its loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import msgspec
+from django.db import Error, connection, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from accounts.audit.context import Source, acting, unrecorded
+from accounts.audit.entries import Changes, record_object
+from bridge.logins.bundle import Bundle
+from bridge.models import Login, LoginAttempt, announce_orders
+from bridge.pool.logins import StoreAway
+from bridge.status.accounts import AccountState
+from bridge.status.attempts import AttemptReason, AttemptResult, AttemptState
+from bridge.status.logins import LoginKind, LoginProblem
+from gateway_project.lib import database_state as database
+from gateway_project.lib.query_thread import QueryThread
+from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
+
+logger = logging.getLogger(__name__)
+
+QUERY_SEC: Final = 5.0
+GIVE_UP_SEC: Final = 8.0
+LATER: Final = timedelta(seconds=1)
+"""Ends are compared as services tell them, and as the database keeps them."""
+SOURCES: Final = {
+    AttemptReason.OPERATOR: Source.CONSOLE, AttemptReason.COMMAND: Source.COMMAND,
+    AttemptReason.SCHEDULE: Source.SCHEDULE, AttemptReason.LOST: Source.SCHEDULE,
+}  # fmt: skip
+T = TypeVar("T")
+
+
+class Job(msgspec.Struct, frozen=True):
+    """An attempt that was claimed."""
+
+    attempt: int
+    login: int
+    label: str
+    way: LoginKind
+    reason: AttemptReason
+    generation: int
+    endpoint: str = ""
+    who: str = ""
+    credentials: bytes = b""
+    pasted: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<Job {self.attempt}>"
+
+
+class AttemptStore:
+    """Each method raises StoreAway, after a few seconds at most."""
+
+    def __init__(self) -> None:
+        self._thread = QueryThread("attempts")
+
+    async def claim(self, attempt: int) -> Job | None:
+        """None: another process has claimed it, or it is over."""
+        return await self._run(lambda: _claim(attempt))
+
+    async def running(self, attempts: Collection[int]) -> set[int]:
+        """Those of them that are not over."""
+        return await self._run(
+            lambda: set(LoginAttempt.objects.filter(pk__in=attempts, ended_at=None).values_list("pk", flat=True))
+        )
+
+    async def alive(self, attempt: int) -> bool:
+        """Give a sign of life. False: it is over, and has to be left."""
+        return await self._run(lambda: bool(_open(attempt).update(seen_at=timezone.now())))
+
+    async def report(self, attempt: int, state: AttemptState, url: str = "", detail: str = "") -> None:
+        """How far it is; with NEEDS_PERSON, the address to log in at."""
+        changes = {"state": state, "url": url, "detail": detail[:300], "seen_at": timezone.now()}
+        await self._run(lambda: _open(attempt).update(**changes))
+
+    async def take_pasted(self, attempt: int) -> bytes | None:
+        """What somebody has pasted since, once."""
+        return await self._run(lambda: _take_pasted(attempt))
+
+    async def keep(self, job: Job, bundle: Bundle, expires_at: float) -> AttemptResult:
+        """Store the login as a new generation, and end the attempt, or say why not; never over a newer one.
+
+        `expires_at`: unix seconds; 0: not known.
+        """
+        return await self._run(lambda: _keep(job, bundle, _moment(expires_at)))
+
+    async def end(self, job: Job, result: AttemptResult, detail: str = "", screenshot: bytes = b"") -> None:
+        """End it unless it is over already."""
+        state = AttemptState.CANCELLED if result is AttemptResult.CANCELLED else AttemptState.FAILED
+        await self._run(lambda: _end(job, state, result, detail, screenshot))
+
+    async def _run(self, query: Callable[[], T]) -> T:
+        try:
+            found = await self._thread.run(lambda: _within(query), GIVE_UP_SEC)
+        except Error as exc:
+            database.failed(exc)
+            raise StoreAway from exc
+        database.works()
+        return found
+
+
+def _within(query: Callable[[], T]) -> T:
+    try:
+        with database.within(QUERY_SEC, ahead=True), unrecorded():
+            return query()
+    finally:
+        connection.close()  # as every thread of our own does
+
+
+def _open(attempt: int) -> QuerySet[LoginAttempt]:
+    return LoginAttempt.objects.filter(pk=attempt, ended_at=None)
+
+
+def _claim(attempt: int) -> Job | None:
+    waiting = _open(attempt).filter(state=AttemptState.WAITING)
+    if not waiting.update(state=AttemptState.STARTING, seen_at=timezone.now()):
+        return None
+    row = LoginAttempt.objects.select_related("login").defer("login__bundle", "screenshot").get(pk=attempt)
+    login = row.login
+    job = Job(
+        row.pk, login.pk, login.label, LoginKind(row.way), AttemptReason(row.reason), row.generation, login.endpoint,
+        row.who,
+    )  # fmt: skip
+    if login.brought_generation > row.generation:
+        _end(job, AttemptState.FAILED, AttemptResult.NEWER)
+        return None
+    try:
+        needed = login.credentials if job.way.has_credentials else None
+        given = needed.read() if needed is not None else b""
+        pasted = row.pasted.read() if row.pasted is not None else b""
+    except SecretUnreadableError:
+        _end(job, AttemptState.FAILED, AttemptResult.UNREADABLE)
+        return None
+    _open(attempt).update(pasted=None)
+    return msgspec.structs.replace(job, credentials=given, pasted=pasted)
+
+
+def _take_pasted(attempt: int) -> bytes | None:
+    found: Any = _open(attempt).exclude(pasted=None).values_list("pasted", flat=True).first()
+    if found is None:
+        return None
+    _open(attempt).update(pasted=None)
+    try:
+        pasted: bytes = found.read()
+    except SecretUnreadableError:
+        return None
+    return pasted
+
+
+def _keep(job: Job, bundle: Bundle, expires_at: datetime | None) -> AttemptResult:
+    now = timezone.now()
+    with transaction.atomic():
+        # The attempt first: whoever has cancelled it wants nothing stored.
+        ended = _open(job.attempt).update(
+            state=AttemptState.DONE, result=AttemptResult.LOGGED_IN, ended_at=now, url="", pasted=None, detail=""
+        )
+        row = Login.objects.select_for_update().filter(pk=job.login).defer("bundle", "credentials").first()
+        refusal = _refusal(job, row, expires_at) if ended else AttemptResult.CANCELLED
+        if refusal is None and row is not None and not _replace(row, bundle, expires_at, now):
+            refusal = AttemptResult.NEWER
+        if refusal is not None:
+            transaction.set_rollback(True)
+            return refusal
+        announce_orders()
+        LoginAttempt.prune(job.login)
+    if row is not None:
+        _record(job, row, expires_at)
+    logger.info("login %s: logged in anew, generation %d", job.label, row.generation + 1 if row is not None else 0)
+    return AttemptResult.LOGGED_IN
+
+
+def _refusal(job: Job, row: Login | None, expires_at: datetime | None) -> AttemptResult | None:
+    """Why what is stored stays, or None."""
+    if row is None or row.brought_generation > job.generation:
+        return AttemptResult.NEWER
+    is_later = row.expires_at is None or (expires_at is not None and expires_at > row.expires_at + LATER)
+    if row.generation > job.generation and not is_later:  # a service has renewed it meanwhile
+        return AttemptResult.NEWER
+    is_good = row.account == AccountState.LOGGED_IN and row.expires_at is not None and row.expires_at > timezone.now()
+    # A later end is the only sign that a refresh has brought anything (PROTOCOL 7.4).
+    return AttemptResult.NOT_LATER if job.reason.by_itself and is_good and not is_later else None
+
+
+def _replace(row: Login, bundle: Bundle, expires_at: datetime | None, now: datetime) -> bool:
+    # The generation once more: SQLite locks no rows.
+    changed = Login.objects.filter(pk=row.pk, generation=row.generation).update(
+        bundle=Secret.of(bundle.packed()), generation=row.generation + 1, brought_generation=row.generation + 1,
+        expires_at=expires_at, account=AccountState.LOGGED_IN, refreshed_at=now, reported_at=now,
+        problem=LoginProblem.NONE,
+    )  # fmt: skip
+    return bool(changed)
+
+
+def _record(job: Job, row: Login, expires_at: datetime | None) -> None:
+    """In the audit log, as of whoever wanted it."""
+    changes: Changes = {
+        "generation": [str(row.generation), str(row.generation + 1)],
+        "expires_at": [_shown(row.expires_at), _shown(expires_at)],
+    }
+    with acting(SOURCES[job.reason], job.who):
+        record_object("renewed", row, changes)
+
+
+def _moment(seconds: float) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def _shown(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")
+
+
+def _end(job: Job, state: AttemptState, result: AttemptResult, detail: str = "", screenshot: bytes = b"") -> None:
+    _open(job.attempt).update(
+        state=state, result=result, detail=detail[:300], ended_at=timezone.now(), url="", pasted=None,
+        screenshot=Secret.of(screenshot) if screenshot else None,
+    )  # fmt: skip
+    LoginAttempt.prune(job.login)

@@ -1,0 +1,158 @@
+"""Attempts to log in, from the side of those who want them: begun, handed to the login worker, helped, ended.
+
+Who runs one is `bridge.signin`; between the two there is only the row.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext
+
+from accounts.audit import context
+from accounts.audit.entries import record_object
+from bridge.logins import callback, credentials
+from bridge.models import Login, LoginAttempt
+from bridge.status.attempts import WAYS, AttemptReason, AttemptResult, AttemptState
+from bridge.status.logins import LoginKind
+from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.translated import translated
+
+logger = logging.getLogger(__name__)
+
+TASK: Final = "bridge.log_in"
+QUEUE: Final = "logins"
+LARGEST_PASTED: Final = 64 << 10
+LOST_AFTER: Final = timedelta(seconds=60)
+"""Without a sign of life whoever ran it has ended."""
+UNCLAIMED_AFTER: Final = timedelta(minutes=2)
+AGAIN_AFTER: Final = timedelta(seconds=10)
+"""A task may be lost with Redis; claimed twice, an attempt still runs once."""
+
+
+def way_of(login: Login) -> LoginKind:
+    """The way by which this login is made again, if nobody says otherwise."""
+    kind = LoginKind(login.kind)
+    return kind if kind in WAYS else LoginKind.BROWSER
+
+
+def may_run_alone(login: Login) -> bool:
+    """Whether this login can be made again without a person."""
+    return LoginKind(login.kind).has_credentials and login.credentials is not None
+
+
+def begin(
+    login: Login,
+    way: LoginKind,
+    reason: AttemptReason,
+    pasted: bytes = b"",
+    due: Callable[[Login], bool] | None = None,
+    *,
+    hand_over: bool = True,
+) -> tuple[LoginAttempt | None, bool]:
+    """An attempt, and whether it is new: one that runs already is all there is. Raise ValidationError.
+
+    `pasted`: what a device login is made with. `due` is asked once nobody else can begin one: with False there is none.
+    `hand_over`: to the login worker; otherwise the caller runs it.
+    """
+    _check(login, way, pasted)
+    attempt = LoginAttempt(
+        login=login, way=way, reason=reason, who=context.current().actor()[:150], generation=login.generation,
+        pasted=Secret.of(pasted) if pasted else None,
+    )  # fmt: skip
+    try:
+        with transaction.atomic():
+            attempt.save(force_insert=True)
+            _look_again(attempt, due)
+            if hand_over:
+                transaction.on_commit(partial(hand_out, attempt.pk))
+    except _NotDue:
+        return None, False
+    except IntegrityError:
+        return LoginAttempt.objects.filter(login=login, ended_at=None).first(), False
+    return attempt, True
+
+
+class _NotDue(Exception):
+    pass
+
+
+def _look_again(attempt: LoginAttempt, due: Callable[[Login], bool] | None) -> None:
+    """At the login as it is, now that no other attempt can begin. Raise _NotDue."""
+    found = Login.objects.defer("bundle", "credentials").get(pk=attempt.login_id)
+    if due is not None and not due(found):
+        raise _NotDue
+    if found.generation != attempt.generation:
+        attempt.generation = found.generation
+        attempt.save(update_fields=["generation"])
+
+
+def _check(login: Login, way: LoginKind, pasted: bytes) -> None:
+    if way not in WAYS:
+        raise ValidationError({"way": gettext("There is no such way to log in.")})
+    if way is LoginKind.DEVICE:
+        try:
+            credentials.read_device(pasted[: LARGEST_PASTED + 1])
+        except credentials.BadCredentials as exc:
+            raise ValidationError({"pasted": translated(exc.text)}) from None
+    if way.has_credentials and (login.credentials is None or login.kind != way):
+        raise ValidationError({"way": gettext("This login has no credentials for this way.")})
+
+
+def hand_out(attempt: int) -> None:
+    """Give it to the login worker. What cannot be sent now is sent again by the schedule."""
+    from celery import current_app  # here: who only looks at logins needs none of it
+
+    try:
+        current_app.send_task(TASK, (attempt,), queue=QUEUE, ignore_result=True, retry=False)
+    except Exception as exc:  # noqa: BLE001 - of three libraries; the row stays, and is handed out again
+        logger.warning("attempt %d to log in waits for Redis: %s", attempt, exc)
+
+
+def cancel(attempt: LoginAttempt) -> bool:
+    """End it; whether there was anything to end. Whoever runs it notices within seconds."""
+    changes = {"state": AttemptState.CANCELLED, "result": AttemptResult.CANCELLED}
+    ended = _open(attempt).update(**changes, ended_at=timezone.now(), url="", pasted=None)
+    if ended:
+        record_object("cancelled", attempt, {})
+    return bool(ended)
+
+
+def paste(attempt: LoginAttempt, text: str) -> None:
+    """Hand over the address at which the browser ended. Raise ValidationError."""
+    try:
+        target = callback.target_of(text)
+    except callback.BadCallback as exc:
+        raise ValidationError({"pasted": translated(exc.text)}) from None
+    waiting = _open(attempt).filter(state=AttemptState.NEEDS_PERSON)
+    if not waiting.update(pasted=Secret.of(target.encode())):
+        raise ValidationError({"pasted": gettext("This attempt waits for no address.")})
+    record_object("helped", attempt, {})
+
+
+def _open(attempt: LoginAttempt) -> QuerySet[LoginAttempt]:
+    return LoginAttempt.objects.filter(pk=attempt.pk, ended_at=None)
+
+
+def look_after() -> None:
+    """Hand out what nobody has taken, and end what nobody runs any more. Safe to run twice and at once."""
+    now = timezone.now()
+    _end(LoginAttempt.objects.filter(seen_at=None, begun_at__lt=now - UNCLAIMED_AFTER), AttemptResult.NO_WORKER)
+    _end(LoginAttempt.objects.filter(seen_at__lt=now - LOST_AFTER), AttemptResult.WORKER_ENDED)
+    waiting = LoginAttempt.objects.filter(state=AttemptState.WAITING, ended_at=None, begun_at__lt=now - AGAIN_AFTER)
+    for attempt in waiting.values_list("pk", flat=True):
+        hand_out(attempt)
+
+
+def _end(attempts: QuerySet[LoginAttempt], result: AttemptResult) -> None:
+    attempts.filter(ended_at=None).update(
+        state=AttemptState.FAILED, result=result, ended_at=timezone.now(), url="", pasted=None
+    )

@@ -1,0 +1,91 @@
+"""An attempt to log in, run and followed at a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
+
+from bridge.fleet import attempts
+from bridge.models import LoginAttempt
+from bridge.pool.logins import StoreAway
+from bridge.signin import tasks
+from bridge.status.attempts import AttemptResult, AttemptState
+
+LOOK_SEC: Final = 0.5
+
+
+def follow(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
+    """Run it here, or wait until who runs it has ended. Raise CommandError when it fails."""
+    try:
+        asyncio.run(_follow(attempt, say))
+    except KeyboardInterrupt:
+        attempts.cancel(attempt)
+        raise CommandError("cancelled") from None
+    attempt.refresh_from_db()
+    result = AttemptResult(attempt.result)
+    if attempt.state != AttemptState.DONE:
+        words = f"{result.label}: {attempt.detail}" if attempt.detail else result.label
+        raise CommandError(f"{words}. {result.advice}".strip())
+
+
+async def _follow(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
+    running = asyncio.create_task(_run(attempt))
+    seen, lines = None, _Lines()
+    try:
+        while attempt.ended_at is None:
+            await attempt.arefresh_from_db(fields=["state", "url", "detail", "ended_at"])
+            if (now := (attempt.state, attempt.url, attempt.detail)) != seen and attempt.ended_at is None:
+                seen = now
+                _tell(attempt, say)
+            if attempt.state == AttemptState.NEEDS_PERSON and (line := lines.next()):
+                try:
+                    await sync_to_async(attempts.paste)(attempt, line)
+                except ValidationError as exc:
+                    say(" ".join(exc.messages))
+            await asyncio.sleep(LOOK_SEC)
+    finally:
+        running.cancel()
+        await asyncio.wait({running}, timeout=30)
+
+
+async def _run(attempt: LoginAttempt) -> None:
+    with suppress(StoreAway, TimeoutError):
+        await tasks.run(attempt.pk)
+
+
+def _tell(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
+    say(f"{AttemptState(attempt.state).label}{f': {attempt.detail}' if attempt.detail else ''}")
+    if attempt.url:
+        say(f"Log in at {attempt.url}")
+        say("If that browser does not reach this machine: paste here the address at which it ends.")
+
+
+class _Lines:
+    """Of standard input, read where it holds nobody up; a thread is made when the first is asked for."""
+
+    def __init__(self) -> None:
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def next(self) -> str:
+        """One that has come; "" without."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._read, daemon=True)
+            self._thread.start()
+        try:
+            return self._lines.get_nowait().strip()
+        except queue.Empty:
+            return ""
+
+    def _read(self) -> None:
+        for line in sys.stdin:
+            self._lines.put(line)

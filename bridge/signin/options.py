@@ -1,0 +1,29 @@
+"""What attempts to log in are set to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from bridge.pool.options import InstanceSpec
+
+
+class SignInOptions(msgspec.Struct, frozen=True):
+    """Times in seconds."""
+
+    redis_url: str
+    directory: Path
+    """Of the work dirs, one for each attempt."""
+    spec: Callable[[Path], InstanceSpec]
+    """How a service is started in a work dir. Raises LingmaError when there is no program."""
+    model: str = "org_auto"
+    """Of the chat that tests a login."""
+    start_sec: float = 15.0
+    person_sec: float = 600.0
+    """As long a person may take."""
+    answer_sec: float = 60.0
+    """As long a login with keys or tokens may take, once the service has taken them."""
+    stable_sec: float = 3.0
+    """For which the files of a login have not changed (PROTOCOL 3.2)."""

@@ -1,0 +1,178 @@
+"""One attempt from its claim to its end. Every way to fail is told to the store; nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from bridge.fleet.attempt_lease import AttemptLease
+from bridge.fleet.attempt_store import AttemptStore, Job
+from bridge.lingma.errors import LingmaError
+from bridge.logins.bundle import Bundle
+from bridge.pool.logins import StoreAway
+from bridge.signin import ways
+from bridge.signin.failure import AttemptFailed
+from bridge.signin.options import SignInOptions
+from bridge.signin.shadow import Shadow
+from bridge.status.attempts import AttemptResult, AttemptState
+from bridge.status.logins import LoginKind
+
+logger = logging.getLogger(__name__)
+
+SIGN_SEC: Final = 2.0
+"""Between two signs of life; so long a cancelled attempt may go on."""
+END_SEC: Final = 30.0
+LEASE_WAIT_SEC: Final = 25.0
+"""The lease of a process that was killed ends before that."""
+CLEAN_SEC: Final = 30.0
+KEEP_SEC: Final = 60.0
+
+
+async def run(attempt: int, store: AttemptStore, options: SignInOptions) -> AttemptResult | None:
+    """Run it if it still waits, and return how it ended; None: it is another process's, or over. Raise StoreAway."""
+    job = await store.claim(attempt)
+    if job is None:
+        return None
+    lease = AttemptLease(options.redis_url, job.login, job.generation, job.attempt)
+    working = asyncio.create_task(_attempt(job, store, options, lease))
+    try:
+        await _watch(working, job, store)
+    except asyncio.CancelledError:
+        with suppress(StoreAway):
+            await store.end(job, AttemptResult.WORKER_ENDED)
+        raise
+    finally:
+        working.cancel()
+        # What was cancelled ends its service first.
+        await asyncio.wait({working}, timeout=END_SEC)
+        await lease.free()
+    return await _ended(working, job, store)
+
+
+async def _watch(working: asyncio.Task[AttemptResult], job: Job, store: AttemptStore) -> None:
+    """Until it has ended, or must not go on."""
+    while not working.done():
+        await asyncio.wait({working}, timeout=SIGN_SEC)
+        try:
+            if not working.done() and not await store.alive(job.attempt):
+                return
+        except StoreAway:
+            continue  # what cannot be stored in the end fails there
+
+
+async def _ended(working: asyncio.Task[AttemptResult], job: Job, store: AttemptStore) -> AttemptResult:
+    failure = _failure(working)
+    if failure is None:
+        return working.result()
+    logger.warning("login %s: the attempt has failed: %s", job.label, failure)
+    await store.end(job, failure.result, failure.detail, failure.screenshot)
+    return failure.result
+
+
+def _failure(working: asyncio.Task[AttemptResult]) -> AttemptFailed | None:
+    if not working.done() or working.cancelled():
+        return AttemptFailed(AttemptResult.CANCELLED)
+    match working.exception():
+        case None:
+            result = working.result()
+            return None if result is AttemptResult.LOGGED_IN else AttemptFailed(result)
+        case AttemptFailed() as failure:
+            return failure
+        case StoreAway():
+            return AttemptFailed(AttemptResult.BROKEN, "the database is away")
+        case other:
+            logger.error("an attempt to log in broke", exc_info=other)
+            return AttemptFailed(AttemptResult.BROKEN, type(other).__name__)
+
+
+async def _attempt(job: Job, store: AttemptStore, options: SignInOptions, lease: AttemptLease) -> AttemptResult:
+    await _hold(lease)
+    holding = asyncio.create_task(_keep_holding(lease))
+    working = asyncio.create_task(_log_in(job, store, options))
+    try:
+        await asyncio.wait({holding, working}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise AttemptFailed(AttemptResult.BUSY)
+        return working.result()
+    finally:
+        holding.cancel()
+        working.cancel()
+        await asyncio.wait({holding, working}, timeout=END_SEC)
+
+
+async def _hold(lease: AttemptLease) -> None:
+    until = asyncio.get_running_loop().time() + LEASE_WAIT_SEC
+    while not await lease.hold():
+        if asyncio.get_running_loop().time() > until:
+            raise AttemptFailed(AttemptResult.BUSY)
+        await asyncio.sleep(1)
+
+
+async def _keep_holding(lease: AttemptLease) -> None:
+    """Ends when another process has it."""
+    while True:
+        if not await lease.hold():
+            return
+        await asyncio.sleep(SIGN_SEC)
+
+
+async def _log_in(job: Job, store: AttemptStore, options: SignInOptions) -> AttemptResult:
+    directory = options.directory / str(job.attempt)
+    try:
+        spec = options.spec(directory)
+    except LingmaError as exc:
+        raise AttemptFailed(AttemptResult.NO_PROGRAM, str(exc)) from exc
+    shadow = Shadow(spec, job.endpoint, options.model, options.start_sec)
+    try:
+        await shadow.start()
+        await _by_its_way(shadow, job, store, options)
+        await store.report(job.attempt, AttemptState.CHECKING)
+        await shadow.settle(options.stable_sec)
+        await shadow.chat()
+        facts = await shadow.account()
+        if not facts.state.may_chat:
+            raise AttemptFailed(AttemptResult.ACCOUNT, facts.state.label)
+        bundle = await shadow.export()
+        return await _keep(job, bundle, facts.expires_at, store)
+    finally:
+        await shadow.end()
+
+
+async def _by_its_way(shadow: Shadow, job: Job, store: AttemptStore, options: SignInOptions) -> None:
+    dialect = shadow.dialect
+    if job.way is LoginKind.BROWSER:
+        url = await ways.address(shadow, dialect)
+        await ways.with_person(shadow, job, store, url, options.person_sec)
+        return
+    await store.report(job.attempt, AttemptState.SIGNING_IN)
+    await ways.with_secrets(shadow, dialect, job, options.answer_sec)
+
+
+async def _keep(job: Job, bundle: Bundle, expires_at: float, store: AttemptStore) -> AttemptResult:
+    """A login that somebody may have had to make by hand is worth some patience with the database."""
+    until = asyncio.get_running_loop().time() + KEEP_SEC
+    while True:
+        try:
+            return await store.keep(job, bundle, expires_at)
+        except StoreAway:
+            if asyncio.get_running_loop().time() > until:
+                raise
+        await asyncio.sleep(1)
+
+
+async def clean(store: AttemptStore, directory: Path) -> None:
+    """Remove what attempts have left whose process was killed. Raise StoreAway."""
+    left = {int(each.name): each for each in await _listed(directory) if each.name.isdecimal()}
+    if over := set(left) - await store.running(left):
+        async with asyncio.timeout(CLEAN_SEC):
+            for each in over:
+                await asyncio.to_thread(shutil.rmtree, left[each], ignore_errors=True)
+
+
+async def _listed(directory: Path) -> list[Path]:
+    async with asyncio.timeout(CLEAN_SEC):
+        return await asyncio.to_thread(lambda: list(directory.iterdir()) if directory.is_dir() else [])

@@ -1,0 +1,150 @@
+"""A service that nobody else uses, in a work dir of its own: it logs in, answers one question, and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import uuid
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from bridge.chat.errors import ConnectionLost, GatewayError, RateLimited
+from bridge.lingma.dialects.base import AccountFacts, Ask, Call, Dialect
+from bridge.lingma.errors import LingmaError, RpcError
+from bridge.logins import work_dir
+from bridge.logins.bundle import NEEDED, Bundle
+from bridge.pool.incidents import Incidents
+from bridge.pool.options import InstanceOptions, InstanceSpec
+from bridge.pool.service_link import ServiceLink
+from bridge.pool.upstream import Upstream
+from bridge.signin.failure import AttemptFailed
+from bridge.status.attempts import AttemptResult
+from gateway_project.lib.ticker import Ticker
+from gateway_project.lib.tool_approval import DENY
+
+REQUEST_SEC: Final = 10.0  # the plugin waits as long (PROTOCOL 7.4)
+CHAT_SEC: Final = 60.0
+DISK_SEC: Final = 10.0
+FILES_SEC: Final = 30.0
+LOOK_SEC: Final = 0.25
+QUESTION: Final = "Answer with the one word pong."
+T = TypeVar("T")
+
+
+class Shadow:
+    """`start`, requests, `export`, and always `end`, which leaves nothing behind."""
+
+    def __init__(self, spec: InstanceSpec, endpoint: str, model: str, start_sec: float) -> None:
+        assert spec.work_dir is not None  # noqa: S101 - it is never an attached one
+        self.directory: Path = spec.work_dir
+        self.changed = asyncio.Event()
+        """Set when the service reports that its account may have changed."""
+        self.dialect: Dialect = spec.dialect
+        self._upstream = Upstream(spec, DENY)
+        self._upstream.login_endpoint = endpoint
+        options = InstanceOptions(rpc_timeout=REQUEST_SEC)
+        self._link = ServiceLink("login", spec.dialect, options, Incidents(), Ticker())
+        self._link.on_account_changed = self.changed.set
+        self._model = model
+        self._start_sec = start_sec
+
+    @property
+    def http_port(self) -> int:
+        return self._upstream.process.http_port if self._upstream.process is not None else 0
+
+    async def start(self) -> None:
+        """Raise AttemptFailed."""
+        try:
+            async with asyncio.timeout(self._start_sec):
+                await self._upstream.open()
+                connection = await self._upstream.dial()
+                self._link.attach(connection)
+                await self._link.sign_on(connection, self.directory)
+        except (LingmaError, GatewayError, TimeoutError, OSError) as exc:
+            raise AttemptFailed(AttemptResult.NOT_STARTED, str(exc) or "no answer in time") from exc
+
+    async def request(self, call: Call) -> bytes:
+        """Raise AttemptFailed when the service is gone or silent, RpcError for what it refuses."""
+        try:
+            return await self._link.request(call)
+        except (ConnectionLost, TimeoutError) as exc:
+            raise AttemptFailed(AttemptResult.LOST_SERVICE, str(exc) or "no answer in time") from exc
+
+    async def account(self) -> AccountFacts:
+        """Who is logged in now. Raise AttemptFailed."""
+        try:
+            return self.dialect.account_of(await self.request(self.dialect.login_status()))
+        except (RpcError, msgspec.DecodeError) as exc:
+            raise AttemptFailed(AttemptResult.LOST_SERVICE, str(exc)) from exc
+
+    async def settle(self, stable: float) -> None:
+        """Wait until both files are there and stay as they are for `stable` seconds. Raise AttemptFailed."""
+        clock = asyncio.get_running_loop().time
+        until, seen, since = clock() + FILES_SEC, None, clock()
+        while clock() < until:
+            found = await self._on_disk(partial(work_dir.stamp_of, self.directory))
+            if found != seen:
+                seen, since = found, clock()
+            elif seen is not None and clock() - since >= stable:
+                return
+            await asyncio.sleep(LOOK_SEC)
+        raise AttemptFailed(AttemptResult.NO_FILES)
+
+    async def chat(self) -> None:
+        """Ask one short question. Raise AttemptFailed."""
+        try:
+            async with asyncio.timeout(CHAT_SEC):
+                error = await self._ask()
+        except (GatewayError, RpcError, msgspec.DecodeError) as exc:
+            raise AttemptFailed(AttemptResult.CHAT_FAILED, str(exc)) from exc
+        except TimeoutError:
+            raise AttemptFailed(AttemptResult.CHAT_FAILED, f"no answer within {CHAT_SEC:.0f} s") from None
+        # A limit of the account has taken the login, and passes.
+        if error is not None and not isinstance(error, RateLimited):
+            raise AttemptFailed(AttemptResult.CHAT_FAILED, str(error))
+
+    async def _ask(self) -> GatewayError | None:
+        offered = [each.key for each in self.dialect.models_of(await self.request(self.dialect.list_models()))]
+        model = self._model if self._model in offered or not offered else offered[0]
+        turn = self._link.ask(Ask(uuid.uuid4().hex, uuid.uuid4().hex, QUESTION, model))
+        try:
+            while turn.end is None:
+                await turn.drain()
+        finally:
+            if turn.end is None:
+                self._link.give_up(turn)
+        if turn.end.error is None and not turn.text:
+            raise AttemptFailed(AttemptResult.CHAT_FAILED, "the answer is empty")
+        return turn.end.error
+
+    async def export(self) -> Bundle:
+        """The files of the login; the service ends before they are read. Raise AttemptFailed."""
+        await self._stop()
+        found = await self._on_disk(partial(work_dir.read, self.directory, NEEDED))
+        if found is None:
+            raise AttemptFailed(AttemptResult.NO_FILES)
+        return found
+
+    async def end(self) -> None:
+        """Never raises."""
+        await self._stop()
+        try:
+            await self._on_disk(partial(shutil.rmtree, self.directory, ignore_errors=True))
+        except AttemptFailed:
+            return  # the next attempt removes it
+
+    async def _stop(self) -> None:
+        self._upstream.stopping = True
+        self._link.close()
+        await self._upstream.end(hung=False)
+
+    async def _on_disk(self, work: Callable[[], T]) -> T:
+        try:
+            async with asyncio.timeout(DISK_SEC):
+                return await asyncio.to_thread(work)
+        except (TimeoutError, OSError) as exc:
+            raise AttemptFailed(AttemptResult.NO_FILES, str(exc) or "the disk does not answer") from exc

@@ -1,0 +1,162 @@
+"""A gateway whose logins are made anew: by command, by the REST API and its login worker, while turns run."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import psutil
+import pytest
+
+from gateway_project.lib.life_signs import LIFE_FD
+from tests.e2e.formats import OPENAI, send
+from tests.e2e.installation import ROOT, Gateway, django, environment, until
+from tests.processes import command_line
+
+WRAPPER = """#!/bin/sh
+case "$*" in *workDir=*/logins/*) echo "$*" >>{starts};; esac
+cd {root} && exec {python} -m bridge.simulator "$@" --renewal=never
+"""
+AUDITED = """
+from accounts.models import AuditEntry
+rows = AuditEntry.objects.filter(object_type__in=["bridge.login", "bridge.loginattempt"], action__in=%r)
+print(sorted({(row.action, row.source, row.actor) for row in rows}))
+"""
+
+
+class Anew:
+    """The gateway, its starts of services for log-ins, and its API."""
+
+    def __init__(self, gateway, starts, settings):
+        self.gateway, self._starts, self._settings = gateway, starts, settings
+        made = self.manage("create_api_token", "admin", "--expires", "1d")
+        self._token = made.stdout.strip()
+
+    def manage(self, *arguments, code=0, stdin=""):
+        done = subprocess.run(
+            [sys.executable, "manage.py", *map(str, arguments)], cwd=ROOT, input=stdin,
+            env=environment(self.gateway.data_dir, **self._settings), capture_output=True, text=True, check=False,
+            timeout=120,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        return done
+
+    def api(self, method, path, body=None):
+        answer = send(
+            self.gateway, method, f"/api/{path}", body=body, headers={"authorization": f"Token {self._token}"}
+        )
+        return answer.status, answer.json()
+
+    def starts(self):
+        return self._starts.read_text().count("\n") if self._starts.exists() else 0
+
+    def latest(self):
+        return self.api("GET", "logins/1/attempts/")[1][0]
+
+
+@pytest.fixture(scope="module")
+def anew(tmp_path_factory, template):
+    directory = tmp_path_factory.mktemp("anew")
+    starts = directory / "starts"
+    program = directory / "Lingma"
+    program.write_text(WRAPPER.format(root=ROOT, python=sys.executable, starts=starts))
+    program.chmod(0o755)
+    settings = {"LINGMA_BIN": str(program), "LOGIN_TIMEOUT_SEC": "120"}
+    with Gateway(directory / "data", template, wait=False, **settings) as gateway:
+        anew = Anew(gateway, starts, settings)
+        (directory / "token").write_text("token-1\n")
+        until(lambda: (gateway.work_dir() / "cache" / "id").exists())
+        # There is no login worker yet, and none is needed for a command.
+        done = anew.manage("lingma_login", "main", "--token-file", directory / "token", "--instances", "w1-i1")
+        assert done.stdout.strip() == "main: generation 1, on w1-i1"
+        assert "checks the login with a chat" in done.stderr
+        until(lambda: send(gateway, "GET", "/readyz").status == 200)
+        yield anew
+
+
+@pytest.fixture(scope="module")
+def worker(anew):
+    """The login worker, as the gateway starts it."""
+    data_dir = anew.gateway.data_dir
+    reading, writing = os.pipe()
+    env = environment(
+        data_dir, **anew._settings, LOGIN_QUEUE=f"unix://{data_dir / 'redis.sock'}", **{LIFE_FD: str(writing)}
+    )
+    with (data_dir / "worker.log").open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway_project.login_worker", "INFO"], cwd=ROOT, env=env,
+            stdout=output, stderr=output, pass_fds=[writing],
+        )  # fmt: skip
+    os.close(writing)
+    yield process
+    process.terminate()
+    process.wait(30)
+    os.close(reading)
+
+
+def test_relogin_runs_once_however_often_it_is_asked(anew, worker):
+    gateway, before = anew.gateway, (anew.gateway.work_dir() / "cache" / "user").read_bytes()
+    assert "login_worker" in " ".join(command_line(psutil.Process(worker.pid)))
+    starts, answers = anew.starts(), []
+    asking = [
+        threading.Thread(target=lambda: answers.append(anew.api("POST", "logins/1/relogin/", {}))) for _ in range(4)
+    ]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(60)
+    assert sorted(status for status, _ in answers) == [200, 200, 200, 202]
+    assert len({body["id"] for _, body in answers}) == 1
+    ended = until(lambda: (found := anew.latest())["ended_at"] and found, every=0.2)
+    assert (ended["state"], ended["result"], ended["way"], ended["who"]) == (
+        "done",
+        "logged_in",
+        "personal_token",
+        "admin",
+    )
+    assert anew.starts() == starts + 1
+    # The instance takes it over, and goes on serving.
+    until(lambda: (gateway.work_dir() / "cache" / "user").read_bytes() != before, every=0.2)
+    until(lambda: gateway.ask(OPENAI, "[[sim: text=hello]] x").text == "hello")
+    assert anew.api("GET", "logins/1/")[1]["account"] == "logged_in"
+
+
+def test_browser_login_is_helped_through_the_api(anew, worker):
+    assert anew.api("POST", "logins/1/callback/", {"url": "/auth/callback?x=1"})[0] == 409
+    generation = anew.api("GET", "logins/1/")[1]["generation"]
+    assert anew.api("POST", "logins/1/relogin/", {"way": "browser"})[0] == 202
+    url = until(lambda: anew.latest()["url"], every=0.2)
+    with urllib.request.urlopen(url, timeout=30) as page:
+        link = re.search('id="login" href="(.*?)"', page.read().decode())[1].replace("&amp;", "&")
+    assert anew.api("POST", "logins/1/callback/", {"url": "http://127.0.0.1:1/admin/?a=b"})[0] == 400
+    assert anew.api("POST", "logins/1/callback/", {"url": f"http://localhost:37510{link}"})[0] == 202
+    until(lambda: anew.latest()["ended_at"], every=0.2)
+    assert (anew.latest()["result"], anew.latest()["url"]) == ("logged_in", "")
+    assert anew.api("GET", "logins/1/")[1]["generation"] > generation
+
+
+def test_cancelled_attempt_is_over_and_told(anew, worker):
+    assert anew.api("POST", "logins/1/relogin/", {"way": "browser"})[0] == 202
+    until(lambda: anew.latest()["url"], every=0.2)
+    assert anew.api("POST", "logins/1/cancel/")[1]["state"] == "cancelled"
+    assert anew.api("POST", "logins/1/cancel/")[0] == 409
+    until(lambda: not list((anew.gateway.data_dir / "logins").iterdir()), every=0.2)
+    audited = django(anew.gateway.data_dir, AUDITED % ["renewed", "cancelled", "helped"])
+    assert "('cancelled', 'rest', 'admin')" in audited
+    assert "('helped', 'rest', 'admin')" in audited
+    assert "('renewed', 'command', 'lingma_login')" in audited
+    assert "('renewed', 'console', 'admin')" in audited
+
+
+def test_command_says_what_went_wrong(anew, tmp_path):
+    (tmp_path / "keys").write_text("key\nsecret\n")
+    wrong = anew.manage("lingma_login", "other", "--device", stdin='{"token": ""}', code=1)
+    assert wrong.stderr.strip().splitlines()[-1].endswith("token, refreshToken or userId is missing.")
+    tokens = json.dumps({"token": "pt-1", "refreshToken": "rt-1", "userId": "42", "username": "ann"})
+    assert anew.manage("lingma_login", "other", "--device", stdin=tokens).stdout.strip() == "other: generation 1"
+    done = anew.manage("lingma_login", "keys", "--ak-sk-file", tmp_path / "keys")
+    assert done.stdout.strip() == "keys: generation 1"
+    assert anew.manage("lingma_login", "nobody", "--auto", code=1).stderr.startswith("CommandError: There is no login")
