@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -11,6 +11,10 @@ from django.utils import timezone
 
 from accounts.models import OUTCOME_COLOURS, ApiKey, Team, Usage, are_tokens_known
 from accounts.pages.query import iso
+from accounts.reports.filters import Filters
+from accounts.reports.period import Span
+from accounts.reports.summary import latest
+from accounts.reports.visibility import Visibility
 from accounts.reports.words import UNKNOWN, ms, tokens_of
 from gateway_project.lib.visible import visible
 
@@ -42,26 +46,32 @@ class Page:
     after: str
 
 
-def page_of(found: QuerySet[Usage], after: str = "") -> Page:
+def page_of(filters: Filters, visibility: Visibility, after: str = "") -> Page:
     """The latest rows, or those that follow what `after` says."""
-    ordered = found.filter(_older_than(after)).order_by("-started_at", "-id")
-    turns = list(ordered.select_related("api_key")[: PAGE + 1])
+    turns = _older(filters, visibility, after)
     last = turns[PAGE - 1] if len(turns) > PAGE else None
     after = f"{iso(last.started_at)}_{last.pk}" if last else ""
     return Page(rows=[row_of(turn) for turn in turns[:PAGE]], after=after)
 
 
-def _older_than(after: str) -> Q:
-    """What comes after a row; everything for a text that names none."""
+def _older(filters: Filters, visibility: Visibility, after: str) -> list[Usage]:
+    """What comes after a row, the first one more than a page; from the latest on for a text that names none."""
     at, _, pk = after.partition("_")
     try:
         time = datetime.fromisoformat(at).astimezone(UTC)
     except (ValueError, OverflowError):
-        return Q()
-    if not pk.isdecimal() or len(pk) > 18:
-        return Q()
-    # The first part alone is what an index finds; the second decides among rows of the same moment.
-    return Q(started_at__lte=time) & (Q(started_at__lt=time) | Q(pk__lt=int(pk)))
+        time = None
+    if time is None or not pk.isdecimal() or len(pk) > 18:
+        return latest(filters, visibility, PAGE + 1)
+    start, end = filters.span
+    if start is not None and time < start:
+        return []
+    if end is not None and end <= time:
+        return latest(filters, visibility, PAGE + 1)
+    # Among rows of the same moment the number decides.
+    same = filters.condition & visibility.condition & Q(started_at=time, pk__lt=int(pk))
+    found = list(Usage.objects.filter(same).order_by("-pk").select_related("api_key")[: PAGE + 1])
+    return found + latest(replace(filters, span=Span(start, time)), visibility, PAGE + 1 - len(found))
 
 
 def row_of(turn: Usage) -> Row:

@@ -23,7 +23,7 @@ from accounts.pages.names import names_for
 from accounts.pages.query import Query, query_of, without_flaws
 from accounts.pages.rows import page_of
 from accounts.reports.period import is_whole_hours
-from accounts.reports.summary import rows, summaries, total
+from accounts.reports.summary import summaries, total
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility, visible_to
 from accounts.reports.words import number, seconds, tokens
@@ -52,7 +52,7 @@ def usage(request: HttpRequest) -> HttpResponse:
         whole.merge(sums)
     before = query.filters.before()
     names = names_for(visibility, _busiest(by_caller), query.filters.values.get("key", ()))
-    latest = page_of(rows(query.filters, visibility))
+    latest = page_of(query.filters, visibility)
     context = {
         **_form(query, names, by_kind),
         **_timeline(query, by_time),
@@ -80,7 +80,7 @@ def usage_rows(request: HttpRequest) -> HttpResponse:
     if visibility.nothing:
         return nothing_to_see(request)
     query, flaws = asked(request, default_range="")
-    found = page_of(rows(query.filters, visibility), request.GET.get("after", ""))
+    found = page_of(query.filters, visibility, request.GET.get("after", ""))
     names = names_for(visibility, (), query.filters.values.get("key", ()))
     next_href = f"{query.href('usage_rows')}{'&' if '?' in query.href('usage_rows') else '?'}after={found.after}"
     sums = total(query.filters, visibility, histograms=False)

@@ -36,7 +36,10 @@ PENDING: Final = 1 << 15
 
 
 class Asked:
-    """Which rows are asked for, and by which groups; and the names of the columns that are needed for that."""
+    """Which rows are asked for, and by which groups; and the names of the columns that are needed for that.
+
+    Without any groups it is about the times of the rows.
+    """
 
     def __init__(self, filters: Filters, visibility: Visibility, groupings: Sequence[Grouping]) -> None:
         self.conditions: list[tuple[str, frozenset[Any]]] = list(filters.accepted.items())
@@ -46,8 +49,9 @@ class Asked:
         self.span, self.zone = filters.span, filters.zone
         self.grouped = {COLUMNS.get(name, "quarter") for group_by, _ in groupings for name in group_by}
         histograms = HISTOGRAMS if any(wanted for _, wanted in groupings) else ()
-        conditions = [column for column, _ in self.conditions]
-        self.names = sorted({*conditions, *self.grouped, END, "count", *SUMMED, *histograms})
+        summed = {*self.grouped, END, "count", *SUMMED, *histograms} if groupings else {AT}
+        ends = {END} if self.outcome is not None else set()
+        self.names = sorted({*(column for column, _ in self.conditions), *summed, *ends})
 
 
 class Day:
@@ -79,7 +83,7 @@ class Day:
     @cached_property
     def _rows(self) -> Numbers:
         """The places of the rows that the filters leave."""
-        left = np.ones(len(self._all(END)), dtype=bool)
+        left = np.ones(len(self._all(self._asked.names[0])), dtype=bool)
         for name, wanted in self._asked.conditions:
             # One more: the place of rare values.
             left &= np.array([value in wanted for value in [*self.values(name), _Rare]])[self._all(name)]
@@ -93,6 +97,10 @@ class Day:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def latest(self, most: int) -> list[datetime]:
+        """When the last of the rows began, the latest first."""
+        return [self._day + DAY.resolution * at for at in reversed(self.numbers(AT)[-most:].tolist())]
 
     @cached_property
     def counts(self) -> Numbers:

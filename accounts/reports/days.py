@@ -60,22 +60,58 @@ def too_many_groups() -> ValidationError:
     return ValidationError({"group_by": gettext("There are too many groups; narrow the filters.")})
 
 
-def _stored(span: Span, names: Sequence[str]) -> Iterator[tuple[datetime, Columns]]:
-    """The columns of days of which any part lies in the span, the earliest first, where a day has all of them."""
+def latest(filters: Filters, visibility: Visibility, most: int) -> Iterator[Q]:
+    """Conditions that so many of the latest rows meet, with the filters: those of later rows first.
+
+    What filters leave little of is found in the columns, instead of by a walk through all rows of the span.
+    """
+    if visibility.everything and not filters.values and not filters.outcome:
+        yield within(filters.span, "started_at")
+        return
+    from accounts.reports.columns import Asked, Day
+
+    asked, end, times = Asked(filters, visibility, ()), filters.span.end, list[datetime]()
+    for at, columns in _stored(filters.span, asked.names, latest_first=True):
+        day = Day(at, columns, asked)
+        if not day.is_known():
+            continue
+        if end is None or at + DAY < end:
+            yield from _at(times)
+            times = []
+            yield within(Span(at + DAY, end), "started_at")
+        times += day.latest(most)
+        end = at
+        if len(times) >= most:
+            break
+    yield from _at(times)
+    if filters.span.start is None or end is None or filters.span.start < end:
+        yield within(Span(filters.span.start, end), "started_at")
+
+
+def _at(times: list[datetime]) -> Iterator[Q]:
+    if times:
+        yield Q(started_at__in=times)
+
+
+def _stored(span: Span, names: Sequence[str], *, latest_first: bool = False) -> Iterator[tuple[datetime, Columns]]:
+    """The columns of days of which any part lies in the span, where a day has all of them."""
     cut = [day for piece in pieces(span, DAY).cuts for at in piece if at and (day := floor(at, DAY)) != at]
     # When each row began is asked only where the span begins or ends.
     asked = Q(name__in=names) | Q(name=AT, day__in=cut)
-    start, more = floor(span.start, DAY), True
+    left, more = Span(floor(span.start, DAY), span.end), True
+    # Whoever wants the latest has them mostly in the first day.
+    most = 2 * len(names) + 2 if latest_first else AT_ONCE
     while more:
-        rows = UsageDay.objects.filter(asked, within(Span(start, span.end), "day")).order_by("day", "name")
-        read = list(rows.values_list("day", "name", "data")[:AT_ONCE])
-        more = len(read) == AT_ONCE
+        rows = UsageDay.objects.filter(asked, within(left, "day")).order_by("-day" if latest_first else "day", "name")
+        read = list(rows.values_list("day", "name", "data")[:most])
+        more, most = len(read) == most, AT_ONCE
         for day, of_day in groupby(read, itemgetter(0)):
             if more and day == read[-1][0]:
-                start = day  # it may have more columns
+                # It may have more columns.
+                left = Span(left.start, day + DAY) if latest_first else Span(day, left.end)
                 break
             columns = {name: Column.unpacked(data) for _, name, data in of_day}
-            if len(columns) == len(names) + (day in cut):
+            if len(columns) == len({*names, AT} if day in cut else names):
                 yield day, columns
 
 

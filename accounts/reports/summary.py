@@ -42,6 +42,18 @@ def rows(filters: Filters, visibility: Visibility) -> QuerySet[Usage]:
     return rows_in((filters.span,), filters.condition & visibility.condition)
 
 
+def latest(filters: Filters, visibility: Visibility, most: int) -> list[Usage]:
+    """So many of the rows, the latest first, with their keys."""
+    found: list[Usage] = []
+    condition = filters.condition & visibility.condition
+    for part in days.latest(filters, visibility, most):
+        some = Usage.objects.filter(part, condition).order_by("-started_at", "-id").select_related("api_key")
+        found += some[: most - len(found)]
+        if len(found) == most:
+            break
+    return found
+
+
 def total(filters: Filters, visibility: Visibility, histograms: bool = True) -> Sums:
     """The sums of all that the filters leave."""
     return summarize(filters, visibility, (), histograms).get((), Sums())

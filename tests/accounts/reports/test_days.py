@@ -9,7 +9,7 @@ import pytest
 from accounts.ledger import days
 from accounts.models import Usage, UsageDay
 from accounts.reports.filters import COLUMNS, parse
-from accounts.reports.summary import summarize, total
+from accounts.reports.summary import latest, summarize, total
 from accounts.reports.visibility import Visibility
 from tests.accounts.reports.sample import COLUMN, NOW, left_by, make, sums_of
 from tests.accounts.reports.test_summary import told, turns_by
@@ -82,6 +82,29 @@ def test_outcome_goes_with_other_filters(sample, outcome):
     left = [row for row in left if row.team is None or row.team.name == "Ads"]
     assert told(total(filters, ALL)) == sums_of(left)
     assert left
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_latest_rows_are_found_in_the_columns(sample, seed):
+    random_ = random.Random(seed)
+    given = queries(random_, sample)
+    filters = parse(given, NOW, random_.choice(ZONES))
+    if seed % 3 == 0:
+        UsageDay.drop([NOW - timedelta(days=random_.randrange(4))])
+    left = sorted(left_by(given, filters, sample), key=lambda row: (row.started_at, row.pk), reverse=True)
+    for most in (1, 51, 2_000):
+        assert latest(filters, ALL, most) == left[:most]
+
+
+@pytest.mark.parametrize("given", [{"model": ["nothing"]}, {"model": ["gpt-5"], "reason": ["rpm"]}])
+def test_finished_days_are_walked_by_no_filter(sample, given, django_assert_max_num_queries):
+    """What is not there costs no look at the rows of a month."""
+    whole = {"from": [(MIDNIGHT - timedelta(days=1)).isoformat()], "to": [(MIDNIGHT + timedelta(days=1)).isoformat()]}
+    with django_assert_max_num_queries(3) as asked:
+        latest(parse(whole | given, NOW, UTC), ALL, 51)
+    assert not [
+        each["sql"] for each in asked if 'FROM "accounts_usage"' in each["sql"] and 'started_at" IN' not in each["sql"]
+    ]
 
 
 def test_day_that_changes_is_read_from_its_rows(sample):
