@@ -17,7 +17,7 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
 from accounts.pages.layout import usage_page
-from accounts.pages.query import query_of
+from accounts.pages.query import query_of, unknown_in
 from accounts.pages.rows import EXPORTED, Exported
 from accounts.reports.summary import rows
 from accounts.reports.visibility import visible_to
@@ -55,6 +55,8 @@ def export(request: HttpRequest, form: str) -> HttpResponseBase:
     visible = visible_to(request.user)
     if visible.nothing:
         return JsonResponse({"detail": "You may not see usage."}, status=403)
+    if words := unknown_in(request):
+        return JsonResponse({"detail": words}, status=400)
     try:
         query = query_of(request, default_range="")
     except ValidationError as exc:

@@ -11,12 +11,17 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
+from django.utils.translation import gettext
 
 from accounts.reports.filters import NAMES, TIMES, Filters, parse
+from gateway_project.lib.visible import visible
 
 DEFAULT_RANGE: Final = "24h"
 VIEW: Final = ("sort", "all", "refresh")
 """What else an address of the page says: how tables are ordered, which one is shown whole, whether it comes anew."""
+
+MOST_NAMED: Final = 5
+LONGEST: Final = 40
 
 Values = Mapping[str, Sequence[str]]
 
@@ -57,6 +62,15 @@ def query_of(request: HttpRequest, default_range: str = DEFAULT_RANGE) -> Query:
 
 def given_in(request: HttpRequest) -> dict[str, list[str]]:
     return {name: [text for text in request.GET.getlist(name) if text.strip()] for name in (*NAMES, *VIEW)}
+
+
+def unknown_in(request: HttpRequest, *others: str) -> str:
+    """What to say of parameters that nobody reads, "" without any: a filter that is misspelt must not seem to hold."""
+    unknown = sorted(set(request.GET) - {*NAMES, *VIEW, *others})
+    if not unknown:
+        return ""
+    words = {"names": ", ".join(visible(name[:LONGEST]) for name in unknown[:MOST_NAMED])}
+    return gettext("There is no such filter, and nothing is filtered by it: %(names)s.") % words
 
 
 def without_flaws(request: HttpRequest, flaws: Mapping[str, object], default_range: str = DEFAULT_RANGE) -> Query:

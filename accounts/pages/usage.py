@@ -20,7 +20,7 @@ from accounts.pages.freshness import staleness
 from accounts.pages.heat import heat
 from accounts.pages.layout import usage_page
 from accounts.pages.names import names_for
-from accounts.pages.query import Query, query_of, without_flaws
+from accounts.pages.query import Query, query_of, unknown_in, without_flaws
 from accounts.pages.rows import page_of
 from accounts.reports.period import is_whole_hours
 from accounts.reports.summary import summaries, total
@@ -79,7 +79,7 @@ def usage_rows(request: HttpRequest) -> HttpResponse:
     visibility = visible_to(request.user)
     if visibility.nothing:
         return nothing_to_see(request)
-    query, flaws = asked(request, default_range="")
+    query, flaws = asked(request, "after", default_range="")
     found = page_of(query.filters, visibility, request.GET.get("after", ""))
     names = names_for(visibility, (), query.filters.values.get("key", ()))
     next_href = f"{query.href('usage_rows')}{'&' if '?' in query.href('usage_rows') else '?'}after={found.after}"
@@ -114,14 +114,18 @@ def nothing_to_see(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "pages/notice.html", context, status=403)
 
 
-def asked(request: HttpRequest, default_range: str = "24h") -> tuple[Query, list[str]]:
-    """What the address asks for, and what of it makes no sense, in words; the rest of it counts."""
+def asked(request: HttpRequest, *others: str, default_range: str = "24h") -> tuple[Query, list[str]]:
+    """What the address asks for, and what of it makes no sense, in words; the rest of it counts.
+
+    `others` are parameters beside filters that the page reads.
+    """
+    unknown = [words] if (words := unknown_in(request, *others)) else []
     try:
-        return query_of(request, default_range), []
+        return query_of(request, default_range), unknown
     except ValidationError as exc:
         every = form.labels() | {"range": gettext("Range")}
         flaws = [f"{every[name]}: {' '.join(words)}" for name, words in exc.message_dict.items()]
-        return without_flaws(request, exc.message_dict, default_range), flaws
+        return without_flaws(request, exc.message_dict, default_range), flaws + unknown
 
 
 def _time(query: Query) -> str:

@@ -274,6 +274,26 @@ def test_filter_that_makes_no_sense_is_named(viewer, sample):
     assert viewer.get("/usage/export.csv", {"status": "odd"}).status_code == 400
 
 
+@pytest.mark.parametrize("path", ["/usage/", "/usage/rows/"])
+def test_filter_that_there_is_not_is_named(viewer, sample, path):
+    page = viewer.get(path, {"stauts": "ok", "<b>": "1", "team": "Ads", "sort": "turns", "refresh": "10"})
+    assert page.status_code == 200
+    words = "There is no such filter, and nothing is filtered by it: &lt;b&gt;, stauts."
+    assert words in page.content.decode()
+    assert "There is no such filter" not in viewer.get(path, {"team": "Ads", "range": "7d"}).content.decode()
+
+
+def test_rows_after_a_row_are_no_filter(viewer, sample):
+    address = re.search(r'href="([^"]*after=[^"]*)"', viewer.get("/usage/rows/").content.decode())[1]
+    assert "There is no such filter" not in viewer.get(address.replace("&amp;", "&")).content.decode()
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_export_by_a_filter_that_there_is_not_is_refused(viewer, sample, form):
+    answer = viewer.get(f"/usage/export.{form}", {"stauts": "ok"})
+    assert (answer.status_code, "stauts" in answer.content.decode()) == (400, True)
+
+
 def test_long_and_hostile_names_are_cut_and_escaped(viewer, sample):
     ApiKey.objects.filter(name="caller 0").update(name="<img onerror=x>" + "n" * 80)
     Usage.objects.update(model="<script>" + "m" * 100)
