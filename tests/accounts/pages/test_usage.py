@@ -275,7 +275,7 @@ def test_filter_that_makes_no_sense_is_named(viewer, sample):
 
 
 @pytest.mark.parametrize("path", ["/usage/", "/usage/rows/"])
-def test_filter_that_there_is_not_is_named(viewer, sample, path):
+def test_unknown_filter_is_named(viewer, sample, path):
     page = viewer.get(path, {"stauts": "ok", "<b>": "1", "team": "Ads", "sort": "turns", "refresh": "10"})
     assert page.status_code == 200
     words = "There is no such filter, and nothing is filtered by it: &lt;b&gt;, stauts."
@@ -289,7 +289,7 @@ def test_rows_after_a_row_are_no_filter(viewer, sample):
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])
-def test_export_by_a_filter_that_there_is_not_is_refused(viewer, sample, form):
+def test_export_by_an_unknown_filter_is_refused(viewer, sample, form):
     answer = viewer.get(f"/usage/export.{form}", {"stauts": "ok"})
     assert (answer.status_code, "stauts" in answer.content.decode()) == (400, True)
 
