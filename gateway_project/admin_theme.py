@@ -80,7 +80,12 @@ UNFOLD: dict[str, Any] = {
             {
                 "items": [
                     {"title": _("Overview"), "icon": "monitoring", "link": reverse_lazy("admin:index")},
-                    {"title": _("Usage pages"), "icon": "bar_chart", "link": reverse_lazy("usage")},
+                    {
+                        "title": _("Usage pages"),
+                        "icon": "bar_chart",
+                        "link": reverse_lazy("usage"),
+                        "active": lambda request: False,  # no page of the console, though its path ends like one
+                    },
                     {
                         "title": _("Playground"),
                         "icon": "terminal",

@@ -110,7 +110,7 @@ class ApiKeyAdmin(
     """A key is made, shown once, changed, and in the end revoked; never deleted, for its usage stays."""
 
     form = ApiKeyForm
-    list_display = ("header", "team_name", "state_label", "limits", "turns", "hits", "expires", "last_used")
+    list_display = ("header", "team_name", "state_label", "limits", "turns", "hits", "expires", "last_use")
     list_filter: ClassVar = [StateFilter, ("team", TeamFilter)]
     list_filter_submit = True
     list_select_related: ClassVar = ["team"]
@@ -262,7 +262,12 @@ class ApiKeyAdmin(
             return gettext("in %(time)s") % {"time": timeuntil(obj.expires_at, depth=1)}
         return ago(obj.expires_at) if obj.expires_at <= timezone.now() else None
 
-    @display(description=_("Last used"), ordering="last_used_at")
+    @display(description=_("Last used"), ordering="last_used_at", header=True)
+    def last_use(self, obj: ApiKey) -> tuple[str, str]:
+        """In two lines, for the list."""
+        return ago(obj.last_used_at) if obj.last_used_at else "–", obj.last_used_from
+
+    @display(description=_("Last used"))
     def last_used(self, obj: ApiKey) -> str | None:
         if obj.last_used_at is None:
             return None

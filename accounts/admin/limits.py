@@ -53,11 +53,11 @@ def limits_now(owner: ApiKey | Team) -> dict[str, Any] | None:
             days = _days(client) if any(state.shadow for state in states) else (ShadowDay(), ShadowDay())
     except redis.RedisError:
         return {"away": True}
-    headers = [gettext("Limit"), gettext("Of"), gettext("Used"), gettext("Left"), gettext("Free again"), ""]
-    return {
-        "headers": headers,
-        "rows": [_row(state, [_sum(day, state, is_counted) for day in days]) for state in states],
-    }
+    headers = [gettext("Limit"), gettext("Of"), gettext("Used"), gettext("Left"), gettext("Free again")]
+    rows = [_row(state, [_sum(day, state, is_counted) for day in days]) for state in states]
+    if not any(state.shadow for state in states):
+        return {"headers": headers, "rows": [row[:-1] for row in rows]}
+    return {"headers": [*headers, gettext("Shadow mode")], "rows": rows}
 
 
 def _limits_of(owner: ApiKey | Team) -> tuple[Sequence[LimitSet], Callable[[int], bool]]:
@@ -91,7 +91,7 @@ def _row(state: LimitState, would_have: Sequence[int]) -> list[str]:
         f"{state.used:,}",
         f"{state.remaining:,}",
         _reset(state),
-        _shadow_words(*would_have) if state.shadow else "",
+        _shadow_words(*would_have) if state.shadow else "–",
     ]
 
 
@@ -104,7 +104,7 @@ def _reset(state: LimitState) -> str:
 
 
 def _shadow_words(today: int, yesterday: int) -> str:
-    words = gettext("Shadow: refuses nobody; would have refused %(today)s today, %(yesterday)s yesterday.")
+    words = gettext("refuses nobody; would have refused %(today)s today, %(yesterday)s yesterday.")
     return words % {"today": f"{today:,}", "yesterday": f"{yesterday:,}"}
 
 

@@ -121,13 +121,14 @@ class NewUsers:
     """A page of users that adds them by the short form, and invites those who have no password."""
 
     add_form = NewUserForm
+    add_form_template = None  # Django's own says that a second page follows
     actions_detail = ("invite",)
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is not None:
             return super().get_fieldsets(request, obj)  # type: ignore[misc]  # a ModelAdmin's
         rights = ["group", "teams"] if is_superuser(request) else []
-        return [(None, {"fields": [("username", "email"), *rights, ("password1", "password2")]})]
+        return [(None, {"fields": ["username", "email", *rights, "password1", "password2"]})]
 
     def response_add(self, request: HttpRequest, obj: User, post_url_continue: str | None = None) -> HttpResponse:
         if not obj.has_usable_password():
