@@ -121,7 +121,7 @@ class NewUsers:
     """A page of users that adds them by the short form, and invites those who have no password."""
 
     add_form = NewUserForm
-    add_form_template = None  # Django's own says that a second page follows
+    add_form_template: Any = None  # Django's own says that a second page follows
     actions_detail = ("invite",)
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
