@@ -62,6 +62,11 @@ class RemoteLog:
         """Figures of a turn are still to come."""
         return bool(self._late)
 
+    @property
+    def may_come(self) -> bool:
+        """Only the other process knows."""
+        return True
+
     def usage(self, request_id: str) -> LoggedUsage | None:
         """The usage of one turn, once: None as long as it is not known."""
         return self._usages.pop(request_id, None)

@@ -235,7 +235,7 @@ class Lender:
 
     def _send_late(self, number: int, loan: Loan, turn: ReplyStream) -> None:
         """What the service has logged of it, should that still come."""
-        if (log := loan.instance.log) is not None:
+        if (log := loan.instance.log) is not None and log.may_come:
             id_, send = turn.request_id, self.link.send
             self._pool.late_usages.expect(
                 Awaited(log, [id_], is_own=False), lambda *tokens: send(Usage(number, LoggedUsage(id_, *tokens)))

@@ -296,7 +296,7 @@ class Attempt:
 
     def _await_usage(self, stream: ReplyStream) -> None:
         log, known = self._lease.instance.log, self._accounting.corrected
-        if log is not None:
+        if log is not None and log.may_come:
             awaited = Awaited(log, [*self._uncounted, stream.request_id])
             if known is not None:
                 awaited.prompt_tokens, awaited.completion_tokens = known.prompt_tokens, known.completion_tokens

@@ -18,6 +18,7 @@ MAX_USAGES = 4096
 WAITS = (0.005, 0.015, 0.03, 0.05)  # seconds; the line is nearly always there before the turn's last push
 RETRY_SEC = 1.0  # after there was no log
 MISSES = 3  # turns without figures after which nobody waits any more
+LATEST_SEC = 60.0  # after the first turn without figures: from then on a service that has never logged any logs none
 
 
 class LogTail:
@@ -33,6 +34,8 @@ class LogTail:
         self._offset = 0
         self._rest = b""
         self._misses = 0  # in a row
+        self._has_figures = False
+        self._decided_at = 0.0  # 0: no turn was without figures
         self._file: int | None = None
         self._retry_at = 0.0
         with suppress(OSError):  # what is in the log already is about turns of an earlier run
@@ -54,6 +57,15 @@ class LogTail:
     def worth_waiting(self) -> bool:
         """Figures that are not there yet may only be late: the service has a log, and wrote them lately."""
         return self._inode != 0 and self._misses < MISSES
+
+    @property
+    def may_come(self) -> bool:
+        """Figures may still come, however late. Each turn that is waited for takes memory, and so time, of all."""
+        if self._has_figures or not self._inode:
+            return self._has_figures
+        if not self._decided_at:
+            self._decided_at = time.monotonic() + LATEST_SEC
+        return time.monotonic() < self._decided_at
 
     def usage(self, request_id: str) -> LoggedUsage | None:
         """The usage of one turn, once: None as long as it is not in the log."""
@@ -129,6 +141,7 @@ class LogTail:
         # Another line may hold the mark as well, if it quotes a prompt.
         except msgspec.DecodeError:
             return
+        self._has_figures = True
         self._usages[usage.request_id] = usage
         while len(self._usages) > MAX_USAGES:
             del self._usages[next(iter(self._usages))]

@@ -123,3 +123,19 @@ async def test_log_without_figures_is_awaited_a_few_times(log, path, monkeypatch
     append(path, line("r9"))
     assert log.usage("r9")
     assert log.worth_waiting
+
+
+def test_service_without_figures_is_not_expected_to(log, path, monkeypatch):
+    assert log.may_come
+    monkeypatch.setattr(log_tail, "LATEST_SEC", 0)
+    never = log_tail.LogTail(path.parents[1], LOG)
+    append(path, "Ready\n")
+    assert never.usage("r1") is None
+    assert not never.may_come
+    append(path, line("r2"))
+    assert never.usage("r2")
+    assert never.may_come, "it does log some"
+
+
+def test_without_a_log_nothing_is_expected(tmp_path):
+    assert not LogTail(tmp_path, LOG).may_come
