@@ -127,8 +127,9 @@ def _sources(
         cut = [pieces(span) for span in spans]
         wholes = [each.whole for each in cut if each.whole is not None]
         cuts = [span for each in cut for span in each.cuts]
-    if wholes:
-        yield hours_in(tuple(wholes), condition)
+    for whole in wholes:
+        # Each by itself: of two, SQLite would walk all hours in the order of their groups.
+        yield hours_in((whole,), condition)
     if cuts:
         yield rows_in(tuple(cuts), condition)
 

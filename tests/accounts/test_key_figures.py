@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.admin.key_figures import Times
 from accounts.ledger import hours
-from accounts.models import Team, Usage
+from accounts.models import Team, Usage, UsageTotal
 from accounts.reports import filters as usage_filters
 from accounts.reports.summary import rows
 from accounts.reports.visibility import Visibility
@@ -148,7 +148,8 @@ def test_team_list_has_sums_of_the_month(admin_client, client):
     assert [each and each[0] for each in cells(page, "turns")] == ["3", "1", None]
     for text, address in filter(None, cells(page, "turns")):
         assert sum_behind(address) == int(text)
-    shares = re.findall(r"field-pool_share[^>]*>\s*([^<]*?)\s*<", page.content.decode())
+    shown = re.findall(r"field-pool_share[^>]*>(.*?)</td>", page.content.decode(), re.S)
+    shares = [re.sub("<[^>]*>", "", each).strip() for each in shown]
     assert [each.replace("\N{NO-BREAK SPACE}", " ") for each in shares] == ["75 %", "25 %", "0.0 %"]
     client.force_login(lead)
     page = client.get(reverse("admin:accounts_team_changelist")).content.decode()
@@ -196,3 +197,19 @@ def test_team_figures_are_sorted(admin_client):
         assert [team.name for team in page.context["cl"].result_list] == order
         page = admin_client.get(teams, {"o": f"-{column}"})
         assert [team.name for team in page.context["cl"].result_list] == order[::-1]
+
+
+def test_thousands_of_teams_are_sorted(admin_client):
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    teams = Team.objects.bulk_create([Team(name=f"team {number:04}") for number in range(3_000)])
+    UsageTotal.objects.bulk_create(
+        UsageTotal(level="hour", period=hour, team=team, digest=team.name, turns=number * 7 % 3_001, busy_ms=number)
+        for number, team in enumerate(teams, start=1)
+    )
+    for column, turns in (("-4", 3_000), ("4", 1)):
+        page = admin_client.get(reverse("admin:accounts_team_changelist"), {"o": column})
+        (first, *_, last) = page.context["cl"].result_list
+        assert first.turns_sum == turns
+        assert abs(last.turns_sum - first.turns_sum) == 49
+    page = admin_client.get(reverse("admin:accounts_team_changelist"), {"o": "-5"})
+    assert page.context["cl"].result_list[0] == teams[-1]

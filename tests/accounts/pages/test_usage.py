@@ -312,10 +312,10 @@ def test_number_of_queries_does_not_grow(viewer, sample, path, most, django_asse
 @pytest.mark.parametrize(
     ("filter_", "most"),
     [
-        ("status=ok", 17),
+        ("status=ok", 20),
         ("instance=w1-i1", 14),
         ("model=org_auto&status=ok", 14),
-        ("team=Ads&status=ok&source=none", 21),
+        ("team=Ads&status=ok&source=none", 25),
     ],
 )
 def test_finished_days_cost_few_queries(viewer, sample, filter_, most, django_assert_max_num_queries):
