@@ -6,7 +6,7 @@ PY := .venv/bin/python
 UNIT := $(addprefix tests/bridge/,chat wire prompt reply schema routing/test_routes.py turn/test_plan.py turn/test_history.py) \
   tests/sessions_store/test_fingerprint.py tests/sessions_store/test_normalize.py tests/house
 
-.PHONY: help run test test-unit test-browser test-trials test-clients lint bench trials format options messages lock clean
+.PHONY: help run test test-unit test-browser test-trials test-clients lint bench trials format options messages lock clean login-browser
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ options: .venv/.test ## write OPTIONS.md anew from gateway_project/env.py
 messages: .venv/.test ## bring locale/ up to date with the texts in the code; needs GNU gettext
 	@DATA_DIR=.venv/lint $(PY) -m tests.house.messages
 
+login-browser: .venv/.run requirements/login-browser.txt ## install what drives a browser for automatic log-ins at Lingma
+	@requirements/install login-browser
+
 bench: .venv/.test ## compare the gateway with none and with a typical one, as a table
 	@$(PY) -m tests.bench $(ARGS)
 
@@ -54,7 +57,7 @@ trials: .venv/.test ## kill, stop, cut and fill everything under load, and hold 
 	@$(PY) -m tests.trials $(ARGS)
 
 lock: .state/uv ## pin requirements/*.in anew, with hashes
-	@for purpose in run test; do \
+	@for purpose in run test login-browser; do \
 	  .state/uv/bin/uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --python-version 3.11 \
 	    --no-annotate --no-emit-index-url --custom-compile-command "make lock" $(ARGS) \
 	    requirements/$$purpose.in -o requirements/$$purpose.txt || exit 1; \

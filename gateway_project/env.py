@@ -217,6 +217,16 @@ class Environment(BaseSettings):
         {}, description='JSON merged into the `chat/ask` payload per mode, e.g. `{"chat":{"mode":"normal"}}`.'
     )
     dedicated_domain_url: str = Field("", description="Enterprise endpoint.")
+    login_browser: str = Field("", description="Chromium for automatic log-ins at Lingma. Empty: found on `PATH`.")
+    login_refresh_lead_days: float = Field(
+        7, ge=0, le=365, description="Days before its end at which a login is made again by itself, where it can be."
+    )
+    login_refresh_period_days: float = Field(
+        0, ge=0, le=365, description="Days after which a login is made again in any case. 0: only before its end."
+    )
+    login_refresh_jitter_hours: float = Field(
+        12, ge=0, le=720, description="Hours by which that comes earlier, another time for each login."
+    )
     login_timeout_sec: float = Field(
         600, gt=0, le=1800, description="How long a person may take to log in to Lingma in a browser."
     )

@@ -56,7 +56,10 @@ MODELS: Final = {
     "bridge.ModelAlias": Watched(),
     "bridge.PromptTemplate": Watched(),
     "bridge.InstanceOrder": Watched(),
-    "bridge.Login": Watched(frozenset({"account", "expires_at", "refreshed_at", "reported_at", "problem"})),
+    "bridge.Login": Watched(
+        frozenset({"account", "expires_at", "refreshed_at", "reported_at", "problem", "failures", "retry_at"})
+    ),
+    "bridge.SignInPage": Watched(),
     "bridge.LoginAttempt": Watched(
         frozenset({"state", "seen_at", "ended_at", "result", "detail", "url", "pasted", "screenshot"})
     ),

@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from accounts.audit.context import Source, acting, unrecorded
 from accounts.audit.entries import Changes, record_object
+from bridge.fleet.login_refresh import count_failure
 from bridge.logins.bundle import Bundle
-from bridge.models import Login, LoginAttempt, announce_orders
+from bridge.models import Login, LoginAttempt, SignInPage, announce_orders
 from bridge.pool.logins import StoreAway
 from bridge.status.accounts import AccountState
 from bridge.status.attempts import AttemptReason, AttemptResult, AttemptState
@@ -34,7 +35,10 @@ SOURCES: Final = {
     AttemptReason.OPERATOR: Source.CONSOLE, AttemptReason.COMMAND: Source.COMMAND,
     AttemptReason.SCHEDULE: Source.SCHEDULE, AttemptReason.LOST: Source.SCHEDULE,
 }  # fmt: skip
+BLAMELESS: Final = (AttemptResult.WORKER_ENDED, AttemptResult.NEWER, AttemptResult.BUSY)
+"""Such ends say nothing of what another attempt would come to."""
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -71,9 +75,13 @@ class AttemptStore:
             lambda: set(LoginAttempt.objects.filter(pk__in=attempts, ended_at=None).values_list("pk", flat=True))
         )
 
-    async def alive(self, attempt: int) -> bool:
-        """Give a sign of life. False: it is over, and has to be left."""
-        return await self._run(lambda: bool(_open(attempt).update(seen_at=timezone.now())))
+    async def page_rules(self, kind: type[R]) -> R:
+        """What operators have changed of what is known of the login page."""
+        return kind(**await self._run(SignInPage.changes))
+
+    async def sign(self, attempt: int) -> AttemptState:
+        """Give a sign of life, and say how far the attempt is: others may have ended it."""
+        return await self._run(lambda: _sign(attempt))
 
     async def report(self, attempt: int, state: AttemptState, url: str = "", detail: str = "") -> None:
         """How far it is; with NEEDS_PERSON, the address to log in at."""
@@ -116,6 +124,12 @@ def _within(query: Callable[[], T]) -> T:
 
 def _open(attempt: int) -> QuerySet[LoginAttempt]:
     return LoginAttempt.objects.filter(pk=attempt, ended_at=None)
+
+
+def _sign(attempt: int) -> AttemptState:
+    _open(attempt).update(seen_at=timezone.now())
+    found = LoginAttempt.objects.filter(pk=attempt).values_list("state", flat=True).first()
+    return AttemptState.CANCELLED if found is None else AttemptState(found)
 
 
 def _claim(attempt: int) -> Job | None:
@@ -193,7 +207,7 @@ def _replace(row: Login, bundle: Bundle, expires_at: datetime | None, now: datet
     changed = Login.objects.filter(pk=row.pk, generation=row.generation).update(
         bundle=Secret.of(bundle.packed()), generation=row.generation + 1, brought_generation=row.generation + 1,
         expires_at=expires_at, account=AccountState.LOGGED_IN, refreshed_at=now, reported_at=now,
-        problem=LoginProblem.NONE,
+        problem=LoginProblem.NONE, failures=0, retry_at=None,
     )  # fmt: skip
     return bool(changed)
 
@@ -217,8 +231,10 @@ def _shown(moment: datetime | None) -> str | None:
 
 
 def _end(job: Job, state: AttemptState, result: AttemptResult, detail: str = "", screenshot: bytes = b"") -> None:
-    _open(job.attempt).update(
+    ended = _open(job.attempt).update(
         state=state, result=result, detail=detail[:300], ended_at=timezone.now(), url="", pasted=None,
         screenshot=Secret.of(screenshot) if screenshot else None,
     )  # fmt: skip
+    if ended and state is AttemptState.FAILED and job.reason.by_itself and result not in BLAMELESS:
+        count_failure(job.login)
     LoginAttempt.prune(job.login)

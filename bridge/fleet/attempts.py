@@ -72,6 +72,8 @@ def begin(
         with transaction.atomic():
             attempt.save(force_insert=True)
             _look_again(attempt, due)
+            if not reason.by_itself:  # somebody acts: what had failed by itself may be tried again
+                Login.objects.filter(pk=login.pk).update(failures=0, retry_at=None)
             if hand_over:
                 transaction.on_commit(partial(hand_out, attempt.pk))
     except _NotDue:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.core.validators import URLValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, URLValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -14,8 +14,8 @@ from bridge.status.accounts import AccountState
 from bridge.status.logins import LoginKind, LoginProblem
 from gateway_project.lib.secrets_at_rest import Secret, SecretField
 
-CHANGES_OF_SERVICE = ("account", "expires_at", "refreshed_at", "reported_at", "problem")
-"""Columns that web processes keep up."""
+CHANGES_OF_SERVICE = ("account", "expires_at", "refreshed_at", "reported_at", "problem", "failures", "retry_at")
+"""Columns that the gateway keeps up."""
 
 
 class Login(models.Model):
@@ -49,6 +49,24 @@ class Login(models.Model):
         _("last error"), max_length=16, blank=True, editable=False,
         choices=[(each.value, _(each.label)) for each in LoginProblem if each], default="",
     )  # fmt: skip
+
+    lead_days = models.FloatField(
+        _("days before its end"), null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(365)],
+        help_text=_("So long before its end it is made again. Left empty, LOGIN_REFRESH_LEAD_DAYS."),
+    )  # fmt: skip
+    period_days = models.FloatField(
+        _("days between two logins"), null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(365)],
+        help_text=_("After so long it is made again in any case; 0: only before its end. Left empty, "
+                    "LOGIN_REFRESH_PERIOD_DAYS."),
+    )  # fmt: skip
+    jitter_hours = models.FloatField(
+        _("hours by which that varies"), null=True, blank=True,
+        validators=[MinValueValidator(0), MaxValueValidator(720)],
+        help_text=_("So that logins are not all made at once. Left empty, LOGIN_REFRESH_JITTER_HOURS."),
+    )  # fmt: skip
+    failures = models.PositiveIntegerField(_("failures in a row"), default=0, db_default=0, editable=False)
+    """Of attempts that began by themselves."""
+    retry_at = models.DateTimeField(_("next try"), null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("login")

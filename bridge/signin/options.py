@@ -25,5 +25,11 @@ class SignInOptions(msgspec.Struct, frozen=True):
     """As long a person may take."""
     answer_sec: float = 60.0
     """As long a login with keys or tokens may take, once the service has taken them."""
+    browser: str = ""
+    """The Chromium of automatic logins; "": the one on PATH."""
+    browser_sec: float = 90.0
+    """As long such a login may take."""
+    unknown_sec: float = 8.0
+    """As long a page may have nothing on it that is known."""
     stable_sec: float = 3.0
     """For which the files of a login have not changed (PROTOCOL 3.2)."""

@@ -15,6 +15,7 @@ from bridge.lingma.errors import LingmaError
 from bridge.logins.bundle import Bundle
 from bridge.pool.logins import StoreAway
 from bridge.signin import ways
+from bridge.signin.automatic import automatically
 from bridge.signin.failure import AttemptFailed
 from bridge.signin.options import SignInOptions
 from bridge.signin.shadow import Shadow
@@ -58,10 +59,13 @@ async def _watch(working: asyncio.Task[AttemptResult], job: Job, store: AttemptS
     while not working.done():
         await asyncio.wait({working}, timeout=SIGN_SEC)
         try:
-            if not working.done() and not await store.alive(job.attempt):
-                return
+            state = AttemptState.DONE if working.done() else await store.sign(job.attempt)
         except StoreAway:
             continue  # what cannot be stored in the end fails there
+        if state is AttemptState.DONE:  # it only clears up
+            await asyncio.wait({working}, timeout=END_SEC)
+        if state.is_over:
+            return
 
 
 async def _ended(working: asyncio.Task[AttemptResult], job: Job, store: AttemptStore) -> AttemptResult:
@@ -147,6 +151,9 @@ async def _by_its_way(shadow: Shadow, job: Job, store: AttemptStore, options: Si
     if job.way is LoginKind.BROWSER:
         url = await ways.address(shadow, dialect)
         await ways.with_person(shadow, job, store, url, options.person_sec)
+        return
+    if job.way is LoginKind.AUTOMATIC:
+        await automatically(shadow, job, store, options)
         return
     await store.report(job.attempt, AttemptState.SIGNING_IN)
     await ways.with_secrets(shadow, dialect, job, options.answer_sec)

@@ -37,6 +37,7 @@ def options() -> SignInOptions:
         model=env.default_model,
         start_sec=env.lingma_start_timeout_sec,
         person_sec=env.login_timeout_sec,
+        browser=env.login_browser,
     )
 
 

@@ -111,6 +111,38 @@ class AttemptResult(StrEnum):
     LOST_SERVICE = (
         "lost_service", gettext_noop("Lingma went away while it was logged in"), gettext_noop("Try it again.")
     )  # fmt: skip
+    WRONG_PASSWORD = (
+        "wrong_password", gettext_noop("the page did not take user name and password"),
+        gettext_noop("Correct them on the page of the login."),
+    )  # fmt: skip
+    CAPTCHA = (
+        "captcha", gettext_noop("the page asks for a proof that somebody is human"),
+        gettext_noop("Log in by hand: begin again, and open the address."),
+    )  # fmt: skip
+    SECOND_FACTOR = (
+        "second_factor", gettext_noop("the page asks for a second factor"),
+        gettext_noop("Log in by hand: begin again, and open the address."),
+    )  # fmt: skip
+    UNKNOWN_PAGE = (
+        "unknown_page", gettext_noop("the page is not one that is known"),
+        gettext_noop("See its picture. What is where on the page is set under Login page."),
+    )  # fmt: skip
+    PAGE_SLOW = "page_slow", gettext_noop("the page was too slow"), gettext_noop("It is tried again later.")
+    PAGE_AWAY = (
+        "page_away", gettext_noop("the page cannot be reached"),
+        gettext_noop("Check the network and the proxy of this machine."),
+    )  # fmt: skip
+    STRAYED = (
+        "strayed", gettext_noop("the page led to a host that is not known"),
+        gettext_noop("If it is right there, add the host under Login page."),
+    )  # fmt: skip
+    NO_BROWSER = (
+        "no_browser", gettext_noop("there is no Chromium, or it does not start"),
+        gettext_noop("Install one, or set LOGIN_BROWSER to its path."),
+    )  # fmt: skip
+    NO_PLAYWRIGHT = (
+        "no_playwright", gettext_noop("what drives a browser is not installed"), gettext_noop("Run make login-browser.")
+    )  # fmt: skip
     BROKEN = (
         "broken", gettext_noop("it failed for a reason that nobody foresaw"),
         gettext_noop("The log of the login worker has it."),

@@ -1,0 +1,85 @@
+"""When a login is made again by itself, and when that has to wait. Pure: times are unix seconds."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+import msgspec
+
+from bridge.status.accounts import AccountState, Remedy
+from bridge.status.attempts import AttemptReason
+
+DAY: Final = 86_400.0
+HOUR: Final = 3_600.0
+PAUSES: Final = (300.0, 1_200.0)
+"""After the first failure and after the second. After the third nothing is tried until somebody acts."""
+MOST_FAILURES: Final = len(PAUSES) + 1
+
+
+class RefreshTimes(msgspec.Struct, frozen=True):
+    """When a login is due."""
+
+    lead_days: float = 7.0
+    period_days: float = 0.0
+    jitter_hours: float = 12.0
+
+
+class LoginFacts(msgspec.Struct, frozen=True):
+    """What is known of a login. 0: not known, or never."""
+
+    login: int
+    generation: int
+    account: AccountState
+    expires_at: float = 0.0
+    refreshed_at: float = 0.0
+    failures: int = 0
+    retry_at: float = 0.0
+    may_run_alone: bool = False
+    """It can be made again without a person."""
+
+
+def reason_to_log_in(facts: LoginFacts, times: RefreshTimes, now: float) -> AttemptReason | None:
+    """Why an attempt should begin now by itself, or None."""
+    if not facts.may_run_alone or facts.failures >= MOST_FAILURES or now < facts.retry_at:
+        return None
+    if facts.account.remedy is Remedy.LOGIN:
+        return AttemptReason.LOST
+    # What an administrator or some time has to cure, no login does.
+    if facts.account.remedy is Remedy.ADMINISTRATOR or facts.account in (
+        AccountState.ERROR,
+        AccountState.NETWORK_ERROR,
+    ):
+        return None
+    due = due_at(facts, times)
+    return AttemptReason.SCHEDULE if due and now >= due else None
+
+
+def due_at(facts: LoginFacts, times: RefreshTimes) -> float:
+    """When it is made again; 0: nobody knows. The same for every process that asks."""
+    if not facts.generation:
+        return 0.0
+    ends = [facts.expires_at - times.lead_days * DAY] if facts.expires_at else []
+    if times.period_days and facts.refreshed_at:
+        ends.append(facts.refreshed_at + times.period_days * DAY)
+    if not ends:
+        return 0.0
+    # Earlier, never later, and another time for each generation.
+    share = zlib.crc32(f"{facts.login}:{facts.generation}".encode()) / 2**32
+    early = share * times.jitter_hours * HOUR
+    # Never so early that a fresh login is due at once.
+    since = facts.refreshed_at + HOUR if facts.refreshed_at else 0.0
+    return max(min(ends) - early, min(since, *ends))
+
+
+def pause_after(failures: int) -> float:
+    """Seconds until the next try, after so many failures in a row."""
+    return PAUSES[min(failures, len(PAUSES)) - 1] if failures else 0.0
+
+
+def needs_person(facts: LoginFacts, warn_days: float, now: float) -> bool:
+    """Whether somebody has to log in, today or within days, as nothing will do it."""
+    if facts.may_run_alone and facts.failures < MOST_FAILURES:
+        return False
+    is_lost = facts.account.remedy is Remedy.LOGIN
+    return is_lost or (0 < facts.expires_at < now + warn_days * DAY)

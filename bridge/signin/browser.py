@@ -1,0 +1,189 @@
+"""A Chromium without a window, with a profile of its own that nothing survives. Playwright drives it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bridge.signin.failure import AttemptFailed
+from bridge.signin.page_rules import MOST_REDIRECTS, PageRules, Seen, may_visit, resolver_rule
+from bridge.status.attempts import AttemptResult
+
+if TYPE_CHECKING:
+    from playwright.async_api import BrowserContext, Frame, Page, Playwright, Request, Route
+
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+START_MS: Final = 30_000
+CLOSE_SEC: Final = 10.0
+LOOK_SEC: Final = 2.0
+SHOT_MS: Final = 5_000
+LARGEST_SHOT: Final = 1 << 20
+MOST_FRAMES: Final = 20
+LOCAL: Final = re.compile(r"^[a-z]+://([^/?#]*@)?(localhost|127\.|\[|0\.)", re.IGNORECASE)
+PASSED_ON: Final = (
+    "PATH", "LANG", "LC_ALL", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+)  # fmt: skip
+ARGUMENTS: Final = (
+    "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage", "--disable-extensions",
+    "--no-first-run", "--disable-sync", "--deny-permission-prompts",
+)  # fmt: skip
+
+
+def found(path: str) -> str:
+    """The browser: that of LOGIN_BROWSER, or the first on PATH. Raise AttemptFailed."""
+    known = shutil.which(path) if path else next(filter(None, map(shutil.which, NAMES)), None)
+    if known is None:
+        raise AttemptFailed(AttemptResult.NO_BROWSER, path)
+    return known
+
+
+class Browser:
+    """One page. What leads away from the known hosts ends the attempt; downloads and other windows are closed."""
+
+    def __init__(self, page: Page, first: str, port: int, rules: PageRules) -> None:
+        self.page = page
+        self.strayed = ""
+        """The host that the page led to, and may not; or that it led in circles."""
+        self._first, self._port, self._rules = first, port, rules
+        page.on("request", self._on_request)
+        page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.dismiss()))
+        page.context.on("page", self._on_window)
+
+    async def open(self, within: float) -> None:
+        """Raise AttemptFailed."""
+        from playwright.async_api import Error
+        from playwright.async_api import TimeoutError as Late
+
+        await self.page.context.route(LOCAL, self._on_local)
+        try:
+            await self.page.goto(self._first, timeout=within * 1000, wait_until="domcontentloaded")
+        except Late:
+            raise await self.failed(AttemptResult.PAGE_SLOW) from None
+        except Error as exc:
+            raise await self.failed(AttemptResult.PAGE_AWAY, exc.message.splitlines()[0]) from None
+
+    async def look(self) -> tuple[Seen, Frame | None]:
+        """What is there, and in which frame."""
+        from playwright.async_api import Error
+
+        is_loaded = True
+        for frame in self.page.frames[:MOST_FRAMES]:
+            try:
+                async with asyncio.timeout(LOOK_SEC):
+                    seen = await self._in(frame)
+            except (Error, TimeoutError):
+                is_loaded = False  # it is on its way to another page
+                continue
+            if seen != Seen(is_loaded=seen.is_loaded):
+                return seen, frame
+            is_loaded = is_loaded and seen.is_loaded
+        return Seen(is_loaded=is_loaded), None
+
+    async def _in(self, frame: Frame) -> Seen:
+        rules = self._rules
+        wanted = {
+            "username": rules.user_fields, "password": rules.password_fields, "submit": rules.buttons,
+            "link": rules.links, "error": rules.errors, "captcha": rules.captchas, "code": rules.codes,
+        }  # fmt: skip
+        answer = await frame.evaluate(LOOK, {name: list(each) for name, each in wanted.items()})
+        return Seen(**{name: str(answer.get(name) or "") for name in wanted}, is_loaded=bool(answer.get("is_loaded")))
+
+    async def failed(self, result: AttemptResult, detail: str = "") -> AttemptFailed:
+        """With a picture of the page."""
+        return AttemptFailed(result, detail, await self.screenshot())
+
+    async def screenshot(self) -> bytes:
+        """A PNG of what is visible; nothing where there is none, or it is too large."""
+        from playwright.async_api import Error
+
+        try:
+            shot = await self.page.screenshot(timeout=SHOT_MS, type="png", animations="disabled")
+        except Error:
+            return b""
+        return shot if len(shot) <= LARGEST_SHOT else b""
+
+    def _on_request(self, request: Request) -> None:
+        if not request.is_navigation_request():
+            return
+        hops, before = 0, request.redirected_from
+        while before is not None and hops <= MOST_REDIRECTS:
+            hops, before = hops + 1, before.redirected_from
+        if request.url.startswith(("about:", "data:", "blob:")):
+            return
+        if hops > MOST_REDIRECTS or not may_visit(request.url, self._first, self._port, self._rules.hosts):
+            self.strayed = self.strayed or request.url.partition("?")[0][:200]
+
+    async def _on_local(self, route: Route) -> None:
+        """A stranger's page has no business on this machine but the callback."""
+        if may_visit(route.request.url, self._first, self._port, ()):
+            await route.continue_()
+        else:
+            await route.abort()
+
+    def _on_window(self, window: Page) -> None:
+        if window is not self.page:
+            asyncio.ensure_future(_close(window))  # noqa: RUF006  the browser ends with the attempt
+
+
+async def _close(window: Page) -> None:
+    from playwright.async_api import Error
+
+    with suppress(Error, TimeoutError):
+        async with asyncio.timeout(CLOSE_SEC):
+            await window.close()
+
+
+LOOK: Final = """wanted => {
+  const visible = each => { const box = each.getBoundingClientRect(); const style = getComputedStyle(each);
+    return box.width > 0 && box.height > 0 && style.visibility !== "hidden" && style.display !== "none"; };
+  const first = selectors => selectors.find(each => {
+    try { return [...document.querySelectorAll(each)].slice(0, 50).some(visible); } catch { return false; } }) || "";
+  const found = {is_loaded: document.readyState === "complete"};
+  for (const [name, selectors] of Object.entries(wanted)) found[name] = first(selectors);
+  return found;
+}"""
+
+
+@asynccontextmanager
+async def opened(path: str, profile: Path, first: str, port: int, rules: PageRules) -> AsyncIterator[Browser]:
+    """A browser that knows nothing and forgets everything. Raise AttemptFailed when there is none."""
+    executable = found(path)
+    try:
+        from playwright.async_api import Error, async_playwright
+    except ImportError:
+        raise AttemptFailed(AttemptResult.NO_PLAYWRIGHT) from None
+    async with async_playwright() as playwright:
+        try:
+            context = await _launched(playwright, executable, profile, resolver_rule(first, rules.hosts))
+        except Error as exc:
+            raise AttemptFailed(AttemptResult.NO_BROWSER, exc.message.splitlines()[0]) from None
+        try:
+            page = context.pages[0] if context.pages else await context.new_page()
+            yield Browser(page, first, port, rules)
+        finally:
+            with suppress(Error, TimeoutError):
+                async with asyncio.timeout(CLOSE_SEC):
+                    await context.close()
+
+
+async def _launched(playwright: Playwright, executable: str, profile: Path, rule: str) -> BrowserContext:
+    variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return await playwright.chromium.launch_persistent_context(
+        str(profile),
+        executable_path=executable,
+        headless=True,
+        # As root it has no sandbox; nobody else goes without.
+        chromium_sandbox=os.geteuid() != 0,
+        args=[*ARGUMENTS, f"--host-resolver-rules={rule}"],
+        env={**variables, "HOME": str(profile)},
+        accept_downloads=False,
+        service_workers="block",
+        viewport={"width": 1024, "height": 768},
+        timeout=START_MS,
+    )
