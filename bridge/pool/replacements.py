@@ -176,6 +176,7 @@ class Replacements:
         error = None
         try:
             await self._keeping(login, generation, successor.prove(self._disk))
+            await successor.note(self._disk)
             successor.take_over(self._members.instances)
         except OfNoUse as exc:
             error = exc

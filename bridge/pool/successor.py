@@ -36,7 +36,7 @@ class OfNoUse(Exception):
 
 
 class Successor:
-    """`prove()`, `take_over()`, `retire()`; or `throw_away()` after what went wrong before it has taken over.
+    """`prove()`, `note()`, `take_over()`, `retire()`; or `throw_away()` after what went wrong before it has taken over.
 
     `first` is the work dir that the instance began with, `changed` is set by each change of the successor.
     """
@@ -80,6 +80,13 @@ class Successor:
             # A login that works may be busy; what else goes wrong with a chat is mended by a login as a rule.
             raise OfNoUse(f"it does not answer: {why}", of_login=not smoke.is_busy)
 
+    async def note(self, disk: Disk) -> None:
+        """It has proved itself: a start after any end of the gateway finds the login where it works."""
+        try:
+            await disk.run(partial(work_dirs.use, self._first, self._dir))
+        except (OSError, TimeoutError) as exc:
+            logger.warning("%s: its work dir cannot be noted: %s", self.before.name, exc or "no answer")
+
     def take_over(self, instances: MutableSequence[Instance]) -> None:
         """From here on turns are its own."""
         self.instance.succeed(self.before)
@@ -88,11 +95,6 @@ class Successor:
 
     async def retire(self, late_usages: LateUsages, disk: Disk) -> None:
         """End the one before when its turns have ended, or time is up."""
-        # First: a start after any end of the gateway finds the login where it works.
-        try:
-            await disk.run(partial(work_dirs.use, self._first, self._dir))
-        except (OSError, TimeoutError) as exc:
-            logger.warning("%s: its work dir cannot be noted: %s", self.before.name, exc or "no answer")
         before, began = self.before, time.monotonic()
         while before.in_flight or late_usages.waits_for(before.log):
             # Who stops the instance does not wait for turns of either any longer than usual.

@@ -123,7 +123,7 @@ def test_console_asks_first(admin_client, instances):
     page = admin_client.get(f"{LIST}w1-i1/stop/").content.decode()
     assert "end until they are started again" in page
     chosen = {"action": "restart_selected", "_selected_action": ["w1-i1", "w2-i1"]}
-    assert "begin anew" in admin_client.post(LIST, chosen).content.decode()
+    assert "A successor starts beside each" in admin_client.post(LIST, chosen).content.decode()
     assert modes() == {}
     done = admin_client.post(LIST, chosen | {"confirmed": "yes"}, follow=True).content.decode()
     assert "Restart: w1-i1, w2-i1." in done
