@@ -11,7 +11,7 @@ from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
 
 LIFETIME_SEC: Final = 20
 """Of a process that has died it is free after that."""
-REMEMBERED_SEC: Final = 86_400
+REMEMBERED_SEC: Final = 600
 
 # KEYS: the lease (hash). ARGV: this process, the generation it would use, or -1 to give it back. Reply: whether it has
 # the lease. The generation outlives the lease: who was held up for long does not bring back an older one.

@@ -88,6 +88,11 @@ class Members:
             await asyncio.wait({self._runs[instance]})
             del self._runs[instance]
 
+    async def end_others(self, name: str) -> None:
+        """End what has that name and no place, should any still run."""
+        for each in [each for each in self._runs if each.name == name and each not in self.instances]:
+            await self.end(each)
+
     async def stop(self) -> None:
         """End every one of them, and whatever still runs on it."""
         for instance in (*self.instances, *self._runs):

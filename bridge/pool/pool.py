@@ -172,6 +172,7 @@ class Pool:
             # First: what it has started is ended with all others.
             self._replacing.cancel()
             await asyncio.wait({self._replacing})
+        self._replacements.close()
         await self._members.stop()
 
     def end_turns(self, why: str) -> None:

@@ -36,10 +36,10 @@ KEEP_SEC: Final = 5.0  # between two renewals of the lease
 ANOTHER_KIND: Final = gettext_noop("another program is wanted")
 A_RESTART: Final = gettext_noop("a restart is ordered")
 ANOTHER_LOGIN: Final = gettext_noop("another login is wanted")
-OVERTAKEN: Final = "another process has replaced an instance of this login meanwhile"
-
 Make = Callable[[str, InstanceSpec, Callable[[], None]], Instance]
 """An instance of that name, not started; the last is called with each change."""
+Keeping = Callable[[Coroutine[Any, Any, None]], Coroutine[Any, Any, None]]
+"""Does the work as long as the lease can be kept."""
 
 
 class ReplacementLease(Protocol):
@@ -103,6 +103,7 @@ class Replacements:
         self._tries: dict[str, _Tries] = {}
         self._wake = asyncio.Event()
         self._disk = Disk("successor")
+        self._is_tidy = False
 
     def ask_for(self, name: str, spec: InstanceSpec | None) -> None:
         """Have the instance replaced by one of that kind, or of its own. Raise KeyError when there is none."""
@@ -115,16 +116,21 @@ class Replacements:
         self._wake.set()
 
     async def follow(self) -> None:
-        await self._tidy_up()
+        if not self._is_tidy:
+            await self._tidy_up()
+            self._is_tidy = True
         while True:
             self._wake.clear()
             for instance in list(self._members.instances):
                 reason = self._reason(instance)
                 if reason is not None and self._is_time(instance.name, reason):
-                    await self._within_lease(instance, reason)
+                    await self._try(instance, reason)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SEC):
                     await self._wake.wait()
+
+    def close(self) -> None:
+        self._disk.close()
 
     async def _tidy_up(self) -> None:
         """After an end in the midst of a replacement."""
@@ -136,9 +142,10 @@ class Replacements:
                     await self._disk.run(partial(work_dirs.forget_login, unused))
 
     def _reason(self, instance: Instance) -> Reason | None:
-        if not instance.may_be_replaced:
-            return None
         asked, wanted, order = self._asked.get(instance.name), instance.login.wanted, instance.order
+        # What does not run as it is may run as another kind; with another login it starts by itself.
+        if not instance.may_be_replaced and (asked is None or instance.is_stopped or instance.work_dir is None):
+            return None
         restart = order.restart_before if instance.is_asked_to_restart else 0.0
         if asked is None and not restart and not instance.login.must_restart():
             instance.not_replaced = ""
@@ -153,45 +160,53 @@ class Replacements:
             self._tries[name] = tries = _Tries(reason)
         return time.monotonic() >= tries.again_at
 
-    async def _within_lease(self, instance: Instance, reason: Reason) -> None:
-        login, generation = reason.login, reason.generation
-        if not login and instance.login.held is not None:
-            # One that is taken away: the instances that lose it do so one after the other, too.
-            login, generation = instance.login.held.login, instance.login.held.generation
-        if not login:
-            return await self._replace(instance, reason, 0, 0)
-        if not await self.lease.take(login, generation):
-            return None
-        try:
-            return await self._replace(instance, reason, login, generation)
-        finally:
-            await self.lease.give_back(login)
+    def _is_urgent(self) -> bool:
+        """An instance that can serve nothing waits for its successor."""
+        return any(each.awaits_successor and not each.account.may_chat for each in self._members.instances)
 
-    async def _replace(self, before: Instance, reason: Reason, login: int, generation: int) -> None:
+    async def _try(self, before: Instance, reason: Reason) -> None:
+        login, generation = _lease_of(before, reason)
+        if login and not await self.lease.take(login, generation):
+            return
+        # Two services never share a work dir: whatever else has this name is ended first.
+        await self._members.end_others(before.name)
         successor = self._successor(before, reason.spec or self._specs[before.name])
-        before.is_replaced = True
-        before.note(Why.REPLACING, reason.words)
-        self._members.successors[before.name] = successor.instance
-        self._changed()
         error = None
         try:
-            await self._keeping(login, generation, successor.prove(self._disk))
-            await successor.note(self._disk)
-            successor.take_over(self._members.instances)
+            await self._put_in_place(successor, reason, partial(self._keeping, login, generation))
         except OfNoUse as exc:
             error = exc
         except Exception:  # an edge: a service that nobody uses must not be left over
             logger.exception("%s: its replacement broke", before.name)
             error = OfNoUse("the gateway failed; its log says why")
         finally:
+            if login:
+                await self.lease.give_back(login)
+        if error is None:
+            await successor.retire(self._late_usages, self._disk, self._is_urgent)
+        else:
+            await self._failed(successor, reason, error)
+            await successor.throw_away(self._disk)
+
+    async def _put_in_place(self, successor: Successor, reason: Reason, keeping: Keeping) -> None:
+        """Raise OfNoUse where it is not there in the end."""
+        before = successor.before
+        before.is_replaced = True
+        before.note(Why.REPLACING, reason.words)
+        self._members.successors[before.name] = successor.instance
+        self._changed()
+        try:
+            await keeping(successor.prove(self._disk))
+            await successor.note(self._disk)
+            successor.take_over(self._members.instances)
+        finally:
             before.is_replaced = False
             del self._members.successors[before.name]
             self._changed()
-        if error is not None:
-            await self._failed(successor, reason, error)
-            await successor.throw_away(self._disk)
-        else:
-            await self._taken_over(successor, reason, login, generation)
+        self._taken_over(before.name, reason)
+        if not before.account.may_chat and successor.instance.account.may_chat:
+            # It was not waited for: now it is known what it is worth.
+            await self._look_at(successor, reason, keeping)
 
     def _successor(self, before: Instance, spec: InstanceSpec) -> Successor:
         first = self._specs[before.name].work_dir
@@ -208,21 +223,21 @@ class Replacements:
         instance.prepare_to_succeed(before)
         return Successor(before, instance, first, self._members, self._options, changed)
 
-    async def _taken_over(self, successor: Successor, reason: Reason, login: int, generation: int) -> None:
-        name = successor.before.name
+    def _taken_over(self, name: str, reason: Reason) -> None:
         logger.info("%s: its successor has taken over (%s)", name, reason.words)
         if reason.spec is not None:
             self._specs[name] = reason.spec
             if self._asked.get(name) == reason.spec:
                 del self._asked[name]
         self._tries.pop(name, None)
-        # What could serve nothing was not waited for: now it is known what the successor is worth.
-        if not successor.before.account.may_chat and successor.instance.account.may_chat:
-            try:
-                await self._keeping(login, generation, successor.chat())
-            except OfNoUse as exc:
-                await self._tell(successor, successor.instance, reason, exc)
-        await self._keeping(login, generation, successor.retire(self._late_usages, self._disk), must=False)
+
+    async def _look_at(self, successor: Successor, reason: Reason, keeping: Keeping) -> None:
+        try:
+            await keeping(successor.chat())
+        except OfNoUse as exc:
+            successor.instance.incidents.last_error = str(exc)
+            successor.instance.note(Why.FAILED, str(exc))
+            await self._report(successor, reason, exc)
 
     async def _failed(self, successor: Successor, reason: Reason, error: OfNoUse) -> None:
         name = successor.before.name
@@ -233,30 +248,39 @@ class Replacements:
         pause = replacement_pause(tries.failed, random.random())  # noqa: S311
         tries.again_at = time.monotonic() + pause
         logger.warning("%s: its successor is of no use: %s; tried again in %.0f s", name, error, pause)
-        await self._tell(successor, successor.before, reason, error)
-
-    async def _tell(self, successor: Successor, instance: Instance, reason: Reason, error: OfNoUse) -> None:
-        instance.not_replaced = f"its successor ({reason.words}): {error}"
-        instance.note(Why.KEPT if instance is successor.before else Why.FAILED, str(error))
+        successor.before.not_replaced = f"its successor ({reason.words}): {error}"
+        successor.before.note(Why.KEPT, str(error))
         self._changed()
+        await self._report(successor, reason, error)
+
+    async def _report(self, successor: Successor, reason: Reason, error: OfNoUse) -> None:
         if error.of_login and reason.words == ANOTHER_LOGIN:
             try:
                 await successor.instance.login.report_refused()
             except StoreAway as exc:
-                logger.warning("%s: that cannot be told now: %s", instance.name, exc)
+                logger.warning("%s: that cannot be told now: %s", successor.before.name, exc)
 
-    async def _keeping(
-        self, login: int, generation: int, work: Coroutine[Any, Any, None], *, must: bool = True
-    ) -> None:
-        """Do the work, and keep the lease meanwhile; with `must`, only as long as that is so. Raise OfNoUse."""
+    async def _keeping(self, login: int, generation: int, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work as long as the lease can be kept. Raise OfNoUse."""
         running = asyncio.get_running_loop().create_task(work)
         try:
             while not (await asyncio.wait({running}, timeout=KEEP_SEC))[0]:
-                if login and not await self.lease.take(login, generation) and must:
-                    raise OfNoUse(OVERTAKEN)
+                await self._keep(login, generation)
             running.result()
-            if login and must and not await self.lease.take(login, generation):
-                raise OfNoUse(OVERTAKEN)
+            await self._keep(login, generation)
         finally:
             running.cancel()
             await asyncio.wait({running})
+
+    async def _keep(self, login: int, generation: int) -> None:
+        if login and not await self.lease.take(login, generation):
+            raise OfNoUse("another process has replaced an instance of this login meanwhile")
+
+
+def _lease_of(instance: Instance, reason: Reason) -> tuple[int, int]:
+    """A login and its generation; 0 where there is none."""
+    held = instance.login.held
+    if reason.login or held is None:
+        return reason.login, reason.generation
+    # One that is taken away: the instances that lose it do so one after the other, too.
+    return held.login, held.generation

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import MutableSequence
+from collections.abc import Callable, MutableSequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from gateway_project.lib.random_bytes import RandomBytes
 logger = logging.getLogger(__name__)
 
 POLL_SEC: Final = 0.1
+LATE_SEC: Final = 5.0
 
 _new_id = RandomBytes(16)
 
@@ -93,13 +93,18 @@ class Successor:
         self._members.retired[self.before.name] = self.before
         instances[instances.index(self.before)] = self.instance
 
-    async def retire(self, late_usages: LateUsages, disk: Disk) -> None:
-        """End the one before when its turns have ended, or time is up."""
-        before, began = self.before, time.monotonic()
-        while before.in_flight or late_usages.waits_for(before.log):
-            # Who stops the instance does not wait for turns of either any longer than usual.
-            most = self._options.drain if self.is_unwanted else self._options.retire
-            if time.monotonic() - began >= most:
+    async def retire(self, late_usages: LateUsages, disk: Disk, in_a_hurry: Callable[[], bool]) -> None:
+        """End the one before when its turns have ended, or time is up: sooner when that is asked for."""
+        before, loop = self.before, asyncio.get_running_loop()
+        began, idle_since = loop.time(), loop.time()
+        while True:
+            now = loop.time()
+            if before.in_flight:
+                idle_since = now
+            most = self._options.drain if self.is_unwanted or in_a_hurry() else self._options.retire
+            # What the turns have cost may still come into the log.
+            is_done = not before.in_flight and (not late_usages.waits_for(before.log) or now - idle_since >= LATE_SEC)
+            if is_done or now - began >= most:
                 break
             await asyncio.sleep(POLL_SEC)
         await self._end(before, disk)

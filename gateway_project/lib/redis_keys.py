@@ -15,7 +15,7 @@ TIMELINE: Final = "lgw:timeline:"
 the console."""
 
 REPLACING: Final = "lgw:replacing:"
-"""`<login>`: which web process replaces an instance of it, of which generation, and until when it may (hash), a day.
+"""`<login>`: which web process replaces an instance of it, of which generation, and until when it may (hash), 10 min.
 Written and read by web processes."""
 
 MODES: Final = "lgw:modes:"

@@ -40,6 +40,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 async def fleet(redis_server, *directories, arguments=(), store=None, options=None, process=1):
     """A pool of simulators that nobody is logged in to, and what a web process does for its logins."""
     link = RedisLink(redis_server)
+    if process == 1:  # another test may have had logins of the same ids
+        await link.execute("DEL", "lgw:replacing:0", *await link.execute("KEYS", "lgw:replacing:*"))
     specs = [simulator(each, *arguments) for each in directories]
     pool = Pool(specs, process, PoolOptions(), options or InstanceOptions(orders_within=30))
     pool.take_logins_from(store or DatabaseLogins())

@@ -10,10 +10,12 @@ import pytest
 
 from bridge.chat.errors import Unavailable
 from bridge.lingma.dialects.base import Ask
+from bridge.logins.work_dir import Held
 from bridge.pool import work_dirs
 from bridge.pool.options import InstanceOptions
 from bridge.pool.orders import Order
 from bridge.pool.policy import replacement_pause
+from bridge.status.logins import WantedLogin
 from bridge.status.transitions import Why
 from bridge.status.wanted import Mode
 from tests.bridge.lingma.conftest import ended
@@ -28,6 +30,19 @@ SMOKE = InstanceOptions(smoke_model="org_auto")
 async def one(folder, *arguments, instances=SMOKE, ready=True):
     async with running([simulator(folder / "i1", *arguments)], instances=instances, ready=ready) as pool:
         yield pool
+
+
+class Lease:
+    """One that is taken by another process as soon as this one has it."""
+
+    holder = ""
+
+    async def take(self, login, generation):
+        self.holder = "other" if self.holder else "this"
+        return self.holder == "this"
+
+    async def give_back(self, login):
+        self.holder = ""
 
 
 def ask(instance, text, request_id="r1"):
@@ -195,6 +210,27 @@ async def test_replaced_by_another_kind_on_request(tmp_path):
         assert (pool.statuses()[0].upstream, pool.instances[0].work_dir.name) == ("x", "i1.b")
         with pytest.raises(KeyError):
             pool.replace("w1-i9")
+
+
+async def test_other_kind_replaces_one_that_cannot_run(tmp_path):
+    async with one(tmp_path, AUTO, "--start-fails=1", ready=False) as pool:
+        await until(pool, lambda: pool.statuses()[0].restarts >= 2)
+        pool.replace("w1-i1", simulator(tmp_path / "elsewhere", AUTO))
+        await in_state(pool, "ready")
+        assert pool.instances[0].work_dir.name == "i1.b"
+
+
+async def test_lost_lease_ends_a_replacement(tmp_path):
+    lease = Lease()
+    async with one(tmp_path, AUTO) as pool:
+        pool.share_replacements(lease)
+        pool.instances[0].login.wanted = WantedLogin(7, 0)
+        pool.instances[0].login.held = Held(7, 0, "")
+        before = pid(pool)
+        restart(pool, login=WantedLogin(7, 0))
+        await until(pool, lambda: pool.statuses()[0].not_replaced)
+        assert "another process has replaced" in pool.statuses()[0].last_error
+        assert (pid(pool), lease.holder) == (before, "")
 
 
 async def test_one_at_a_time_in_a_process(tmp_path):
