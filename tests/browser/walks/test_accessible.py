@@ -6,6 +6,7 @@ from importlib.resources import files
 
 import pytest
 
+from tests.accounts.login.people import code_of
 from tests.browser.walks.steps import shows
 from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import KEY, OTHER_KEY, PASSWORD, django
@@ -26,7 +27,10 @@ LOOKS = (("light", 1440, LEVELS), ("dark", 1440, COLOURS), ("dark", 390, SIZES))
 
 OURS = (
     "/usage/?range=7d", "/usage/?range=7d&reason=none", "/usage/?status=odd", "/usage/rows/?range=7d",
-    "/usage/r/{request_id}", "/usage/r/req_00000000000000000000000000000000", "/display/", "/me/",
+    "/usage/r/{request_id}", "/usage/r/{failed_id}", "/usage/r/{refused_id}",
+    "/usage/r/req_00000000000000000000000000000000", "/usage/showback/", "/usage/showback/?by=key", "/playground/",
+    "/display/", "/me/", "/account/", "/account/password/", "/account/app/add/", "/account/keys/add/",
+    "/account/again/password/", "/invitation/MQ/nothing/",
 )  # fmt: skip
 CONSOLE = (
     "", "accounts/apikey/", "accounts/apikey/add/", "accounts/apikey/{key_id}/change/",
@@ -38,20 +42,45 @@ CONSOLE = (
     "sessions_store/entry/", "bridge/modelalias/", "bridge/modelalias/add/", "bridge/modelalias/try/?name=gpt-5",
     "bridge/prompttemplate/", "bridge/prompttemplate/add/", "django_celery_beat/periodictask/",
     "django_celery_beat/periodictask/1/change/", "auth/user/", "auth/user/add/", "auth/user/1/change/",
-    "auth/group/1/change/", "password_change/",
+    "auth/group/1/change/", "password_change/", "accounts/alert/", "accounts/alertchannel/",
+    "accounts/alertchannel/add/", "accounts/apitoken/", "auth/group/",
 )  # fmt: skip
 BARS = "A bar a minute or a day is narrow on a phone; the table below the bars has the same links."
 LEFT = {("/admin/", "target-size"): BARS, ("/admin/accounts/apikey/{key_id}/change/", "target-size"): BARS}
 """By page and rule: why it stays."""
 
+WITH_CODES = ("/account/", "/account/recovery/", "/account/recovery/new/", "/account/app/remove/")
+
 IDS = """
 import json
+from django.utils import timezone
 from accounts.keys import services
 from accounts.models import ApiKey, AuditEntry, Team, Usage
 services.create(ApiKey(name="looked at"))
 row = Usage.objects.filter(status="ok").first()
+about = {"api_key": ApiKey.objects.get(name="bob"), "protocol": "openai", "endpoint": "/v1/responses", "model": "gpt-5",
+         "stream": True, "queue_ms": 0, "total_ms": 9, "prompt_tokens": 0, "completion_tokens": 0,
+         "started_at": timezone.now()}
+failed = Usage.objects.create(request_id=f"req_{1:032x}", status="error", reason="upstream", **about)
+refused = Usage.objects.create(request_id=f"req_{2:032x}", status="refused", reason="rpm", allowed=1, value=1, **about)
 print(json.dumps({"key_id": ApiKey.objects.get(name="bob").pk, "team_id": Team.objects.get(name="core").pk,
-                  "row_id": row.pk, "request_id": row.request_id, "entry_id": AuditEntry.objects.first().pk}))
+                  "row_id": row.pk, "request_id": row.request_id, "entry_id": AuditEntry.objects.first().pk,
+                  "failed_id": failed.request_id, "refused_id": refused.request_id}))
+"""
+PEOPLE = """
+import json
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from django.contrib.auth.models import User
+from accounts.keys import services
+from accounts.models import ApiKey
+mona, codes = User.objects.create_user("mona", password={password!r}), generate_totp_secret()
+TOTP.activate(mona, codes)
+RecoveryCodes.activate(mona)
+keys = {{name: ApiKey(name=name, rpm=2, tokens_day=9, shadow="tokens_day") for name in ("limited", "gone")}}
+secrets = {{name: services.create(key) for name, key in keys.items()}}
+services.revoke(keys["gone"])
+print(json.dumps(secrets | {{"codes": codes}}))
 """
 
 
@@ -77,11 +106,24 @@ def ids(page, whole):
     return json.loads(django(whole.directory, IDS))
 
 
-def findings(page, address):
-    """{rule: where} of all looks at a page, which is loaded once."""
+@pytest.fixture(scope="module")
+def people(whole):
+    return json.loads(django(whole.directory, PEOPLE.format(password=PASSWORD)))
+
+
+@pytest.fixture
+def stranger(browser, whole):
+    context = browser.new_context(base_url=f"http://127.0.0.1:{whole.port}", bypass_csp=True)
+    yield context.new_page()
+    context.close()
+
+
+def findings(page, address=""):
+    """{rule: where} of all looks at a page, which is loaded once; without an address at the page that is there."""
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 1440, "height": 900})
-    page.goto(address)
+    if address:
+        page.goto(address)
     page.evaluate(AXE)
     found = {}
     for scheme, width, rules in LOOKS:
@@ -99,3 +141,48 @@ def test_nothing_serious_is_found(page, ids, address):
     assert {rule: found[rule] for rule in found if (address, rule) not in LEFT} == {}
     # What was mended leaves the list.
     assert {rule for at, rule in LEFT if at == address} <= found.keys()
+
+
+def log_in(page, name, password):
+    page.goto("/login/")
+    page.fill("input[name=username]", name)
+    page.fill("input[name=password]", password)
+    with page.expect_navigation():
+        page.press("input[name=password]", "Enter")
+
+
+def test_log_in_has_nothing_serious(stranger, people):
+    assert findings(stranger, "/login/") == {}
+    log_in(stranger, "mona", "a wrong one")
+    assert findings(stranger) == {}
+    log_in(stranger, "mona", PASSWORD)
+    stranger.wait_for_url("**/login/code/")
+    assert findings(stranger) == {}
+    stranger.fill("input[name=code]", code_of(people["codes"], 0))
+    with stranger.expect_navigation():
+        stranger.press("input[name=code]", "Enter")
+    assert {page: found for page in WITH_CODES if (found := findings(stranger, page))} == {}
+
+
+@pytest.mark.parametrize("key", ["limited", "gone", "lgw_mistyped"])
+def test_page_of_key_holders_has_nothing_serious(stranger, whole, people, key):
+    if key == "limited":
+        # One is served, and two are refused for the page to tell of.
+        for _ in range(3):
+            send(whole, "POST", OPENAI.path, key=people[key], body=OPENAI.body("[[sim: text=hello]] x"))
+    stranger.goto("/me/")
+    stranger.fill("input[name=key]", people.get(key, key))
+    with stranger.expect_navigation():
+        stranger.press("input[name=key]", "Enter")
+    assert ("limited" in stranger.inner_text("main")) == (key == "limited")
+    assert findings(stranger) == {}
+
+
+def test_invitation_has_nothing_serious(page, stranger):
+    page.goto("/admin/auth/user/add/")
+    page.fill("input[name=username]", "nina")
+    with page.expect_navigation():
+        page.click("button[name=_save]")
+    link = page.inner_text("#invitation")
+    assert findings(page) == {}
+    assert findings(stranger, link) == {}
