@@ -28,7 +28,9 @@ if url := os.environ.get("LGW_TEST_DATABASE_URL"):
 DATA_DIR = Path(tempfile.mkdtemp(prefix="lgw-test-"))
 (DATA_DIR / "static").mkdir()
 os.environ["DATA_DIR"] = str(DATA_DIR)
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process would compile every module anew
+# Each process, and each run, would compile every module anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 Environment.model_config["env_file"] = None  # a developer's own .env is not what is tested
 atexit.register(shutil.rmtree, DATA_DIR, ignore_errors=True)
 

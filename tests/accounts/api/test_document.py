@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-import schemathesis
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.signals import request_finished, request_started
@@ -44,6 +43,8 @@ def token(shared_rows):
 
 @pytest.fixture(scope="module")
 def document(token):
+    import schemathesis  # a second, which no other worker of the run has to spend
+
     schema = schemathesis.openapi.from_dict(Program(token)("GET", "schema/").data)
     schema.app = get_wsgi_application()
     # The end of a request would close the connection of the test; Django's own client keeps it in the same way.
@@ -57,6 +58,8 @@ def document(token):
 
 @pytest.mark.parametrize("resource", RESOURCES)
 def test_answers_are_those_of_the_document(document, token, resource):
+    from schemathesis.checks import positive_data_acceptance
+
     found = [each.ok() for each in document.get_all_operations()]
     operations = [each for each in found if each.path.startswith(f"/api/{resource}/")]
     assert operations
@@ -68,7 +71,7 @@ def test_answers_are_those_of_the_document(document, token, resource):
             # A name that is taken is refused, though the document has no words for it.
             case.call_and_validate(
                 headers={"Authorization": f"Token {token}"},
-                excluded_checks=[schemathesis.checks.positive_data_acceptance],
+                excluded_checks=[positive_data_acceptance],
             )
 
         holds()
