@@ -50,10 +50,12 @@ def pytest_collection_modifyitems(items):
 
 
 class ByGateway(LoadFileScheduling):
-    """A module stays on one worker, together with those that share a gateway with it."""
+    """A module stays on one worker, together with those that share a gateway, or the syntax trees of everything."""
 
     def _split_scope(self, nodeid):
         path = super()._split_scope(nodeid)
+        if path.startswith("tests/house/"):
+            return "tests/house"  # which reads every module, once in a process
         name = path.removeprefix("tests/e2e/test_").removesuffix(".py")
         return next((" ".join(names) for names in TOGETHER if name in names), path)
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from tests.house.tree import tree
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway_project", "bridge", "sessions_store", "accounts")
 
@@ -34,7 +36,7 @@ def arrows() -> dict[str, Counter[str]]:
     known = modules()
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for module, path in known.items():
-        for imported in _imports(ast.parse(path.read_text())):
+        for imported in _imports(tree(path.relative_to(ROOT))):
             if imported.partition(".")[0] in PACKAGES:
                 target = room_of(imported if imported in known else imported.rpartition(".")[0])
                 if target != room_of(module):
@@ -59,9 +61,9 @@ def _reached(graph: dict[str, set[str]], start: str) -> set[str]:
     return seen
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
+def _imports(parent: ast.AST) -> Iterator[str]:
     """The modules, or names in modules, a file imports when it runs."""
-    for node in ast.iter_child_nodes(tree):
+    for node in ast.iter_child_nodes(parent):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             continue
         if isinstance(node, ast.Import):

@@ -16,9 +16,11 @@ from accounts.reports.visibility import Visibility
 END = datetime(2026, 11, 28, 21, tzinfo=UTC)
 
 
-def seed(tmp_path, **options):
-    file = tmp_path / "expected.json"
-    call_command("seed_demo", rows=2_000, seed=5, expected=file, **options)
+@pytest.fixture(scope="module")
+def expected(shared_rows, tmp_path_factory):
+    """What the command says of the rows that it has made."""
+    file = tmp_path_factory.mktemp("seed") / "expected.json"
+    call_command("seed_demo", rows=2_000, seed=5, expected=file)
     return json.loads(file.read_text())
 
 
@@ -30,8 +32,7 @@ def test_same_seed_makes_the_same_turns():
 
 
 @pytest.mark.django_db
-def test_sums_in_file_are_those_stored(tmp_path):
-    expected = seed(tmp_path)
+def test_sums_in_file_are_those_stored(expected):
     everybody, filters = Visibility(everything=True), parse({}, END, UTC)
     assert (expected["rows"], Usage.objects.count()) == (2_000, 2_000)
     whole = total(filters, everybody).as_row()
@@ -46,15 +47,13 @@ def test_sums_in_file_are_those_stored(tmp_path):
 
 
 @pytest.mark.django_db
-def test_hours_are_those_of_the_rows(tmp_path):
-    seed(tmp_path)
+def test_hours_are_those_of_the_rows(expected):
     times = Usage.objects.order_by("started_at").values_list("started_at", flat=True)
     assert reconcile(times.first(), times.last()).wrong_sums == set()
 
 
 @pytest.mark.django_db
-def test_keys_were_used_when_their_turns_say(tmp_path):
-    seed(tmp_path)
+def test_keys_were_used_when_their_turns_say(expected):
     found = {key.name: (key.first_used_at, key.last_used_at) for key in ApiKey.objects.all()}
     turns_of = Usage.objects.values("api_key__name").annotate(first=Min("started_at"), last=Max("started_at"))
     times = {turn["api_key__name"]: (turn["first"], turn["last"]) for turn in turns_of}
@@ -63,8 +62,7 @@ def test_keys_were_used_when_their_turns_say(tmp_path):
 
 
 @pytest.mark.django_db
-def test_database_in_use_is_left_alone(tmp_path, settings):
-    seed(tmp_path)
+def test_database_in_use_is_left_alone(expected, settings):
     keys = ApiKey.objects.count()
     call_command("seed_demo", rows=10, seed=7)  # what the simulator answered is no usage to keep apart
     assert Usage.objects.count() == 2_010

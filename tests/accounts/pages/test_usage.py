@@ -77,7 +77,7 @@ def named(name, value):
     return value
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(10))
 def test_figures_and_tables_are_sums_of_rows(viewer, sample, seed):
     given = query_of(random.Random(seed), sample)
     left = left_by(given, parse(given, timezone.now(), UTC), sample)
@@ -106,7 +106,7 @@ def test_figures_and_tables_are_sums_of_rows(viewer, sample, seed):
         assert {row[0]: row[1:4] for row in page.body(section)} == expected
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(10))
 def test_export_has_the_very_rows(viewer, sample, seed, exported):
     form = ("csv", "json")[seed % 2]
     given = query_of(random.Random(seed), sample)
@@ -162,7 +162,7 @@ def test_every_number_leads_to_its_rows(viewer, sample):
     page = Page(viewer.get("/usage/", {"range": "7d", "status": ["ok", "error", "refused"]}))
     numbers = [(words, href) for words, href in page.links if re.fullmatch(r"[\d,]+", words)]
     assert len(numbers) > 40
-    for words, href in [*dict(reversed(numbers)).items()][:60]:
+    for words, href in [*dict(reversed(numbers)).items()][::3]:  # of every table some
         assert href.startswith("/usage/rows/?")
         told = viewer.get(href).content.decode()
         sums = re.findall(r"<dd>(?:≈\s)?([\d,]+)", told)
