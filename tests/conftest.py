@@ -20,9 +20,9 @@ from tests.directories import copy, made_once, migrate
 from tests.environment import DATA_DIR, start_redis
 
 # How long an example takes says more about what else the machine does than about the code.
-hypothesis.settings.register_profile("gateway", deadline=None)
+hypothesis.settings.register_profile("gateway", deadline=None, max_examples=50)
 # The same examples each time: a red build says something of the change, and new examples are looked for elsewhere.
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True, print_blob=True)
 # Looking for what nobody thought of: `HYPOTHESIS_PROFILE=explore make test-unit` takes minutes.
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gateway"))

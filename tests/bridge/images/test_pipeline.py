@@ -154,7 +154,7 @@ async def test_large_images_of_one_key_delay_no_other(record_property):
         order.append(name)
 
     huge, small = data_url(picture("png", (4000, 4000))), data_url(PNG)
-    attack = [asyncio.create_task(one("attack", huge, 1)) for _ in range(6)]
+    attack = [asyncio.create_task(one("attack", huge, 1)) for _ in range(4)]
     await asyncio.sleep(0.1)
     others = [asyncio.create_task(one("small", small, 2)), asyncio.create_task(one("large", huge, 3))]
     last = loop.time()
@@ -183,7 +183,7 @@ async def test_large_images_of_a_key_wait_in_bounds():
 
 async def test_no_image_waits_without_end():
     pipeline, upstream = ImagePipeline(ImageOptions(longest_wait=0.05)), Upstream()
-    huge = data_url(picture("png", (6000, 6000)))
+    huge = data_url(picture("png", (4000, 4000)))
     requests = [pipeline.upload_all([huge], upstream.upload, fresh=1, key=1) for _ in range(3)]
     found = await asyncio.gather(*requests, return_exceptions=True)
     assert {type(each) for each in found} == {UploadedImages, Unavailable}
