@@ -4,10 +4,12 @@ import socket
 import threading
 import time
 from contextlib import closing
+from importlib import import_module
 
 import pytest
 from django.db import InterfaceError, OperationalError
 
+from accounts.models import UsageTotal
 from gateway_project.databases import database as database_settings
 from gateway_project.lib import database_state as database
 from gateway_project.postgresql import connection_pool
@@ -153,3 +155,19 @@ def test_url_connection_options_are_honoured(server, tmp_path):
         assert users.ask("SHOW statement_timeout") == "3s"
     finally:
         users.close()
+
+
+def test_digests_have_one_index(server, tmp_path):
+    users = Users(server.url, tmp_path)
+    with users.one() as wrapper:
+        with wrapper.schema_editor(atomic=False) as editor:
+            editor.create_model(UsageTotal)
+        query = "SELECT count(*) FROM pg_indexes WHERE tablename = 'accounts_usagetotal' AND indexdef LIKE '%(digest%'"
+        with wrapper.cursor() as cursor:
+            cursor.execute(query)
+            assert cursor.fetchone() == (2,)
+            with wrapper.schema_editor(atomic=False) as editor:
+                import_module("accounts.migrations.0026_no_like_indexes").drop(None, editor)
+            cursor.execute(query)
+            assert cursor.fetchone() == (1,)
+    users.close()
