@@ -1,4 +1,4 @@
-"""What `ps` shows of a process: its command line and its environment. A fork has those of the process it is one of."""
+"""What `ps` shows of a process: its command line and its variables. A fork has those of whom it was forked from."""
 
 import ctypes
 import os
@@ -6,31 +6,48 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOM = "GATEWAY_TITLE_ROOM"
-"""A variable that only makes room for more of them."""
-SPARE = "." * 1024
+PR_SET_MM = 35
+PR_SET_MM_MAP = 14
+PR_SET_MM_MAP_SIZE = 15
+
+
+class _Map(ctypes.Structure):
+    """`prctl_mm_map` of Linux: where parts of a process lie."""
+
+    _fields_ = [
+        *((name, ctypes.c_uint64) for name in ("start_code", "end_code", "start_data", "end_data", "start_brk", "brk",
+          "start_stack", "arg_start", "arg_end", "env_start", "env_end", "auxv")),
+        ("auxv_size", ctypes.c_uint32),
+        ("exe_fd", ctypes.c_uint32),
+    ]  # fmt: skip
+
+
+_shown: list[object] = []
+"""What is shown now: the kernel reads it where it lies."""
+
+
+def can_show() -> bool:
+    """Whether the kernel lets a process say where its command line is."""
+    size = ctypes.c_uint32(0)
+    return (
+        sys.platform == "linux"
+        and ctypes.CDLL(None).prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, ctypes.byref(size), 0, 0) == 0
+        and size.value == ctypes.sizeof(_Map)
+    )
 
 
 def show(command: Sequence[str]) -> None:
-    """Show this command, and the environment as it is now. What finds no room is cut. Linux only."""
-    if sys.platform != "linux":
-        return
-    # Behind the last bracket, which ends the program's name; proc(5) counts from the field before the name.
-    fields = Path("/proc/self/stat").read_text().rpartition(") ")[2].split()
-    arguments, arguments_end, variables, variables_end = map(int, fields[45:49])
-    # Set anew: from here on nobody reads them where the kernel had put them, which is written over.
-    environment = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(environment)
-    _write(arguments, arguments_end, " ".join(command).encode(errors="surrogateescape"))
-    # A last byte that is none tells the kernel that the command line is text up to its first zero.
-    ctypes.memset(arguments_end - 1, ord("."), 1)
-    pairs = [f"{name}={value}".encode(errors="surrogateescape") for name, value in environment.items()]
-    _write(variables, variables_end, b"\0".join(pairs))
-
-
-def _write(start: int, end: int, text: bytes) -> None:
-    ctypes.memset(start, 0, end - start)
-    # Two bytes less: the end of the text, and the mark above.
-    kept = text[: max(0, end - start - 2)]
-    ctypes.memmove(start, kept, len(kept))
+    """Show this command, and the variables as they are now."""
+    arguments = b"".join(os.fsencode(word) + b"\0" for word in command)
+    variables = b"".join(name + b"=" + value + b"\0" for name, value in os.environb.items())
+    text = ctypes.create_string_buffer(arguments + variables)
+    start = ctypes.addressof(text)
+    middle, end = start + len(arguments), start + len(arguments) + len(variables)
+    libc = ctypes.CDLL(None)
+    libc.sbrk.restype = ctypes.c_void_p
+    # Behind the last bracket, which ends the program's name. proc(5) counts from the pid, two fields before.
+    fields = ["", "", "", *Path("/proc/self/stat").read_text().rpartition(") ")[2].split()]
+    code, code_end, stack, data, data_end, heap = (int(fields[number]) for number in (26, 27, 28, 45, 46, 47))
+    there = _Map(code, code_end, data, data_end, heap, libc.sbrk(0), stack, start, middle, middle, end, 0, 0, 2**32 - 1)
+    if libc.prctl(PR_SET_MM, PR_SET_MM_MAP, ctypes.byref(there), ctypes.sizeof(there), 0) == 0:
+        _shown[:] = [text]

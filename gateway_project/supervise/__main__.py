@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import signal
 import sys
 
 from gateway_project.env import SettingError, load
-from gateway_project.supervise.supervisor import supervise
+from gateway_project.supervise import orphans
+from gateway_project.supervise.forks import fork_server
+from gateway_project.supervise.supervisor import STOP_SIGNALS, supervise
 
 
 def open_standard_streams() -> None:
@@ -28,7 +31,12 @@ def main() -> int:
     """Run until stopped; return the exit code."""
     open_standard_streams()
     try:
-        asyncio.run(supervise(load()))
+        env = load()
+        # Before the first child: what that leaves behind has to come to us.
+        orphans.adopt()
+        # They wait until the loop has its handlers: from here on there is something to be stopped.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        asyncio.run(supervise(env, fork_server(mask)))
     except SettingError as exc:
         sys.stderr.write(f"lingma-gateway: {exc}\n")
         return 2

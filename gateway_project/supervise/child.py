@@ -173,7 +173,7 @@ class Child:
     async def _run_once(self) -> tuple[str, bool]:
         """How it ended, and whether it had reported that it serves."""
         try:
-            with Signs() as signs:
+            with self._new_signs() as signs:
                 process = self._process = await self._start(self.program, stderr=STDOUT, signs=signs.theirs)
                 # Our copy of the child's end is closed, so that a read reports the end when the child is gone.
                 signs.hand_over()
@@ -186,6 +186,9 @@ class Child:
                 return f"{signs.verdict}{how}", signs.served
         except OSError as exc:  # no memory, or too many processes: another moment may have room
             return f"could not be started: {exc.strerror}", False
+
+    def _new_signs(self) -> Signs:
+        return Signs()
 
     async def _until_ended(self, process: Running) -> str:
         if self._stopping.is_set():  # the stop came while it was being started

@@ -1,8 +1,10 @@
 """A fork of the fork server becomes the process that was asked for, as if it had been started by the supervisor."""
 
 import ctypes
+import gc
 import importlib
 import importlib.util
+import io
 import os
 import signal
 import socket
@@ -52,6 +54,7 @@ def become(request: Request, descriptors: Sequence[int]) -> None:
     os.environ.update(request.environment)
     process_title.show(request.command)
     preloading.active = False
+    gc.enable()
     _see_environment()
 
 
@@ -62,9 +65,26 @@ def _belong_to(supervisor: int) -> None:
         if time.monotonic() > deadline:
             os._exit(1)
         time.sleep(0.0005)
+    die_with(supervisor)
+
+
+def die_with(parent: int) -> None:
+    """Get SIGKILL when it ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor:  # it died before the signal was requested
+    if os.getppid() != parent:  # it died before the signal was requested
         os._exit(1)
+
+
+def use_streams(output: int) -> None:
+    """Write to this descriptor, at once as with PYTHONUNBUFFERED, and read nothing."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(output, number)
+        bare, before = open(number, "wb", 0, closefd=False), getattr(sys, name)  # noqa: SIM115 - as long as we live
+        setattr(sys, name, io.TextIOWrapper(bare, before.encoding, before.errors, write_through=True))
+    os.close(output)
 
 
 def _report(answer: int) -> None:
@@ -102,13 +122,13 @@ def _see_environment() -> None:
     from gateway_project.env import load
     from gateway_project.lib import prometheus_values
 
-    load.cache_clear()
-    settings.ENV = load()
+    # In its place: reading all of it again writes to pages of memory that are shared as long as nobody does.
+    load().__dict__["web_process"] = int(os.environ.get("WEB_PROCESS", "1"))
     settings.LOGGING_CONFIG = "logging.config.dictConfig"  # whoever sets Django up configures it
     prometheus_values.begin()
 
 
-def run(request: Request) -> None:
+def run_module(request: Request) -> None:
     """Run the module, as `python -m` does."""
     name = request.module
     spec = importlib.util.find_spec(name)

@@ -2,19 +2,23 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
+import sys
 from asyncio.subprocess import PIPE
+from collections.abc import Iterable
 
 import msgspec
 
 from gateway_project.lib import process_title
 from gateway_project.lib.life_signs import LIFE_FD
-from gateway_project.supervise import orphans
+from gateway_project.supervise import forked, forkserver, orphans
 from gateway_project.supervise.child import Child, Program, Running, spawn
 from gateway_project.supervise.forked import STARTED, Request
 from gateway_project.supervise.output import Output
+from gateway_project.supervise.watch import Signs
 
 PATIENCE = 30.0
 """Seconds for a fork, for which the server may have to load first; then the process is started in the usual way."""
@@ -23,12 +27,12 @@ LEFT_SEC = 1.0
 
 
 def can_fork() -> bool:
-    """Whether this system has what it takes: orphans that come to the supervisor, and a wait for one process."""
+    """Whether this system has what it takes: orphans that come to us, a wait for one process, titles."""
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError):
         return False
-    return orphans.adopts()
+    return orphans.adopts() and process_title.can_show()
 
 
 class Forked:
@@ -78,12 +82,53 @@ class Forked:
             self._loop.call_later(LEFT_SEC, transport.close)
 
 
+class FirstServer(msgspec.Struct, frozen=True):
+    """A fork server that was forked from the supervisor: it shares what that has loaded."""
+
+    pid: int
+    requests: socket.socket
+    output: int
+    signs: Signs
+
+
+def fork_server(mask: Iterable[int]) -> FirstServer | None:
+    """Fork it, before we have a loop and threads, with these signals blocked. None where it cannot work.
+
+    It does not return in the fork server, nor in the forks of that.
+    """
+    if not can_fork():
+        return None
+    ours, theirs = _pair()
+    output, its_output = os.pipe()
+    signs = Signs()
+    gc.collect()
+    gc.freeze()
+    supervisor = os.getpid()
+    sys.stdout.flush()
+    if pid := os.fork():
+        theirs.close()
+        os.close(its_output)
+        signs.hand_over()
+        return FirstServer(pid, ours, output, signs)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    ours.close()
+    os.close(output)
+    signs.give_away()
+    os.setsid()
+    forked.die_with(supervisor)
+    forked.use_streams(its_output)
+    os.environ[LIFE_FD] = str(signs.theirs)
+    forkserver.run(theirs)
+    sys.exit(0)
+
+
 class ForkServer(Child):
     """Kept running as any other child. While it cannot fork, processes are started in the usual way."""
 
-    def __init__(self, program: Program, output: Output) -> None:
+    def __init__(self, program: Program, output: Output, first: FirstServer) -> None:
         self._failed = False
-        self._ours, self._theirs = _pair()
+        self._first: FirstServer | None = first
+        self._ours, self._theirs = first.requests, socket.socket()
         super().__init__(program, output, start=self._start_server)
 
     async def start(self, program: Program, *, stderr: int, signs: int | None = None) -> Running:
@@ -99,11 +144,19 @@ class ForkServer(Child):
         return await spawn(program, stderr=stderr, signs=signs)
 
     async def _start_server(self, program: Program, *, stderr: int, signs: int | None = None) -> Running:
+        if self._first is not None:
+            first, self._first = self._first, None
+            process = Forked(first.pid)
+            process.stdout = await process.read(first.output)
+            return process
         with self._theirs as theirs:
             number = theirs.fileno()
-            command = (*program.command, f"--fd={number}", process_title.SPARE)
+            command = (*program.command, f"--fd={number}")
             started = msgspec.structs.replace(program, command=command, inherited=(number,))
             return await spawn(started, stderr=stderr, signs=signs)
+
+    def _new_signs(self) -> Signs:
+        return self._first.signs if self._first else Signs()
 
     async def _run_once(self) -> tuple[str, bool]:
         self._failed = False

@@ -7,7 +7,6 @@ from typing import Any
 
 from gateway_project import embedded_redis
 from gateway_project.env import Environment
-from gateway_project.lib import process_title
 from gateway_project.login_worker import URL
 from gateway_project.supervise.child import Program
 
@@ -51,10 +50,9 @@ def prepare(env: Environment, data_dir: Path) -> Program:
 
 
 def fork_server(env: Environment, data_dir: Path) -> Program:
-    """It is told with each request what a process has beyond its own environment."""
-    room = {process_title.ROOM: process_title.SPARE}
+    """As it is started when the first one, a fork of the supervisor itself, has ended."""
     command = (sys.executable, "-m", "gateway_project.supervise.forkserver")
-    return Program("forks", command, {**shared_environment(env, data_dir, "forks"), **room})
+    return Program("forks", command, shared_environment(env, data_dir, "forks"))
 
 
 def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Program]:
@@ -75,10 +73,14 @@ def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Prog
 def background(env: Environment, data_dir: Path) -> list[Program]:
     """Celery's worker, its scheduler, and the worker for log-ins at Lingma, which begins when it is needed."""
     variables = {**shared_environment(env, data_dir, "login-worker"), URL: env.redis_or_embedded_url}
-    # No fork: what waits is to be small, and the worker that it becomes begins anew.
-    waiting = (sys.executable, "-m", "gateway_project.login_worker", env.log_level)
     return [
-        Program("login-worker", waiting, variables, silence=BACKGROUND_SILENCE),
+        ours(
+            "login-worker",
+            "gateway_project.login_worker",
+            env.log_level,
+            environment=variables,
+            silence=BACKGROUND_SILENCE,
+        ),
         *(
             ours(
                 name,

@@ -16,7 +16,7 @@ from bridge.lingma.transport.urls import shown
 from gateway_project.env import Environment, SettingError
 from gateway_project.supervise import orphans, programs
 from gateway_project.supervise.child import KILLED_SEC, Child, Program, Start, spawn
-from gateway_project.supervise.forks import ForkServer, can_fork
+from gateway_project.supervise.forks import FirstServer, ForkServer
 from gateway_project.supervise.output import Output
 from gateway_project.supervise.preflight import check_programs, keep_private, listening, own_data_dir
 from gateway_project.supervise.summary import Bootstrapped, summary
@@ -27,16 +27,14 @@ PREPARE_PATIENCE = 1800.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-async def supervise(env: Environment) -> None:
+async def supervise(env: Environment, forks: FirstServer | None) -> None:
     """Run the gateway until a signal. Raise SettingError when it cannot be started."""
     if "MAKELEVEL" in os.environ:  # a `make` that is killed must not leave us behind
         orphans.follow_parent()
-    # Before the first child: what that leaves behind has to come to us.
-    orphans.adopt()
     check_programs(env)
     # The lock first: with it, a port in use is somebody else's and no second gateway of the same directory.
     with own_data_dir(env) as data_dir, listening(env.host, env.port) as listeners:
-        await Supervisor(env, data_dir, listeners).run()
+        await Supervisor(env, data_dir, listeners, forks).run()
 
 
 def handled_signals() -> list[signal.Signals]:
@@ -48,7 +46,9 @@ def handled_signals() -> list[signal.Signals]:
 class Supervisor:
     """One run. Children are kept by group, in the order they stop in."""
 
-    def __init__(self, env: Environment, data_dir: Path, listeners: Sequence[socket.socket]) -> None:
+    def __init__(
+        self, env: Environment, data_dir: Path, listeners: Sequence[socket.socket], forks: FirstServer | None
+    ) -> None:
         self._env = env
         self._data_dir = data_dir
         self._listeners = listeners
@@ -58,6 +58,7 @@ class Supervisor:
         self._background: list[Child] = []
         self._redis: list[Child] = []
         self._forks: list[ForkServer] = []
+        self._first_server = forks
         self._stop = asyncio.Event()
         self._bootstrapped = Bootstrapped()
         self._shown = False
@@ -68,6 +69,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in handled_signals():
             loop.add_signal_handler(number, self._on_signal, number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         # Kept in a variable: the loop itself holds tasks only weakly.
         reaping = loop.create_task(orphans.reap_now_and_then())
         try:
@@ -80,8 +82,9 @@ class Supervisor:
     async def _start(self) -> None:
         for line in keep_private(self._env, self._data_dir):
             self._output.message(line)
-        if can_fork():
-            self._forks = [ForkServer(programs.fork_server(self._env, self._data_dir), self._output)]
+        if self._first_server is not None:
+            program = programs.fork_server(self._env, self._data_dir)
+            self._forks = [ForkServer(program, self._output, self._first_server)]
         try:
             self._redis = self._launch(programs.redis(self._env, self._data_dir))
         except OSError as exc:

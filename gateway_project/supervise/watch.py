@@ -48,6 +48,10 @@ class Signs:
             os.close(self._theirs)
             self._theirs = -1
 
+    def give_away(self) -> None:
+        """In a fork that is the child: its end is all it keeps."""
+        os.close(self._mine)
+
     async def poll(self) -> bool:
         """Whether a sign came since the last check."""
         try:

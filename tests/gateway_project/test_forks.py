@@ -41,7 +41,6 @@ def test_forks_look_and_live_as_processes(data_dir):
             assert command_line(process)[3 : 3 + len(arguments)] == arguments
             variables = process.environ()
             assert (variables["METRICS_PART"], variables["DATA_DIR"]) == (name, str(data_dir))
-            assert "GATEWAY_TITLE_ROOM" not in variables
             assert (process.ppid(), os.getsid(process.pid)) == (gateway.process.pid, process.pid)
             assert shared_mib(process) > 20
         assert until(lambda: (data_dir / "metrics" / "counter_web-1.db").exists(), seconds=40)
@@ -68,13 +67,13 @@ def test_killed_fork_server_comes_back_and_ends_nobody(data_dir):
 IMPATIENT = """
 import sys
 from gateway_project.supervise import __main__, forks
-forks.PATIENCE = 1.0
+forks.PATIENCE = 15.0
 sys.exit(__main__.main())
 """
 UNABLE = """
 import sys
-from gateway_project.supervise import __main__, supervisor
-supervisor.can_fork = lambda: False
+from gateway_project.supervise import __main__, forks
+forks.can_fork = lambda: False
 sys.exit(__main__.main())
 """
 

@@ -27,6 +27,7 @@ WAITS = {
     ],
     "No wait: a pipe is put into the loop.": [
         "gateway_project/supervise/forks.py: await process.read(mine)",
+        "gateway_project/supervise/forks.py: await process.read(first.output)",
     ],
     "The result of a future that is done.": [
         "bridge/pool/disk.py: running.result()",
