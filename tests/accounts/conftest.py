@@ -1,4 +1,5 @@
 import asyncio
+import copy
 import os
 import signal
 import time
@@ -6,6 +7,7 @@ import time
 import pytest
 
 from gateway_project.lib.redis_link import RedisLink
+from tests.accounts.roles.people import People
 from tests.environment import start_redis
 
 
@@ -45,6 +47,17 @@ async def link(redis_server):
     await link.execute("FLUSHALL")
     yield link
     await link.close()
+
+
+@pytest.fixture(scope="module")
+def shared_people(shared_rows):
+    return People()
+
+
+@pytest.fixture
+def people(db, shared_people):
+    """One user for each role, and two teams with keys: the same rows in each test of a module, read anew."""
+    return copy.deepcopy(shared_people)
 
 
 async def until(condition, within=45.0):

@@ -16,7 +16,6 @@ from accounts.keys.reader import caller_of
 from accounts.models import AuditEntry, Usage, UsageContent
 from gateway_project.lib.secrets_at_rest import Secret
 from tests.accounts.api.conftest import Program
-from tests.accounts.roles.people import People
 
 pytestmark = pytest.mark.django_db
 DIGITS = "0123456789abcdef" * 2
@@ -34,11 +33,6 @@ CONTENT = TurnContent(
     ["read", "list"],
     [Piece("thinking", "Hm."), Piece("text", "A tag."), Piece("gap", left_out=1234), Piece("call", "{}", "list")],
 )
-
-
-@pytest.fixture
-def people():
-    return People()
 
 
 @pytest.fixture

@@ -6,16 +6,10 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import ApiKey, AuditEntry, Team
-from tests.accounts.roles.people import People
 
 pytestmark = pytest.mark.django_db
 
 PAGE, BEGIN, END = "/playground/", "/playground/key/", "/playground/key/end/"
-
-
-@pytest.fixture
-def people():
-    return People()
 
 
 def live_keys():

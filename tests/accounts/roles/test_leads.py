@@ -6,17 +6,12 @@ from accounts.keys import services
 from accounts.models import ApiKey
 from accounts.roles import leads
 from accounts.roles.groups import TEAM_LEAD, VIEWER
-from tests.accounts.roles.people import People, user_of
+from tests.accounts.roles.people import user_of
 
 pytestmark = pytest.mark.django_db
 
 KEYS = reverse("admin:accounts_apikey_changelist")
 TEAMS = reverse("admin:accounts_team_changelist")
-
-
-@pytest.fixture
-def people():
-    return People()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django_celery_beat.models import PeriodicTask
 from accounts.models import ApiKey
 from accounts.roles.groups import TEAM_LEAD
 from bridge.models import ModelAlias
-from tests.accounts.roles.people import People, user_of
+from tests.accounts.roles.people import user_of
 
 pytestmark = pytest.mark.django_db
 
@@ -68,8 +68,7 @@ LINES = [line.split() for line in TABLE.strip().splitlines()]
 
 
 @pytest.fixture
-def people(db):
-    people = People()
+def people(people):
     people.users["stranger"] = user_of("stranger", TEAM_LEAD, teams=[people.b])
     return people
 
