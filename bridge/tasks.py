@@ -9,7 +9,7 @@ from django.utils import timezone
 from accounts.alerts.notices import deliver, notice_options
 from bridge.alerts.run import run
 from bridge.alerts.view import AlertOptions
-from bridge.fleet import attempts, mirror
+from bridge.fleet import attempts, login_refresh, mirror
 from gateway_project.lib import database_state as database
 from gateway_project.lib.redis_client import AWAY
 
@@ -30,6 +30,8 @@ def check_alerts() -> None:
 
 @shared_task(name="bridge.look_after_logins", ignore_result=True)
 def look_after_logins() -> None:
-    """Hand out attempts to log in that nobody has taken, and end those that nobody runs any more."""
+    """Begin attempts to log in that are due, hand out those that nobody has taken, end those that nobody runs."""
     with database.doing_without():
         attempts.look_after()
+        login_refresh.begin_due(settings.LOGIN_REFRESH)
+        attempts.forget_screenshots(max(settings.CONTENT_RETENTION_DAYS, 1))

@@ -372,6 +372,15 @@ class Environment(BaseSettings):
         return self.redis_url or f"unix://{quote(str(self.data_dir.resolve() / 'redis.sock'))}"
 
     @property
+    def login_refresh(self) -> dict[str, float]:
+        """When logins are made again, where their own rows do not say otherwise."""
+        return {
+            "lead_days": self.login_refresh_lead_days,
+            "period_days": self.login_refresh_period_days,
+            "jitter_hours": self.login_refresh_jitter_hours,
+        }
+
+    @property
     def alert_options(self) -> dict[str, Any]:
         """From where on something is an alert."""
         return {

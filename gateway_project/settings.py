@@ -190,6 +190,7 @@ KEY_PEPPER = stored_secret(DATA_DIR, "keys").encode()
 SPOOL_DIR = DATA_DIR / "spool"
 USAGE_RETENTION_DAYS = ENV.usage_retention_days
 ALERT_OPTIONS = ENV.alert_options
+LOGIN_REFRESH = ENV.login_refresh
 EMAIL_HOST, EMAIL_PORT, EMAIL_TIMEOUT = ENV.email_host, ENV.email_port, 10
 EMAIL_USE_TLS, EMAIL_USE_SSL = ENV.email_security == "starttls", ENV.email_security == "tls"
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = ENV.email_host_user, ENV.email_host_password.get_secret_value()

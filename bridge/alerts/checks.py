@@ -136,6 +136,11 @@ CHECKS: Final = (
         _expiring, 0, 60, _("Log in again before it does; the list of instances has the times."),
     ),
     Check(
+        "login_person", Severity.CRITICAL, _("somebody has to log in"),
+        _("%(names)s: somebody has to log in to Lingma, since %(time)s."),
+        lambda view: {"": view.need_person}, 0, 30, _("It is done on the page of the login; no program can."),
+    ),
+    Check(
         "account_blocked", Severity.CRITICAL, _("account blocked"), _("%(names)s: %(what)s, since %(time)s."),
         _blocked, 60, 30,
     ),

@@ -12,13 +12,18 @@ from django.db.models import Sum
 
 from accounts.models import FAILED, Usage
 from bridge.fleet import mirror
-from bridge.models import Instance
+from bridge.fleet.login_refresh import facts_of, known
+from bridge.logins.schedule import needs_person
+from bridge.models import Instance, LoginAttempt
+from bridge.status.attempts import AttemptReason, AttemptState
 from gateway_project.lib import degraded, redis_keys
 from gateway_project.lib.degraded import Mode
 from gateway_project.lib.redis_client import connect
 
 WINDOW = timedelta(minutes=5)
 """Of which the share of failed turns is taken."""
+ALONE = [each.value for each in AttemptReason if each.by_itself]
+PAGE = "/admin/bridge/login/%d/change/"
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class View:
     modes: frozenset[str]
     turns: int = 0
     failed: int = 0
+    need_person: Sequence[str] = ()
+    """Logins that somebody has to log in to, each with where that is done."""
 
 
 def look(redis_url: str, options: AlertOptions, now: datetime) -> View:
@@ -55,7 +62,18 @@ def look(redis_url: str, options: AlertOptions, now: datetime) -> View:
     except redis.RedisError:
         modes, instances = {"redis"}, None
     turns, failed = _turns(now)
-    return View(now, options, instances, frozenset(modes | _names(degraded.active())), turns, failed)
+    active = frozenset(modes | _names(degraded.active()))
+    return View(now, options, instances, active, turns, failed, _need_person(options, now))
+
+
+def _need_person(options: AlertOptions, now: datetime) -> list[str]:
+    waiting = LoginAttempt.objects.filter(state=AttemptState.NEEDS_PERSON, reason__in=ALONE)
+    those = set(waiting.values_list("login", flat=True))
+    return [
+        f"{login.label} ({PAGE % login.pk})"
+        for login in known()
+        if login.pk in those or needs_person(facts_of(login), options.login_days, now.timestamp())
+    ]
 
 
 def _modes(client: redis.Redis) -> set[str]:

@@ -44,11 +44,6 @@ def way_of(login: Login) -> LoginKind:
     return kind if kind in WAYS else LoginKind.BROWSER
 
 
-def may_run_alone(login: Login) -> bool:
-    """Whether this login can be made again without a person."""
-    return LoginKind(login.kind).has_credentials and login.credentials is not None
-
-
 def begin(
     login: Login,
     way: LoginKind,
@@ -152,6 +147,12 @@ def look_after() -> None:
     waiting = LoginAttempt.objects.filter(state=AttemptState.WAITING, ended_at=None, begun_at__lt=now - AGAIN_AFTER)
     for attempt in waiting.values_list("pk", flat=True):
         hand_out(attempt)
+
+
+def forget_screenshots(days: int) -> None:
+    """Drop pictures of pages that are older."""
+    old = LoginAttempt.objects.exclude(screenshot=None).filter(begun_at__lt=timezone.now() - timedelta(days=days))
+    old.update(screenshot=None)
 
 
 def _end(attempts: QuerySet[LoginAttempt], result: AttemptResult) -> None:

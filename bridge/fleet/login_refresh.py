@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from django.db.models import F
+from django.db.models import BooleanField, ExpressionWrapper, F, Max, Q, QuerySet
 from django.utils import timezone
 
-from bridge.logins.schedule import LoginFacts, RefreshTimes, pause_after
+from bridge.fleet import attempts
+from bridge.logins.schedule import LoginFacts, RefreshTimes, pause_after, reason_to_log_in
 from bridge.models import Login
 from bridge.status.accounts import AccountState
+from bridge.status.attempts import AttemptReason, AttemptState
 from bridge.status.logins import LoginKind
 
 logger = logging.getLogger(__name__)
+
+WITH, MADE = "with_credentials", "made_at"
 
 
 def facts_of(login: Login) -> LoginFacts:
     """What the schedule goes by."""
     return LoginFacts(
         login.pk, login.generation, AccountState(login.account), _unix(login.expires_at), _unix(login.refreshed_at),
-        login.failures, _unix(login.retry_at), LoginKind(login.kind).has_credentials and has_credentials(login),
+        _unix(login.__dict__.get(MADE)), login.failures, _unix(login.retry_at),
+        may_run_alone=LoginKind(login.kind).has_credentials and _has_credentials(login),
     )  # fmt: skip
 
 
-def has_credentials(login: Login) -> bool:
+def _has_credentials(login: Login) -> bool:
     """Without reading them where the query has left them out."""
-    found = login.__dict__.get("with_credentials")
+    found = login.__dict__.get(WITH)
     return login.credentials is not None if found is None else bool(found)
 
 
@@ -36,10 +41,32 @@ def times_of(login: Login, defaults: Mapping[str, float]) -> RefreshTimes:
     return RefreshTimes(**{**defaults, **{name: value for name, value in own.items() if value is not None}})
 
 
-def known() -> Sequence[Login]:
-    """All logins, without what they consist of."""
-    rows = Login.objects.annotate(with_credentials=F("credentials__isnull")).defer("bundle", "credentials")
-    return list(rows)
+def known() -> QuerySet[Login]:
+    """All logins, with what the schedule goes by and without what they consist of."""
+    has_any = ExpressionWrapper(Q(credentials__isnull=False), output_field=BooleanField())
+    made = Max("attempts__ended_at", filter=Q(attempts__state=AttemptState.DONE))
+    return Login.objects.annotate(**{WITH: has_any, MADE: made}).defer("bundle", "credentials")
+
+
+def begin_due(defaults: Mapping[str, float]) -> None:
+    """Have those made again that are due. Two schedulers begin one attempt: the row of it allows no other."""
+    for login in known():
+        reason = _reason(login, defaults)
+        if reason is not None:
+            attempt, is_new = attempts.begin(
+                login, LoginKind(login.kind), reason, due=lambda found: _is_due(found.pk, defaults)
+            )
+            if is_new and attempt is not None:
+                logger.info("login %s: an attempt begins by itself: %s", login.label, reason.label)
+
+
+def _is_due(login: int, defaults: Mapping[str, float]) -> bool:
+    found = known().filter(pk=login).first()
+    return found is not None and _reason(found, defaults) is not None
+
+
+def _reason(login: Login, defaults: Mapping[str, float]) -> AttemptReason | None:
+    return reason_to_log_in(facts_of(login), times_of(login, defaults), timezone.now().timestamp())
 
 
 def count_failure(login: int) -> None:

@@ -33,6 +33,9 @@ class LoginFacts(msgspec.Struct, frozen=True):
     account: AccountState
     expires_at: float = 0.0
     refreshed_at: float = 0.0
+    """Its files have changed, whoever has changed them."""
+    made_at: float = 0.0
+    """Somebody or something has logged in."""
     failures: int = 0
     retry_at: float = 0.0
     may_run_alone: bool = False
@@ -59,17 +62,21 @@ def due_at(facts: LoginFacts, times: RefreshTimes) -> float:
     """When it is made again; 0: nobody knows. The same for every process that asks."""
     if not facts.generation:
         return 0.0
-    ends = [facts.expires_at - times.lead_days * DAY] if facts.expires_at else []
-    if times.period_days and facts.refreshed_at:
-        ends.append(facts.refreshed_at + times.period_days * DAY)
+    ends = [max(facts.expires_at - times.lead_days * DAY, _half(facts))] if facts.expires_at else []
+    if times.period_days and (since := facts.made_at or facts.refreshed_at):
+        ends.append(since + times.period_days * DAY)
     if not ends:
         return 0.0
     # Earlier, never later, and another time for each generation.
     share = zlib.crc32(f"{facts.login}:{facts.generation}".encode()) / 2**32
     early = share * times.jitter_hours * HOUR
-    # Never so early that a fresh login is due at once.
-    since = facts.refreshed_at + HOUR if facts.refreshed_at else 0.0
-    return max(min(ends) - early, min(since, *ends))
+    # Not so early that a login which has just been made is due again.
+    return max(min(ends) - early, min(facts.made_at + HOUR, *ends))
+
+
+def _half(facts: LoginFacts) -> float:
+    """Of its life, before which no login is due: some last for less than the time before their end."""
+    return (facts.made_at + facts.expires_at) / 2 if facts.made_at else 0.0
 
 
 def pause_after(failures: int) -> float:

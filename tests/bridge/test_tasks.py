@@ -133,6 +133,7 @@ def test_the_periodic_tasks_come_with_the_tables():
     assert found == {
         "bridge.check_instances": (10, "seconds"),
         "bridge.check_alerts": (15, "seconds"),
+        "bridge.look_after_logins": (10, "seconds"),
         "sessions_store.clean": (300, "seconds"),
         "accounts.prune_usage": (86_400, "seconds"),
         "accounts.sum_days": (600, "seconds"),

@@ -13,13 +13,14 @@ from accounts.models import Alert
 from bridge.alerts.checks import CHECKS
 from bridge.alerts.run import run
 from bridge.alerts.stand_in import StandIn
-from bridge.alerts.view import AlertOptions, View
+from bridge.alerts.view import AlertOptions, View, _need_person
 from bridge.fleet import mirror, modes
-from bridge.models import Instance
+from bridge.models import Instance, Login, LoginAttempt
 from bridge.status.instance import InstanceStatus
 from bridge.tasks import check_alerts
 from gateway_project.lib import degraded
 from gateway_project.lib.degraded import Mode
+from gateway_project.lib.secrets_at_rest import Secret
 
 FIND = {check.kind: check.find for check in CHECKS}
 OPTIONS = AlertOptions()
@@ -88,7 +89,21 @@ def test_mode_is_its_kind(mode, kind):
 def test_what_nobody_knows_goes_on():
     looked = View(timezone.now(), OPTIONS, None, frozenset({"redis"}))
     unknown = {kind for kind, find in FIND.items() if find(looked) is None}
-    assert unknown == FIND.keys() - {"redis_away"}
+    assert unknown == FIND.keys() - {"redis_away", "login_person"}
+
+
+def test_logins_that_need_somebody_are_named(db):
+    in_two_days = timezone.now() + timedelta(days=2)
+    by_hand = Login.objects.create(label="by hand", kind="browser", generation=1, expires_at=in_two_days)
+    alone = {"kind": "ak_sk", "generation": 1, "credentials": Secret.of(b"k")}
+    Login.objects.create(label="by itself", expires_at=in_two_days, **alone)
+    tired = Login.objects.create(label="tired", account="expired", failures=3, **alone)
+    asks = Login.objects.create(label="asks", kind="automatic", generation=1, credentials=Secret.of(b"k"))
+    LoginAttempt.objects.create(login=asks, way="automatic", reason="schedule", state="needs_person", generation=1)
+    looked = View(timezone.now(), OPTIONS, [], frozenset(), need_person=_need_person(OPTIONS, timezone.now()))
+    assert FIND["login_person"](looked) == {
+        "": [f"{each.label} (/admin/bridge/login/{each.pk}/change/)" for each in (asks, by_hand, tired)]
+    }
 
 
 def test_every_kind_has_a_sentence_in_both_languages():

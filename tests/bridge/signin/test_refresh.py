@@ -1,0 +1,155 @@
+"""Logins that are made again by themselves, and what a new login may take the place of."""
+
+from datetime import timedelta
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+
+from bridge.fleet import attempts, login_refresh
+from bridge.fleet.attempt_store import AttemptStore
+from bridge.fleet.logins import import_bundle
+from bridge.logins.bundle import of_two
+from bridge.models import Login, LoginAttempt
+from bridge.models.attempt import KEPT
+from bridge.signin import runner
+from bridge.status.attempts import AttemptReason
+from bridge.status.logins import LoginKind
+from tests.bridge.logins.files import user_file
+from tests.bridge.signin.attempts import attempt_of, begin, login, ran, running, settings, until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+TIMES = {"lead_days": 7.0, "period_days": 0.0, "jitter_hours": 0.0}
+begin_due = sync_to_async(login_refresh.begin_due)
+look_after = sync_to_async(attempts.look_after)
+
+
+@pytest.fixture
+def options(redis_server, tmp_path):
+    def options(*arguments, **more):
+        return settings(redis_server, tmp_path / "logins", *arguments, **more)
+
+    return options
+
+
+def due(days=3.0, **more):
+    """A login that ends within days, and needs no person."""
+    ends = timezone.now() + timedelta(days=days)
+    return login("personal_token", b"token", generation=1, account="logged_in", expires_at=ends, **more)
+
+
+async def run_open(found, options):
+    attempt = await attempt_of(found)
+    await runner.run(attempt.pk, AttemptStore(), options)
+    await attempt.arefresh_from_db()
+    await found.arefresh_from_db()
+    return attempt
+
+
+async def test_login_that_ends_soon_is_made_again(options):
+    found = await due()
+    before = found.expires_at
+    await begin_due(TIMES)
+    await begin_due(TIMES)
+    attempt = await run_open(found, options())
+    assert (attempt.reason, attempt.result, found.generation) == ("schedule", "logged_in", 2)
+    assert found.expires_at > before + timedelta(days=50)
+    await begin_due(TIMES)
+    assert await LoginAttempt.objects.acount() == 1
+
+
+async def test_lost_login_is_made_again_at_once(options):
+    found = await due(days=30, label="lost")
+    await due(days=30, label="good")
+    await Login.objects.filter(pk=found.pk).aupdate(account="logged_out")
+    await begin_due(TIMES)
+    assert [each.login_id async for each in LoginAttempt.objects.all()] == [found.pk]
+    assert (await run_open(found, options())).reason == "lost"
+    assert found.account == "logged_in"
+
+
+async def test_login_has_times_of_its_own():
+    found = await due(days=20, label="own", lead_days=25.0)
+    await due(days=20, label="default")
+    await begin_due(TIMES)
+    assert [each.login_id async for each in LoginAttempt.objects.all()] == [found.pk]
+
+
+async def test_only_a_later_end_is_a_success(options):
+    found = await due()
+    before = found.expires_at
+    await begin_due(TIMES)
+    attempt = await run_open(found, options("--token-days=2"))
+    assert (attempt.state, attempt.result) == ("failed", "not_later")
+    assert (found.generation, found.expires_at, found.failures) == (1, before, 1)
+    await begin_due(TIMES)
+    assert await LoginAttempt.objects.acount() == 1
+    # An operator who wants it gets it.
+    assert (await ran(found, options("--token-days=2"))).result == "logged_in"
+
+
+async def test_import_before_the_claim_stays(options):
+    found = await due()
+    await begin_due(TIMES)
+    await sync_to_async(import_bundle)(found.label, of_two(user_file("bob"), b"machine-2"))
+    attempt = await run_open(found, options())
+    assert (attempt.state, attempt.result, found.generation) == ("failed", "newer", 2)
+    assert b"bob" in found.bundle.read()
+
+
+async def test_import_during_an_attempt_stays(options):
+    found = await login("browser")
+    async with running(found, options()):
+        attempt = await until(found, lambda each: each.url)
+        await sync_to_async(import_bundle)(found.label, of_two(user_file("bob"), b"machine-2"))
+        state = attempt.url.partition("state=")[2].partition("&")[0]
+        await sync_to_async(attempts.paste)(attempt, f"/auth/callback?state={state}&auth=a&token=t")
+    attempt = await until(found, lambda each: each.ended_at)
+    assert (attempt.result, found.generation) == ("newer", 1)
+    assert b"bob" in found.bundle.read()
+
+
+async def test_renewal_of_a_service_meanwhile_is_compared(options):
+    found, late = await due(), timezone.now() + timedelta(days=90)
+    await begin_due(TIMES)
+    await Login.objects.filter(pk=found.pk).aupdate(generation=2, expires_at=late)
+    assert (await run_open(found, options())).result == "newer"
+    await Login.objects.filter(pk=found.pk).aupdate(expires_at=timezone.now() + timedelta(days=1), retry_at=None)
+    await begin_due(TIMES)
+    await Login.objects.filter(pk=found.pk).aupdate(generation=3)
+    assert (await run_open(found, options())).result == "logged_in"
+    assert found.generation == 4
+
+
+async def test_attempts_that_nobody_runs_are_ended():
+    found, other = await due(label="a"), await due(label="b")
+    first, _ = await begin(found)
+    second, _ = await begin(other)
+    long_ago = timezone.now() - timedelta(minutes=3)
+    await LoginAttempt.objects.filter(pk=first.pk).aupdate(begun_at=long_ago)
+    await LoginAttempt.objects.filter(pk=second.pk).aupdate(state="signing_in", seen_at=long_ago, url="x")
+    await look_after()
+    assert [(await attempt_of(each)).result for each in (found, other)] == ["no_worker", "worker_ended"]
+    assert (await attempt_of(other)).url == ""
+    # Whoever runs it all the same hears of it, and another may begin.
+    assert await AttemptStore().sign(second.pk) == "failed"
+    assert (await begin(found))[1]
+
+
+async def test_history_is_bounded_and_pictures_are_forgotten():
+    found = await due()
+    old = timezone.now() - timedelta(days=9)
+    await LoginAttempt.objects.abulk_create(
+        LoginAttempt(
+            login=found, way="ak_sk", reason="operator", state="failed", generation=1, ended_at=old, begun_at=old
+        )
+        for _ in range(KEPT + 5)
+    )
+    attempt, _ = await begin(found, LoginKind.PERSONAL_TOKEN, AttemptReason.OPERATOR)
+    store = AttemptStore()
+    job = await store.claim(attempt.pk)
+    await store.end(job, "refused", screenshot=b"\x89PNG")
+    assert await LoginAttempt.objects.acount() == KEPT
+    await LoginAttempt.objects.filter(pk=attempt.pk).aupdate(begun_at=old)
+    await sync_to_async(attempts.forget_screenshots)(7)
+    assert (await attempt_of(found)).screenshot is None
