@@ -10,8 +10,8 @@ import time
 import pytest
 
 from tests.bridge.logins.files import write_login
-from tests.e2e.formats import ANTHROPIC, OPENAI
-from tests.e2e.installation import ROOT, Gateway, environment, until
+from tests.e2e.formats import ANTHROPIC, OPENAI, send
+from tests.e2e.installation import KEY, ROOT, Gateway, environment, until
 from tests.e2e.test_logins import WRAPPER, lingma_login
 
 STREAMS = 6
@@ -61,9 +61,9 @@ class Load:
         until(lambda: len(self.answers) >= wanted, seconds=90)
 
 
-def beat(gateway):
+def beat(gateway, name="w1-i1"):
     with gateway.redis() as client:
-        return json.loads(client.get("lgw:instance:w1-i1") or "{}")
+        return json.loads(client.get(f"lgw:instance:{name}") or "{}")
 
 
 def pool(gateway, *arguments):
@@ -71,8 +71,8 @@ def pool(gateway, *arguments):
     subprocess.run(command, cwd=ROOT, env=environment(gateway.data_dir), check=True, capture_output=True, timeout=60)
 
 
-def replaced(gateway, pid):
-    return lambda: beat(gateway).get("pid", pid) not in (0, pid) and not beat(gateway)["replacing"]
+def replaced(gateway, pid, name="w1-i1"):
+    return lambda: beat(gateway, name).get("pid", pid) not in (0, pid) and not beat(gateway, name)["replacing"]
 
 
 def dropped(gateway, _folder):
@@ -121,3 +121,37 @@ def test_no_turn_fails_before_first_byte(tmp_path, template, program, harm):
     # What streamed on a process or a connection that is lost ends with an error; nothing else does.
     assert [answer.body for answer in errors if not answer.text] == []
     assert len(errors) <= (STREAMS if harm in (dropped, crashed) else 0)
+
+
+def test_restart_in_two_processes_costs_no_turn(tmp_path, template):
+    names = ("w1-i1", "w2-i1")
+    with Gateway(tmp_path / "data", template, processes=2) as gateway:
+        until(lambda: all(beat(gateway, name).get("state") == "ready" for name in names))
+        pids = {name: beat(gateway, name)["pid"] for name in names}
+        with Load(gateway) as load:
+            load.goes_on()
+            pool(gateway, "restart", "all")
+            until(lambda: all(replaced(gateway, pids[name], name)() for name in names))
+            load.goes_on()
+        assert [(answer.status, answer.body) for _, answer, _ in load.answers if answer.text != "whole"] == []
+        # What each of them tells of itself goes on under its name.
+        assert [beat(gateway, name)["restarts"] for name in names] == [0, 0]
+        with gateway.redis() as client:
+            steps = [json.loads(each)["why"] for each in client.lrange("lgw:timeline:w2-i1", 0, -1)]
+        assert steps[:2] == ["replaced", "replacing"]
+
+
+def test_conversation_goes_on_after_restart(tmp_path, template):
+    with Gateway(tmp_path / "data", template) as gateway:
+        first = gateway.ask(OPENAI, "[[sim: text=one]] begin", stream=True)
+        assert first.headers["x-lingma-session"] == "new"
+        pid = beat(gateway)["pid"]
+        pool(gateway, "restart", "w1-i1")
+        until(replaced(gateway, pid))
+        messages = [
+            {"role": "user", "content": "[[sim: text=one]] begin"}, {"role": "assistant", "content": "one"},
+            {"role": "user", "content": "[[sim: text=two]] go on"},
+        ]  # fmt: skip
+        again = send(gateway, "POST", OPENAI.path, key=KEY, body={"model": "org_auto", "messages": messages})
+        assert (again.status, again.headers["x-lingma-session"]) == (200, "rebuilt")
+        assert again.json()["choices"][0]["message"]["content"] == "two"
