@@ -26,6 +26,7 @@ from bridge.pool.options import InstanceOptions, InstanceSpec
 from bridge.pool.policy import replacement_pause
 from bridge.pool.successor import OfNoUse, Successor
 from bridge.status.transitions import Why
+from bridge.telemetry import metrics
 from gateway_project.lib.texts import gettext_noop
 
 logger = logging.getLogger(__name__)
@@ -230,6 +231,7 @@ class Replacements:
             if self._asked.get(name) == reason.spec:
                 del self._asked[name]
         self._tries.pop(name, None)
+        metrics.REPLACEMENTS.labels(name, "done").inc()
 
     async def _look_at(self, successor: Successor, reason: Reason, keeping: Keeping) -> None:
         try:
@@ -245,6 +247,7 @@ class Replacements:
         if successor.is_unwanted:
             return
         tries.failed += 1
+        metrics.REPLACEMENTS.labels(name, "failed").inc()
         pause = replacement_pause(tries.failed, random.random())  # noqa: S311
         tries.again_at = time.monotonic() + pause
         logger.warning("%s: its successor is of no use: %s; tried again in %.0f s", name, error, pause)

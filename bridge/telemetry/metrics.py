@@ -115,6 +115,11 @@ INSTANCE_RESTARTS = Counter("lingma_gateway_instance_restarts_total", "Times an 
 INSTANCE_RECONNECTS = Counter(
     "lingma_gateway_instance_reconnects_total", "Connections to a running instance that were lost.", ("instance",)
 )
+REPLACEMENTS = Counter(
+    "lingma_gateway_replacements_total",
+    "Successors that were started to take the place of an instance. outcome: done, failed.",
+    ("instance", "outcome"),
+)
 ACKS_LATE = Counter(
     "lingma_gateway_acks_late_total", "Requests of the service that were not acknowledged at once.", ("instance",)
 )

@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from bridge.chat.errors import Unavailable
 from bridge.lingma.dialects.base import Ask
 from bridge.logins.work_dir import Held
 from bridge.pool import work_dirs
+from bridge.pool.late_usages import Awaited
 from bridge.pool.options import InstanceOptions
 from bridge.pool.orders import Order
 from bridge.pool.policy import replacement_pause
@@ -19,10 +21,12 @@ from bridge.status.logins import WantedLogin
 from bridge.status.transitions import Why
 from bridge.status.wanted import Mode
 from tests.bridge.lingma.conftest import ended
+from tests.bridge.lingma.test_log_tail import line
 from tests.bridge.living import alive, gone
 from tests.bridge.pools import attached, in_state, running, simulator, until
 
 AUTO = "--login=auto"
+FAILED = "lingma_gateway_replacements_total", {"instance": "w1-i1", "outcome": "failed"}
 SMOKE = InstanceOptions(smoke_model="org_auto")
 
 
@@ -144,8 +148,10 @@ async def test_successor_that_does_not_answer_is_thrown_away(tmp_path):
     async with one(tmp_path, AUTO) as pool:
         before = pid(pool)
         control(tmp_path / "i1", finish=500)
+        counted = REGISTRY.get_sample_value(*FAILED) or 0
         restart(pool)
         await until(pool, lambda: pool.statuses()[0].not_replaced)
+        assert REGISTRY.get_sample_value(*FAILED) == counted + 1
         assert "it does not answer" in pool.statuses()[0].last_error
         assert (pid(pool), work_dirs.in_use(tmp_path / "i1").name) == (before, "i1")
 
@@ -262,6 +268,20 @@ async def test_turns_left_where_replaced_are_ended_in_time(tmp_path):
         assert turn.end.error is not None
         lease.release()
         assert (pool.statuses()[0].in_flight, pool.in_flight) == (0, 0)
+
+
+async def test_late_figures_of_replaced_one_are_found(tmp_path):
+    async with one(tmp_path, AUTO) as pool:
+        before, found = pid(pool), []
+        old = pool.instances[0]
+        pool.late_usages.expect(Awaited(old.log, ["r-late"]), lambda *tokens: found.append(tokens))
+        restart(pool)
+        await taken_over(pool, before)
+        assert alive(before)
+        with (old.work_dir / "logs" / "lingma.log").open("a") as file:
+            file.write(line("r-late", 7, 8))
+        assert await gone(before)
+        assert found == [(7, 8)]
 
 
 async def test_stop_hurries_turns_left_where_replaced(tmp_path):
