@@ -21,6 +21,7 @@ from accounts.models import Alert
 from bridge.fleet import mirror, modes
 from bridge.models import Instance, InstanceOrder
 from bridge.status.states import InstanceState
+from gateway_project.lib import degraded
 from gateway_project.lib.degraded import STILL_WORKS, Mode
 from gateway_project.lib.live_rows import redis_away
 from gateway_project.lib.panels import Figure, Level, Panel, Section
@@ -70,8 +71,10 @@ def since_when(broken: Iterable[Instance], active: Iterable[Mode]) -> datetime |
 
 
 def well_since(instances: Iterable[Instance]) -> datetime | None:
-    """When the last instance was started, or the last trouble that an alert was about was over."""
+    """When the last instance was started, or the last trouble was over: of an alert, or that this process has met."""
     times = [each.started_at for each in instances]
+    if (ended := degraded.last_end()) is not None:
+        times.append(datetime.fromtimestamp(ended, UTC))
     times.append(Alert.objects.filter(lasts=True).aggregate(last=Max("ended_at"))["last"])
     return max(filter(None, times), default=None)
 

@@ -47,6 +47,8 @@ class Mode(msgspec.Struct, frozen=True):
 
 
 _active: dict[str, Mode] = {}
+_last_end: list[float] = []
+"""Unix seconds at which the last mode of this process ended; empty: none has been on."""
 
 
 def begin(name: str, why: str) -> None:
@@ -65,6 +67,7 @@ def end(name: str) -> None:
     """Report that the part works. Costs one look-up in a dictionary when it worked before."""
     mode = _active.pop(name, None)
     if mode is not None:
+        _last_end[:] = [time.time()]
         seconds = time.time() - mode.since
         logger.warning("well again: %s after %.1f s, met %d times (%s)", name, seconds, mode.times, mode.why)
 
@@ -72,6 +75,11 @@ def end(name: str) -> None:
 def is_on(name: str) -> bool:
     """Whether the part is away, as this process has met it."""
     return name in _active
+
+
+def last_end() -> float | None:
+    """When the last mode that was on in this process ended, in unix seconds."""
+    return next(iter(_last_end), None)
 
 
 def active() -> list[Mode]:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -18,6 +18,7 @@ from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Transition, Why
 from bridge.tasks import check_instances
+from gateway_project.lib import degraded
 
 LIST = reverse("admin:bridge_instance_changelist")
 
@@ -146,18 +147,24 @@ def test_overview_shows_what_is_broken(admin_client, beat):
     assert "2 instances, w1-i2 and w2-i2: login required" in page
 
 
-def test_overview_begins_with_a_verdict(admin_client, beat, heartbeats):
+def test_overview_begins_with_a_verdict(admin_client, beat, heartbeats, monkeypatch):
     beat("w1-i1", state="login_required", login=False)
     assert "Down: no instance can take a turn." in text(admin_client.get(reverse("admin:index")))
     beat("w1-i2")
     assert "Degraded: it works, but not all of it." in text(admin_client.get(reverse("admin:index")))
     beat("w1-i1")
+    monkeypatch.setattr(degraded, "_last_end", [])
     since = r"Well since (\d{4}-\d\d-\d\d \d\d:\d\d) UTC: every instance is ready"
     started = re.search(since, text(admin_client.get(reverse("admin:index"))))[1]
     now = timezone.now()
     assert started == f"{now - timedelta(hours=2):%Y-%m-%d %H:%M}"
     Alert.objects.create(kind="redis_away", lasts=True, began_at=now - timedelta(hours=1), latest_at=now, ended_at=now)
     assert re.search(since, text(admin_client.get(reverse("admin:index"))))[1] == f"{now:%Y-%m-%d %H:%M}"
+    degraded.begin("disk", "ENOSPC")
+    degraded.end("disk")
+    monkeypatch.setattr(degraded, "_last_end", [degraded.last_end() + 3600])
+    later = datetime.fromtimestamp(degraded.last_end(), UTC)
+    assert re.search(since, text(admin_client.get(reverse("admin:index"))))[1] == f"{later:%Y-%m-%d %H:%M}"
     check_instances()
     heartbeats.delete("lgw:instance:w1-i1")
     page = text(admin_client.get(reverse("admin:index")))
