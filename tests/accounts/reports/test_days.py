@@ -5,10 +5,13 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import connection
 
 from accounts.ledger import days
 from accounts.models import Usage, UsageDay
+from accounts.reports import days as reports_days
 from accounts.reports.filters import COLUMNS, parse
+from accounts.reports.period import Span
 from accounts.reports.summary import latest, summarize, total
 from accounts.reports.visibility import Visibility
 from tests.accounts.reports.sample import COLUMN, NOW, left_by, make, sums_of
@@ -105,6 +108,15 @@ def test_finished_days_are_walked_by_no_filter(sample, given, django_assert_max_
     assert not [
         each["sql"] for each in asked if 'FROM "accounts_usage"' in each["sql"] and 'started_at" IN' not in each["sql"]
     ]
+
+
+def test_columns_are_found_by_the_day(sample, django_assert_num_queries):
+    with django_assert_num_queries(1) as asked:
+        list(reports_days._stored(Span(NOW - timedelta(days=2), None), ["end", "status"]))
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {asked[0]['sql']}")
+        plan = [row[-1] for row in cursor.fetchall()]
+    assert [step.partition(" USING ")[0] for step in plan] == ["SEARCH accounts_usageday"]
 
 
 def test_day_that_changes_is_read_from_its_rows(sample):
