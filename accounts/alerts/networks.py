@@ -26,6 +26,13 @@ MOST_ROWS: Final = 5_000
 """From which the networks of a key are learnt that was used before there was this table."""
 
 
+class Use(NamedTuple):
+    """A use of a key: when, and the address it came from."""
+
+    started_at: datetime
+    client: str
+
+
 class Span(NamedTuple):
     first: datetime
     last: datetime
@@ -43,8 +50,8 @@ def network_of(address: str) -> str:
     return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 48), strict=False))
 
 
-def note(uses: Mapping[int, Iterable[Usage]]) -> None:
-    """Take in rows that were filed now, by key. Rows of before may come again; they change nothing."""
+def note(uses: Mapping[int, Iterable[Use]]) -> None:
+    """Take in uses of rows that were filed now, by key. Rows of before may come again; they change nothing."""
     seen = {key_id: spans for key_id, rows in uses.items() if (spans := _spans(rows))}
     networks = {network for spans in seen.values() for network in spans}
     known = KeyNetwork.objects.filter(key__in=seen, network__in=networks)
@@ -57,7 +64,7 @@ def note(uses: Mapping[int, Iterable[Usage]]) -> None:
             _meet(key_id, unknown)
 
 
-def _spans(rows: Iterable[Usage]) -> dict[str, Span]:
+def _spans(rows: Iterable[Usage | Use]) -> dict[str, Span]:
     spans: dict[str, Span] = {}
     for row in rows:
         if network := network_of(row.client):

@@ -10,9 +10,10 @@ from typing import Final
 import msgspec
 from django.db import connection
 
-from accounts.ledger.hours import hour_of
-from accounts.ledger.row import Opening
-from accounts.models import OpenTurn, Usage
+from accounts.ledger.hours import hour_at
+from accounts.ledger.row import Opening, UsageRow
+from accounts.models import OpenTurn
+from gateway_project.lib.many_values import any_of
 
 ADD: Final = (
     "INSERT INTO accounts_admittedhour (hour, admitted, unopened) VALUES (%s, %s, %s) ON CONFLICT (hour) DO UPDATE SET "
@@ -23,7 +24,7 @@ ADD: Final = (
 _encode = msgspec.json.encode
 
 
-def book(openings: Mapping[str, Opening], turns: Iterable[Usage], filed: Collection[str]) -> None:
+def book(openings: Mapping[str, Opening], turns: Iterable[UsageRow], filed: Collection[str]) -> None:
     """Count what a batch opens, and close what it ends. Only within `hours.writing`.
 
     `turns` are the rows it has inserted, `filed` the ids whose rows were there before. Each turn counts once, whichever
@@ -32,13 +33,13 @@ def book(openings: Mapping[str, Opening], turns: Iterable[Usage], filed: Collect
     closed = {turn.request_id: turn for turn in turns if turn.admitted}
     if not openings and not closed:
         return
-    known = set(OpenTurn.objects.filter(pk__in=[*openings, *closed]).values_list("pk", flat=True))
+    known = set(OpenTurn.objects.filter(pk__in=any_of([*openings, *closed])).values_list("pk", flat=True))
     begun = {id_: each for id_, each in openings.items() if id_ not in known and id_ not in filed}
     unopened = [turn for id_, turn in closed.items() if id_ not in known and id_ not in openings]
     OpenTurn.objects.bulk_create([_open_turn(each) for id_, each in begun.items() if id_ not in closed])
     if ended := known & closed.keys():
         OpenTurn.objects.filter(pk__in=ended).delete()
-    _add([started_at(each) for each in begun.values()], [turn.started_at for turn in unopened])
+    _add([each.row.started_at for each in begun.values()], [turn.started_at for turn in unopened])
 
 
 def started_at(opening: Opening) -> datetime:
@@ -55,9 +56,9 @@ def _open_turn(opening: Opening) -> OpenTurn:
     )
 
 
-def _add(opened: list[datetime], unopened: list[datetime]) -> None:
-    late = Counter(map(hour_of, unopened))
-    admitted = Counter(map(hour_of, opened)) + late
+def _add(opened: list[float], unopened: list[float]) -> None:
+    late = Counter(map(hour_at, unopened))
+    admitted = Counter(map(hour_at, opened)) + late
     if admitted:
         adapt = connection.ops.adapt_datetimefield_value
         with connection.cursor() as cursor:

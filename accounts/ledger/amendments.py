@@ -12,6 +12,7 @@ from django.db import connection
 from accounts.ledger.hours import HourSums, hour_of
 from accounts.ledger.row import Amendment, UsageRow
 from accounts.models import Usage, WaitingAmendment
+from gateway_project.lib.many_values import any_of
 
 UPSTREAM: Final = "upstream"
 KEPT: Final = timedelta(hours=1)
@@ -27,7 +28,7 @@ Amendments = dict[str, Amendment]
 
 def with_waiting(amendments: Amendments, ids: Iterable[str]) -> Amendments:
     """These, and those that have waited for the rows of these ids: they wait no more."""
-    waiting = WaitingAmendment.objects.filter(pk__in=[*ids, *amendments])
+    waiting = WaitingAmendment.objects.filter(pk__in=any_of([*ids, *amendments]))
     found = {
         each.request_id: Amendment(
             each.request_id, each.started_at.timestamp(), each.prompt_tokens, each.completion_tokens

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,15 @@ import redis
 from django.db import DataError, IntegrityError, transaction
 
 from accounts.alerts import networks
+from accounts.alerts.networks import Use
 from accounts.ledger import admissions, amendments, hours
+from accounts.ledger.inserts import insert
 from accounts.ledger.lines import read
 from accounts.ledger.row import Amendment, Opening, UsageRow
 from accounts.ledger.spool import REJECTED, append, lines_of, take
 from accounts.models import CLOSED, ApiKey, Usage
 from gateway_project.lib import redis_keys
+from gateway_project.lib.many_values import any_of
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +30,6 @@ BATCH = 500
 ORPHANED = "orphaned"
 """The reason of a row whose turn was open when its process died."""
 COLUMNS = [field.attname for field in Usage._meta.concrete_fields if not field.primary_key]
-
 _encode = msgspec.json.Encoder().encode
 
 
@@ -84,19 +85,22 @@ def file_rows(lines: list[bytes], spool: Path) -> int:
 
 def file_batch(
     rows: Mapping[str, UsageRow], openings: Mapping[str, Opening], amended: Mapping[str, Amendment]
-) -> tuple[list[Usage], list[bytes]]:
+) -> tuple[list[UsageRow], list[bytes]]:
     """In one transaction: file the rows that are new, raise counts, amend. Return the new ones and the refused ones."""
     with hours.writing():
         # Keys deleted since the turn: their rows are filed without one instead of failing on the foreign key.
-        wanted = {row.api_key_id for row in rows.values()}
+        wanted = {row.api_key_id for row in rows.values() if row.api_key_id}
         existing_keys = set(ApiKey.objects.filter(pk__in=wanted).values_list("pk", flat=True))
+        for row in rows.values():
+            if row.api_key_id not in existing_keys:
+                row.api_key_id = None
         # An orphaned row is nobody's: should its process have stood still only, its own row takes what comes late.
         own = [row for row in rows.values() if row.reason != ORPHANED]
         late = amendments.with_waiting(dict(amended), [row.request_id for row in own])
         amendments.into_rows(own, late)
-        ids = Usage.objects.filter(request_id__in=rows.keys() | openings.keys() | late.keys()).order_by()
+        ids = Usage.objects.filter(request_id__in=any_of(rows.keys() | openings.keys() | late.keys())).order_by()
         filed = {id_: (count, reason) for id_, count, reason in ids.values_list("request_id", "count", "reason")}
-        turns = _insert([_turn(row, existing_keys) for id_, row in rows.items() if id_ not in filed])
+        turns = _insert([row for id_, row in rows.items() if id_ not in filed])
         sums = hours.HourSums()
         for turn in turns:
             sums.add(turn)
@@ -105,7 +109,7 @@ def file_batch(
         sums.write()
         admissions.book(openings, turns, filed)
         # Last: sums are made anew of all rows of the hour.
-        _replace([_turn(row, existing_keys) for row, _, reason in found if reason == ORPHANED != row.reason])
+        _replace([row for row, _, reason in found if reason == ORPHANED != row.reason])
         if late:
             there = {id_ for id_, (_, reason) in filed.items() if reason != ORPHANED}
             amendments.amend(late, there | {row.request_id for row in own})
@@ -113,19 +117,20 @@ def file_batch(
     return turns, [_encode(row) for id_, row in rows.items() if id_ not in done]
 
 
-def _insert(turns: list[Usage]) -> list[Usage]:
+def _insert(rows: list[UsageRow]) -> list[UsageRow]:
     """Insert these rows; return those that the database takes."""
     try:
         with transaction.atomic():
-            return Usage.objects.bulk_create(turns)
+            insert(rows)
+            return rows
     except (DataError, IntegrityError):
         log.exception("a batch of usage rows was refused; filing them one by one")
-    return [turn for turn in turns if _insert_one(turn)]
+    return [row for row in rows if _insert_one(row)]
 
 
-def _insert_one(turn: Usage) -> bool:
+def _insert_one(row: UsageRow) -> bool:
     with suppress(DataError, IntegrityError), transaction.atomic():
-        turn.save(force_insert=True)
+        insert([row])
         return True
     return False
 
@@ -139,32 +144,29 @@ def _raise_counts(rows: list[UsageRow], sums: hours.HourSums) -> None:
         Usage.objects.filter(pk=turn.pk).update(count=row.count, value=row.value)
 
 
-def _replace(turns: list[Usage]) -> None:
+def _replace(rows: list[UsageRow]) -> None:
     """Rows of turns that were given up too early: their process had only stood still, and ends them itself."""
-    for turn in turns:
-        fields = {name: getattr(turn, name) for name in COLUMNS}
-        Usage.objects.filter(request_id=turn.request_id, reason=ORPHANED).update(**fields)
-        hours.rebuild(turn.started_at, turn.started_at + hours.HOUR)
+    for row in rows:
+        at = datetime.fromtimestamp(row.started_at, UTC)
+        fields = {name: getattr(row, name) for name in COLUMNS} | {"started_at": at}
+        Usage.objects.filter(request_id=row.request_id, reason=ORPHANED).update(**fields)
+        hours.rebuild(at, at + hours.HOUR)
 
 
-def _turn(row: UsageRow, existing_keys: set[int]) -> Usage:
-    fields = msgspec.structs.asdict(row)
-    fields["started_at"] = datetime.fromtimestamp(row.started_at, UTC)
-    if row.api_key_id not in existing_keys:
-        fields["api_key_id"] = None
-    return Usage(**fields)
-
-
-def _mark_used(turns: Iterable[Usage]) -> None:
+def _mark_used(rows: Iterable[UsageRow]) -> None:
     """Note the first and the last use of each key. What a closed key was refused is no use of it."""
-    uses: dict[int, list[Usage]] = {}
-    for turn in turns:
-        if turn.api_key_id is not None and turn.reason not in CLOSED:
-            uses.setdefault(turn.api_key_id, []).append(turn)
-    began = attrgetter("started_at")
+    spans: dict[tuple[int, str], tuple[float, float]] = {}
+    for row in rows:
+        if row.api_key_id is not None and row.reason not in CLOSED:
+            place, at = (row.api_key_id, row.client), row.started_at
+            first, last = spans.get(place, (at, at))
+            spans[place] = min(first, at), max(last, at)
+    uses: dict[int, list[Use]] = {}
+    for (key_id, client), span in spans.items():
+        uses.setdefault(key_id, []).extend(Use(datetime.fromtimestamp(at, UTC), client) for at in span)
     for key_id, used in uses.items():
         # One update for each key and batch, not for each row.
-        last = max(used, key=began)
-        ApiKey.objects.filter(pk=key_id).mark_used(last.started_at, last.client)
+        last_use = max(used)
+        ApiKey.objects.filter(pk=key_id).mark_used(last_use.started_at, last_use.client)
     networks.note(uses)
-    ApiKey.objects.all().mark_first_used({key_id: min(map(began, used)) for key_id, used in uses.items()})
+    ApiKey.objects.all().mark_first_used({key_id: min(used).started_at for key_id, used in uses.items()})

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from django.db.models import Aggregate, Case, Count, F, Func, IntegerField, Q, S
 from django.db.models.functions import Greatest
 
 from accounts.ledger import totals
+from accounts.ledger.row import UsageRow
 from accounts.models import AdmittedHour, OpenTurn, Usage, UsageDay, UsageHour, UsageTotal
 from accounts.models.hour import BOUNDS_MS, BUCKET_COLUMNS, DIMENSIONS, HISTOGRAMS, SUMS, bucket_column, bucket_of
 
@@ -43,6 +45,16 @@ _of_row = attrgetter(*DIMENSIONS[1:])
 def hour_of(at: datetime) -> datetime:
     """The beginning of the hour (UTC)."""
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+@lru_cache(64)
+def _hour(number: int) -> datetime:
+    return BEGINNING + number * HOUR
+
+
+def hour_at(at: float) -> datetime:
+    """The beginning of the hour (UTC) of a time in unix seconds."""
+    return _hour(int(at // 3600))
 
 
 def digest_of(dimensions: Dimensions) -> str:
@@ -79,7 +91,7 @@ class HourSums:
     def __init__(self) -> None:
         self.by_dimensions: dict[Dimensions, list[int]] = {}
 
-    def add(self, row: Usage) -> None:
+    def add(self, row: Usage | UsageRow) -> None:
         sums = self._sums_of(row)
         queue_ms, total_ms, first_token_ms = row.queue_ms, row.total_ms, row.first_token_ms
         sums[_TURNS] += row.count
@@ -93,12 +105,13 @@ class HourSums:
         sums[_QUEUED + bucket_of(queue_ms)] += 1
         sums[_TOTAL + bucket_of(total_ms)] += 1
 
-    def add_turns(self, row: Usage, more: int) -> None:
+    def add_turns(self, row: Usage | UsageRow, more: int) -> None:
         """The row, which has been added before, stands for so many turns more."""
         self._sums_of(row)[_TURNS] += more
 
-    def _sums_of(self, row: Usage) -> list[int]:
-        dimensions = (hour_of(row.started_at), *_of_row(row))
+    def _sums_of(self, row: Usage | UsageRow) -> list[int]:
+        at = row.started_at
+        dimensions = (hour_at(at) if isinstance(at, float) else hour_of(at), *_of_row(row))
         sums = self.by_dimensions.get(dimensions)
         if sums is None:
             sums = self.by_dimensions[dimensions] = [0] * len(COLUMNS)

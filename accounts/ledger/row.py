@@ -19,8 +19,8 @@ class UsageRow(msgspec.Struct, omit_defaults=True, kw_only=True):
 
     # A new column has its place here and in the model; log, metrics, admin and export take it from these.
     request_id: str
-    api_key_id: int
-    """0 for nobody's."""
+    api_key_id: int | None
+    """0 for nobody's; None, too, in a row that is being filed."""
     team_id: int | None = None
     """The key's team when it was used; a key may move."""
     protocol: str

@@ -14,7 +14,7 @@ GATHER_SEC = 1.0  # how long refusals are gathered before they are filed
 MOST = 4096
 MINUTE = 60
 
-Kind = tuple[int, str, str, str, int]
+Kind = tuple[int | None, str, str, str, int]
 
 
 class Refusal:

@@ -1,9 +1,13 @@
 """One list of columns."""
 
+import msgspec
+import pytest
 from django.contrib import admin
 
-from accounts.ledger.row import UsageRow
+from accounts.ledger import inserts, lines
+from accounts.ledger.row import OPENING, UsageRow
 from accounts.models import Usage
+from tests.accounts.rows import row
 
 COLUMNS = {field.attname for field in Usage._meta.concrete_fields} - {"id"}
 
@@ -17,3 +21,29 @@ def test_the_console_shows_every_column(rf):
     sections = [section["fields"] for _, section in page.get_fieldsets(rf.get("/"))]
     flat = {name for fields in sections for line in fields for name in ([line] if isinstance(line, str) else line)}
     assert flat == {field.name for field in Usage._meta.concrete_fields} - {"id"}
+
+
+def test_rows_are_inserted_with_every_column():
+    assert {field.column for field in Usage._meta.concrete_fields} - {"id"} == set(inserts.NAMES)
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "stored"),
+    [
+        ({"model": "m" * 200}, "model", "m" * 128), ({"model": "a\0b"}, "model", "ab"),
+        ({"queue_ms": -1}, "queue_ms", 0),
+        ({"total_ms": 2**40}, "total_ms", 2**31 - 1), ({"first_token_ms": None}, "first_token_ms", None),
+        ({"model": "qwen"}, "model", "qwen"),
+    ],
+)  # fmt: skip
+def test_what_no_column_can_hold_is_cut(given, name, stored):
+    line = msgspec.json.encode(row("r1", **given))
+    assert getattr(lines.read([line]).rows["r1"], name) == stored
+    opened = OPENING + b'"run","row":' + msgspec.json.encode(row("r1", **given | {"status": "open"})) + b"}"
+    assert getattr(lines.read([opened]).openings["r1"].row, name) == stored
+
+
+@pytest.mark.parametrize("given", [{"status": "open"}, {"started_at": 1e300}, {"started_at": -1e300}])
+def test_what_is_no_row_is_set_aside(given):
+    line = msgspec.json.encode(row("r1", **given))
+    assert lines.read([line]).rejected == [line]
