@@ -142,7 +142,8 @@ class Pool:
         """Have a successor of that kind, or of its own, take the place of an instance, without a gap.
 
         It is tried again with growing pauses as long as it fails; the instance goes on meanwhile, and says so in its
-        status (`not_replaced`). The work dir of `spec` does not matter. Raise KeyError for an unknown name.
+        status (`not_replaced`). The work dir of `spec` does not matter.
+        Raise KeyError for an unknown name, and for an attached instance.
         """
         self._replacements.ask_for(name, spec)
 

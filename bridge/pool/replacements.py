@@ -107,8 +107,10 @@ class Replacements:
         self._is_tidy = False
 
     def ask_for(self, name: str, spec: InstanceSpec | None) -> None:
-        """Have the instance replaced by one of that kind, or of its own. Raise KeyError when there is none."""
+        """Have the instance replaced by one of that kind, or of its own. Raise KeyError when that cannot be."""
         own = self._specs[name]
+        if own.work_dir is None:
+            raise KeyError(name)
         self._asked[name] = own if spec is None else msgspec.structs.replace(spec, work_dir=own.work_dir)
         self._wake.set()
 

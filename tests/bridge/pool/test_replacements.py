@@ -321,3 +321,5 @@ def test_pauses_between_tries_grow(failures, least):
 async def test_attached_instance_has_no_successor(services):
     async with running(attached(services[0])) as pool:
         assert not pool.instances[0].may_be_replaced
+        with pytest.raises(KeyError):
+            pool.replace("w1-i1")

@@ -1,0 +1,52 @@
+"""What happens to an instance is kept with its reason."""
+
+import os
+import signal
+
+from bridge.pool.orders import Order
+from bridge.status.accounts import AccountState
+from bridge.status.transitions import Why
+from bridge.status.wanted import Mode
+from tests.bridge.lingma.service import Service
+from tests.bridge.pools import attached, in_state, running, simulator, until
+
+
+def steps(pool):
+    return [(each.state.value, each.why) for each in pool.instances[0].timeline.pending()]
+
+
+async def test_start_orders_and_end_have_reasons(tmp_path):
+    async with running([simulator(tmp_path, "--login=auto")]) as pool:
+        assert steps(pool) == [("starting", Why.STARTED), ("ready", Why.CONNECTED)]
+        pool.obey({"w1-i1": Order(Mode.DRAIN)})
+        pool.obey({})
+        assert steps(pool)[2:] == [("draining", Why.ORDER), ("ready", Why.ORDER)]
+        pool.obey({"w1-i1": Order(Mode.STOP)})
+        await in_state(pool, "stopped")
+        assert steps(pool)[4:] == [("draining", Why.ORDER), ("stopped", Why.ORDER)]
+        timeline = pool.instances[0].timeline
+    assert [each.generation > 0 for each in timeline.pending()][1:] == [True] * 5
+
+
+async def test_crash_is_kept_with_its_error(tmp_path):
+    async with running([simulator(tmp_path, "--login=auto")]) as pool:
+        pid = pool.statuses()[0].pid
+        os.kill(pid, signal.SIGKILL)
+        await until(pool, lambda: pool.statuses()[0].pid not in (0, pid) and pool.instances[0].is_ready)
+        assert steps(pool)[-3:] == [("backoff", Why.FAILED), ("starting", Why.STARTED), ("ready", Why.CONNECTED)]
+        failed = next(each for each in pool.instances[0].timeline.pending() if each.why is Why.FAILED)
+        assert "exited with code" in failed.detail
+    assert pool.instances[0].timeline.pending()[-1].why is Why.CLOSED
+
+
+async def test_lost_connection_and_account_are_kept(tmp_path):
+    async with running([simulator(tmp_path)], ready=False) as pool:
+        await in_state(pool, "login_required")
+        [*_, last] = pool.instances[0].timeline.pending()
+        assert (last.why, last.detail) == (Why.CONNECTED, AccountState.LOGGED_OUT.label)
+    async with Service() as service, running(attached(service)) as pool:
+        peer = await service.peers.get()
+        peer.socket.transport.abort()
+        await until(pool, lambda: len(steps(pool)) >= 4)
+        assert steps(pool)[2:] == [("starting", Why.LOST), ("ready", Why.CONNECTED)]
+        assert "connection lost" in pool.instances[0].timeline.pending()[2].detail
