@@ -78,6 +78,23 @@ def test_instance_is_reported_with_advice(installed, findings, status, state, le
     assert ("it broke" in text) == (state != "ready")
 
 
+def test_instance_whose_successor_fails_is_told(installed, findings, status):
+    checked = installed(held=True)
+    checked.redis_answers, checked.heartbeats = True, [status(last_error="its successor: broke", not_replaced=True)]
+    [(level, text)] = findings(upstream.instances, checked)
+    assert (level, "its successor: broke" in text, "goes on" in text) == ("warn", True, True)
+
+
+def test_advice_names_the_work_dir_in_use(installed, findings, status):
+    checked = installed(held=True)
+    folder = checked.data_dir / "instances"
+    folder.mkdir(parents=True)
+    (folder / f"{status().name}.in-use").write_text(f"{status().name}.b")
+    checked.redis_answers, checked.heartbeats = True, [status(state="login_required", last_error="it broke")]
+    [(_, text)] = findings(upstream.instances, checked)
+    assert f"{folder / status().name}.b" in text
+
+
 def test_instances_without_a_sign_of_life_are_missed(installed, findings, status):
     state = installed(held=True, WEB_PROCESSES="2", LINGMA_INSTANCES="2")
     state.redis_answers, state.heartbeats = True, [status()]
