@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pkgutil import iter_modules
 from typing import Any
 
 from celery import Celery, Task, bootsteps
@@ -104,11 +105,24 @@ def leave_logging_alone(**_: Any) -> None:
 
 @worker_ready.connect
 def export_migrations(**_: Any) -> None:
-    """Count the migrations for Prometheus: here, where no request waits for the database."""
-    from django_prometheus.migrations import ExportMigrations
+    """Count the migrations for Prometheus: here, where no request waits for the database.
+
+    By their names: the worker would keep some 5 MB of what they are made of.
+    """
+    from django.apps import apps
+    from django.db import connection
+    from django.db.migrations.recorder import MigrationRecorder
+    from django_prometheus.migrations import applied_migrations, unapplied_migrations
 
     from gateway_project.lib import database_state as database
 
+    there = {
+        (each.label, name)
+        for each in apps.get_app_configs()
+        for _, name, _ in iter_modules([f"{each.path}/migrations"])
+    }
     # A worker that starts while the database is away goes on without these figures.
     with database.doing_without():
-        ExportMigrations()
+        applied = MigrationRecorder(connection).applied_migrations().keys()
+        applied_migrations.labels(connection.alias).set(len(applied))
+        unapplied_migrations.labels(connection.alias).set(len(there - applied))

@@ -30,11 +30,12 @@ WEB = ("bridge.http.routing", "bridge.runtime", "channels.routing", "django.cont
        "django.core.asgi", "gateway_project.server.__main__", "gateway_project.server.bodies",
        "gateway_project.server.pages", "whitenoise.storage")  # fmt: skip
 UVICORN = ("gateway_project.server.uvicorn_server", "uvicorn.lifespan.on", "uvicorn.loops.uvloop")
-CELERY = ("accounts.ledger.flusher", "celery.app.amqp", "celery.app.control", "celery.app.events", "celery.app.log",
-          "celery.apps.beat", "celery.apps.worker", "celery.concurrency.thread", "celery.events",
-          "celery.worker.autoscale", "celery.worker.components", "celery.worker.consumer",
-          "celery.worker.consumer.delayed_delivery", "celery.worker.strategy", "gateway_project.beat",
-          "gateway_project.broker", "gateway_project.celery.__main__", "kombu.transport.redis")  # fmt: skip
+CELERY = ("accounts.ledger.flusher", "billiard.dummy", "billiard.pool", "celery.app.amqp", "celery.app.control",
+          "celery.app.events", "celery.app.log", "celery.apps.beat", "celery.apps.worker",
+          "celery.concurrency.thread", "celery.events", "celery.worker.autoscale",
+          "celery.worker.components", "celery.worker.consumer", "celery.worker.consumer.delayed_delivery",
+          "celery.worker.strategy", "gateway_project.beat", "gateway_project.broker",
+          "gateway_project.celery.__main__", "kombu.transport.redis")  # fmt: skip
 """What they import late, too: what is imported after a fork is no fork's in common."""
 
 Asked = tuple[Request, list[int]]
@@ -50,12 +51,10 @@ def load_apps() -> None:
     install_fast_values()
     import django
     from django.conf import settings
-    from django.db.migrations.loader import MigrationLoader
 
     settings.LOGGING_CONFIG = None  # it starts a thread
     console.served = False
     django.setup()
-    MigrationLoader(None, load=False).load_disk()
     _import(APPS)
 
 

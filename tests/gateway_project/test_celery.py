@@ -14,7 +14,7 @@ import redis
 from celery.signals import after_task_publish, task_received
 
 from bridge.status.instance import InstanceStatus
-from gateway_project.celery import app
+from gateway_project.celery import app, export_migrations
 from gateway_project.lib import degraded
 from tests.environment import start_redis
 
@@ -82,3 +82,20 @@ def test_a_task_that_comes_through_ends_the_mode(way):
     degraded.begin("tasks", "Redis BRPOP got no reply for 12 seconds; dropping stale connection")
     way.send(sender=None)
     assert degraded.active() == []
+
+
+@pytest.mark.django_db
+def test_migrations_are_counted_without_being_loaded():
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+    from django.db.migrations.recorder import MigrationRecorder
+    from django_prometheus.migrations import applied_migrations, unapplied_migrations
+
+    recorder = MigrationRecorder(connection)
+    recorder.record_unapplied("bridge", max(name for app, name in recorder.applied_migrations() if app == "bridge"))
+    export_migrations()
+    executor = MigrationExecutor(connection)
+    left = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    assert len(left) == 1
+    assert unapplied_migrations.labels("default")._value.get() == len(left)
+    assert applied_migrations.labels("default")._value.get() == len(executor.loader.applied_migrations)
