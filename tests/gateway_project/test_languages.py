@@ -32,8 +32,9 @@ UNSHOWN = {"script", "style", "code", "pre", "textarea", "datalist"}
 WORDS = re.compile(r"\b[A-Za-z][A-Za-z']*(?:,? [A-Za-z][A-Za-z']*)+")
 NAMES = re.compile(
     "Lingma Gateway|Claude Code|OpenAI Compatible|(OpenAI|Anthropic) SDK|pip install|Celery worker|"
-    "Check (alerts|instances)|Clean sessions|Look after logins|Prune answers of the API|Prune usage|manage.py create_api_token USER|"
-    "Sum finished days|Team lead|permission relationships?"  # Django makes this name when it is imported, in English
+    "Check (alerts|instances)|Clean sessions|Prune answers of the API|Prune usage|manage.py create_api_token USER|"
+    "Look after logins|Sum finished days|Team lead|"
+    "permission relationships?"  # Django makes this name when it is imported, in English
 )
 ZONE = re.compile(r"[A-Z]\w+/[\w/+ -]+")
 
