@@ -62,6 +62,15 @@ class Shell:
         self.process.stdout.close()
 
 
+def once(environment, code):
+    """Run code in a Django of its own, which knows nothing of what others have seen; return what it prints."""
+    shell = Shell(environment, DJANGO)
+    try:
+        return shell.run(code)
+    finally:
+        shell.close()
+
+
 def run(environment, code, begin=DJANGO):
     """Run code in a process that has begun with this in this environment, and is kept; return what the code prints."""
     environment.pop("PYTEST_CURRENT_TEST", None)  # another one for each test
