@@ -109,6 +109,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     item(_("Instances"), "dns", "bridge.instance"),
                     item(_("Logins"), "badge", "bridge.login"),
+                    item(_("Login page"), "web", "bridge.signinpage"),
                     item(_("Sessions"), "forum", "sessions_store.entry"),
                     item(_("Aliases"), "alt_route", "bridge.modelalias"),
                     item(_("Prompts"), "edit_note", "bridge.prompttemplate"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
 from django import forms
@@ -16,15 +17,22 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminFileFieldWidget
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminFileFieldWidget,
+    UnfoldAdminTextareaWidget,
+)
 
 from accounts.audit.history import AuditHistory
+from bridge.admin.attempts import LoginAttempts
 from bridge.fleet import logins
+from bridge.fleet.login_refresh import next_at, with_facts
 from bridge.fleet.logins import LARGEST_CREDENTIALS
 from bridge.logins.bundle import LARGEST, BadBundle, Bundle, from_zip, of_two
 from bridge.models import Login
@@ -42,7 +50,7 @@ COLOURS: Final = {
     Remedy.ADMINISTRATOR: "danger",
 }
 BADGES: Final[Mapping[str, str]] = {each.value: COLOURS[each.remedy] for each in AccountState} | {"unknown": "info"}
-FILES: Final = ("archive", "user_file", "id_file", "credentials_file")
+FILES: Final = ("archive", "user_file", "id_file", "credentials_file", "credentials_text")
 
 
 def _file(label: Any, help_text: Any = "") -> forms.FileField:
@@ -66,6 +74,12 @@ class LoginForm(forms.ModelForm):
         _("Lines: a personal token; or access key, secret key, organisation; or user name, password."),
     )
 
+    credentials_text = forms.CharField(
+        label=_("Credentials as text"), required=False, max_length=LARGEST_CREDENTIALS, strip=False,
+        help_text=_("The same lines, instead of a file."),
+        widget=UnfoldAdminTextareaWidget({"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
+    )  # fmt: skip
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bundle: Bundle | None = None
@@ -85,15 +99,22 @@ class LoginForm(forms.ModelForm):
             self.bundle = _bundle(given)
         except BadBundle as exc:
             self.add_error("archive" if given["archive"] else "user_file", translated(exc.text))
-        if given["credentials_file"] and not LoginKind(found.get("kind", "")).has_credentials:
-            self.add_error("kind", gettext("A login of this kind has no credentials."))
-        elif file := given["credentials_file"]:
-            self.credentials = file.read(LARGEST_CREDENTIALS + 1)
-            try:
-                logins.check_credentials(LoginKind(found["kind"]), self.credentials)
-            except ValidationError as exc:
-                self.add_error("credentials_file", exc)
+        self._read_credentials(given["credentials_file"], found.get("credentials_text") or "", found.get("kind"))
         return found
+
+    def _read_credentials(self, file: UploadedFile | None, text: str, kind: str | None) -> None:
+        given = file.read(LARGEST_CREDENTIALS + 1) if file is not None else text.encode()
+        if not given or kind is None:
+            return
+        if not LoginKind(kind).has_credentials:
+            self.add_error("kind", gettext("A login of this kind has no credentials."))
+            return
+        try:
+            logins.check_credentials(LoginKind(kind), given)
+        except ValidationError as exc:
+            self.add_error("credentials_text" if file is None else "credentials_file", exc)
+        else:
+            self.credentials = given
 
 
 def _bundle(given: Mapping[str, UploadedFile | None]) -> Bundle | None:
@@ -107,13 +128,15 @@ def _bundle(given: Mapping[str, UploadedFile | None]) -> Bundle | None:
 
 
 @admin.register(Login)
-class LoginAdmin(AuditHistory, ClosedLookups, ModelAdmin):
+class LoginAdmin(LoginAttempts, AuditHistory, ClosedLookups, ModelAdmin):
     form = LoginForm
-    list_display = ("header", "state", "ends", "generation", "used_by", "wrong")
+    list_display = ("header", "state", "ends", "next_login", "generation", "used_by", "wrong")
     list_filter = ("kind", "account")
     search_fields = ("label", "endpoint")
     list_per_page = 100
-    readonly_fields = ("account", "ends", "generation", "used_by", "wrong", "refreshed_at", "reported_at")
+    readonly_fields = (
+        "account", "ends", "next_login", "generation", "used_by", "wrong", "refreshed_at", "reported_at",
+    )  # fmt: skip
     actions_list: ClassVar = ["spread"]
     empty_icon = "badge"
     empty_title = _("No logins")
@@ -124,7 +147,7 @@ class LoginAdmin(AuditHistory, ClosedLookups, ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Login]:
         found: QuerySet[Login] = super().get_queryset(request)
-        return found.defer("bundle", "credentials").prefetch_related("orders")
+        return with_facts(found).prefetch_related("orders")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Login | None = None) -> Any:
         """Where the files are taken to is for superusers: whoever sets it gets them, and what is asked with them."""
@@ -136,18 +159,21 @@ class LoginAdmin(AuditHistory, ClosedLookups, ModelAdmin):
         may_write = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
         sets: list[Any] = [(None, {"fields": ["label", ("kind", "endpoint"), *(["instances"] if may_write else [])]})]
         if obj is not None:
-            facts = ["account", ("ends", "generation"), "wrong", ("refreshed_at", "reported_at")]
+            facts = ["account", ("ends", "next_login"), "generation", "wrong", ("refreshed_at", "reported_at")]
             if not may_write:
                 facts.insert(0, "used_by")
             sets.insert(0 if not may_write else 1, (_("State"), {"fields": facts}))
         if may_write:
             words = _("They are encrypted and cannot be taken out again. Left empty, what is stored stays.")
             sets.append((_("Files"), {"fields": list(FILES), "description": words}))
+            words = _("With a personal token, an access key or a stored password it is made again by itself.")
+            times = ["lead_days", "period_days", "jitter_hours"]
+            sets.append((_("Refresh"), {"fields": times, "description": words}))
         return sets
 
     def save_model(self, request: HttpRequest, obj: Login, form: Any, change: bool) -> None:
         """Only what was entered: web processes may have stored another generation meanwhile."""
-        columns = ["label", "kind", "endpoint"]
+        columns = ["label", "kind", "endpoint", "lead_days", "period_days", "jitter_hours"]
         with transaction.atomic():
             if form.bundle is not None:
                 if change:
@@ -206,6 +232,14 @@ class LoginAdmin(AuditHistory, ClosedLookups, ModelAdmin):
             return ago(obj.expires_at)
         return ngettext("in %(days)d day", "in %(days)d days", days) % {"days": days} if days else gettext("today")
 
+    @display(description=_("Made again"))
+    def next_login(self, obj: Login) -> str | None:
+        at = next_at(obj, settings.LOGIN_REFRESH)
+        if not at:
+            return None
+        due = datetime.fromtimestamp(at, UTC)
+        return gettext("now") if due <= timezone.now() else date_format(timezone.localtime(due), "DATETIME_FORMAT")
+
     @display(description=_("Instances"))
     def used_by(self, obj: Login) -> str | None:
         return ", ".join(obj.instances) or None
@@ -217,7 +251,7 @@ class LoginAdmin(AuditHistory, ClosedLookups, ModelAdmin):
         if problem:
             return _with_advice(problem.label, problem.advice)
         if not obj.generation:
-            return gettext("It has no files yet: import them, or give it to an instance that is logged in.")
+            return gettext("It has no files yet: log in, import them, or give it to an instance that is logged in.")
         if account.remedy is Remedy.NONE or not account.advice:
             return None
         return _with_advice(account.label, account.advice)

@@ -10,7 +10,14 @@ from django.db.models import BooleanField, ExpressionWrapper, F, Max, Q, QuerySe
 from django.utils import timezone
 
 from bridge.fleet import attempts
-from bridge.logins.schedule import LoginFacts, RefreshTimes, pause_after, reason_to_log_in
+from bridge.logins.schedule import (
+    MOST_FAILURES,
+    LoginFacts,
+    RefreshTimes,
+    due_at,
+    pause_after,
+    reason_to_log_in,
+)
 from bridge.models import Login
 from bridge.status.accounts import AccountState
 from bridge.status.attempts import AttemptReason, AttemptState
@@ -43,9 +50,13 @@ def times_of(login: Login, defaults: Mapping[str, float]) -> RefreshTimes:
 
 def known() -> QuerySet[Login]:
     """All logins, with what the schedule goes by and without what they consist of."""
+    return with_facts(Login.objects.all())
+
+
+def with_facts(rows: QuerySet[Login]) -> QuerySet[Login]:
     has_any = ExpressionWrapper(Q(credentials__isnull=False), output_field=BooleanField())
     made = Max("attempts__ended_at", filter=Q(attempts__state=AttemptState.DONE))
-    return Login.objects.annotate(**{WITH: has_any, MADE: made}).defer("bundle", "credentials")
+    return rows.annotate(**{WITH: has_any, MADE: made}).defer("bundle", "credentials")
 
 
 def begin_due(defaults: Mapping[str, float]) -> None:
@@ -58,6 +69,14 @@ def begin_due(defaults: Mapping[str, float]) -> None:
             )
             if is_new and attempt is not None:
                 logger.info("login %s: an attempt begins by itself: %s", login.label, reason.label)
+
+
+def next_at(login: Login, defaults: Mapping[str, float]) -> float:
+    """When it is made again by itself, unix seconds; 0: never, or nobody knows. Of a row that has the facts."""
+    facts = facts_of(login)
+    if not facts.may_run_alone or facts.failures >= MOST_FAILURES:
+        return 0.0
+    return max(due_at(facts, times_of(login, defaults)), facts.retry_at)
 
 
 def _is_due(login: int, defaults: Mapping[str, float]) -> bool:

@@ -29,7 +29,12 @@ def work(loglevel: str) -> int:
 
 def log_in(loglevel: str) -> int:
     """Run attempts to log in to Lingma; once there are none for a while, become what waits for the next."""
-    app.conf.include = ["bridge.signin.tasks"]  # no other process needs it
+    import django
+
+    # A task that no other process needs, so it is not among those that are found. It needs the models.
+    django.setup()
+    import bridge.signin.tasks  # noqa: F401
+
     # What the other worker does by a clock of its own, and answers, it does alone.
     app.steps["worker"].discard(UsageFlush)
     app.steps["worker"].add(EndWhenIdle)

@@ -1,0 +1,62 @@
+"""What operators say of the login page, in the admin console: one row, empty where all is as shipped."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin
+
+from accounts.audit.history import AuditHistory
+from bridge.models import SignInPage
+from bridge.signin.page_rules import PageRules
+
+SHIPPED: Final = PageRules()
+
+
+@admin.register(SignInPage)
+class SignInPageAdmin(AuditHistory, ModelAdmin):
+    fieldsets: ClassVar = [
+        (
+            _("What is where"),
+            {
+                "fields": ["user_fields", "password_fields", "buttons", "links", "errors", "captchas", "codes"],
+                "description": _(
+                    "CSS selectors, one a line; the first that is visible counts. Automatic log-ins go by them, "
+                    "and a picture of a page that nobody knows shows what has changed."
+                ),
+            },
+        ),
+        (
+            _("Where it may lead"),
+            {
+                "fields": ["hosts"],
+                "description": _("Hosts, one a line, with all that ends in them. The browser reaches no other."),
+            },
+        ),
+    ]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """There is one, since the tables were made."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """A list of one would be a detour."""
+        SignInPage.objects.get_or_create(pk=SignInPage.ONLY)
+        return HttpResponseRedirect(reverse("admin:bridge_signinpage_change", args=[SignInPage.ONLY]))
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        """With what is shipped below it."""
+        field = super().formfield_for_dbfield(db_field, request, **options)
+        shipped = getattr(SHIPPED, db_field.name, ())
+        if field is not None and shipped:
+            field.help_text = gettext("Left empty: %(shipped)s") % {"shipped": ", ".join(shipped)}
+            field.widget.attrs["rows"] = 3
+        return field
