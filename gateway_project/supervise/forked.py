@@ -1,5 +1,6 @@
 """A fork of the fork server becomes the process that was asked for, as if it had been started by the supervisor."""
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -9,8 +10,11 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 import msgspec
 
@@ -128,12 +132,38 @@ def _see_environment() -> None:
     prometheus_values.begin()
 
 
-def run_module(request: Request) -> None:
-    """Run the module, as `python -m` does."""
+def run_module(request: Request) -> NoReturn:
+    """Run the module, as `python -m` does, and end. What is loaded is not taken apart: that would copy all of it."""
+    code = 1
+    try:
+        _main_of(request)()
+        code = 0
+    except SystemExit as exc:
+        code = _exit_code(exc)
+    except BaseException:  # noqa: BLE001 - an edge: Python prints what nobody has caught
+        sys.excepthook(*sys.exc_info())
+    # As at any end of Python: threads first, then what has asked to be called.
+    threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing ends its forks
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _main_of(request: Request) -> Callable[[], None]:
     name = request.module
     spec = importlib.util.find_spec(name)
     if spec is not None and spec.submodule_search_locations is not None:
         name = f"{name}.__main__"
     module = importlib.import_module(name)
     sys.argv = [str(module.__file__), *request.arguments]
-    module.main()
+    main: Callable[[], None] = module.main
+    return main
+
+
+def _exit_code(exc: SystemExit) -> int:
+    if exc.code is None or isinstance(exc.code, int):
+        return exc.code or 0
+    sys.stderr.write(f"{exc.code}\n")
+    return 1

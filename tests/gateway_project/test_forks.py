@@ -138,3 +138,38 @@ def test_supervisor_loads_nothing_of_the_gateway():
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == ""
+
+
+ENDS = """
+import atexit, sys, threading, time
+
+def main():
+    atexit.register(print, "at the end")
+    threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+    print(*sys.argv[1:])
+    match sys.argv[1]:
+        case "code": sys.exit(3)
+        case "words": sys.exit("words")
+        case "error": raise ValueError("error")
+
+if __name__ == "__main__":
+    main()
+"""
+RUN = """
+import sys
+from gateway_project.supervise.forked import Request, run_module
+run_module(Request("ends", [sys.executable, "-m", "ends", *sys.argv[1:]], {}, [], 0))
+"""
+
+
+@pytest.mark.parametrize("how", ["return", "code", "words", "error"])
+def test_forks_end_as_programs_do(tmp_path, how):
+    (tmp_path / "ends.py").write_text(ENDS)
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    ended = [
+        subprocess.run([sys.executable, *program, how, "more"], env=environment, capture_output=True, text=True,
+                       timeout=60, check=False)
+        for program in (["-m", "ends"], ["-c", RUN])
+    ]  # fmt: skip
+    assert len({(each.returncode, each.stdout, *each.stderr.splitlines()[-1:]) for each in ended}) == 1
+    assert ended[0].stdout == f"{how} more\nthread\nat the end\n"
