@@ -44,14 +44,19 @@ class Confirmation:
         return self._line is None
 
     def set_result(self, result: Any, /) -> None:
-        if self._line is not None:
-            self._ledger.taken(self._line)
-            self._settle()
+        # First, for the usual case: nobody waits, and it comes once.
+        line, self._line = self._line, None
+        if line is not None:
+            self._ledger.taken(line)
+        if self._waiter is not None:
+            self._waiter.set()
 
     def set_exception(self, problem: Any, /) -> None:
-        if self._line is not None:
-            self._ledger.refused(self._line)
-            self._settle()
+        line, self._line = self._line, None
+        if line is not None:
+            self._ledger.refused(line)
+        if self._waiter is not None:
+            self._waiter.set()
 
     async def wait(self) -> None:
         """Until `done`: as long as Redis may take to answer."""
@@ -59,11 +64,6 @@ class Confirmation:
             self._ledger.hurry()
             self._waiter = asyncio.Event()
             await self._waiter.wait()
-
-    def _settle(self) -> None:
-        self._line = None
-        if self._waiter is not None:
-            self._waiter.set()
 
 
 class Ledger:

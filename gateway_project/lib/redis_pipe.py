@@ -129,13 +129,15 @@ class Pipe(asyncio.Protocol):
         reader.feed(data)
         while sent and (value := reader.gets()) is not NOT_YET:
             reply = sent.popleft()
-            # Its answer is still read and dropped: replies have no ids and are matched by their order alone.
-            if reply.done():  # the caller was cancelled
+            # Tried and not asked for: a Future whose caller was cancelled is rare, and most replies are none. Its
+            # answer is dropped: replies have no ids and are matched by their order alone.
+            try:
+                if type(value) is ResponseError:
+                    reply.set_exception(self._classified(value))
+                else:
+                    reply.set_result(value)
+            except asyncio.InvalidStateError:
                 continue
-            if isinstance(value, ResponseError):
-                reply.set_exception(self._classified(value))
-            else:
-                reply.set_result(value)
         # Only when all replies are in: what came up in the meantime is one write, however much it is.
         if self._packed and not sent:
             self._flush()
