@@ -64,15 +64,28 @@ class PromptSerializer(RoutingSerializer):
 
 class InstanceSerializer(serializers.ModelSerializer[Instance]):
     replacing = serializers.SerializerMethodField(help_text="A successor is started beside it.")
+    cool_until = serializers.SerializerMethodField(help_text="Until then it takes no turns; null: it has no pause.")
+    cools_for = serializers.SerializerMethodField(
+        help_text="Why the gateway has made the pause: `limited` or `failed`; empty: it has not."
+    )
 
     class Meta:
         model = Instance
         fields = "__all__"
 
     def get_replacing(self, row: Instance) -> bool:
-        """Heartbeats alone know it."""
-        replaced: set[str] = self.context["view"].replaced
-        return row.name in replaced
+        return self._beat(row).replacing
+
+    def get_cool_until(self, row: Instance) -> datetime | None:
+        return self._beat(row).cool_until
+
+    def get_cools_for(self, row: Instance) -> str:
+        return self._beat(row).cools_for
+
+    def _beat(self, row: Instance) -> Instance:
+        """As its heartbeat has it, which alone knows these."""
+        beats: dict[str, Instance] = self.context["view"].beats
+        return beats.get(row.name, row)
 
 
 class TransitionSerializer(serializers.Serializer[Any]):
@@ -277,7 +290,7 @@ class InstanceViewSet(ReadOnlyModelViewSet[Instance]):
     ordering = ("name",)
     ordering_fields = ("name",)
     filters: ClassVar = {"state": is_equal("state", choices=[each.value for each in InstanceState])}
-    replaced: set[str] = set()  # noqa: RUF012 - never changed, only replaced by another
+    beats: dict[str, Instance] = {}  # noqa: RUF012 - never changed, only replaced by another
 
     def get_serializer_class(self) -> type[InstanceSerializer]:
         """One alone comes with its timeline."""
@@ -288,7 +301,7 @@ class InstanceViewSet(ReadOnlyModelViewSet[Instance]):
             rows = mirror.current(settings.REDIS_URL)
         except redis.RedisError:
             return super().get_queryset()
-        self.replaced = {each.name for each in rows if each.replacing}
+        self.beats = {each.name: each for each in rows}
         return query_set_of(Instance, rows)
 
     @extend_schema(request=ActionSerializer, responses={202: ActionSerializer})

@@ -291,6 +291,7 @@ def _instance_options(env: Environment) -> InstanceOptions:
         models_refresh=env.models_refresh_sec,
         drain=env.drain_sec,
         smoke_model=env.default_model if env.lingma_replacement_smoke else "",
+        longest_pause=env.lingma_cool_max_sec,
         orders_within=ORDERS_SEC,
         turn=TurnLimits(env.keepalive_sec, env.turn_silence_sec, env.stream_buffer_bytes),
         approval=Approval.read(env.tool_approval),

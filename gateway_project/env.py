@@ -210,6 +210,12 @@ class Environment(BaseSettings):
     lingma_replacement_smoke: bool = Field(
         True, description="An instance that takes the place of another has to answer a short chat first."
     )
+    lingma_cool_max_sec: float = Field(
+        60,
+        ge=0,
+        le=3600,
+        description="Longest pause of an instance that refuses or fails turns; one turn then tries it. 0: no pauses.",
+    )
     lingma_ask_kind: Literal["notification", "request"] = Field(
         "notification", description="How `chat/ask` is sent: without or with an id."
     )

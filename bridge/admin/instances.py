@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any, ClassVar
 
 import redis
@@ -27,8 +28,14 @@ from bridge.status.states import InstanceState
 from gateway_project.lib.cells import VisibleText, seconds_ago
 from gateway_project.lib.live_rows import LiveRows
 from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.texts import gettext_noop
 from gateway_project.lib.visible import visible
 
+PAUSES = {
+    "": gettext_noop("by order for %(seconds)s s"),
+    "limited": gettext_noop("rate limited, tried again in %(seconds)s s"),
+    "failed": gettext_noop("most turns failed, tried again in %(seconds)s s"),
+}
 BADGES = {each.value: each.badge for each in InstanceState}
 
 
@@ -97,7 +104,8 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
         """With what is in no table."""
         if row is not None:
             rows: Any = self._rows(request) or ()
-            row.replacing = any(each.name == row.name and each.replacing for each in rows)
+            beat = next((each for each in rows if each.name == row.name), row)
+            row.replacing, row.cool_until, row.cools_for = beat.replacing, beat.cool_until, beat.cools_for
         return row
 
     def change_view(
@@ -113,6 +121,8 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
     def header(self, obj: Instance) -> tuple[str, str]:
         if obj.replacing:
             return obj.name, gettext("a successor is starting")
+        if obj.cool_until is not None and (left := ceil((obj.cool_until - timezone.now()).total_seconds())) > 0:
+            return obj.name, gettext(PAUSES[obj.cools_for]) % {"seconds": left}
         return obj.name, gettext("pid %(pid)s") % {"pid": obj.pid} if obj.pid else ""
 
     @display(description=_("State"), ordering="state", label=BADGES)

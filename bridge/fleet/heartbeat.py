@@ -77,6 +77,7 @@ class Heartbeat:
         incidents = (
             (metrics.INSTANCE_RESTARTS, instance.incidents.restarts),
             (metrics.INSTANCE_RECONNECTS, instance.incidents.reconnects),
+            (metrics.INSTANCE_PAUSES, instance.health.breaker.pauses),
             (metrics.ACKS_LATE, instance.late_acks),
             (metrics.UNKNOWN_PUSHES, instance.incidents.unknown_pushes),
             (metrics.UNROUTED_TOOL_EVENTS, instance.incidents.unrouted_tool_events),

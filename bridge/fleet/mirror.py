@@ -130,5 +130,8 @@ def _row(status: InstanceStatus) -> Instance:
     )
     row.waiting = status.waiting
     row.replacing, row.not_replaced = status.replacing, status.not_replaced
+    row.cools_for = status.cools_for
+    if status.cool_until > status.at:
+        row.cool_until = datetime.fromtimestamp(status.cool_until, UTC)
     row.held_login, row.login_generation = status.held_login, status.login_generation
     return row

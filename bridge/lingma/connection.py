@@ -39,6 +39,8 @@ class Connection:
         self.on_account_changed: Callable[[], None] = lambda: None
         self.on_unknown: Callable[[str], None] = lambda _method: None
         """Called with the method of a push that this dialect does not know."""
+        self.on_ended: Callable[[ReplyStream], None] = lambda _stream: None
+        """Called once for each turn that has ended, however."""
         self._channel = channel
         self._calls = Calls(channel)
         self._replies = Replies(dialect)
@@ -217,6 +219,7 @@ class Connection:
         if stream.end is not None and stream.end.error is not None:
             self._replies.abandoned.add(stream.request_id, has_begun=stream.has_begun)
         self.tools.forget(stream)
+        self.on_ended(stream)
 
 
 def _swallow(done: asyncio.Future[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 from django.db import models
@@ -48,6 +49,10 @@ class Instance(models.Model):
     replacing: bool = False
     not_replaced: bool = False
     """A successor is started beside it; one is wanted, and does not work."""
+
+    cool_until: datetime | None = None
+    cools_for: str = ""
+    """When its pause ends, and why the gateway has made one; empty: operators have."""
 
     held_login: int = 0
     login_generation: int = 0

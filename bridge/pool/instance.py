@@ -10,6 +10,7 @@ from bridge.lingma.process.log_tail import LogTail
 from bridge.lingma.stream import ReplyStream
 from bridge.pool.account import Account, key_of
 from bridge.pool.doubts import Doubts
+from bridge.pool.health import Health
 from bridge.pool.incidents import Incidents
 from bridge.pool.lifecycle import Lifecycle
 from bridge.pool.logins import InstanceLogin
@@ -55,8 +56,10 @@ class Instance:
         self.login = InstanceLogin(name, self.work_dir, self._link.account)
         """The one it is given, if it is given any."""
         self._outages = OutageLog(name)
+        self.health = Health(options.longest_pause)
+        """Whether it is asked at all."""
         self._life = Lifecycle(
-            self._link, self._upstream, options, self.incidents, self._outages, self.login, changed,
+            self._link, self._upstream, options, self.incidents, self._outages, self.login, self.health, changed,
             lambda: self.in_flight > 0,
         )  # fmt: skip
         self._doubts = Doubts()
@@ -182,7 +185,8 @@ class Instance:
             account=self.account.facts.state,
             login_expires_at=self.account.facts.expires_at,
             mode=self.order.mode,
-            cool_until=self.order.cool_until,
+            cool_until=max(self.order.cool_until, self.health.cool_until()),
+            cools_for=self.health.cause.value,
             replacing=self.is_replaced,
             not_replaced=bool(self.not_replaced),
             held_login=self.login.held.login if self.login.held else 0,
@@ -191,7 +195,10 @@ class Instance:
 
     def ask(self, ask: Ask) -> ReplyStream:
         """Send the question; the answer comes into the stream. Raise ConnectionLost, ContextFull or Overloaded."""
-        return self._link.ask(ask)
+        stream = self._link.ask(ask)
+        if not self.health.lets_in:
+            self.health.asked(stream)
+        return stream
 
     def watch(self, stream: ReplyStream) -> None:
         """Note that the turn is in doubt: no other such turn is asked beside it until something of it has come."""
@@ -217,6 +224,7 @@ class Instance:
             await self._life.run()
         finally:
             self.login.close()
+            self.health.close()
 
     def obey(self, order: Order) -> None:
         """Do what operators want of it from now on."""

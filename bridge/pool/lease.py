@@ -15,7 +15,7 @@ AnyInstance = Instance | RemoteInstance
 class Lease:
     """One place on one instance, until `release()`; releasing twice does nothing."""
 
-    __slots__ = ("_give_back", "in_doubt", "instance", "owner", "taken_at")
+    __slots__ = ("_give_back", "in_doubt", "instance", "is_probe", "owner", "taken_at")
 
     def __init__(
         self, instance: AnyInstance, owner: Owner | None, taken_at: float, give_back: Callable[[Lease], None]
@@ -24,6 +24,8 @@ class Lease:
         self.owner = owner
         self.taken_at = taken_at
         self.in_doubt = False
+        self.is_probe = False
+        """Its turn shows whether the instance can be asked again."""
         self._give_back: Callable[[Lease], None] | None = give_back
 
     def release(self) -> None:

@@ -16,6 +16,8 @@ import msgspec
 from bridge.chat.errors import ConnectionLost, GatewayError
 from bridge.lingma.connection import Connection
 from bridge.lingma.errors import DialFailed, LingmaError, NotReady, RpcError, StartFailed
+from bridge.pool.breaker import Cause
+from bridge.pool.health import Health
 from bridge.pool.incidents import Incidents
 from bridge.pool.logins import InstanceLogin
 from bridge.pool.options import InstanceOptions
@@ -63,6 +65,7 @@ class Lifecycle:
         incidents: Incidents,
         outages: OutageLog,
         login: InstanceLogin,
+        health: Health,
         changed: Callable[[], None],
         is_busy: Callable[[], bool],
     ) -> None:
@@ -82,6 +85,7 @@ class Lifecycle:
         self._incidents = incidents
         self._outages = outages
         self._login = login
+        self._health = health
         self._changed = changed
         self._is_busy = is_busy
         self._restarts = RestartPolicy()
@@ -90,6 +94,9 @@ class Lifecycle:
         # it.
         link.on_account_changed = self._wake.set
         link.on_lost = self._on_lost
+        link.on_ended = health.ended
+        health.on_change = self._health_changed
+        health.on_account_doubted = self._wake.set
         login.is_connected = lambda: self.is_connected
         login.wake = self._wake.set
 
@@ -128,7 +135,7 @@ class Lifecycle:
                 # For another run, which begins in a moment.
                 return not self._upstream.stopping and not self.orders.is_held
             case InstanceState.COOLING:
-                return self.orders.cools_for() < seconds
+                return max(self.orders.cools_for(), self._health.cools_for()) < seconds
             case InstanceState.DEGRADED:
                 # A short trouble of its network is waited for. One that lasts would have everybody wait in vain.
                 return now - self._set_at < PATIENCE_SEC
@@ -156,6 +163,7 @@ class Lifecycle:
             return
         if order.cleared_at > before.cleared_at:
             self._restarts.clear()
+            self._health.clear()
         if self.is_connected:
             self._set(self._connected_state(), Why.ORDER)
         self._wake.set()
@@ -303,7 +311,18 @@ class Lifecycle:
         self._set_connected(self._connected_state())
 
     def _connected_state(self) -> InstanceState:
-        return self.orders.state_of(self._link.account.facts.state.remedy, self._began_at)
+        state = self.orders.state_of(self._link.account.facts.state.remedy, self._began_at)
+        return InstanceState.COOLING if state is InstanceState.READY and self._health.is_cooling else state
+
+    def _health_changed(self) -> None:
+        if not self.is_connected:
+            return
+        before = self.state, self.is_ready
+        self._set_connected(self._connected_state())
+        self.is_ready = self.state is InstanceState.READY and self._health.lets_in
+        # `_set` has told of another state. That one turn decides, or has decided, is none.
+        if self.is_ready and before == (self.state, False):
+            self._changed()
 
     async def _watch(self) -> None:
         """Until the connection is gone; the account is checked now and then. Raise when the program is gone."""
@@ -390,7 +409,7 @@ class Lifecycle:
 
     def _set_connected(self, state: InstanceState) -> None:
         """One of CONNECTED; from one of them to another is no return from an outage."""
-        why = Why.ORDER if {state, self.state} & ORDERED else Why.ACCOUNT
+        why = self._why(state)
         if not self.is_connected:
             self._restarts.back(time.monotonic())
             self.runs.settle()
@@ -400,6 +419,15 @@ class Lifecycle:
         account = self._link.account.facts.state
         self._set(state, why, "" if account.may_chat else account.label)
 
+    def _why(self, state: InstanceState) -> Why:
+        """For what reason it comes into that state, from another of CONNECTED."""
+        of_pause = {state, self.state} == {InstanceState.COOLING, InstanceState.READY}
+        if of_pause and self.orders.cools_for() <= 0 and not self._health.breaker.is_closed:
+            if state is InstanceState.READY:
+                return Why.TRIED
+            return Why.LIMITED if self._health.cause is Cause.LIMITED else Why.FAILING
+        return Why.ORDER if {state, self.state} & ORDERED else Why.ACCOUNT
+
     def _set(self, state: InstanceState, why: Why, detail: str = "") -> None:
         if state != self.state:
             self.timeline.note(state, why, detail, self.runs.generation)
@@ -407,5 +435,5 @@ class Lifecycle:
             logger.log(level, "%s is %s", self._outages.name, state)
             self._set_at = time.monotonic()
             # Before `changed`, which looks at both to place turns.
-            self.state, self.is_ready = state, state is InstanceState.READY
+            self.state, self.is_ready = state, state is InstanceState.READY and self._health.lets_in
             self._changed()

@@ -44,6 +44,8 @@ class InstanceOptions(msgspec.Struct, frozen=True):
     """As long its chat may take."""
     smoke_model: str = ""
     """Which model a successor is asked before it takes over; empty: none is asked."""
+    longest_pause: float = 60.0
+    """As long, at most, nothing is asked of an instance that refuses or fails turns; 0: it is asked all the same."""
     orders_within: float = 0.0
     """So long a start waits until it is known what operators want."""
     turn: TurnLimits = TurnLimits()

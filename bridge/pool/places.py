@@ -66,7 +66,11 @@ class Places:
         # Counted when the place is given and not when the turn begins: between the two others choose.
         if owner is not None:
             self.shares.take(owner)
-        return Lease(instance, owner, self._loop.time(), self._give_back)
+        lease = Lease(instance, owner, self._loop.time(), self._give_back)
+        if instance.health.wants_probe:
+            lease.is_probe = True
+            instance.health.placed()
+        return lease
 
     def take_borrowed(self, instance: RemoteInstance, owner: Owner) -> Lease:
         self.shares.take(owner)
@@ -86,6 +90,8 @@ class Places:
             return
         instance.in_flight -= 1
         self.in_flight -= 1
+        if lease.is_probe:
+            instance.health.left()
         # About the last twenty turns: one very long reply must not scare clients away for half a minute.
         self._turn_sec += (self._loop.time() - lease.taken_at - self._turn_sec) * 0.05
         self.on_release()

@@ -122,6 +122,14 @@ def restart_delay(failures: int, jitter: float) -> float:
     return float(min(30.0, 0.5 * 2 ** max(0, min(failures - 1, 10)))) * (1 + jitter / 4)
 
 
+def breaker_pause(pauses: int, jitter: float) -> float:
+    """Seconds for which nothing is asked, for so many pauses in a row: 1, 2, 4 …, each up to a quarter longer.
+
+    `jitter` is from 0 to 1.
+    """
+    return float(2.0 ** max(0, min(pauses - 1, 12))) * (1 + jitter / 4)
+
+
 def replacement_pause(failures: int, jitter: float) -> float:
     """Seconds to wait before a successor is tried again: 5, 10, 20 … at most 600, each up to a quarter longer."""
     return float(min(600.0, 5.0 * 2 ** max(0, min(failures - 1, 10)))) * (1 + jitter / 4)

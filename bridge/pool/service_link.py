@@ -37,6 +37,8 @@ class ServiceLink:
         self.version = ""
         self.on_account_changed: Callable[[], None] = lambda: None
         """Called when the service reports that its account, or what that offers, has changed."""
+        self.on_ended: Callable[[ReplyStream], None] = lambda _stream: None
+        """Called once for each turn that has ended, however."""
         self.on_lost: Callable[[Connection], None] = lambda _connection: None
         self._name = name
         self._dialect = dialect
@@ -65,6 +67,7 @@ class ServiceLink:
         self.connection = connection
         connection.on_account_changed = self.on_account_changed
         connection.on_unknown = self._on_unknown
+        connection.on_ended = self.on_ended
         # With its connection: a late loss of the one before must not be taken for one of the new.
         connection.on_lost(partial(self.on_lost, connection))
         connection.tools.on_unrouted = self._on_unrouted

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
+from math import ceil
 
-from bridge.chat.errors import GatewayError, Overloaded, Unavailable
+from bridge.chat.errors import GatewayError, Overloaded, RateLimited, Unavailable
 from bridge.pool import policy
 from bridge.pool.members import Members
 from bridge.pool.places import Places
 from bridge.pool.policy import Owner
 from bridge.pool.queue import TurnQueue
 from bridge.status.instance import InstanceStatus
+from bridge.status.states import InstanceState
 from bridge.status.wanted import Mode
 
 
@@ -47,11 +50,14 @@ class WaitPolicy:
         """The refusal of a turn that has waited as long as it may."""
         return self._overloaded("No place became free in time") if self._members.ready else self.unavailable()
 
-    def unavailable(self) -> Unavailable:
+    def unavailable(self) -> GatewayError:
         """The refusal of a turn that no instance can take."""
         if self._places.closed:
             return Unavailable(self._places.closed)
-        error = _unavailable(self._members.statuses())
+        statuses = self._members.statuses()
+        if (limited := _rate_limited(statuses)) is not None:
+            return limited
+        error = _unavailable(statuses)
         # Sooner than the instances are back, a client would only be refused again.
         error.retry_after = max(self._retry_after(), self._members.back_in())
         return error
@@ -67,6 +73,14 @@ class WaitPolicy:
 
     def _retry_after(self) -> int:
         return self._places.retry_after(self._queue.lines.count)
+
+
+def _rate_limited(statuses: Sequence[InstanceStatus]) -> RateLimited | None:
+    """The service's own limit passed on, where nothing else is in the way."""
+    if not statuses or any(each.state is not InstanceState.COOLING or not each.cools_for for each in statuses):
+        return None
+    seconds = ceil(min(each.cool_until for each in statuses) - time.time())
+    return RateLimited("The Lingma service is rate limited; try again later.", retry_after=max(1, seconds))
 
 
 def _unavailable(statuses: Sequence[InstanceStatus]) -> Unavailable:

@@ -36,7 +36,9 @@ class InstanceStatus(msgspec.Struct, frozen=True):
     mode: Mode = Mode.RUN
     """What operators want of it."""
     cool_until: float = 0.0
-    """Unix seconds; 0: nobody has asked for a pause."""
+    """Unix seconds; 0: there is no pause."""
+    cools_for: str = ""
+    """Why the gateway has left it alone: `limited` or `failed`; empty: it has not."""
     held_login: int = 0
     """Id of the login in its work dir; 0: none was put there."""
     login_generation: int = 0

@@ -115,6 +115,9 @@ INSTANCE_RESTARTS = Counter("lingma_gateway_instance_restarts_total", "Times an 
 INSTANCE_RECONNECTS = Counter(
     "lingma_gateway_instance_reconnects_total", "Connections to a running instance that were lost.", ("instance",)
 )
+INSTANCE_PAUSES = Counter(
+    "lingma_gateway_instance_pauses_total", "Pauses of an instance that refused or failed turns.", ("instance",)
+)
 REPLACEMENTS = Counter(
     "lingma_gateway_replacements_total",
     "Successors that were started to take the place of an instance. outcome: done, failed.",

@@ -19,6 +19,7 @@ from bridge.chat.errors import (
     InternalError,
     InvalidRequest,
     LoggedOut,
+    RateLimited,
     UpstreamFailed,
 )
 from bridge.chat.events import Failed
@@ -251,11 +252,13 @@ class _Run:
         raise Forbidden(message, param=("model",), code="model_not_allowed", reason="model")
 
     def _may_retry(self, error: GatewayError) -> bool:
-        """A lost connection may be retried, a lost login elsewhere; a session that fails may itself be the reason."""
+        """A lost connection may be retried, a lost login and a rate limit elsewhere; a session that fails may itself be
+        the reason.
+        """
         if isinstance(error, ConnectionLost):
             return self._doubt is None or self._doubt.may_try
         # Elsewhere only: the same instance would refuse again.
-        if isinstance(error, LoggedOut):
+        if isinstance(error, (LoggedOut, RateLimited)):
             return self._engine.pool.has_another({*self._places.excluded, self._turn.record.instance})
         # An old session may be unusable (PROTOCOL 9.8); without it the same request may well go through.
         return self._conversation.state == "reused" and isinstance(error, (UpstreamFailed, InvalidRequest))

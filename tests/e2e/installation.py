@@ -49,7 +49,8 @@ SIMULATOR = {
     "LINGMA_SIMULATOR_DELAY_MS": "0",
     "LINGMA_SIMULATOR_RECORD": "true",
 }
-FAST = {**SIMULATOR, "DRAIN_SEC": "5", "LOG_LEVEL": "INFO"}
+# Tests provoke refusals and failures of instances that others use at once.
+FAST = {**SIMULATOR, "DRAIN_SEC": "5", "LOG_LEVEL": "INFO", "LINGMA_COOL_MAX_SEC": "0"}
 
 
 def until(look, seconds=45.0, every=0.02):

@@ -221,3 +221,15 @@ def test_overview_counts_who_waits_by_process(admin_client, beat):
     for name, process in (("w1-i1", 1), ("w1-i2", 1), ("w2-i1", 2)):
         beat(name, process=process, waiting=3 * process)
     assert "Turns that wait for a place 9" in text(admin_client.get(reverse("admin:index")))
+
+
+@pytest.mark.parametrize(("why", "words"), [("", "by order"), ("limited", "rate limited"), ("failed", "turns failed")])
+def test_pauses_have_a_countdown(admin_client, beat, why, words):
+    now = time.time()
+    beat("w1-i1", state=InstanceState.COOLING, at=now, cool_until=now + 90, cools_for=why)
+    page = text(admin_client.get(LIST))
+    assert words in page
+    assert re.search(r"(89|90) s", page)
+    found = admin_client.get("/api/instances/w1-i1/").json()
+    assert found["cools_for"] == why
+    assert found["cool_until"]
