@@ -6,8 +6,8 @@ takes 40 MB of its own and more, this a few, and a login is needed every few wee
 
 from __future__ import annotations
 
+import importlib
 import os
-import runpy
 import socket
 import sys
 import time
@@ -70,7 +70,7 @@ def main() -> None:
         time.sleep(EVERY_SEC)
     # In this process: as a fork of the fork server it has the code loaded already.
     sys.argv = ["gateway_project.celery", "logins", f"--loglevel={level}"]
-    runpy.run_module("gateway_project.celery", run_name="__main__")
+    importlib.import_module("gateway_project.celery.__main__").main()
 
 
 if __name__ == "__main__":

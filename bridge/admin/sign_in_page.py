@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
@@ -57,6 +58,7 @@ class SignInPageAdmin(AuditHistory, ModelAdmin):
         field = super().formfield_for_dbfield(db_field, request, **options)
         shipped = getattr(SHIPPED, db_field.name, ())
         if field is not None and shipped:
-            field.help_text = gettext("Left empty: %(shipped)s") % {"shipped": ", ".join(shipped)}
+            listed = format_html_join(" ", "<code>{}</code>", ((each,) for each in shipped))
+            field.help_text = format_html("{} {}", gettext("Left empty:"), listed)
             field.widget.attrs["rows"] = 3
         return field

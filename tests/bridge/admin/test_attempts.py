@@ -166,7 +166,7 @@ def test_list_says_when_each_is_made_again(admin_client, login):
 
 def test_login_page_is_one_row(admin_client, viewer):
     path = admin_client.get("/admin/bridge/signinpage/")["Location"]
-    assert "Left empty: #fm-login-id" in text(admin_client, path)
+    assert "Left empty: <code>#fm-login-id</code>" in text(admin_client, path)
     fields = dict.fromkeys(("user_fields", "buttons", "links", "errors", "captchas", "codes"), "")
     wrong = admin_client.post(path, {**fields, "password_fields": "#pw", "hosts": "https://x"}).content.decode()
     assert "https://x is no name of a host." in wrong
