@@ -21,6 +21,8 @@ from bridge.status.states import InstanceState
 Found = Mapping[str, Collection[str]] | None
 """Subjects of alerts to the names of what is in the state; None: nobody can tell now, so nothing begins or ends."""
 
+UNFILED: Final = frozenset({"worker", "redis", "flush", "database"})
+"""While one of these modes is on, rows of the last minutes may not be there yet."""
 HERE: Final = "gateway"
 """The name of what is in the state, where that is no instance."""
 
@@ -91,9 +93,15 @@ def _failing_turns(view: View) -> Found:
     options = view.options
     is_bad = view.turns >= options.least_turns and view.failed * 100 >= options.error_percent * view.turns
     # While rows are not filed, an hour without failures may be one without rows.
-    if not is_bad and view.modes & {"worker", "redis", "flush", "database"}:
+    if not is_bad and view.modes & UNFILED:
         return None
     return {"": [HERE]} if is_bad else {}
+
+
+def _crashing(view: View) -> Found:
+    if not view.crashing and view.modes & UNFILED:
+        return None
+    return {"": view.crashing}
 
 
 def _queue(view: View) -> Found:
@@ -163,6 +171,11 @@ CHECKS: Final = (
         "turns_failing", Severity.WARNING, _("many turns fail"),
         _("many of the turns of five minutes failed, since %(time)s."), _failing_turns, 0, 300,
         _("The usage pages show which ones, and why."),
+    ),
+    Check(
+        "prompts_crash", Severity.CRITICAL, _("prompts end the service"),
+        _("the service exits over requests of these keys, since %(time)s: %(names)s."), _crashing, 0, 300,
+        _("They are refused for an hour. The usage pages have the requests; tell whoever has the key."),
     ),
     Check(
         "queue_long", Severity.WARNING, _("queue long"), _("many turns wait for a place since %(time)s."), _queue, 60,

@@ -11,6 +11,7 @@ import redis
 from django.db.models import Sum
 
 from accounts.models import FAILED, Usage
+from bridge.chat.errors import CRASHING_KEY, CRASHING_PROMPT
 from bridge.fleet import mirror
 from bridge.fleet.login_refresh import facts_of, known
 from bridge.logins.schedule import needs_person
@@ -22,6 +23,7 @@ from gateway_project.lib.redis_client import connect
 
 WINDOW = timedelta(minutes=5)
 """Of which the share of failed turns is taken."""
+MOST_CRASHING = 20
 ALONE = [each.value for each in AttemptReason if each.by_itself]
 PAGE = "/admin/bridge/login/%d/change/"
 
@@ -51,6 +53,8 @@ class View:
     failed: int = 0
     need_person: Sequence[str] = ()
     """Logins that somebody has to log in to, each with where that is done."""
+    crashing: Sequence[str] = ()
+    """Turns over which the service has exited, and keys that are refused for it."""
 
 
 def look(redis_url: str, options: AlertOptions, now: datetime) -> View:
@@ -63,7 +67,7 @@ def look(redis_url: str, options: AlertOptions, now: datetime) -> View:
         modes, instances = {"redis"}, None
     turns, failed = _turns(now)
     active = frozenset(modes | _names(degraded.active()))
-    return View(now, options, instances, active, turns, failed, _need_person(options, now))
+    return View(now, options, instances, active, turns, failed, _need_person(options, now), _crashing(now))
 
 
 def _need_person(options: AlertOptions, now: datetime) -> list[str]:
@@ -74,6 +78,15 @@ def _need_person(options: AlertOptions, now: datetime) -> list[str]:
         for login in known()
         if login.pk in those or needs_person(facts_of(login), options.login_days, now.timestamp())
     ]
+
+
+def _crashing(now: datetime) -> list[str]:
+    """The keys with the requests that did it. Those that are refused since are named by their key alone."""
+    recent = Usage.objects.filter(started_at__gte=now - WINDOW, reason__in=[CRASHING_PROMPT, CRASHING_KEY])
+    rows = recent.order_by("started_at", "id").select_related("api_key")
+    did_it = rows.filter(reason=CRASHING_PROMPT).exclude(status=Usage.Status.REFUSED)[:MOST_CRASHING]
+    refused = {str(row.api_key) for row in rows.filter(reason=CRASHING_KEY)[:MOST_CRASHING]}
+    return [f"{row.api_key}: {row.request_id}" for row in did_it] + sorted(refused)
 
 
 def _modes(client: redis.Redis) -> set[str]:

@@ -27,7 +27,11 @@ GatewayError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+CRASHING_PROMPT: Final = "crashing_prompt"
+CRASHING_KEY: Final = "crashing_prompts"
+"""Codes and reasons of two errors below."""
 
 
 class GatewayError(Exception):
@@ -114,7 +118,7 @@ class CrashingPrompt(InvalidRequest):
 
     def __init__(self, message: str = text) -> None:
         # A 400 and no 5xx, because agents retry those, and each retry would take the service down again.
-        super().__init__(message, code="crashing_prompt", reason="crashing_prompt")
+        super().__init__(message, code=CRASHING_PROMPT, reason=CRASHING_PROMPT)
 
 
 class Cancelled(InvalidRequest):
@@ -193,7 +197,7 @@ class CrashingKey(RateLimited):
 
     def __init__(self, message: str = text, *, retry_after: int | None = None) -> None:
         # 429 with Retry-After, because waiting does help here: the block on a key ends by itself.
-        super().__init__(message, code="crashing_prompts", retry_after=retry_after, reason="crashing_prompts")
+        super().__init__(message, code=CRASHING_KEY, retry_after=retry_after, reason=CRASHING_KEY)
 
 
 class Overloaded(GatewayError):

@@ -9,11 +9,11 @@ import redis
 from django.utils import timezone, translation
 
 from accounts.alerts.words import KINDS, sentence
-from accounts.models import Alert
+from accounts.models import Alert, ApiKey, Usage
 from bridge.alerts.checks import CHECKS
 from bridge.alerts.run import run
 from bridge.alerts.stand_in import StandIn
-from bridge.alerts.view import AlertOptions, View, _need_person
+from bridge.alerts.view import AlertOptions, View, _crashing, _need_person
 from bridge.fleet import mirror, modes
 from bridge.models import Instance, Login, LoginAttempt
 from bridge.status.instance import InstanceStatus
@@ -24,6 +24,11 @@ from gateway_project.lib.secrets_at_rest import Secret
 
 FIND = {check.kind: check.find for check in CHECKS}
 OPTIONS = AlertOptions()
+
+
+@pytest.fixture
+def key(db):
+    return ApiKey.objects.create(name="poisoner", digest="poisoner")
 
 
 def instance(name="i1", **fields):
@@ -70,6 +75,20 @@ def test_state_of_an_instance_is_its_kind(fields, kinds):
 @pytest.mark.parametrize(("turns", "failed", "is_bad"), [(19, 19, False), (20, 4, True), (100, 19, False)])
 def test_many_failures_are_an_alert(turns, failed, is_bad):
     assert ("turns_failing" in kinds_of(view(instance(), turns=turns, failed=failed))) is is_bad
+
+
+def test_crashing_prompts_name_keys_and_requests(db, key):
+    for number, (reason, status) in enumerate(
+        [("crashing_prompt", "error"), ("crashing_prompt", "refused"), ("crashing_prompts", "refused"), ("", "ok")]
+    ):
+        Usage.objects.create(
+            request_id=f"req-{number}", api_key=key, reason=reason, status=status, started_at=timezone.now()
+        )
+    named = _crashing(timezone.now())
+    assert named == [f"{key}: req-0", str(key)]
+    looked = View(timezone.now(), OPTIONS, [instance()], frozenset(), crashing=named)
+    assert kinds_of(looked) == {"prompts_crash"}
+    assert _crashing(timezone.now() + timedelta(minutes=6)) == []
 
 
 def test_another_version_than_the_siblings_is_named():
