@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from django.conf import settings
 
 from accounts.content.outbox import Outbox
@@ -36,10 +38,11 @@ from bridge.lingma.dialects.base import Dialect
 from bridge.lingma.stream import TurnLimits
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.pool.pool import Pool
-from bridge.programs import program
+from bridge.programs import of_version, program
 from bridge.routing.routes import Routes
 from bridge.routing.watcher import Rules, route_watcher
 from bridge.siblings.siblings import Siblings
+from bridge.status.versions import WantedVersion
 from bridge.telemetry import metrics
 from bridge.telemetry.refusals import Refusals
 from bridge.turn.engine import Engine, EngineOptions
@@ -94,6 +97,7 @@ class Runtime:
         )
         self.route_watcher = route_watcher(self.link, env.models_refresh_sec, self._take_rules)
         self.order_watcher = order_watcher(self.link, self.pool.obey)
+        self.pool.versions.spec_of = partial(_of_version, env, data_dir)
         self.pool.take_logins_from(DatabaseLogins())
         self.pool.share_replacements(RedisReplacementLease(self.link, _new_id()))
         self.siblings = _siblings(env, data_dir, self.pool)
@@ -194,6 +198,9 @@ class Runtime:
 
     def _on_change(self) -> None:
         self._take_models()
+        kinds = {each.upstream for each in self.pool.instances}
+        # Whoever might get a made up answer is told so.
+        self.upstream = ("simulator" if "simulator" in kinds else "/".join(sorted(kinds))).encode()
         self.heartbeat.instance_changed()
         if self.siblings is not None:
             self.siblings.instances_changed()
@@ -260,9 +267,20 @@ def _instance_specs(env: Environment, data_dir: Path, dialect: Dialect) -> list[
     # The simulator has no page where an operator could log in first.
     arguments = ("--login=auto",) if found.upstream == "simulator" else found.arguments
     return [
-        InstanceSpec(found.upstream, dialect, found.command, arguments, each, environment=found.environment)
+        InstanceSpec(
+            found.upstream, dialect, found.command, arguments, each,
+            environment=found.environment, version=found.version, sha256=found.sha256,
+        )
         for each in work_dirs
-    ]
+    ]  # fmt: skip
+
+
+def _of_version(env: Environment, data_dir: Path, before: InstanceSpec, wanted: WantedVersion) -> InstanceSpec:
+    found = of_version(env, data_dir, wanted)
+    return msgspec.structs.replace(
+        before, upstream=found.upstream, command=found.command, arguments=found.arguments,
+        environment=found.environment, version=found.version, sha256=found.sha256,
+    )  # fmt: skip
 
 
 def _stand_in(env: Environment) -> StandIn:

@@ -60,6 +60,7 @@ MODELS: Final = {
         frozenset({"account", "expires_at", "refreshed_at", "reported_at", "problem", "failures", "retry_at"})
     ),
     "bridge.SignInPage": Watched(),
+    "bridge.Version": Watched(),
     "bridge.LoginAttempt": Watched(
         frozenset({"state", "seen_at", "ended_at", "result", "detail", "url", "pasted", "screenshot"})
     ),

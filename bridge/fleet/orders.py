@@ -12,12 +12,13 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from bridge.fleet import mirror
+from bridge.fleet import mirror, versions
 from bridge.fleet.table_watcher import TableWatcher
-from bridge.models import Instance, InstanceOrder, Login
-from bridge.pool.orders import Order
+from bridge.models import Instance, InstanceOrder, Login, Version
+from bridge.pool.orders import EVERY, Order
 from bridge.status.logins import WantedLogin
 from bridge.status.states import InstanceState
+from bridge.status.versions import WantedVersion
 from bridge.status.wanted import Mode
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import RedisLink
@@ -46,16 +47,19 @@ class UnknownInstance(Exception):
 
 
 def read_orders() -> dict[str, Order]:
-    """By instance. Raise django.db.Error."""
+    """By instance; EVERY is for all others. Raise django.db.Error."""
     # What logins consist of stays where it is: only who needs it asks for it.
-    rows = InstanceOrder.objects.select_related("login").defer("login__bundle", "login__credentials")
-    return {row.name: order_of(row) for row in rows}
+    rows = InstanceOrder.objects.select_related("login", "version").defer("login__bundle", "login__credentials")
+    default = versions.wanted(Version.objects.filter(is_default=True).first())
+    every = {} if default is None else {EVERY: Order(version=default)}
+    return every | {row.name: order_of(row, default) for row in rows}
 
 
-def order_of(row: InstanceOrder) -> Order:
+def order_of(row: InstanceOrder, default: WantedVersion | None = None) -> Order:
     """The order that a row describes."""
     times = (_unix(row.restart_before), _unix(row.cool_until), _unix(row.cleared_at))
-    return Order(Mode(row.mode), *times, login=_wanted(row.login))
+    version = versions.wanted(row.version) or default
+    return Order(Mode(row.mode), *times, version=version, login=_wanted(row.login))
 
 
 def _wanted(login: Login | None) -> WantedLogin | None:

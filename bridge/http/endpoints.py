@@ -90,7 +90,7 @@ class Health(HttpConsumer):
     """`GET /healthz`: the process answers. Nothing is asked, so that it is always fast."""
 
     async def handle(self) -> None:
-        body = {"status": "ok", "upstream": self.runtime.env.upstream, "version": VERSION}
+        body = {"status": "ok", "upstream": self.runtime.upstream.decode(), "version": VERSION}
         await self.reply(200, msgspec.json.encode(body), [JSON, *self.common_headers()])
 
 

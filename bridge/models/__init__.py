@@ -14,3 +14,4 @@ from bridge.models.routing import check_pattern as check_pattern
 from bridge.models.routing import shipped_description_chars as shipped_description_chars
 from bridge.models.routing import shipped_template as shipped_template
 from bridge.models.sign_in_page import SignInPage as SignInPage
+from bridge.models.version import Version as Version

@@ -25,6 +25,9 @@ class InstanceOrder(models.Model):
     login = models.ForeignKey(
         "bridge.Login", models.SET_NULL, null=True, blank=True, related_name="orders", verbose_name=_("login")
     )
+    version = models.ForeignKey(
+        "bridge.Version", models.PROTECT, null=True, blank=True, related_name="orders", verbose_name=_("version")
+    )
 
     class Meta:
         verbose_name = _("order")

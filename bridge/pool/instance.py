@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from bridge.lingma.dialects.base import Ask
 from bridge.lingma.process.log_tail import LogTail
 from bridge.lingma.stream import ReplyStream
@@ -49,7 +51,6 @@ class Instance:
         self.not_replaced = ""
         """Why a successor that is wanted is not there."""
         self._process_number = process_number
-        self._upstream_name = spec.upstream
         self._limit = options.limit
         self._upstream = Upstream(spec, options.approval)
         self._link = ServiceLink(name, spec.dialect, options, self.incidents, ticker)
@@ -112,6 +113,11 @@ class Instance:
     def generation(self) -> int:
         """Of the run under way, or the last one."""
         return self._life.runs.generation
+
+    @property
+    def upstream(self) -> str:
+        """What kind of service it is."""
+        return self._upstream.spec.upstream
 
     @property
     def candidate(self) -> Candidate:
@@ -177,7 +183,8 @@ class Instance:
             restarts=self.incidents.restarts,
             last_error=self.incidents.last_error or self.not_replaced,
             version=self._link.version,
-            upstream=self._upstream_name,
+            upstream=self.upstream,
+            installed=self._upstream.spec.version,
             models=len(self.account.models),
             started_at=self._life.runs.started_at,
             at=time.time(),
@@ -225,6 +232,13 @@ class Instance:
         finally:
             self.login.close()
             self.health.close()
+
+    def begin_with(self, spec: InstanceSpec) -> bool:
+        """Have it begin as that kind, in its own work dir. False: it has begun already."""
+        if self._upstream.is_begun:
+            return False
+        self._upstream.spec = msgspec.structs.replace(spec, work_dir=self.work_dir)
+        return True
 
     def obey(self, order: Order) -> None:
         """Do what operators want of it from now on."""

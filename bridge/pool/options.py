@@ -23,6 +23,10 @@ class InstanceSpec(msgspec.Struct, frozen=True):
     attach: str = ""
     environment: dict[str, str] = {}
     """Variables of the program beside those every program gets."""
+    version: str = ""
+    """As it was installed; "": not known."""
+    sha256: str = ""
+    """What the executable must be at each start; "": anything."""
     shared: bool = False
     """Other web processes of this gateway ask the same service."""
 

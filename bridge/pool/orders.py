@@ -11,6 +11,7 @@ import msgspec
 from bridge.status.accounts import Remedy
 from bridge.status.logins import WantedLogin
 from bridge.status.states import InstanceState
+from bridge.status.versions import WantedVersion
 from bridge.status.wanted import Mode
 
 STATES: Final[Mapping[Remedy, InstanceState]] = {
@@ -20,6 +21,10 @@ STATES: Final[Mapping[Remedy, InstanceState]] = {
     Remedy.ADMINISTRATOR: InstanceState.FAILED,
 }
 """Of an instance that is connected, by what its account lacks."""
+
+
+EVERY: Final = ""
+"""In place of a name: each instance that has no order of its own."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -32,6 +37,8 @@ class Order(msgspec.Struct, frozen=True):
     """It takes no turns until then."""
     cleared_at: float = 0.0
     """Pauses that began before this end."""
+    version: WantedVersion | None = None
+    """None: as the settings say."""
     login: WantedLogin | None = None
     """None: no login is put into its work dir."""
 

@@ -17,7 +17,7 @@ from bridge.pool.lease import Lease, Waiter
 from bridge.pool.logins import LoginStore
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
-from bridge.pool.orders import Order
+from bridge.pool.orders import EVERY, Order
 from bridge.pool.places import Places
 from bridge.pool.policy import Affinity, Line, Owner
 from bridge.pool.queue import TurnQueue
@@ -25,6 +25,7 @@ from bridge.pool.remote import RemoteInstance
 from bridge.pool.replacements import ReplacementLease, Replacements
 from bridge.pool.shares import Shares
 from bridge.pool.siblings import SiblingPools
+from bridge.pool.versions import Versions
 from bridge.pool.wait_policy import WaitPolicy
 from bridge.pool.work_dirs import in_use
 from bridge.status.instance import InstanceStatus
@@ -58,6 +59,7 @@ class Pool:
         self._replacements = Replacements(
             self._members, by_name, self._make, instances, self.late_usages, self._instance_changed
         )
+        self.versions = Versions(by_name, self._replacements.want)
         self._replacing: asyncio.Task[None] | None = None
         self._places = Places(self.instances, options.max_in_flight)
         self._queue = TurnQueue(self._members, self._places)
@@ -133,9 +135,12 @@ class Pool:
         return self._members.model_names()
 
     def obey(self, orders: Mapping[str, Order]) -> None:
-        """Do what operators want of each instance, by its name; one without an order runs."""
+        """Do what operators want of each instance, by its name; EVERY is for those without an order of their own."""
+        others = orders.get(EVERY, Order())
         for instance in (*self.instances, *self._members.successors.values()):
-            instance.obey(orders.get(instance.name, Order()))
+            instance.obey(orders.get(instance.name, others))
+        for instance in self.instances:
+            self.versions.obey(instance)
         self._replacements.wake()
 
     def replace(self, name: str, spec: InstanceSpec | None = None) -> None:

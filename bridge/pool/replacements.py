@@ -101,6 +101,7 @@ class Replacements:
         self._late_usages = late_usages
         self._changed = changed
         self._asked: dict[str, InstanceSpec] = {}
+        self._wanted: dict[str, InstanceSpec] = {}
         self._tries: dict[str, _Tries] = {}
         self._wake = asyncio.Event()
         self._disk = Disk("successor")
@@ -112,6 +113,14 @@ class Replacements:
         if own.work_dir is None:
             raise KeyError(name)
         self._asked[name] = own if spec is None else msgspec.structs.replace(spec, work_dir=own.work_dir)
+        self._wake.set()
+
+    def want(self, instance: Instance, spec: InstanceSpec) -> None:
+        """Have the instance be of that kind from now on: as it begins, else by a successor."""
+        name, own = instance.name, self._specs[instance.name]
+        self._wanted[name] = wanted = msgspec.structs.replace(spec, work_dir=own.work_dir)
+        if instance.begin_with(wanted):
+            self._specs[name] = wanted
         self._wake.set()
 
     def wake(self) -> None:
@@ -145,7 +154,7 @@ class Replacements:
                     await self._disk.run(partial(work_dirs.forget_login, unused))
 
     def _reason(self, instance: Instance) -> Reason | None:
-        asked, wanted, order = self._asked.get(instance.name), instance.login.wanted, instance.order
+        asked, wanted, order = self._other_kind(instance.name), instance.login.wanted, instance.order
         # What does not run as it is may run as another kind; with another login it starts by itself.
         if not instance.may_be_replaced and (asked is None or instance.is_stopped or instance.work_dir is None):
             return None
@@ -156,6 +165,11 @@ class Replacements:
         words = ANOTHER_KIND if asked is not None else A_RESTART if restart else ANOTHER_LOGIN
         login = (wanted.login, wanted.generation, wanted.endpoint) if wanted is not None else (0, 0, "")
         return Reason(words, restart, *login, asked, order.cleared_at)
+
+    def _other_kind(self, name: str) -> InstanceSpec | None:
+        wanted = self._wanted.get(name)
+        # Compared each time: what is wanted may change while a successor is on its way.
+        return self._asked.get(name) or (wanted if wanted != self._specs[name] else None)
 
     def _is_time(self, name: str, reason: Reason) -> bool:
         tries = self._tries.get(name)

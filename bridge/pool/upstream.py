@@ -37,7 +37,9 @@ class Upstream:
         self.stopping = False
         self.login_endpoint = ""
         """Of the login that the next run has; "": as everywhere."""
-        self._spec = spec
+        self.spec = spec
+        self.is_begun = False
+        """It was started once, or looked for."""
         self._approval = approval
 
     @property
@@ -60,20 +62,23 @@ class Upstream:
         # Somebody else runs it: it is never started and never stopped here (PROTOCOL 17.1).
         if self.is_attached:
             return
-        if self._spec.work_dir is None:
+        self.is_begun = True
+        source, arguments = self.spec, self.spec.arguments
+        if source.work_dir is None:
             raise StartFailed("an instance that is started needs a work dir")
-        source, arguments = self._spec, self._spec.arguments
         if self.login_endpoint:
             others = tuple(each for each in arguments if not each.startswith("--endpoint="))
             arguments = (*others, f"--endpoint={self.login_endpoint}")
-        self.process = await Process.start(source.command, self._spec.work_dir, arguments, source.environment)
+        self.process = await Process.start(
+            source.command, source.work_dir, arguments, source.environment, source.sha256
+        )
         self.endpoint = Endpoint(self.process.url, self.process.work_dir)
 
     async def dial(self) -> Connection:
         """A connection: to a program as soon as it listens, to anybody else now. Raise DialFailed or StartFailed."""
         if self.process is not None and self.endpoint is not None:
             return await self._dial_program(self.process, self.endpoint)
-        self.endpoint = Endpoint.find(self._spec.attach)  # afresh: ports change with the service
+        self.endpoint = Endpoint.find(self.spec.attach)  # afresh: ports change with the service
         return await self._dial_any(self.endpoint)
 
     async def redial(self) -> Connection:
@@ -93,7 +98,7 @@ class Upstream:
             return False
         with suppress(StartFailed):
             # `.info.json` is rewritten about every 30 s; only another content counts (PROTOCOL 2.3).
-            return Endpoint.find(self._spec.attach) != self.endpoint
+            return Endpoint.find(self.spec.attach) != self.endpoint
         return False
 
     async def end(self, *, hung: bool) -> None:
@@ -119,7 +124,7 @@ class Upstream:
         for url in endpoint.urls:
             try:
                 return await Connection.dial(
-                    url, self._spec.dialect, within=DIAL_SEC, headers=endpoint.headers, approval=self._approval
+                    url, self.spec.dialect, within=DIAL_SEC, headers=endpoint.headers, approval=self._approval
                 )
             except DialFailed as exc:
                 reason, refused = f" ({exc.reason})" if exc.reason else "", exc.refused

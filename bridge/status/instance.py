@@ -46,5 +46,7 @@ class InstanceStatus(msgspec.Struct, frozen=True):
     """A successor is started beside it."""
     not_replaced: bool = False
     """A successor is wanted and was of no use; the last error says why."""
+    installed: str = ""
+    """The version that was started, which should be the one it reports; "": not known."""
     waiting: int = 0
     """Turns of the whole web process that wait for a place."""

@@ -84,6 +84,14 @@ def unpack_lingma(env: Environment) -> None:
             raise SettingError(f"LINGMA_VSIX: {one_line(exc)}") from None
 
 
+def record_lingma(env: Environment) -> None:
+    """Have what was unpacked in the list of versions."""
+    if env.takes_vsix:
+        from bridge.fleet import versions
+
+        versions.record(vsix.last(env.data_dir / versions.DIRECTORY))
+
+
 def migrate() -> None:
     """Apply the migrations that the database does not have yet."""
     from django.core.management import call_command
@@ -144,6 +152,7 @@ def prepare() -> str:
     try:
         django.setup()
         migrate()
+        record_lingma(env)
         collect_static()
         return bootstrap()
     except Error as exc:

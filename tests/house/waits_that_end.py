@@ -108,6 +108,7 @@ WAITS = {
     ],
     "Work of bounded size on this processor, or a look at files of this host in /proc and beside a socket.": [
         "bridge/lingma/process/process.py: await asyncio.to_thread(ports.holder_of, self.port, self.pid, also)",
+        "bridge/lingma/process/process.py: await asyncio.to_thread(download.digest_of, executable)",
         "bridge/pool/upstream.py: await asyncio.to_thread(self.endpoint.identity)",
     ],
     "It waits for changes as long as the process lives; nothing and nobody waits for it.": [

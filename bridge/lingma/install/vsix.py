@@ -38,11 +38,25 @@ _CPUS = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 _BROKEN = (zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError, RuntimeError)
 
 
+class Unpacked(msgspec.Struct, frozen=True):
+    """`executable` is the path below the directory, `<version>/<platform>/<name>`; digests are SHA-256, in hex."""
+
+    executable: str
+    archive_sha256: str
+    """Of the zip, without the gzip that may be around it."""
+    sha256: str
+    """Of the executable."""
+
+    @property
+    def version(self) -> str:
+        return self.executable.partition("/")[0]
+
+
 class Stamp(msgspec.Struct, frozen=True):
-    """What was unpacked last: a digest of the source as it was then, and the executable below the directory."""
+    """What was unpacked last, and a digest of the source as it was then."""
 
     source: str
-    executable: str
+    unpacked: Unpacked
 
 
 class Place(NamedTuple):
@@ -54,16 +68,21 @@ class Place(NamedTuple):
 
 def find(into: Path) -> Path:
     """The executable that was unpacked into this directory. Raise VsixError when there is none."""
+    return into / last(into).executable
+
+
+def last(into: Path) -> Unpacked:
+    """What `unpack` has put there last. Raise VsixError when there is nothing."""
     stamp = _stamp(into)
-    if stamp is None or not os.access(into / stamp.executable, os.X_OK):
+    if stamp is None or not os.access(into / stamp.unpacked.executable, os.X_OK):
         raise VsixError(f"nothing is unpacked in {into}; the next start of the gateway does it")
-    return into / stamp.executable
+    return stamp.unpacked
 
 
 def is_unpacked(source: str, into: Path, sha256: str = "") -> bool:
     stamp = _stamp(into)
     same = stamp is not None and stamp.source == _identity(source, sha256)
-    return same and stamp is not None and os.access(into / stamp.executable, os.X_OK)
+    return same and stamp is not None and os.access(into / stamp.unpacked.executable, os.X_OK)
 
 
 def unpack(source: str, into: Path, sha256: str = "") -> Path:
@@ -73,13 +92,46 @@ def unpack(source: str, into: Path, sha256: str = "") -> Path:
     `source` is a path or a URL, `sha256` the digest it must have; without one a URL has to be https. Safe to call
     from several processes at once. Raise VsixError.
     """
+    # The check is inside the lock: whoever waited finds the work done.
+    with _reported(source), _alone(into):
+        if not is_unpacked(source, into, sha256):
+            _unpack_anew(source, into, sha256)
+        return find(into)
+
+
+def install(source: str, into: Path, sha256: str, allowed: Callable[[Unpacked], None]) -> Unpacked:
+    """
+    Unpack a version beside the others; what `unpack` has put there stays what `find` finds.
+
+    `allowed` may refuse it with VsixError before it is there. A version that is there already is left alone, and
+    refused when its executable is another one. Raise VsixError.
+    """
+    with _reported(source), _alone(into), tempfile.TemporaryDirectory(prefix=DRAFT, dir=into) as draft_name:
+        tree, found = _unpack_draft(source, Path(draft_name), sha256)
+        allowed(found)
+        target = (into / found.executable).parent
+        if not target.exists():
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            tree.rename(target)
+        elif not (there := into / found.executable).is_file() or download.digest_of(there) != found.sha256:
+            raise VsixError(f"another build of {found.version} lies in {target}; delete that version first")
+        return found
+
+
+def remove(version: str, into: Path) -> None:
+    """Delete the files of a version, if there are any here. Raise VsixError."""
+    if not _VERSION.fullmatch(version):
+        raise VsixError(f"{version!r} is no version")
+    with _reported(version), _alone(into):
+        if (into / version).exists():
+            shutil.rmtree(into / version)
+
+
+@contextlib.contextmanager
+def _reported(source: str) -> Iterator[None]:
+    """Whatever goes wrong with it is a VsixError."""
     try:
-        into.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The check is inside the lock: whoever waited finds the work done.
-        with _alone(into):
-            if not is_unpacked(source, into, sha256):
-                _unpack_anew(source, into, sha256)
-            return find(into)
+        yield
     except DownloadFailed as exc:
         raise VsixError(str(exc)) from exc
     except _BROKEN as exc:
@@ -91,6 +143,7 @@ def unpack(source: str, into: Path, sha256: str = "") -> Path:
 @contextlib.contextmanager
 def _alone(into: Path) -> Iterator[None]:
     """Wait for the process that is unpacking; clear away what one that died has left."""
+    into.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (into / LOCK).open("w") as lock:
         # The kernel lets go of it when the process dies, unlike a file whose presence is the lock.
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -125,14 +178,20 @@ def _unpack_anew(source: str, into: Path, sha256: str) -> None:
     # On the same file system as the target, so that the renames are atomic.
     with tempfile.TemporaryDirectory(prefix=DRAFT, dir=into) as draft_name:
         draft = Path(draft_name)
-        inner = _inner_archive(_packed(source, draft, sha256), draft)
-        place = _extract(inner, draft / "tree")
-        executable = _executable(draft / "tree", place)
+        tree, found = _unpack_draft(source, draft, sha256)
         # Tree, then stamp: the stamp says that the tree is whole, so it comes last.
-        _move(draft / "tree", into / place.version / place.platform, draft / "old", into / STAMP)
-        stamp = Stamp(identity, f"{place.version}/{place.platform}/{executable}")
-        (draft / STAMP).write_bytes(msgspec.json.encode(stamp))
+        _move(tree, (into / found.executable).parent, draft / "old", into / STAMP)
+        (draft / STAMP).write_bytes(msgspec.json.encode(Stamp(identity, found)))
         (draft / STAMP).rename(into / STAMP)
+
+
+def _unpack_draft(source: str, draft: Path, sha256: str) -> tuple[Path, Unpacked]:
+    """The tree, in the draft, and what it is."""
+    packed, tree = _packed(source, draft, sha256), draft / "tree"
+    place = _extract(_inner_archive(packed, draft), tree)
+    executable = _executable(tree, place)
+    path = f"{place.version}/{place.platform}/{executable}"
+    return tree, Unpacked(path, download.digest_of(packed), download.digest_of(tree / executable))
 
 
 def _move(tree: Path, target: Path, aside: Path, stamp: Path) -> None:

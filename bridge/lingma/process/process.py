@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from bridge.lingma.errors import StartFailed
+from bridge.lingma.install import download
 from bridge.lingma.process import ports
 from gateway_project.lib import process_death
 
@@ -50,9 +51,19 @@ class Process:
 
     @classmethod
     async def start(
-        cls, command: Sequence[str], work_dir: Path, extra: Sequence[str], variables: dict[str, str]
+        cls,
+        command: Sequence[str],
+        work_dir: Path,
+        extra: Sequence[str],
+        variables: dict[str, str],
+        sha256: str = "",
     ) -> Process:
-        """Start `command` with its arguments (PROTOCOL 2.1) in a process group of its own. Raise StartFailed."""
+        """Start `command` with its arguments (PROTOCOL 2.1) in a process group of its own. Raise StartFailed.
+
+        `sha256`: the digest that the executable must have; "": any.
+        """
+        if sha256:
+            await _check(Path(command[0]), sha256)
         work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  once per start, a local disk
         # Chosen anew for each run: those of the run before may be somebody else's by now.
         socket_port, http_port = free_ports(2)
@@ -110,6 +121,16 @@ class Process:
         with suppress(ProcessLookupError, PermissionError):
             # The id of the group is that of the child, as it leads its session.
             os.killpg(self.pid, number)
+
+
+async def _check(executable: Path, sha256: str) -> None:
+    """Nothing is started that is not what was installed."""
+    try:
+        found = await asyncio.to_thread(download.digest_of, executable)  # tens of megabytes
+    except OSError as exc:
+        raise StartFailed(f"{executable}: {exc.strerror}; is this version installed on this machine?") from exc
+    if found != sha256:
+        raise StartFailed(f"{executable} is not what was installed: its SHA-256 is {found}")
 
 
 def free_ports(count: int) -> list[int]:

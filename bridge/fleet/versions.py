@@ -1,0 +1,84 @@
+"""Versions of Lingma: installed, listed, made the default, deleted. What instances run is up to their orders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from django.db import transaction
+from django.utils.translation import gettext
+
+from bridge.lingma.errors import VsixError
+from bridge.lingma.install import vsix
+from bridge.lingma.install.vsix import Unpacked
+from bridge.models import InstanceOrder, Version
+from bridge.status.versions import WantedVersion
+
+DIRECTORY: Final = "binaries"
+"""Below DATA_DIR."""
+NO_DIGEST: Final = "not installed"
+
+
+class VersionInUse(Exception):
+    """It cannot be deleted; the message says why."""
+
+
+def install(source: str, data_dir: Path, sha256: str = "") -> Version:
+    """Unpack it beside the others and note what it is; `source` is a path or a URL. Raise VsixError."""
+    found = vsix.install(source, data_dir / DIRECTORY, sha256, _require_same)
+    return record(found)
+
+
+def _require_same(found: Unpacked) -> None:
+    """Other machines have this version already: here it must be the same one. Raise VsixError."""
+    row = Version.objects.filter(version=found.version).first()
+    if row is not None and row.archive_sha256 != found.archive_sha256:
+        raise VsixError(f"{found.version} was installed from an archive with the SHA-256 {row.archive_sha256}")
+
+
+def record(found: Unpacked) -> Version:
+    """Note what was unpacked here; a row that says it already stays as it is."""
+    with transaction.atomic():
+        before = Version.objects.select_for_update().filter(version=found.version).first()
+        row = before or Version(version=found.version)
+        is_other = row.archive_sha256 != found.archive_sha256
+        executables = {**({} if is_other else row.executables), found.executable: found.sha256}
+        if is_other or executables != row.executables:
+            row.archive_sha256, row.executables = found.archive_sha256, executables
+            row.save()
+    return row
+
+
+def make_default(version: Version | None) -> None:
+    """Have every instance run it that is not ordered to run another; None: what the settings say."""
+    with transaction.atomic():
+        for row in Version.objects.select_for_update().filter(is_default=True):
+            if row != version:
+                row.is_default = False
+                row.save()
+        if version is not None and not version.is_default:
+            version.is_default = True
+            version.save()
+
+
+def delete(version: Version, data_dir: Path) -> None:
+    """Delete the row, and the files of this machine. Raise VersionInUse, VsixError."""
+    with transaction.atomic():
+        row = Version.objects.select_for_update().get(pk=version.pk)
+        if row.is_default:
+            raise VersionInUse(gettext("%(version)s is the default.") % {"version": row})
+        names = sorted(InstanceOrder.objects.filter(version=row).values_list("name", flat=True))
+        if names:
+            used = gettext("%(version)s is ordered for %(names)s.")
+            raise VersionInUse(used % {"version": row, "names": ", ".join(names)})
+        row.delete()
+        vsix.remove(row.version, data_dir / DIRECTORY)
+
+
+def wanted(row: Version | None) -> WantedVersion | None:
+    """What is to be started of it on this machine; on one that it was never installed on, nothing can be."""
+    if row is None:
+        return None
+    here = f"/{vsix.this_platform()}/"
+    found = next((path for path in row.executables if here in path), f"{row.version}{here}Lingma")
+    return WantedVersion(row.version, found, row.executables.get(found, NO_DIGEST))

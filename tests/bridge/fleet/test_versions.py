@@ -1,0 +1,109 @@
+"""Versions of Lingma: installed by command beside each other, the default for all, deleted when nobody needs them."""
+
+import hashlib
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from accounts.models import AuditEntry
+from bridge.fleet import versions
+from bridge.fleet.orders import EVERY, read_orders
+from bridge.lingma.install import vsix
+from bridge.models import InstanceOrder, Version
+from tests.bridge.lingma.test_vsix import HERE, packed
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def data_dir(tmp_path, settings):
+    settings.DATA_DIR = tmp_path / "data"
+    return settings.DATA_DIR
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Write a VSIX of that version; its path."""
+
+    def write(version, text="lingma"):
+        path = tmp_path / f"{version}.vsix"
+        path.write_bytes(packed({f"{version}/{HERE}/Lingma": f"{text} {version}"}, version))
+        return path
+
+    return write
+
+
+def install(*arguments):
+    out = StringIO()
+    call_command("lingma_install", *map(str, arguments), stdout=out)
+    return out.getvalue()
+
+
+def test_versions_lie_side_by_side(data_dir, archive):
+    for version in ("2.9.0", "2.11.1"):
+        digest = hashlib.sha256(archive(version).read_bytes()).hexdigest()
+        said = install(archive(version), f"--sha256={digest}")
+        assert said == f"{version} is installed; SHA-256 of the archive: {digest}\n"
+    assert [row.version for row in Version.objects.all()] == ["2.11.1", "2.9.0"]
+    for row in Version.objects.all():
+        text = f"lingma {row.version}"
+        assert (data_dir / "binaries" / row.version / HERE / "Lingma").read_text() == text
+        assert row.executables == {f"{row.version}/{HERE}/Lingma": hashlib.sha256(text.encode()).hexdigest()}
+    assert AuditEntry.objects.count() == 2
+
+
+def test_again_changes_nothing(data_dir, archive):
+    assert install(archive("2.9.0")) == install(archive("2.9.0"))
+    assert Version.objects.count() == 1
+
+
+@pytest.mark.parametrize("files", [True, False], ids=["there", "of another machine"])
+def test_another_build_of_a_version_is_refused(data_dir, archive, files):
+    install(archive("2.9.0"))
+    if not files:
+        vsix.remove("2.9.0", data_dir / "binaries")
+    with pytest.raises(CommandError, match=r"2\.9\.0 was installed from an archive with the SHA-256"):
+        install(archive("2.9.0", "another"))
+    assert (data_dir / "binaries" / "2.9.0").exists() == files
+
+
+def test_a_wrong_digest_installs_nothing(data_dir, archive):
+    with pytest.raises(CommandError, match="is another file"):
+        install(archive("2.9.0"), f"--sha256={'0' * 64}")
+    assert not Version.objects.exists()
+    assert [each.name for each in (data_dir / "binaries").iterdir()] == ["lock"]
+
+
+def test_default_is_for_all_and_there_is_one(data_dir, archive):
+    install(archive("2.9.0"), "--default")
+    assert "the default" in install(archive("2.11.1"), "--default")
+    InstanceOrder.objects.create(name="w1-i1", version=Version.objects.get(version="2.9.0"))
+    InstanceOrder.objects.create(name="w1-i2")
+    found = {name: order.version.version for name, order in read_orders().items()}
+    assert found == {EVERY: "2.11.1", "w1-i1": "2.9.0", "w1-i2": "2.11.1"}
+    versions.make_default(None)
+    assert {name: order.version and order.version.version for name, order in read_orders().items()} == {
+        "w1-i1": "2.9.0", "w1-i2": None,
+    }  # fmt: skip
+
+
+def test_a_machine_without_it_can_start_nothing(data_dir):
+    row = Version(version="2.9.0", executables={"2.9.0/other_os/Lingma": "0" * 64})
+    wanted = versions.wanted(row)
+    assert (wanted.executable, wanted.sha256) == (f"2.9.0/{HERE}/Lingma", versions.NO_DIGEST)
+
+
+def test_what_is_needed_is_not_deleted(data_dir, archive):
+    install(archive("2.9.0"), "--default")
+    row = Version.objects.get()
+    with pytest.raises(versions.VersionInUse, match="default"):
+        versions.delete(row, data_dir)
+    versions.make_default(None)
+    order = InstanceOrder.objects.create(name="w1-i1", version=row)
+    with pytest.raises(versions.VersionInUse, match="w1-i1"):
+        versions.delete(row, data_dir)
+    order.delete()
+    versions.delete(row, data_dir)
+    assert not Version.objects.exists()
+    assert not (data_dir / "binaries" / "2.9.0").exists()
