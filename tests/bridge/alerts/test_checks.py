@@ -82,8 +82,9 @@ def test_crashing_prompts_name_keys_and_requests(db, key):
         [("crashing_prompt", "error"), ("crashing_prompt", "refused"), ("crashing_prompts", "refused"), ("", "ok")]
     ):
         Usage.objects.create(
-            request_id=f"req-{number}", api_key=key, reason=reason, status=status, started_at=timezone.now()
-        )
+            request_id=f"req-{number}", api_key=key, reason=reason, status=status, started_at=timezone.now(),
+            stream=True, queue_ms=0, total_ms=1, prompt_tokens=0, completion_tokens=0,
+        )  # fmt: skip
     named = _crashing(timezone.now())
     assert named == [f"{key}: req-0", str(key)]
     looked = View(timezone.now(), OPTIONS, [instance()], frozenset(), crashing=named)
