@@ -87,7 +87,8 @@ async def _drive(browser: Browser, shadow: Shadow, password: Password, options: 
             known_at = clock()
         elif clock() - known_at > options.unknown_sec:
             raise await browser.failed(AttemptResult.UNKNOWN_PAGE)
-        if frame is not None:
+        if frame is not None and not browser.strayed:  # by now, too
+            browser.typed = password.password if step == "fill" else browser.typed
             await _act(step, seen, frame, done, password)
         await asyncio.sleep(LOOK_SEC)
     raise await browser.failed(AttemptResult.PAGE_SLOW)
@@ -100,7 +101,9 @@ async def _act(step: str, seen: Seen, frame: Frame, done: Progress, password: Pa
         if step in ("name", "fill") and seen.username:
             await frame.locator(seen.username).first.fill(password.username, timeout=ACT_MS)
         if step == "fill":
-            await frame.locator(seen.password).first.fill(password.password, timeout=ACT_MS)
+            # Into a field that hides it: whoever says where things are on the page is not told what it is.
+            hidden = frame.locator(seen.password).and_(frame.locator("input[type=password]"))
+            await hidden.first.fill(password.password, timeout=ACT_MS)
         if step in ("name", "fill"):
             done.named, done.submitted = True, step == "fill"
             await _send(seen, frame)

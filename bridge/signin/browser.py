@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bridge.signin.failure import AttemptFailed
-from bridge.signin.page_rules import MOST_REDIRECTS, PageRules, Seen, may_visit, resolver_rule
+from bridge.signin.page_rules import MOST_REDIRECTS, PageRules, Seen, may_visit, resolver_rule, without_query
 from bridge.status.attempts import AttemptResult
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Browser:
         self.page = page
         self.strayed = ""
         """The host that the page led to, and may not; or that it led in circles."""
+        self.typed = ""
+        """The password, once the page has it: no picture shows it."""
         self._first, self._port, self._rules = first, port, rules
         page.on("request", self._on_request)
         page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.dismiss()))
@@ -66,14 +68,16 @@ class Browser:
         except Late:
             raise await self.failed(AttemptResult.PAGE_SLOW) from None
         except Error as exc:
-            raise await self.failed(AttemptResult.PAGE_AWAY, exc.message.splitlines()[0]) from None
+            raise await self.failed(AttemptResult.PAGE_AWAY, without_query(exc.message.splitlines()[0])) from None
 
     async def look(self) -> tuple[Seen, Frame | None]:
-        """What is there, and in which frame."""
+        """What is there, and in which frame: of those alone that come from where the browser may go."""
         from playwright.async_api import Error
 
         is_loaded = True
         for frame in self.page.frames[:MOST_FRAMES]:
+            if not self._may_visit(frame.url):
+                continue
             try:
                 async with asyncio.timeout(LOOK_SEC):
                     seen = await self._in(frame)
@@ -99,12 +103,17 @@ class Browser:
         return AttemptFailed(result, detail, await self.screenshot())
 
     async def screenshot(self) -> bytes:
-        """A PNG of what is visible; nothing where there is none, or it is too large."""
+        """A PNG of what is visible, but for what was typed; nothing where there is none, or it is too large."""
         from playwright.async_api import Error
 
+        frames = self.page.frames[:MOST_FRAMES]
         try:
-            shot = await self.page.screenshot(timeout=SHOT_MS, type="png", animations="disabled")
-        except Error:
+            async with asyncio.timeout(LOOK_SEC):
+                if self.typed and any([self.typed in await each.evaluate(WORDS) for each in frames]):
+                    return b""
+            typed = [each.locator("input, textarea, [contenteditable]") for each in frames]
+            shot = await self.page.screenshot(timeout=SHOT_MS, type="png", animations="disabled", mask=typed)
+        except (Error, TimeoutError):
             return b""
         return shot if len(shot) <= LARGEST_SHOT else b""
 
@@ -116,8 +125,11 @@ class Browser:
             hops, before = hops + 1, before.redirected_from
         if request.url.startswith(("about:", "data:", "blob:")):
             return
-        if hops > MOST_REDIRECTS or not may_visit(request.url, self._first, self._port, self._rules.hosts):
-            self.strayed = self.strayed or request.url.partition("?")[0][:200]
+        if hops > MOST_REDIRECTS or not self._may_visit(request.url):
+            self.strayed = self.strayed or without_query(request.url)[:200]
+
+    def _may_visit(self, url: str) -> bool:
+        return may_visit(url, self._first, self._port, self._rules.hosts)
 
     async def _on_local(self, route: Route) -> None:
         """A stranger's page has no business on this machine but the callback."""
@@ -139,13 +151,15 @@ async def _close(window: Page) -> None:
             await window.close()
 
 
+WORDS: Final = "() => document.documentElement?.innerText || ''"
 LOOK: Final = """wanted => {
   const visible = each => { const box = each.getBoundingClientRect(); const style = getComputedStyle(each);
     return box.width > 0 && box.height > 0 && style.visibility !== "hidden" && style.display !== "none"; };
-  const first = selectors => selectors.find(each => {
-    try { return [...document.querySelectorAll(each)].slice(0, 50).some(visible); } catch { return false; } }) || "";
+  const fits = name => each => visible(each) && (name !== "password" || each.type === "password");
+  const first = (name, selectors) => selectors.find(each => {
+    try { return [...document.querySelectorAll(each)].slice(0, 50).some(fits(name)); } catch { return false; } }) || "";
   const found = {is_loaded: document.readyState === "complete"};
-  for (const [name, selectors] of Object.entries(wanted)) found[name] = first(selectors);
+  for (const [name, selectors] of Object.entries(wanted)) found[name] = first(name, selectors);
   return found;
 }"""
 
@@ -160,7 +174,7 @@ async def opened(path: str, profile: Path, first: str, port: int, rules: PageRul
         raise AttemptFailed(AttemptResult.NO_PLAYWRIGHT) from None
     async with async_playwright() as playwright:
         try:
-            context = await _launched(playwright, executable, profile, resolver_rule(first, rules.hosts))
+            context = await _launched(playwright, executable, profile, resolver_rule(first, port, rules.hosts))
         except Error as exc:
             raise AttemptFailed(AttemptResult.NO_BROWSER, exc.message.splitlines()[0]) from None
         try:

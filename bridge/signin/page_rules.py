@@ -5,6 +5,7 @@ The page "Login page" of the console changes any of it; what is left empty there
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from bridge.logins.callback import PATHS
 Selectors = tuple[str, ...]
 
 MOST_REDIRECTS: Final = 20
+LOOPBACK: Final = ("127.0.0.1", "localhost")
 
 
 class PageRules(msgspec.Struct, frozen=True):
@@ -79,7 +81,7 @@ def may_visit(url: str, first: str, port: int, hosts: tuple[str, ...]) -> bool:
     try:
         parts, began = urlsplit(url), urlsplit(first)
         to, host = (parts.scheme, parts.netloc), parts.hostname or ""
-        own = host in ("127.0.0.1", "localhost") and parts.port == port
+        own = host in LOOPBACK and parts.port == port
     except ValueError:
         return False
     if to == (began.scheme, began.netloc):
@@ -93,14 +95,26 @@ def is_callback(url: str, port: int) -> bool:
     """Whether the browser has come to the end of a login."""
     try:
         parts = urlsplit(url)
-        own = parts.hostname in ("127.0.0.1", "localhost") and parts.port == port
+        own = parts.hostname in LOOPBACK and parts.port == port
     except ValueError:
         return False
     return own and parts.path in PATHS
 
 
-def resolver_rule(first: str, hosts: tuple[str, ...]) -> str:
-    """For Chromium: it finds these hosts and no other, whatever a page asks for."""
-    host = urlsplit(first).hostname or ""
-    known = dict.fromkeys([host, "127.0.0.1", "localhost", *(name for each in hosts for name in (each, f"*.{each}"))])
-    return "MAP * ~NOTFOUND" + "".join(f" , EXCLUDE {each}" for each in known if each)
+def without_query(text: str) -> str:
+    """What is said of an address, without what stands behind its path: that may be somebody's secret."""
+    return re.sub(r"[?#]\S*", "", text)
+
+
+def resolver_rule(first: str, port: int, hosts: tuple[str, ...]) -> str:
+    """For Chromium: it finds these hosts and no other, and of this machine one port, whatever a page asks for.
+
+    Nobody else sees where a redirect leads before it is followed.
+    """
+    began = urlsplit(first)
+    named = (name for each in hosts for name in (each, f"*.{each}"))
+    # Where the login page itself is on this machine, on another port, there is no way to tell the two apart.
+    own = [each for each in LOOPBACK if each != began.hostname or began.port == port]
+    known = dict.fromkeys(each for each in (began.hostname, *named) if each and each not in own)
+    rules = [*(f"MAP {each} 127.0.0.1:{port}" for each in own), "MAP * ~NOTFOUND"]
+    return " , ".join([*rules, *(f"EXCLUDE {each}" for each in known)])

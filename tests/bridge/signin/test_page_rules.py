@@ -60,8 +60,8 @@ def test_callback_is_that_of_the_own_port():
 
 
 def test_resolver_knows_listed_hosts_and_no_others():
-    rule = resolver_rule("https://first.example/x", ("aliyun.com",))
-    assert rule == (
-        "MAP * ~NOTFOUND , EXCLUDE first.example , EXCLUDE 127.0.0.1 , EXCLUDE localhost , EXCLUDE aliyun.com , "
-        "EXCLUDE *.aliyun.com"
+    assert resolver_rule("https://first.example/x", 7, ("aliyun.com",)) == (
+        "MAP 127.0.0.1 127.0.0.1:7 , MAP localhost 127.0.0.1:7 , MAP * ~NOTFOUND , EXCLUDE first.example , "
+        "EXCLUDE aliyun.com , EXCLUDE *.aliyun.com"
     )
+    assert "EXCLUDE localhost" in resolver_rule("http://localhost:8/x", 7, ())
