@@ -108,6 +108,12 @@ UNFOLD: dict[str, Any] = {
                 "title": _("Service"),
                 "items": [
                     item(_("Instances"), "dns", "bridge.instance"),
+                    {
+                        "title": _("Doctor"),
+                        "icon": "stethoscope",
+                        "link": reverse_lazy("admin:doctor"),
+                        "permission": lambda request: request.user.has_perm("bridge.view_instance"),
+                    },
                     item(_("Logins"), "badge", "bridge.login"),
                     item(_("Login page"), "web", "bridge.signinpage"),
                     item(_("Sessions"), "forum", "sessions_store.entry"),

@@ -11,6 +11,7 @@ import msgspec
 import redis
 from celery import current_app
 from django.db.models import Max
+from django.utils.translation import gettext
 from django_celery_beat.models import PeriodicTask
 
 from accounts.ledger import spool
@@ -52,36 +53,41 @@ def store(state: InstallationState) -> Iterator[Finding]:
     unfit = list(redis_fitness.faults(info))
     yield from (fail("redis", each.what, each.advice) for each in unfit)
     if refused and not unfit:
-        yield fail("redis", f"it takes no writes: {refused}", "See its own log; turns go on, and rows wait in files.")
+        what = gettext("it takes no writes: %(error)s") % {"error": refused}
+        yield fail("redis", what, gettext("See its own log; turns go on, and rows wait in files."))
     yield from _keeping(info)
 
 
 def _no_answer(state: InstallationState, exc: Exception) -> Finding:
     if state.env.redis_url:
-        return fail("redis", f"it does not answer: {exc}", "Start the server, or correct REDIS_URL.")
+        what = gettext("it does not answer: %(error)s") % {"error": exc}
+        return fail("redis", what, gettext("Start the server, or correct REDIS_URL."))
     if state.started_at is None:
-        return warn("redis", "the embedded server runs with the gateway only", "Start the gateway: make run.")
+        what = gettext("the embedded server runs with the gateway only")
+        return warn("redis", what, gettext("Start the gateway: make run."))
     log = state.data_dir / "redis" / "server.log"
-    return fail("redis", f"the embedded server does not answer: {exc}", f"See {log}; restart the gateway.")
+    what = gettext("the embedded server does not answer: %(error)s") % {"error": exc}
+    return fail("redis", what, gettext("See %(path)s; restart the gateway.") % {"path": log})
 
 
 def _version(info: dict[str, Any]) -> Finding:
     valkey = info.get("valkey_version")
-    name = f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'of an unknown version')}"
+    name = f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', '?')}"
     if redis_fitness.OLDEST <= redis_fitness.version(info) < redis_fitness.ADVISED:
-        return warn("redis", f"{name} answers, but is old", "Take 6.2 or newer.")
-    return ok("redis", f"{name} answers")
+        return warn("redis", gettext("%(name)s answers, but is old") % {"name": name}, gettext("Take 6.2 or newer."))
+    return ok("redis", gettext("%(name)s answers") % {"name": name})
 
 
 def _keeping(info: dict[str, Any]) -> Iterator[Finding]:
     policy = info.get("maxmemory_policy", "unknown")
     if not policy.startswith("allkeys"):
-        yield ok("redis", f"maxmemory-policy is {policy}: usage rows are kept")
+        yield ok("redis", gettext("maxmemory-policy is %(policy)s: usage rows are kept") % {"policy": policy})
     elif not redis_fitness.evicts_rows(info):
-        lost = f"maxmemory-policy is {policy}: with a maxmemory, usage rows would be thrown away"
-        yield warn("redis", lost, "Set maxmemory-policy noeviction.")
+        lost = gettext("maxmemory-policy is %(policy)s: with a maxmemory, usage rows would be thrown away")
+        yield warn("redis", lost % {"policy": policy}, gettext("Set maxmemory-policy noeviction."))
     if not info.get("aof_enabled"):
-        yield warn("redis", "no append-only file: a crash loses usage rows not filed yet", "Set appendonly yes.")
+        lost = gettext("no append-only file: a crash loses usage rows not filed yet")
+        yield warn("redis", lost, gettext("Set appendonly yes."))
 
 
 def ledger(state: InstallationState) -> Iterator[Finding]:
@@ -93,15 +99,17 @@ def ledger(state: InstallationState) -> Iterator[Finding]:
         first: Any = state.redis.xrange(redis_keys.USAGE, count=1)
         # The id of a stream's entry begins with its time in milliseconds.
         age = state.now - int(first[0][0].partition(b"-")[0]) / 1000 if first else 0.0
-    shown = f"{rows} usage rows wait to be filed"
+    shown = {"count": rows, "seconds": age}
     if age > SLOW_SEC and state.running:
-        advice = "See the log of the worker, and the database above; the rows are safe meanwhile."
-        yield fail("ledger", f"{shown}, the first for {age:.0f} s", advice)
+        advice = gettext("See the log of the worker, and what is said of the database; the rows are safe meanwhile.")
+        waited = gettext("%(count)d usage rows wait to be filed, the first for %(seconds)d s") % shown
+        yield fail("ledger", waited, advice)
     else:
-        yield ok("ledger", shown)
+        yield ok("ledger", gettext("%(count)d usage rows wait to be filed") % shown)
     if set_aside := len(spool.lines_of(directory / spool.REJECTED)):
         path = directory / spool.REJECTED
-        yield warn("ledger", f"{set_aside} rows could not be filed", f"Look into {path}; delete it when you have.")
+        what = gettext("%(count)d rows could not be filed") % {"count": set_aside}
+        yield warn("ledger", what, gettext("Look into %(path)s; delete it when you have.") % {"path": path})
 
 
 def web(state: InstallationState) -> Iterator[Finding]:
@@ -109,22 +117,26 @@ def web(state: InstallationState) -> Iterator[Finding]:
     host, port = state.env.host, state.env.port
     # One cannot connect to "all addresses": the loopback is one of them.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    place = {"place": f"{host}:{port}"}
     try:
         status, body = _readiness(host, port)
     except (OSError, http.client.HTTPException) as exc:
         if state.started_at is not None:
-            advice = "See the log of the web processes; is PORT the one it was started with?"
-            yield fail("web", f"no answer at {host}:{port}: {exc}", advice)
+            advice = gettext("See the log of the web processes; is PORT the one it was started with?")
+            yield fail("web", gettext("no answer at %(place)s: %(error)s") % {**place, "error": exc}, advice)
         else:
-            yield warn("web", f"no gateway runs on {state.data_dir}", "Start the gateway: make run.")
+            what = gettext("no gateway runs on %(path)s") % {"path": state.data_dir}
+            yield warn("web", what, gettext("Start the gateway: make run."))
         return
     match status:
         case 200:
-            yield ok("web", f"ready at {host}:{port}")
+            yield ok("web", gettext("ready at %(place)s") % place)
         case 503:
-            yield fail("web", f"it answers at {host}:{port}, but can take no chat", "See lingma and instances below.")
+            what = gettext("it answers at %(place)s, but can take no chat") % place
+            yield fail("web", what, gettext("See what is said of Lingma and of instances."))
         case _:
-            yield fail("web", f"something else answers at {host}:{port} ({status})", "Stop it, or set PORT.")
+            what = gettext("something else answers at %(place)s (%(status)d)") % {**place, "status": status}
+            yield fail("web", what, gettext("Stop it, or set PORT."))
             return
     yield from _away(body)
 
@@ -144,29 +156,32 @@ def _away(body: bytes) -> Iterator[Finding]:
     except msgspec.MsgspecError:  # of another version
         return
     for each in answer.degraded:
-        advice = 'Search the log for "degraded: ' + each.name + '": it has the cause.'
-        yield warn("web", f"{each.name} is away since {each.since}; {each.still_works}", advice)
+        facts = {"name": each.name, "time": each.since, "still": gettext(each.still_works)}
+        advice = gettext('Search the log for "degraded: %(name)s": it has the cause.') % facts
+        yield warn("web", gettext("%(name)s is away since %(time)s; %(still)s") % facts, advice)
 
 
 def background(state: InstallationState) -> Iterator[Finding]:
     """Celery's worker answers, and its scheduler has run of late."""
     if not (state.running and state.redis_answers):
         return
-    advice = "See its log; restart the gateway."
+    advice = gettext("See its log; restart the gateway.")
     if not state.redis_writes:
-        yield warn("worker", "it cannot be asked: Redis takes no writes", "See redis above.")
+        what = gettext("it cannot be asked: Redis takes no writes")
+        yield warn("worker", what, gettext("See what is said of Redis."))
     # The answer comes through Redis, so a ping also proves that the worker reads from this server.
     elif current_app.control.ping(timeout=WAIT_SEC, limit=1):
-        yield ok("worker", "it answers")
+        yield ok("worker", gettext("it answers"))
     else:
-        yield fail("worker", f"no Celery worker answers within {WAIT_SEC:g} s: usage is not filed", advice)
+        what = gettext("no Celery worker answers within %(seconds)s s: usage is not filed")
+        yield fail("worker", what % {"seconds": f"{WAIT_SEC:g}"}, advice)
     if not state.database_answers:
         return
     rest = state.now - _last_run(state)
     if rest > LONGEST_REST_SEC:
-        yield fail("scheduler", f"Celery beat has not run for {rest:.0f} s", advice)
+        yield fail("scheduler", gettext("Celery beat has not run for %(seconds)d s") % {"seconds": rest}, advice)
     else:
-        yield ok("scheduler", f"last sign {max(rest, 0):.0f} s ago")
+        yield ok("scheduler", gettext("last sign %(seconds)d s ago") % {"seconds": max(rest, 0)})
 
 
 def _last_run(state: InstallationState) -> float:

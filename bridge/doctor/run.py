@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 
-from bridge.doctor import components, installation, upstream
+from bridge.doctor import clocks, components, installation, logins, peers, schedules, upstream
 from bridge.doctor.finding import Finding, fail, secrets_of, without
 from bridge.doctor.installation_state import InstallationState
 
@@ -23,7 +23,11 @@ CHECKS: tuple[Check, ...] = (
     components.web,
     upstream.lingma,
     upstream.instances,
+    logins.logins,
+    peers.peers,
     components.background,
+    schedules.schedules,
+    clocks.clocks,
 )
 
 

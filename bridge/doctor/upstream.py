@@ -11,6 +11,8 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from django.utils.translation import gettext
+
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.installation_state import WAIT_SEC, InstallationState
 from bridge.lingma.errors import VsixError
@@ -32,20 +34,23 @@ def lingma(state: InstallationState) -> Iterator[Finding]:
     elif env.lingma_vsix:
         yield _unpacked(state)
     else:
-        advice = "Set LINGMA_BIN, LINGMA_VSIX or LINGMA_ATTACH_URLS for the real one."
-        yield warn("lingma", "the bundled simulator: every answer is made up", advice)
+        advice = gettext("Set LINGMA_BIN, LINGMA_VSIX or LINGMA_ATTACH_URLS for the real one.")
+        yield warn("lingma", gettext("the bundled simulator: every answer is made up"), advice)
 
 
 def _attached(url: str) -> Finding:
     try:
         host, port = _place(url)
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        return fail("lingma", f"{url}: no service has told its port there: {exc!r}", "Start it, or correct the path.")
+        what = gettext("%(path)s: no service has told its port there: %(error)s") % {"path": url, "error": repr(exc)}
+        return fail("lingma", what, gettext("Start it, or correct the path."))
+    place = {"place": f"{host}:{port}"}
     try:
         with closing(socket.create_connection((host, port), WAIT_SEC)):
-            return ok("lingma", f"something listens at {host}:{port}")
+            return ok("lingma", gettext("something listens at %(place)s") % place)
     except OSError as exc:
-        return fail("lingma", f"nothing listens at {host}:{port}: {exc}", "Start it, or correct LINGMA_ATTACH_URLS.")
+        what = gettext("nothing listens at %(place)s: %(error)s") % {**place, "error": exc}
+        return fail("lingma", what, gettext("Start it, or correct LINGMA_ATTACH_URLS."))
 
 
 def _place(attachment: str) -> tuple[str, int]:
@@ -65,7 +70,7 @@ def _unpacked(state: InstallationState) -> Finding:
     except VsixError as exc:
         # The supervisor unpacks at its start: missing before that is no failure.
         level = fail if state.started_at is not None else warn
-        return level("lingma", str(exc), "Restart the gateway: make run.")
+        return level("lingma", str(exc), gettext("Restart the gateway: make run."))
 
 
 def _executable(path: Path) -> Finding:
@@ -78,13 +83,16 @@ def _executable(path: Path) -> Finding:
             env=variables, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return warn("lingma", f"{path} did not tell its version in {VERSION_SEC:g} s", "Is it the Lingma executable?")
+        what = gettext("%(path)s did not tell its version in %(seconds)d s") % {"path": path, "seconds": VERSION_SEC}
+        return warn("lingma", what, gettext("Is it the Lingma executable?"))
     except OSError as exc:
-        return fail("lingma", f"{path} cannot be run: {exc.strerror}", "Take the build for this machine; chmod +x.")
+        what = gettext("%(path)s cannot be run: %(error)s") % {"path": path, "error": exc.strerror}
+        return fail("lingma", what, gettext("Take the build for this machine; chmod +x."))
     shown = (done.stdout.strip().splitlines() or [""])[0][:100]
     if done.returncode or not shown:
-        advice = "Is it the Lingma executable, with the files beside it that came along?"
-        return warn("lingma", f"{path} does not tell its version (exit code {done.returncode})", advice)
+        advice = gettext("Is it the Lingma executable, with the files beside it that came along?")
+        what = gettext("%(path)s does not tell its version (exit code %(code)d)")
+        return warn("lingma", what % {"path": path, "code": done.returncode}, advice)
     return ok("lingma", f"{path}, {shown}")
 
 
@@ -98,28 +106,34 @@ def instances(state: InstallationState) -> Iterator[Finding]:
     # Each web process starts its own instances, and each instance has a heartbeat.
     missing = wanted - len(state.heartbeats)
     if missing > 0:
-        advice = "A web process is starting or down: see its log. Were settings changed since the start?"
-        yield fail("instances", f"{missing} of {wanted} give no sign of life", advice)
+        advice = gettext("A web process is starting or down: see its log. Were settings changed since the start?")
+        what = gettext("%(count)d of %(wanted)d give no sign of life") % {"count": missing, "wanted": wanted}
+        yield fail("instances", what, advice)
 
 
 def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
     topic, error = "instances", f": {status.last_error}" if status.last_error else ""
-    shown = f"{status.name} is {status.state.label}"
+    shown = gettext("%(instance)s is %(state)s") % {"instance": status.name, "state": gettext(status.state.label)}
     match status.state:
         case InstanceState.READY if status.not_replaced:
-            return warn(topic, f"{shown}{error}", "It goes on as it is; the successor is tried again by itself.")
+            advice = gettext("It goes on as it is; the successor is tried again by itself.")
+            return warn(topic, f"{shown}{error}", advice)
         case InstanceState.READY:
-            return ok(topic, f"{shown} and logged in, version {status.version or 'unknown'}, {status.models} models")
+            facts = {"instance": status.name, "version": status.version or "?", "models": status.models}
+            words = gettext("%(instance)s is ready and logged in, version %(version)s, %(models)d models")
+            return ok(topic, words % facts)
         case InstanceState.LOGIN_REQUIRED:
             return fail(topic, f"{shown}{error}", _log_in(state, status))
         case InstanceState.DEGRADED | InstanceState.FAILED:
             # Never "log in": that would not cure it (PROTOCOL 7.1).
-            return fail(topic, f"{shown}{error}", status.account.advice)
+            return fail(topic, f"{shown}{error}", gettext(status.account.advice) if status.account.advice else "")
         case InstanceState.BACKOFF:
-            advice = f"It is started again by itself. See {_work_dir(state, status)}/logs/lingma.log."
-            return fail(topic, f"{shown} after {status.restarts} restarts{error}", advice)
+            shown += gettext(" after %(count)d restarts") % {"count": status.restarts}
+            path = _work_dir(state, status) / "logs" / "lingma.log"
+            advice = gettext("It is started again by itself. See %(path)s.") % {"path": path}
+            return fail(topic, f"{shown}{error}", advice)
         case _:
-            return warn(topic, f"{shown}{error}", "Look again in a moment.")
+            return warn(topic, f"{shown}{error}", gettext("Look again in a moment."))
 
 
 def _work_dir(state: InstallationState, status: InstanceStatus) -> Path:
@@ -128,8 +142,9 @@ def _work_dir(state: InstallationState, status: InstanceStatus) -> Path:
 
 def _log_in(state: InstallationState, status: InstanceStatus) -> str:
     if state.env.lingma_attach_urls:
-        return "Log in with the client that started this service."
-    return (
-        f"Stop the gateway and copy cache/user and cache/id of a logged-in Lingma, or its whole work directory, "
-        f"to {_work_dir(state, status)}; then start it."
+        return gettext("Log in with the client that started this service.")
+    words = gettext(
+        "Give it a login: the console's Logins, or manage.py lingma_login. Or stop the gateway and copy cache/user and "
+        "cache/id of a logged-in Lingma, or its whole work directory, to %(path)s; then start it."
     )
+    return words % {"path": _work_dir(state, status)}

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import os
-import tempfile
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,6 +12,7 @@ from bridge.lingma.dialects.base import Model
 from bridge.pool.lease import Waiter
 from bridge.pool.policy import Affinity
 from bridge.pool.pool import Pool
+from bridge.siblings.address import socket_path
 from bridge.siblings.borrower import Borrower
 from bridge.siblings.lender import Lender
 from bridge.siblings.link import Link
@@ -26,7 +24,6 @@ logger = logging.getLogger(__name__)
 EVERY_SEC = 1.0
 SILENCE_SEC = 10.0
 """A process that is silent for so long hangs: what it borrowed is free again, what it lent is lost."""
-LONGEST_PATH = 100  # bytes of a unix socket's name; the systems' limits are a little above
 
 
 class Siblings:
@@ -217,20 +214,3 @@ class Siblings:
 
 def _same(link: Link) -> Link:
     return link
-
-
-def socket_path(directory: Path, number: int) -> Path:
-    """Where a process listens: in the data directory, or where its path is too long for a socket, in one of our own."""
-    path = directory / f"web-{number}.sock"
-    if len(bytes(path)) <= LONGEST_PATH:
-        return path
-    name = hashlib.sha256(bytes(directory)).hexdigest()[:16]
-    # By user and data directory: two gateways on one host must not meet here.
-    own = Path(tempfile.gettempdir()) / f"lingma-gateway-{os.getuid()}-{name}"
-    with suppress(FileExistsError):
-        own.mkdir(mode=0o700)
-    # Anybody may write to the temporary directory. `lstat`, as a link could lead to a directory that is ours.
-    stat = own.lstat()
-    if stat.st_uid != os.getuid() or stat.st_mode & 0o077 or own.is_symlink():
-        raise PermissionError(f"{own} belongs to somebody else")
-    return own / path.name

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pkgutil import iter_modules
 from typing import Any
 
 from celery import Celery, Task, bootsteps
-from celery.signals import setup_logging, worker_ready
+from celery.signals import setup_logging, task_success, worker_ready
 from django.conf import settings
+from redis import RedisError
 
-from gateway_project.lib import life_signs
+from gateway_project.lib import life_signs, redis_keys
 from gateway_project.lib.prometheus_values import install_fast_values
+from gateway_project.lib.redis_client import connect
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 
@@ -101,6 +104,13 @@ def leave_logging_alone(**_: Any) -> None:
     from gateway_project.broker import log_broker_once
 
     log_broker_once()
+
+
+@task_success.connect
+def note_success(sender: Any, **_: Any) -> None:
+    """For the doctor: beat only knows that a task was handed out."""
+    with suppress(RedisError), connect(settings.REDIS_URL) as client:
+        client.hset(redis_keys.SCHEDULES, str(sender.name), int(time.time()))
 
 
 @worker_ready.connect

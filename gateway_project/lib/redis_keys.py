@@ -43,6 +43,9 @@ ATTEMPT: Final = "lgw:attempt:"
 KEYS_CHANGED: Final = "lgw:keys"
 """Channel: digests of keys that changed. Published when a key is saved; web processes subscribe."""
 
+SCHEDULES: Final = "lgw:schedules"
+"""Hash: name of a task to when it last succeeded, unix seconds, for ever. Written by the worker; read by the doctor."""
+
 USAGE: Final = "lgw:usage"
 """Stream of usage rows until they are filed, of the beginnings of turns and of late token counts. Written by web
 processes; read by the worker.

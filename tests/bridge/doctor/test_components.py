@@ -173,7 +173,7 @@ def test_worker_is_not_asked_through_unwritable_redis(changed, findings):
     findings(components.store, state)
     state.started_at = state.now
     assert findings(components.background, state)[0] == (
-        "warn", "it cannot be asked: Redis takes no writes See redis above."
+        "warn", "it cannot be asked: Redis takes no writes See what is said of Redis."
     )  # fmt: skip
 
 

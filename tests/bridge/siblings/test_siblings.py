@@ -14,8 +14,9 @@ from bridge.lingma.errors import UploadFailed
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.policy import Line, Owner
 from bridge.pool.runs import Exit
+from bridge.siblings.address import socket_path
 from bridge.siblings.messages import Demand
-from bridge.siblings.siblings import Siblings, socket_path
+from bridge.siblings.siblings import Siblings
 from tests.bridge.chats import replying, say
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import Service

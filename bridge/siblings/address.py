@@ -1,0 +1,28 @@
+"""Where a web process listens for the others."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+LONGEST_PATH = 100  # bytes of a unix socket's name; the systems' limits are a little above
+
+
+def socket_path(directory: Path, number: int) -> Path:
+    """Where a process listens: in the data directory, or where its path is too long for a socket, in one of our own."""
+    path = directory / f"web-{number}.sock"
+    if len(bytes(path)) <= LONGEST_PATH:
+        return path
+    name = hashlib.sha256(bytes(directory)).hexdigest()[:16]
+    # By user and data directory: two gateways on one host must not meet here.
+    own = Path(tempfile.gettempdir()) / f"lingma-gateway-{os.getuid()}-{name}"
+    with suppress(FileExistsError):
+        own.mkdir(mode=0o700)
+    # Anybody may write to the temporary directory. `lstat`, as a link could lead to a directory that is ours.
+    stat = own.lstat()
+    if stat.st_uid != os.getuid() or stat.st_mode & 0o077 or own.is_symlink():
+        raise PermissionError(f"{own} belongs to somebody else")
+    return own / path.name

@@ -1,0 +1,91 @@
+"""Logins of Lingma as the doctor sees them."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from bridge.doctor import logins
+from bridge.models import InstanceOrder, Login
+from gateway_project.lib.secrets_at_rest import Secret
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def found(installed, findings):
+    def found(*heartbeats):
+        state = installed()
+        state.database_answers = True
+        state.heartbeats = list(heartbeats)
+        return findings(logins.logins, state)
+
+    return found
+
+
+def a_login(**columns):
+    days = columns.pop("ends_in", 90)
+    ends = timezone.now() + timedelta(days=days)
+    return Login.objects.create(
+        **{"label": "main", "generation": 1, "account": "logged_in", "expires_at": ends, **columns}
+    )
+
+
+def test_no_login_is_well(found):
+    assert found() == [("ok", "none is stored: each instance has that of its own work directory")]
+
+
+def test_one_that_is_well_says_its_end(found):
+    InstanceOrder.objects.create(name="w1-i1", login=a_login())
+    [(level, text)] = found()
+    assert level == "ok"
+    assert text.startswith("main: logged in, it ends at 20")
+    assert "no instance has it" not in text
+
+
+def test_one_of_no_instance_says_so(found):
+    a_login()
+    assert found()[0][1].endswith("no instance has it")
+
+
+@pytest.mark.parametrize(
+    ("columns", "level", "words"),
+    [
+        ({"problem": "unreadable"}, "fail", "SECRET_KEYS"),
+        ({"generation": 0}, "warn", "Log it in on its page"),
+        ({"account": "no_licence"}, "fail", "has to give it a licence"),
+        ({"account": "expired"}, "fail", "Log it in on its page"),
+        ({"account": "network_error"}, "warn", "Check the network"),
+        ({"ends_in": 1}, "warn", "nothing makes it again by itself"),
+    ],
+    ids=["unreadable", "no files", "administrator", "expired", "network", "ends soon"],
+)
+def test_what_is_wrong_with_one(found, columns, level, words):
+    a_login(**columns)
+    [(said, text)] = found()
+    assert said == level
+    assert words in text
+
+
+def test_lost_one_with_credentials_is_tried_again(found):
+    a_login(account="expired", kind="personal_token", credentials=Secret.of(b"pt"), failures=1)
+    [(level, text)] = found()
+    assert level == "fail"
+    assert "It is tried again by itself" in text
+
+
+def test_three_failures_leave_it_to_a_person(found):
+    a_login(kind="personal_token", credentials=Secret.of(b"pt"), failures=3)
+    [(level, text)] = found()
+    assert level == "warn"
+    assert "3 attempts to log in failed in a row Log it in on its page" in text
+
+
+@pytest.mark.parametrize(("days", "level"), [(1, "warn"), (90, "ok")])
+def test_instance_with_a_login_of_its_own(found, status, days, level):
+    ends = timezone.now() + timedelta(days=days)
+    assert found(status(login_expires_at=ends.timestamp()))[-1][0] == level
+
+
+def test_instance_with_a_stored_login_adds_no_line(found, status):
+    assert len(found(status(login_expires_at=timezone.now().timestamp(), held_login=1))) == 1
