@@ -28,7 +28,7 @@ TOPICS: Final = {
     "lingma": "Lingma",
     "logins": _("Logins"),
     "peers": _("Web processes"),
-    "redis": "Redis",
+    "redis": _("Redis"),
     "scheduler": _("Scheduler"),
     "schedules": _("Schedules"),
     "settings": _("Settings"),

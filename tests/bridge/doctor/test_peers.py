@@ -31,7 +31,7 @@ def test_silent_process_fails(found):
     assert text.startswith("web-1 gives no sign of life See its log")
 
 
-def test_those_that_others_reach_are_told_from_the_others(found, tmp_path):
+def test_unreachable_processes_are_told_from_the_others(found, tmp_path):
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(socket_path(tmp_path, 1)))
         listening.listen()

@@ -35,7 +35,7 @@ def test_last_success_is_told(found):
     assert found(8, handed_out=8) == ("ok", f"{NAME}: its last success was 8 s ago")
 
 
-def test_late_success_fails_with_the_name_to_look_for(found):
+def test_late_success_fails_and_names_its_task(found):
     level, text = found(1200, handed_out=5)
     assert level == "fail"
     assert text == f"{NAME} is late: its last success was 20 min ago Search the log of the worker for {TASK}."
