@@ -29,7 +29,7 @@ TOPICS: Final = {
     "logins": _("Logins"),
     "peers": _("Web processes"),
     "redis": _("Redis"),
-    "scheduler": _("Scheduler"),
+    "scheduler": _("Scheduling process"),
     "schedules": _("Schedules"),
     "settings": _("Settings"),
     "web": _("Web"),
