@@ -5,7 +5,6 @@ Who runs one is `bridge.signin`; between the two there is only the row.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -23,10 +22,9 @@ from bridge.logins import callback, credentials
 from bridge.models import Login, LoginAttempt
 from bridge.status.attempts import WAYS, AttemptReason, AttemptResult, AttemptState
 from bridge.status.logins import LoginKind
+from gateway_project.lib import task_queue
 from gateway_project.lib.secrets_at_rest import Secret
 from gateway_project.lib.translated import translated
-
-logger = logging.getLogger(__name__)
 
 TASK: Final = "bridge.log_in"
 QUEUE: Final = "logins"
@@ -104,14 +102,9 @@ def _check(login: Login, way: LoginKind, pasted: bytes) -> None:
         raise ValidationError({"way": gettext("This login has no credentials for this way.")})
 
 
-def hand_out(attempt: int) -> None:
+def hand_out(attempt: int) -> bool:
     """Give it to the login worker. What cannot be sent now is sent again by the schedule."""
-    from celery import current_app  # here: who only looks at logins needs none of it
-
-    try:
-        current_app.send_task(TASK, (attempt,), queue=QUEUE, ignore_result=True, retry=False)
-    except Exception as exc:  # noqa: BLE001 - of three libraries; the row stays, and is handed out again
-        logger.warning("attempt %d to log in waits for Redis: %s", attempt, exc)
+    return task_queue.send(TASK, attempt, queue=QUEUE)
 
 
 def cancel(attempt: LoginAttempt) -> bool:
@@ -146,7 +139,8 @@ def look_after() -> None:
     _end(LoginAttempt.objects.filter(seen_at__lt=now - LOST_AFTER), AttemptResult.WORKER_ENDED)
     waiting = LoginAttempt.objects.filter(state=AttemptState.WAITING, ended_at=None, begun_at__lt=now - AGAIN_AFTER)
     for attempt in waiting.values_list("pk", flat=True):
-        hand_out(attempt)
+        if not hand_out(attempt):
+            return
 
 
 def forget_screenshots(days: int) -> None:

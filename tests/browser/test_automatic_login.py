@@ -88,16 +88,16 @@ async def test_what_a_page_asks_is_left_to_somebody(options, argument, words, re
         )
     attempt = await until(found, lambda each: each.ended_at)
     assert (attempt.result, found.generation) == ("logged_in", 1)
-    late = await ran(found, options(argument, person_sec=0.5))
-    assert (late.result, late.screenshot is None) == (result, False)
+    if result == "captcha":
+        late = await ran(found, options(argument, person_sec=0.5))
+        assert (late.result, late.screenshot is None) == (result, False)
 
 
 async def test_failures_by_itself_are_counted_and_paused(options):
-    found = await login("automatic", b"ann\nwrong")
-    for number in (1, 2, 3):
-        await ran(found, options("--sign-in=password"), reason=AttemptReason.LOST)
-        assert found.failures == number
-        assert found.retry_at > timezone.now()
+    found = await login("automatic", b"ann\nwrong", failures=1)
+    await ran(found, options("--sign-in=password"), reason=AttemptReason.LOST)
+    assert found.failures == 2
+    assert timezone.timedelta(minutes=19) < found.retry_at - timezone.now() < timezone.timedelta(minutes=20)
     await ran(found, options("--sign-in=password"))
     assert (found.failures, found.retry_at) == (0, None)
 

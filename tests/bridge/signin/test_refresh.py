@@ -1,5 +1,6 @@
 """Logins that are made again by themselves, and what a new login may take the place of."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -16,7 +17,8 @@ from bridge.signin import runner
 from bridge.status.attempts import AttemptReason
 from bridge.status.logins import LoginKind
 from tests.bridge.logins.files import user_file
-from tests.bridge.signin.attempts import attempt_of, begin, login, ran, running, settings, until
+from tests.bridge.signin.attempts import attempt_of, begin, login, ran, running, until
+from tests.bridge.signin.attempts import settings as options_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TIMES = {"lead_days": 7.0, "period_days": 0.0, "jitter_hours": 0.0}
@@ -25,9 +27,15 @@ look_after = sync_to_async(attempts.look_after)
 
 
 @pytest.fixture
+def redis_away(settings):
+    """A Redis that is not there."""
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
 def options(redis_server, tmp_path):
     def options(*arguments, **more):
-        return settings(redis_server, tmp_path / "logins", *arguments, **more)
+        return options_of(redis_server, tmp_path / "logins", *arguments, **more)
 
     return options
 
@@ -119,6 +127,16 @@ async def test_renewal_of_a_service_meanwhile_is_compared(options):
     await Login.objects.filter(pk=found.pk).aupdate(generation=3)
     assert (await run_open(found, options())).result == "logged_in"
     assert found.generation == 4
+
+
+async def test_attempt_waits_for_redis_and_nobody_for_it(redis_away):
+    found = await due()
+    began = time.monotonic()
+    attempt, is_new = await begin(found)
+    await LoginAttempt.objects.filter(pk=attempt.pk).aupdate(begun_at=timezone.now() - timedelta(minutes=1))
+    await look_after()
+    assert time.monotonic() - began < 3
+    assert (is_new, (await attempt_of(found)).state) == (True, "waiting")
 
 
 async def test_attempts_that_nobody_runs_are_ended():
