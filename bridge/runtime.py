@@ -49,7 +49,7 @@ from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.plan import PlanOptions
 from bridge.turn.record import TurnRecord
 from gateway_project.lib.background import keep_going
-from gateway_project.lib.random_bytes import RandomBytes
+from gateway_project.lib.random_bytes import random_bytes
 from gateway_project.lib.redis_link import RedisLink
 from gateway_project.lib.tool_approval import Approval
 from sessions_store.responses import ResponseStore
@@ -245,7 +245,7 @@ async def stop_runtime() -> None:
         await runtime.stop()
 
 
-_random = RandomBytes(16)
+_random = random_bytes(16)
 
 
 def _new_id() -> str:

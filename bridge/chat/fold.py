@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import assert_never
 
 import msgspec
@@ -21,6 +21,8 @@ from bridge.chat.events import (
     ToolCallEnded,
     ToolCallStarted,
 )
+
+_TEXT_ALONE = {Started, TextDelta, Finished}
 
 
 class Text(msgspec.Struct):
@@ -64,8 +66,12 @@ class WholeReply(msgspec.Struct):
         return [part for part in self.parts if isinstance(part, Call)]
 
 
-def fold(events: Iterable[ChatEvent]) -> WholeReply:
+def fold(events: Sequence[ChatEvent]) -> WholeReply:
     """All the events of a turn to its reply. Raise the error of a `Failed`."""
+    # As most replies: text alone, which needs no look at each event.
+    if {*map(type, events)} == _TEXT_ALONE and type(last := events[-1]) is Finished:
+        text = "".join([event.text for event in events if type(event) is TextDelta])
+        return WholeReply([Text(text)], last.reason, last.usage, last.stop_sequence)
     parts: list[Text | Thinking | Call] = []
     # Joined once for each part: adding strings piece by piece is quadratic over a long reply.
     pieces: list[str] = []

@@ -31,12 +31,12 @@ from bridge.http.limits import nearest_limits
 from bridge.runtime import Runtime, get_runtime
 from bridge.wire import formats
 from bridge.wire.format import WireFormat
-from gateway_project.lib.random_bytes import RandomBytes
+from gateway_project.lib.random_bytes import random_bytes
 from gateway_project.lib.redaction import redacted
 
 logger = logging.getLogger(__name__)
 
-_random = RandomBytes(16)
+_random = random_bytes(16)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]

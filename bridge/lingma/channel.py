@@ -17,7 +17,7 @@ from bridge.lingma.transport.framing import Framer
 from bridge.lingma.transport.rpc import Incoming
 from bridge.lingma.transport.urls import shown
 from bridge.lingma.transport.websocket import WebSocket
-from gateway_project.lib.random_bytes import RandomBytes
+from gateway_project.lib.random_bytes import random_bytes
 
 SEND_BUFFER_LIMIT = 32 << 20  # bytes the service may leave unread before it counts as dead; no question takes it there
 ROOM_SEC = 1  # until a question may be tried again that found no room
@@ -45,7 +45,7 @@ class Channel(asyncio.Protocol):
         """Called once, when the last byte has been read."""
         self.reads = 0
         """How often bytes have arrived: a sign of life of the service."""
-        self._socket = WebSocket(url, RandomBytes(4), headers)
+        self._socket = WebSocket(url, random_bytes(4), headers)
         self._framer = Framer()
         self._transport: asyncio.Transport | None = None
         self._outgoing: list[bytes] = []

@@ -15,14 +15,14 @@ from bridge.lingma.stream import ReplyStream
 from bridge.pool.account import Account
 from bridge.pool.incidents import Incidents
 from bridge.pool.options import InstanceOptions
-from gateway_project.lib.random_bytes import RandomBytes
+from gateway_project.lib.random_bytes import random_bytes
 from gateway_project.lib.ticker import Ticker
 
 logger = logging.getLogger(__name__)
 
 UPLOAD_SEC = 10.0  # the plugin waits as long (PROTOCOL 10)
 
-_new_id = RandomBytes(16)
+_new_id = random_bytes(16)
 
 
 class ServiceLink:

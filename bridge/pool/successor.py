@@ -17,14 +17,14 @@ from bridge.pool.late_usages import LateUsages
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions
 from bridge.pool.smoke import smoke_chat
-from gateway_project.lib.random_bytes import RandomBytes
+from gateway_project.lib.random_bytes import random_bytes
 
 logger = logging.getLogger(__name__)
 
 POLL_SEC: Final = 0.1
 LATE_SEC: Final = 5.0
 
-_new_id = RandomBytes(16)
+_new_id = random_bytes(16)
 
 
 class OfNoUse(Exception):

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from itertools import chain
 from struct import Struct
 
 BLOCK = 256
 
 
-class RandomBytes:
-    """Call it for `size` fresh bytes, unguessable as `os.urandom` makes them."""
-
-    def __init__(self, size: int) -> None:
-        self._bytes = size * BLOCK
-        self._cut = Struct(f"{size}s" * BLOCK).unpack
-        self._fresh: list[bytes] = []
-
-    def __call__(self) -> bytes:
-        if not self._fresh:
-            self._fresh = list(self._cut(os.urandom(self._bytes)))
-        return self._fresh.pop()
+def random_bytes(size: int) -> Callable[[], bytes]:
+    """What returns `size` fresh bytes with each call, unguessable as `os.urandom` makes them."""
+    cut = Struct(f"{size}s" * BLOCK).unpack
+    blocks = iter(lambda: cut(os.urandom(size * BLOCK)), ())  # () never comes, so it never ends
+    # Called several times in each turn, and all of it is C until a block is used up.
+    return chain.from_iterable(blocks).__next__

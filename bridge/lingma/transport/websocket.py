@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from struct import Struct
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import WebSocketException
@@ -15,6 +16,10 @@ from bridge.lingma.errors import Broken, Refused
 MAX_MESSAGE = 64 << 20
 MAX_HEAD = 16 << 10
 _SINGLE = (0x80 | Opcode.TEXT, 0x80 | Opcode.BINARY)
+_BINARY = 0x80 | Opcode.BINARY
+_SMALL = [bytes((_BINARY, 0x80 | length)) for length in range(126)]
+"""The heads of short frames, by length."""
+_MIDDLE, _LARGE = Struct("!BBH").pack, Struct("!BBQ").pack
 
 
 class WebSocket:
@@ -176,13 +181,12 @@ class WebSocket:
 
 
 def _frame(payload: bytes, mask: bytes) -> bytes:
-    # `apply_mask` is in C. A client has to mask (RFC 6455, 5.3), and in Python a large prompt would block the loop.
-    return _head(len(payload), mask) + apply_mask(payload, mask)
-
-
-def _head(length: int, mask: bytes) -> bytes:
+    length = len(payload)
     if length < 126:
-        return bytes((0x80 | Opcode.BINARY, 0x80 | length)) + mask
-    if length < 65536:
-        return bytes((0x80 | Opcode.BINARY, 0x80 | 126)) + length.to_bytes(2, "big") + mask
-    return bytes((0x80 | Opcode.BINARY, 0x80 | 127)) + length.to_bytes(8, "big") + mask
+        head = _SMALL[length]
+    elif length < 65536:
+        head = _MIDDLE(_BINARY, 0x80 | 126, length)
+    else:
+        head = _LARGE(_BINARY, 0x80 | 127, length)
+    # `apply_mask` is in C. A client has to mask (RFC 6455, 5.3), and in Python a large prompt would block the loop.
+    return head + mask + apply_mask(payload, mask)
