@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,11 @@ def acting(source: str, actor: str | Callable[[], str], address: str = "") -> It
         yield
     finally:
         _acting.reset(token)
+
+
+def by_first_use() -> AbstractContextManager[None]:
+    """Within it, keys get their ends by their first use: nobody orders it, the days were set long before."""
+    return acting(Source.SCHEDULE, "first use")
 
 
 @contextmanager

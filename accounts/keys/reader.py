@@ -17,6 +17,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from accounts.apps import accounts_config
+from accounts.audit.context import by_first_use
 from accounts.keys.limit_set import LimitSet, limit_set
 from accounts.keys.networks import Network, networks_in
 from accounts.models import ApiKey, names_in
@@ -232,7 +233,7 @@ async def write_first_use(key_id: int, at: float) -> None:
 
 
 def _write_first_use(key_id: int, at: datetime) -> None:
-    with database.within(SECOND_TRY_SEC):
+    with database.within(SECOND_TRY_SEC), by_first_use():
         try:
             ApiKey.objects.all().mark_first_used({key_id: at})
         finally:

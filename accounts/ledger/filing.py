@@ -15,6 +15,7 @@ from django.db import DataError, IntegrityError, transaction
 
 from accounts.alerts import networks
 from accounts.alerts.networks import Use
+from accounts.audit.context import by_first_use
 from accounts.ledger import admissions, amendments, hours
 from accounts.ledger.inserts import insert
 from accounts.ledger.lines import read
@@ -169,4 +170,5 @@ def _mark_used(rows: Iterable[UsageRow]) -> None:
         last_use = max(used)
         ApiKey.objects.filter(pk=key_id).mark_used(last_use.started_at, last_use.client)
     networks.note(uses)
-    ApiKey.objects.all().mark_first_used({key_id: min(used).started_at for key_id, used in uses.items()})
+    with by_first_use():
+        ApiKey.objects.all().mark_first_used({key_id: min(used).started_at for key_id, used in uses.items()})

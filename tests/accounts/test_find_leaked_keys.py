@@ -47,6 +47,7 @@ def test_each_key_has_one_line_with_its_state(find):
     assert lines == [f"alice ({key.hint}), team core: live, line 2", f"gone ({gone.hint}): revoked, line 4"]
     assert "2 keys found" in summary
     assert secret not in "".join(lines)
+    assert "1 key found" in find(secret)[1]
 
 
 @pytest.mark.parametrize(("grace", "word"), [(timedelta(hours=1), "works until"), (timedelta(0), "an older secret")])

@@ -38,6 +38,13 @@ def test_no_line_of_a_document_is_too_long(name):
     assert [at for at, line in lines if len(line) > WIDEST and not line.startswith(("|", "data: "))] == []
 
 
+@pytest.mark.parametrize("name", WRAPPED[:4])
+def test_document_says_nothing_twice(name):
+    """A merge that keeps both sides leaves a paragraph twice."""
+    lines = [line for line in text(Path(name)).splitlines() if len(line) > 60 and not line.startswith("|")]
+    assert [line for line in set(lines) if lines.count(line) > 1] == []
+
+
 def test_links_of_the_documents_lead_somewhere():
     for name in WRAPPED:
         there = (BASE_DIR / name).parent

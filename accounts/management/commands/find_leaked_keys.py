@@ -43,7 +43,8 @@ class Command(RecordedCommand):
             found.add(leak.key_id)
             self.stdout.write(line)
             self.stdout.flush()
-        self.stderr.write(f"{len(found)} keys found" + (f", {stopped} put in quarantine" if stopped else ""))
+        keys = "1 key" if len(found) == 1 else f"{len(found)} keys"
+        self.stderr.write(f"{keys} found" + (f", {stopped} put in quarantine" if stopped else ""))
 
 
 def stop(key: ApiKey, leak: Leak) -> bool:

@@ -13,7 +13,7 @@ from django.db import DatabaseError, connections
 from accounts.keys import services
 from accounts.keys.keyring import KeyRing
 from accounts.keys.reader import KeyReader, unknown_keys_thread, write_first_use
-from accounts.models import ApiKey, Team
+from accounts.models import ApiKey, AuditEntry, Team
 from gateway_project.lib.query_thread import QueryThread
 from gateway_project.lib.redis_link import RedisLink
 from gateway_project.lib.tool_approval import DENY, ToolPolicy
@@ -157,3 +157,5 @@ async def test_first_use_gives_a_key_its_end(thread):
     await write_first_use(key.pk, at + 5)
     record = await KeyReader(thread).read(key.digest)
     assert (record.unused_days, round(record.expires_at - at, 3)) == (0, 10 * 86_400)
+    ends = await sync_to_async(lambda: list(AuditEntry.objects.exclude(action="created")))()
+    assert [(end.actor, end.source, list(end.changes)) for end in ends] == [("first use", "schedule", ["expires_at"])]
