@@ -8,6 +8,8 @@ from typing import Final
 
 from django.db import models
 
+from accounts.audit.entries import record
+from accounts.audit.watched import DELETED
 from accounts.ledger import totals
 from accounts.ledger.hours import HOUR, hour_of, writing
 from accounts.models import AdmittedHour, Alert, OpenTurn, Usage, UsageDay, UsageHour, UsageTotal, WaitingAmendment
@@ -31,6 +33,8 @@ def prune(before: datetime, within: float = float("inf")) -> tuple[int, int]:
     deadline = time.monotonic() + within
     # The oldest first, and rows before their sums: pages that add up sums stay right until those go as well.
     rows, hours, *_ = [_delete_all(model, column, before, deadline) for model, column in TABLES]
+    if rows:
+        record(DELETED, Usage._meta.label_lower, "", f"{rows} × {Usage._meta.verbose_name_plural}")
     if hours:
         with writing():
             totals.rebuild(before, before + HOUR)  # the day may have lost its first hours

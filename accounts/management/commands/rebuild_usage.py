@@ -9,7 +9,10 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from accounts.audit.commands import RecordedCommand
+from accounts.audit.entries import record
+from accounts.audit.watched import CHANGED
 from accounts.ledger import hours
+from accounts.models import UsageHour
 
 
 def day(text: str) -> date:
@@ -34,4 +37,5 @@ class Command(RecordedCommand):
         start = datetime(first.year, first.month, first.day, tzinfo=UTC)
         end = datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
         sums = hours.rebuild(start, end)
+        record(CHANGED, UsageHour._meta.label_lower, "", f"{sums} × {UsageHour._meta.verbose_name_plural}")
         self.stdout.write(f"Rebuilt {first} to {last}: {sums} sums of hours.")

@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection
 from django.db.models import F, Sum
 
 from accounts.ledger import filing, hours
-from accounts.models import Usage, UsageHour
+from accounts.models import AuditEntry, Usage, UsageHour
 from accounts.models.hour import BOUNDS_MS
 from tests.accounts.ledger.test_ledger import make_key
 from tests.accounts.rows import row
@@ -148,6 +148,10 @@ def test_command_rebuilds_whole_days(tmp_path, capsys):
     call_command("rebuild_usage", "--from", "2026-10-30", "--to", "2026-11-02")
     assert totals() == before
     assert capsys.readouterr().out.startswith("Rebuilt 2026-10-30 to 2026-11-02: ")
+    made = AuditEntry.objects.get(object_type="accounts.usagehour")
+    assert (made.actor, made.action, made.object_text) == (
+        "rebuild_usage", "changed", f"{UsageHour.objects.count()} × hours of usage"
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("days", [("2026-11-02", "2026-10-30"), ("yesterday", "2026-10-30"), ("9999-12-31",) * 2])

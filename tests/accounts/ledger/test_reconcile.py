@@ -15,7 +15,7 @@ from accounts.ledger.auditor import EVERY_SEC, Auditor
 from accounts.ledger.filing import file_rows
 from accounts.ledger.prune import oldest_kept, prune
 from accounts.ledger.reconcile import reconcile
-from accounts.models import AdmittedHour, OpenTurn, Usage, UsageHour
+from accounts.models import AdmittedHour, AuditEntry, OpenTurn, Usage, UsageHour
 from gateway_project.lib import degraded
 from tests.accounts.rows import row
 
@@ -176,6 +176,9 @@ def test_prune_goes_on_where_time_was_over(filed, monkeypatch):
     assert prune(before, within=0.1) == (2, 0)
     assert prune(before) == (3, 5)
     assert prune(before) == (0, 0)
+    # A row of the audit log for each time that something went.
+    deleted = AuditEntry.objects.filter(object_type="accounts.usage").order_by("pk")
+    assert [(each.action, each.object_text) for each in deleted] == [("deleted", "2 × usage"), ("deleted", "3 × usage")]
 
 
 def test_sums_of_older_versions_are_made(filed):
