@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, NamedTuple, cast, get_type_hints
 
 import msgspec
@@ -15,7 +14,7 @@ MOST: Final = 2**31 - 1  # what the database's integers hold
 WIDTHS: Final = {field.name: getattr(field, "max_length", None) for field in Usage._meta.get_fields()}
 LONGEST_RUN: Final = OpenTurn._meta.get_field("run").max_length
 
-LAST: Final = 2.0**32  # from 0 to here every number surely is a time
+LAST: Final = 2.0**32  # from 0 to here every number surely is a time, and so are its hour and the one after it
 NUL: Final = b"\\u0000"
 
 
@@ -78,7 +77,7 @@ def read(lines: list[bytes]) -> Batch:
                 amendments[amendment.amends] = amendment
             else:
                 rows.append(read_row(line))
-        except (msgspec.DecodeError, ValueError, OverflowError):
+        except (msgspec.DecodeError, ValueError, RecursionError):
             rejected.append(line)
     # The same refusal may wait with several counts: the highest is last, and wins in the dict.
     rows.sort(key=lambda row: row.count)
@@ -108,11 +107,17 @@ def _cleaned_opening(opening: Opening) -> Opening:
 
 
 def _cleaned_amendment(amendment: Amendment) -> Amendment:
-    datetime.fromtimestamp(amendment.started_at, UTC)
+    _check_time(amendment.started_at)
     amendment.amends = amendment.amends.replace("\0", "")[: WIDTHS["request_id"]]
     amendment.prompt_tokens = min(max(amendment.prompt_tokens, 0), MOST)
     amendment.completion_tokens = min(max(amendment.completion_tokens, 0), MOST)
     return amendment
+
+
+def _check_time(at: float) -> None:
+    """Raise ValueError."""
+    if not 0 <= at <= LAST:
+        raise ValueError(at)
 
 
 def _cleaned(row: UsageRow, states: tuple[str, ...] | list[str]) -> UsageRow:
@@ -120,7 +125,7 @@ def _cleaned(row: UsageRow, states: tuple[str, ...] | list[str]) -> UsageRow:
     # Checked here and not by the database: its constraint would refuse the whole batch.
     if row.status not in states:
         raise ValueError(row.status)
-    datetime.fromtimestamp(row.started_at, UTC)  # raises when it is no time
+    _check_time(row.started_at)
     for name in UsageRow.__struct_fields__:
         value = getattr(row, name)
         if isinstance(value, str):

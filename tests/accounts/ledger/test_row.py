@@ -5,7 +5,7 @@ import pytest
 from django.contrib import admin
 
 from accounts.ledger import inserts, lines
-from accounts.ledger.row import OPENING, UsageRow
+from accounts.ledger.row import OPENING, Amendment, UsageRow
 from accounts.models import Usage
 from tests.accounts.rows import row
 
@@ -43,7 +43,19 @@ def test_what_no_column_can_hold_is_cut(given, name, stored):
     assert getattr(lines.read([opened]).openings["r1"].row, name) == stored
 
 
-@pytest.mark.parametrize("given", [{"status": "open"}, {"started_at": 1e300}, {"started_at": -1e300}])
-def test_what_is_no_row_is_set_aside(given):
-    line = msgspec.json.encode(row("r1", **given))
+def begun(at):
+    """A row and an amendment of a turn that began then."""
+    return [msgspec.json.encode(row("r1", started_at=at)), msgspec.json.encode(Amendment("r1", at, 1, 1))]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        msgspec.json.encode(row("r1", status="open")),
+        # No time, none that the system knows, none whose hour has an end, and one of before there were computers.
+        *begun(1e300), *begun(1e18), *begun(253402300799.0), *begun(-6e10),
+        b"[" * 10_000,
+    ],
+)  # fmt: skip
+def test_what_is_no_row_is_set_aside(line):
     assert lines.read([line]).rejected == [line]
