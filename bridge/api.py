@@ -1,4 +1,4 @@
-"""`/api/aliases/`, `/api/prompts/`, `/api/instances/` and `/api/logins/` of the operators' API."""
+"""`/api/aliases/`, `/api/prompts/`, `/api/instances/`, `/api/logins/` and `/api/versions/` of the operators' API."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema, extend_schema_field
-from rest_framework import serializers
+from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
-from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
+from rest_framework.viewsets import GenericViewSet, ModelViewSet, ReadOnlyModelViewSet
 
 from accounts.api.checked import Checked
 from accounts.api.idempotency import Idempotent
 from accounts.api.lists import is_equal
 from accounts.api.problems import Conflict
-from bridge.fleet import attempts, logins, mirror, orders, timelines
+from bridge.fleet import attempts, logins, mirror, orders, timelines, versions
 from bridge.fleet.orders import LONGEST_SEC, Action, UnknownInstance
+from bridge.fleet.versions import UnknownVersion, VersionInUse
+from bridge.lingma.errors import VsixError
 from bridge.logins.callback import LONGEST
-from bridge.models import Instance, Login, LoginAttempt, ModelAlias, PromptTemplate
+from bridge.models import Instance, Login, LoginAttempt, ModelAlias, PromptTemplate, Version
 from bridge.models.attempt import KEPT
 from bridge.status.accounts import AccountState
 from bridge.status.attempts import WAYS, AttemptReason, AttemptResult
@@ -117,6 +119,7 @@ class ActionSerializer(serializers.Serializer[Any]):
     seconds = serializers.IntegerField(
         min_value=1, max_value=LONGEST_SEC, default=300, help_text="How long cool lasts."
     )
+    version = serializers.CharField(max_length=64, default="", help_text="For move: one that was installed.")
     instances = serializers.ListField(child=serializers.CharField(), read_only=True)
 
 
@@ -311,16 +314,67 @@ class InstanceViewSet(ReadOnlyModelViewSet[Instance]):
         asked = ActionSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         try:
-            names = orders.names_of(pk, settings.REDIS_URL)
+            names = _ordered(pk, **asked.validated_data)
         except UnknownInstance as exc:
             raise NotFound(str(exc)) from None
-        orders.give(asked.validated_data["action"], names, seconds=asked.validated_data["seconds"])
+        except UnknownVersion as exc:
+            raise serializers.ValidationError({"version": str(exc)}) from None
         return Response({**asked.data, "instances": names}, status=HTTPStatus.ACCEPTED)
+
+
+def _ordered(name: str, action: str, seconds: int, version: str) -> list[str]:
+    """The instances that were ordered to do it. Raise UnknownInstance, UnknownVersion."""
+    if action == Action.MOVE:
+        return orders.move(name, versions.named(version), settings.REDIS_URL)
+    names = orders.names_of(name, settings.REDIS_URL)
+    orders.give(Action(action), names, seconds=seconds)
+    return names
+
+
+class VersionSerializer(serializers.ModelSerializer[Version]):
+    instances = serializers.SerializerMethodField(help_text="Those that are ordered to run it, and no default.")
+
+    class Meta:
+        model = Version
+        exclude = ("position",)
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_instances(self, row: Version) -> list[str]:
+        return sorted(order.name for order in row.orders.all())
+
+
+class VersionViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, GenericViewSet[Version]
+):
+    """Versions of Lingma that `manage.py lingma_install` has installed; instances are moved with `move`."""
+
+    resource = "versions"
+    queryset = Version.objects.prefetch_related("orders")
+    serializer_class = VersionSerializer
+    lookup_value_regex = "[0-9]+"
+    ordering = ("-position", "id")
+    ordering_fields = ("installed_at", "id")
+    filters: ClassVar = {"version": is_equal("version")}
+
+    @extend_schema(request=None, responses=VersionSerializer)
+    @action(detail=True, methods=["post"])
+    def default(self, request: Request, pk: str = "") -> Response:
+        """Have every instance run it that is not ordered to run another."""
+        versions.make_default(self.get_object())
+        return Response(VersionSerializer(self.get_object(), context=self.get_serializer_context()).data)
+
+    def perform_destroy(self, instance: Version) -> None:
+        """With the files of the machine that answers; 409 while it is the default, or ordered for an instance."""
+        try:
+            versions.delete(instance, settings.DATA_DIR)
+        except (VersionInUse, VsixError) as exc:
+            raise Conflict(str(exc)) from None
 
 
 router = SimpleRouter()
 router.register("instances", InstanceViewSet)
 router.register("logins", LoginViewSet)
+router.register("versions", VersionViewSet)
 router.register("aliases", AliasViewSet)
 router.register("prompts", PromptViewSet)
 urlpatterns = router.urls

@@ -18,6 +18,8 @@ from bridge.fleet import orders
 from bridge.fleet.orders import Action
 from bridge.models import Instance
 
+BUTTONS: Final = [each for each in Action if each is not Action.MOVE]
+"""Versions have a page of their own."""
 WORDS: Final[Mapping[Action, tuple[Any, Any]]] = {
     Action.DRAIN: (_("Drain"), _("They finish the turns they have and take no others until they are started again.")),
     Action.RESTART: (
@@ -35,8 +37,8 @@ WORDS: Final[Mapping[Action, tuple[Any, Any]]] = {
 class InstanceActions:
     """A mixin for the page of instances: one action for each line of the list's menu and each button."""
 
-    actions: ClassVar = [f"{each}_selected" for each in Action]
-    actions_detail: ClassVar = [f"{each}_one" for each in Action]
+    actions: ClassVar = [f"{each}_selected" for each in BUTTONS]
+    actions_detail: ClassVar = [f"{each}_one" for each in BUTTONS]
 
     def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         """Facts cannot be edited, so the right to change an instance is the right to order it about."""
@@ -81,6 +83,6 @@ def _of_page(what: Action) -> Any:
     return ask
 
 
-for each in Action:
+for each in BUTTONS:
     setattr(InstanceActions, f"{each}_selected", _of_list(each))
     setattr(InstanceActions, f"{each}_one", _of_page(each))

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.alerts.words import Kind, Severity, listed
 from accounts.models import Alert
 from bridge.alerts.view import View
-from bridge.fleet.mirror import VERSION_CHANGED
+from bridge.fleet.mirror import VERSION_CHANGED, is_as_installed
 from bridge.models import Instance
 from bridge.status.accounts import AccountState, Remedy
 from bridge.status.states import InstanceState
@@ -112,15 +112,19 @@ def _queue(view: View) -> Found:
 
 
 def _versions(view: View) -> Found:
-    """Those that do not run the version which most of their kind run."""
+    """Those that report another version than was installed, or, where that is not known, than most of their kind."""
     if view.instances is None:
         return None
     up = [each for each in view.instances if each.version and each.state != InstanceState.GONE]
+    # Which version somebody has chosen says nothing of what the others should be.
     usual = {
         upstream: Counter(each.version for each in up if each.upstream == upstream).most_common(1)[0][0]
         for upstream in {each.upstream for each in up}
     }
-    return {"": [f"{each.name} ({each.version})" for each in up if each.version != usual[each.upstream]]}
+    drifted = [
+        each for each in up if (not is_as_installed(each) if each.installed else each.version != usual[each.upstream])
+    ]
+    return {"": [f"{each.name} ({each.version})" for each in drifted]}
 
 
 def _by(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -183,7 +187,7 @@ CHECKS: Final = (
     ),
     Check(
         "versions_differ", Severity.WARNING, _("versions differ"),
-        _("%(names)s: another version than the others, since %(time)s."), _versions, 300, 60,
+        _("%(names)s: not the version that was installed, or that others have, since %(time)s."), _versions, 300, 60,
         _("Restart them, or see whether they have updated themselves."),
     ),
     Check(

@@ -15,6 +15,7 @@ from bridge.fleet import heartbeats
 from bridge.models import Instance
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
+from bridge.status.versions import numbers
 from gateway_project.lib import database_state as database
 from gateway_project.lib.redis_client import connect
 
@@ -74,11 +75,17 @@ def record(found: Iterable[InstanceStatus], now: datetime) -> None:
         # Kept for a day as "gone": an operator looks for what is missing, and a row that vanished says nothing.
         missing.update(state=InstanceState.GONE, in_flight=0, login=False)
         after = {name: (state, version) for name, state, version in _known()}
-        _tell_versions(before, after, now)
+        moved = {name for name, row in rows.items() if is_as_installed(row)}
+        _tell_versions({name: facts for name, facts in before.items() if name not in moved}, after, now)
     for name, (state, _) in after.items():
         was = before[name][0] if name in before else None
         if was != state:
             _log_change(name, was, state, rows.get(name))
+
+
+def is_as_installed(instance: Instance) -> bool:
+    """It reports the version that somebody wanted it to be."""
+    return bool(instance.installed) and numbers(instance.installed) == numbers(instance.version)
 
 
 def _known() -> Iterable[tuple[str, str, str]]:
@@ -133,5 +140,6 @@ def _row(status: InstanceStatus) -> Instance:
     row.cools_for = status.cools_for
     if status.cool_until > status.at:
         row.cool_until = datetime.fromtimestamp(status.cool_until, UTC)
+    row.installed = status.installed
     row.held_login, row.login_generation = status.held_login, status.login_generation
     return row

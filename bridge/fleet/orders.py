@@ -40,6 +40,8 @@ class Action(StrEnum):
     START = "start"
     COOL = "cool"
     CLEAR = "clear"
+    MOVE = "move"
+    """To a version, which `move` is told."""
 
 
 class UnknownInstance(Exception):
@@ -94,8 +96,33 @@ def names_of(name: str, redis_url: str) -> list[str]:
     return [name]
 
 
+def move(name: str, version: Version, redis_url: str) -> list[str]:
+    """Have an instance run that version, or ALL of them, and whatever starts later; each without a gap.
+
+    The names of those that are there. Raise UnknownInstance.
+    """
+    names = names_of(name, redis_url)
+    attached = Instance.objects.filter(name__in=names, upstream="attached").values_list("name", flat=True)
+    if attached:
+        known = gettext("%(names)s: attached services run the version they run.")
+        raise UnknownInstance(known % {"names": ", ".join(sorted(attached))})
+    with transaction.atomic():
+        if name == ALL:
+            versions.make_default(version)
+        rows = InstanceOrder.objects.select_for_update()
+        found = {row.name: row for row in (rows.exclude(version=None) if name == ALL else rows.filter(name__in=names))}
+        for each in found if name == ALL else names:
+            row = found.get(each) or InstanceOrder(name=each)
+            row.version = None if name == ALL else version
+            row.save()
+    return names
+
+
 def give(action: Action, names: Collection[str], *, seconds: int = 300) -> None:
-    """Have these instances do it, in whatever process they are, within two seconds; `seconds` is for COOL."""
+    """Have these instances do it, in whatever process they are, within two seconds; `seconds` is for COOL.
+
+    For MOVE there is `move`.
+    """
     now = timezone.now()
     changes: dict[Action, dict[str, object]] = {
         Action.DRAIN: {"mode": Mode.DRAIN},

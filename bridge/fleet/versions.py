@@ -19,6 +19,10 @@ DIRECTORY: Final = "binaries"
 NO_DIGEST: Final = "not installed"
 
 
+class UnknownVersion(Exception):
+    """It was not installed. The message names those that were."""
+
+
 class VersionInUse(Exception):
     """It cannot be deleted; the message says why."""
 
@@ -46,6 +50,16 @@ def record(found: Unpacked) -> Version:
         if is_other or executables != row.executables:
             row.archive_sha256, row.executables = found.archive_sha256, executables
             row.save()
+    return row
+
+
+def named(name: str) -> Version:
+    """Raise UnknownVersion."""
+    row = Version.objects.filter(version=name).first()
+    if row is None:
+        known = ", ".join(Version.objects.values_list("version", flat=True)) or gettext("none")
+        text = gettext("There is no version %(version)s. There are: %(known)s.")
+        raise UnknownVersion(text % {"version": name[:64], "known": known})
     return row
 
 

@@ -58,6 +58,9 @@ class Instance(models.Model):
     login_generation: int = 0
     """The login it was given, and how new; 0: none, or not known."""
 
+    installed: str = ""
+    """The version that was started, which should be the one it reports; empty: not known."""
+
     class Meta:
         verbose_name = _("instance")
         verbose_name_plural = _("instances")

@@ -24,6 +24,7 @@ from bridge.lingma.errors import DownloadFailed, VsixError
 from bridge.lingma.install import download
 from bridge.lingma.install.download import CHUNK, MOST_PACKED
 from bridge.lingma.transport.urls import is_url, shown
+from bridge.status.versions import numbers
 
 MOST_UNPACKED = 4 << 30
 MOST_FILES = 20_000
@@ -251,11 +252,6 @@ def _inner_archive(packed: Path, draft: Path) -> Path:
         with vsix.open(_ordinary(vsix.getinfo(name))) as source, (draft / "inner").open("wb") as target:
             _copy(source.read, target, MOST_PACKED)
     return draft / "inner"
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """A version as it is compared: `2.11.1` is above `v2.9.0`."""
-    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
 def this_platform() -> str:

@@ -1,4 +1,4 @@
-"""`pool ACTION NAME|all` has instances drained, restarted, stopped, started, cooled down or cleared."""
+"""`pool ACTION NAME|all`: instances are drained, restarted, stopped, started, cooled, cleared or moved to a version."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import Error
 
 from accounts.audit.commands import RecordedCommand
-from bridge.fleet import orders
+from bridge.fleet import orders, versions
 from bridge.fleet.orders import LONGEST_SEC, Action, UnknownInstance
+from bridge.fleet.versions import UnknownVersion
 
 
 class Command(RecordedCommand):
@@ -18,19 +19,27 @@ class Command(RecordedCommand):
 
     help = __doc__
 
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Django's own `--version` gives way."""
+        return super().create_parser(prog_name, subcommand, conflict_handler="resolve", **kwargs)
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("action", choices=[each.value for each in Action])
         parser.add_argument("name", metavar="NAME", help="an instance such as w1-i1, or all")
         parser.add_argument("--seconds", type=int, default=300, help="how long `cool` lasts; 300 unless said")
+        parser.add_argument("--version", default="", metavar="V", help="for `move`: one that was installed")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 0 < options["seconds"] <= LONGEST_SEC:
             raise CommandError(f"--seconds is from 1 to {LONGEST_SEC}.")
         action = Action(options["action"])
         try:
-            names = orders.names_of(options["name"], settings.REDIS_URL)
-            orders.give(action, names, seconds=options["seconds"])
-        except UnknownInstance as exc:
+            if action is Action.MOVE:
+                names = orders.move(options["name"], versions.named(options["version"]), settings.REDIS_URL)
+            else:
+                names = orders.names_of(options["name"], settings.REDIS_URL)
+                orders.give(action, names, seconds=options["seconds"])
+        except (UnknownInstance, UnknownVersion) as exc:
             raise CommandError(str(exc)) from None
         except Error as exc:
             raise CommandError(f"The database cannot be used: {exc}") from None

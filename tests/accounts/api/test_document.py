@@ -15,7 +15,7 @@ from accounts.alerts.raising import raise_alert
 from accounts.api.tokens import issue
 from accounts.ledger import hours
 from accounts.models import AlertChannel, ApiKey, AuditEntry, Usage
-from bridge.models import Login, ModelAlias, PromptTemplate
+from bridge.models import Login, ModelAlias, PromptTemplate, Version
 from gateway_project.lib.secrets_at_rest import Secret
 from tests.accounts.api.conftest import Program
 
@@ -27,6 +27,7 @@ RESOURCES = [
     "sessions",
     "instances",
     "logins",
+    "versions",
     "aliases",
     "prompts",
     "audit",
@@ -96,13 +97,14 @@ def rows(keys, teams):
         "alerts": {"id": alert.pk}, "alert-channels": {"id": channel.pk},
         "teams": {"id": teams["core"].pk}, "keys": {"id": keys["core"].pk}, "usage": {"request_id": "r1"},
         "aliases": {"id": ModelAlias.objects.create(pattern="of-the-document").pk}, "audit": {"id": entry.pk},
+        "versions": {"id": Version.objects.create(version="2.11.1", archive_sha256="0" * 64).pk},
         "logins": {"id": Login.objects.create(label="main").pk},
         "prompts": {"id": PromptTemplate.objects.create(pattern="x").pk},
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "resource", ["teams", "keys", "usage", "aliases", "prompts", "audit", "alerts", "alert-channels"]
+    "resource", ["teams", "keys", "usage", "versions", "aliases", "prompts", "audit", "alerts", "alert-channels"]
 )
 def test_row_and_list_are_those_of_the_document(document, token, rows, resource):
     (name,) = rows[resource]

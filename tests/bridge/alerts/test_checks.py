@@ -150,7 +150,7 @@ def fleet(redis_server):
                 status = InstanceStatus(
                     name=name, process=1, pid=9, generation=1, state=state, login=True, in_flight=0, limit=8,
                     restarts=0, last_error="", version=fields.get("version", "2.5"), upstream="lingma", models=1,
-                    started_at=0, at=time.time(),
+                    started_at=0, at=time.time(), installed=fields.get("installed", ""),
                 )  # fmt: skip
                 client.set(f"lgw:instance:{name}", msgspec.json.encode(status))
 
@@ -189,6 +189,28 @@ def test_another_version_than_before_is_an_alert(fleet, redis_server):
     assert (alert.kind, alert.facts) == ("version_changed", ["w1-i1: 2.5 → 2.6", "w1-i2: 2.5 → 2.6"])
     mirror.refresh(redis_server)
     assert Alert.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_a_move_to_another_version_is_none(fleet, redis_server):
+    for version in ("2.5", "2.6"):
+        fleet("ready", ["w1-i1"], version=version, installed=f"v{version}")
+        mirror.refresh(redis_server)
+    assert not Alert.objects.exists()
+
+
+def drift(version, installed):
+    canary = instance("i2", version=version)
+    canary.installed = installed
+    return FIND["versions_differ"](view(instance("i1"), canary, instance("i3")))
+
+
+@pytest.mark.parametrize(
+    ("version", "installed", "named"),
+    [("2.6", "2.6", []), ("2.6", "v2.6", []), ("2.5", "2.6", ["i2 (2.5)"]), ("", "2.6", [])],
+)
+def test_drift_is_from_what_was_installed(version, installed, named):
+    assert drift(version, installed) == {"": named}
 
 
 @pytest.mark.django_db

@@ -1,6 +1,8 @@
 """Versions of Lingma: installed by command beside each other, the default for all, deleted when nobody needs them."""
 
 import hashlib
+import json
+from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
@@ -10,10 +12,16 @@ from accounts.models import AuditEntry
 from bridge.fleet import versions
 from bridge.fleet.orders import EVERY, read_orders
 from bridge.lingma.install import vsix
-from bridge.models import InstanceOrder, Version
+from bridge.models import Instance, InstanceOrder, Version
+from tests.bridge.fleet.test_orders import instances as instances
+from tests.bridge.fleet.test_orders import member
 from tests.bridge.lingma.test_vsix import HERE, packed
 
 pytestmark = pytest.mark.django_db
+ROW = {
+    "process": 1, "pid": 9, "generation": 1, "state": "ready", "login": True, "in_flight": 0, "limit": 8,
+    "restarts": 0, "upstream": "attached", "models_offered": 1, "seen_at": datetime.now(UTC),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -107,3 +115,69 @@ def test_what_is_needed_is_not_deleted(data_dir, archive):
     versions.delete(row, data_dir)
     assert not Version.objects.exists()
     assert not (data_dir / "binaries" / "2.9.0").exists()
+
+
+@pytest.fixture
+def two_versions(data_dir, archive, instances):
+    install(archive("2.9.0"), "--default")
+    install(archive("2.11.1"))
+    return {row.version: row for row in Version.objects.all()}
+
+
+def move(name, version):
+    out = StringIO()
+    call_command("pool", "move", name, "--version", version, stdout=out)
+    return out.getvalue()
+
+
+def ordered():
+    return {name: order.version.version for name, order in read_orders().items()}
+
+
+def test_canary_first_then_all_then_back(two_versions):
+    assert move("w1-i1", "2.11.1") == "move: w1-i1\n"
+    assert ordered() == {EVERY: "2.9.0", "w1-i1": "2.11.1"}
+    assert move("all", "2.11.1") == "move: w1-i1, w2-i1\n"
+    assert ordered() == {EVERY: "2.11.1", "w1-i1": "2.11.1"}
+    assert not InstanceOrder.objects.exclude(version=None)
+    move("all", "2.9.0")
+    assert set(ordered().values()) == {"2.9.0"}
+
+
+def test_move_names_what_is_there(two_versions):
+    with pytest.raises(CommandError, match=r"There is no version 3\. There are: 2\.11\.1, 2\.9\.0\."):
+        move("all", "3")
+    with pytest.raises(CommandError, match="There is no instance w9-i1"):
+        move("w9-i1", "2.9.0")
+    Instance.objects.create(**ROW, name="w1-i1")
+    with pytest.raises(CommandError, match="w1-i1: attached services run the version they run"):
+        move("all", "2.9.0")
+    assert set(ordered().values()) == {"2.9.0"}
+
+
+def post(client, path, **body):
+    return client.post(f"/api/{path}", json.dumps(body), "application/json")
+
+
+def test_api_lists_moves_and_deletes(admin_client, two_versions):
+    rows = admin_client.get("/api/versions/").json()["results"]
+    assert [(row["version"], row["is_default"], row["instances"]) for row in rows] == [
+        ("2.11.1", False, []), ("2.9.0", True, []),
+    ]  # fmt: skip
+    assert post(admin_client, "instances/w1-i1/actions/", action="move", version="2.11.1").status_code == 202
+    refused = post(admin_client, "instances/w1-i1/actions/", action="move")
+    assert (refused.status_code, "There is no version" in refused.content.decode()) == (400, True)
+    old, new = two_versions["2.9.0"], two_versions["2.11.1"]
+    assert admin_client.delete(f"/api/versions/{new.pk}/").status_code == 409
+    assert post(admin_client, f"versions/{new.pk}/default/").json()["is_default"]
+    assert admin_client.delete(f"/api/versions/{old.pk}/").status_code == 204
+    assert [row["version"] for row in admin_client.get("/api/versions/").json()["results"]] == ["2.11.1"]
+
+
+@pytest.mark.parametrize(("group", "moves"), [("Operator", True), ("Viewer", False)])
+def test_only_superusers_delete_versions(group, moves, two_versions):
+    client, new = member(group), two_versions["2.11.1"]
+    assert client.get("/api/versions/").status_code == 200
+    assert client.delete(f"/api/versions/{new.pk}/").status_code == 403
+    assert (post(client, "instances/w1-i1/actions/", action="move", version="2.11.1").status_code == 202) is moves
+    assert (post(client, f"versions/{new.pk}/default/").status_code == 200) is moves
