@@ -50,9 +50,13 @@ class Accounting:
             record.decisions += map(str, stream.decisions)
             stream.decisions.clear()
         record.tool_outcomes = outcomes = reader.outcomes
-        text_tokens = estimate(reader.text if limits is None else "".join(limits.text))
-        is_cut = limits is not None and limits.cutter.reason is not None and self._plan.thinking
-        reasoning = estimate("".join(limits.reasoning) if limits is not None and is_cut else reader.reasoning)
+        thinking = self._plan.thinking
+        if limits is None:
+            text_tokens, reasoning = estimate(reader.text), estimate(reader.reasoning)
+        else:
+            is_cut = limits.cutter.reason is not None and thinking
+            text_tokens = estimate("".join(limits.text))
+            reasoning = estimate("".join(limits.reasoning) if is_cut else reader.reasoning)
         guess = text_tokens + reasoning + (self._call_tokens(reader, limits) if reader.calls else 0)
         if logged is not None:
             calibration = self._calibrations.learning(self._key)
@@ -67,9 +71,9 @@ class Accounting:
             output = self._calibration.output
             record.completion_tokens = output.apply(guess)
             if (limit := self._request.max_tokens) is not None:  # it has cut text and reasoning, and nothing else
-                cut = text_tokens + reasoning if self._plan.thinking else text_tokens
+                cut = text_tokens + reasoning if thinking else text_tokens
                 record.completion_tokens -= max(0, output.apply(cut) - limit)
-        reasoning_tokens = min(reasoning, record.completion_tokens) if self._plan.thinking else 0
+        reasoning_tokens = min(reasoning, record.completion_tokens) if thinking else 0
         return TokenUsage(record.prompt_tokens, record.completion_tokens, record.usage_source, reasoning_tokens)
 
     def _call_tokens(self, reader: Reader, limits: ReplyLimits | None) -> int:

@@ -121,11 +121,12 @@ class Attempt:
                 if reader.taken_back:
                     self._discard_text(batch)
                 batch += last if limits is None else limits.apply(last)
-                if reader.correction and stream.end is not None and (limits is None or limits.cutter.reason is None):
-                    # What is good goes out now: the correction may take as long as the first answer.
-                    await self._output.send(batch)
-                    return self._correction(ask, stream)
-                if reader.correction:  # there is nobody to ask
+                if reader.correction:
+                    if stream.end is not None and (limits is None or limits.cutter.reason is None):
+                        # What is good goes out now: the correction may take as long as the first answer.
+                        await self._output.send(batch)
+                        return self._correction(ask, stream)
+                    # There is nobody to ask.
                     reader.retry()
                     last = reader.best_effort()
                     batch += last if limits is None else limits.apply(last)
@@ -223,26 +224,27 @@ class Attempt:
     async def _end(self, stream: ReplyStream, batch: Batch) -> None:
         turn, limits = self._turn, self._limits
         left_role = self._reader.has_left_role  # what the service does with the rest is its own business
-        is_cut = limits is not None and limits.cutter.reason is not None
-        error = stream.end.error if stream.end is not None and not is_cut and not left_role else None
+        cut = limits.cutter.reason if limits is not None else None
+        error = stream.end.error if stream.end is not None and cut is None and not left_role else None
         if error is not None:
             await self._send_partial_reply(error, batch)
         if stream.end is None:
             self._lease.instance.give_up(stream)
         if limits is not None:
             batch += limits.rest()
-        # Once more: what was held back may be beyond the limit.
-        cut = limits.cutter.reason if limits is not None else None
-        logged = await self._logged(stream, batch) if cut is None and stream.end is not None else None
+            # Once more: what was held back may be beyond the limit.
+            cut = limits.cutter.reason
+        end = stream.end if cut is None else None  # to its end, so the service may know what it cost
+        logged = await self._logged(stream, batch) if end is not None else None
         # The turn is booked with its last event, so its record is complete before that.
         usage = self._accounting.close(stream, self._reader, limits, logged)
-        if logged is None and cut is None and stream.end is not None:
+        if logged is None and end is not None:
             self._await_usage(stream)
         reason = cut or self._reason()
         turn.record.status, turn.record.reason = "ok", reason
-        whole = cut is None and error is None and not left_role and reason is not FinishReason.LENGTH
-        if whole and stream.end is not None and self._all_images_sent:
-            turn.conversation.store(self._affinity, stream.end.session_id, self._reader)
+        whole = error is None and not left_role and reason is not FinishReason.LENGTH
+        if end is not None and whole and self._all_images_sent:
+            turn.conversation.store(self._affinity, end.session_id, self._reader)
         stop_sequence = limits.cutter.stop_sequence if limits is not None else None
         await self._output.end([*batch, Finished(reason, usage, stop_sequence)])
 

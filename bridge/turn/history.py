@@ -128,7 +128,7 @@ class History:
         return SessionKey(fingerprint, proven=True, sent=sent, late=loose.late(), given=latest(given))
 
     def _strict_key(self, text: str, calls: Sequence[tuple[str, str]], arguments: str) -> SessionKey:
-        made = _made(calls, arguments)
+        made = _made(calls, arguments) if calls else ()
         prefix = self._prefix
         if self._new or not prefix.messages:
             strict = prefix.strict_fingerprint()

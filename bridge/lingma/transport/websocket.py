@@ -129,7 +129,10 @@ class WebSocket:
         while size - position >= 2:
             first, length = data[position], data[position + 1]
             start = position + 2
-            if length > 125:
+            if length == 126 and size - position >= 4:  # as most
+                length = data[start] << 8 | data[start + 1]
+                start += 2
+            elif length > 125:
                 width = 2 if length == 126 else 8
                 # RFC 6455, 5.1: a server must not mask, and a client must close when it does.
                 if length > 127:
