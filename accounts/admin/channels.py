@@ -94,7 +94,7 @@ class AlertChannelAdmin(AuditHistory, ClosedLookups, ModelAdmin):
 
     @action(description=_("Send a test"), url_path="test", permissions=["send"])
     def send_test(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        channel = self.get_queryset(request).filter(pk=object_id).first()
+        channel = self.get_object(request, object_id)
         if channel is None:
             return HttpResponseRedirect(reverse("admin:accounts_alertchannel_changelist"))
         if request.method != "POST":  # a GET changes nothing, and sends nothing

@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import NoReverseMatch, path, reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -55,7 +55,10 @@ class LoginAttempts:
     @action(description=_("Log in"), url_path="log-in", icon="login")
     def log_in(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """A GET only leads there."""
-        return HttpResponseRedirect(reverse("admin:bridge_login_attempts", args=[object_id]))
+        try:
+            return HttpResponseRedirect(reverse("admin:bridge_login_attempts", args=[object_id]))
+        except NoReverseMatch:  # whoever asks has made it up
+            raise Http404 from None
 
     def get_urls(self) -> list[Any]:
         """Also the page of attempts, the part of it that changes, and pictures."""

@@ -45,6 +45,11 @@ class SignInPageAdmin(AuditHistory, ModelAdmin):
         """There is one, since the tables were made."""
         return False
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Where a stored password may go is for superusers, as is the endpoint of a login."""
+        fixed = tuple(super().get_readonly_fields(request, obj))
+        return fixed if request.user.is_superuser else (*fixed, "hosts")
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 

@@ -187,3 +187,8 @@ def test_alert_list_has_those_that_are_over(admin_client):
         {"action": "acknowledge_selected", "_selected_action": [Alert.objects.get(kind="odd").pk]},
     )
     assert Alert.objects.get(kind="odd").acknowledged_by == "admin"
+
+
+def test_channel_that_nobody_has_gets_no_test(admin_client):
+    answer = admin_client.get("/admin/accounts/alertchannel/abc/test/")
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/accounts/alertchannel/")

@@ -175,3 +175,17 @@ def test_login_page_is_one_row(admin_client, viewer):
     assert AuditEntry.objects.filter(object_type="bridge.signinpage", action="changed").exists()
     assert viewer.get(path).status_code == 200
     assert viewer.post(path, fields).status_code == 403
+
+
+def test_login_that_nobody_has_is_not_found(admin_client):
+    assert admin_client.get("/admin/bridge/login/abc/log-in/", follow=True).status_code == 404
+
+
+def test_hosts_of_login_page_are_for_superusers():
+    user = User.objects.create_user("operator", is_staff=True)
+    user.groups.add(Group.objects.get(name="Operator"))
+    client = Client()
+    client.force_login(user)
+    path = client.get("/admin/bridge/signinpage/")["Location"]
+    client.post(path, {"password_fields": "#pw", "hosts": "example.com"})
+    assert SignInPage.changes() == {"password_fields": ("#pw",)}
