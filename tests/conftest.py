@@ -16,7 +16,7 @@ from xdist.scheduler import LoadFileScheduling
 from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded
 from gateway_project.log_handler import QueuedHandler
-from tests.directories import copy, made_once, migrate
+from tests.directories import copy, kept, made_once, migrate
 from tests.environment import DATA_DIR, start_redis
 
 # How long an example takes says more about what else the machine does than about the code.
@@ -108,17 +108,20 @@ def redis_server():
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory):
+def migrated(tmp_path_factory, pytestconfig):
     """A data directory with tables and static files, for first starts that are not about making them."""
-    return made_once(tmp_path_factory, "migrated", migrate)
+    return made_once(tmp_path_factory, "migrated", kept(pytestconfig.cache, "migrated", migrate))
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory, migrated):
+def template(tmp_path_factory, pytestconfig, migrated):
     """A prepared data directory that gateways start from."""
     from tests.e2e.installation import prepare  # what it needs is loaded where it is asked for
 
-    return made_once(tmp_path_factory, "template", lambda directory: prepare(copy(migrated, directory)))
+    def make(directory):
+        prepare(copy(migrated, directory))
+
+    return made_once(tmp_path_factory, "template", kept(pytestconfig.cache, "template", make))
 
 
 @pytest.fixture(scope="session")

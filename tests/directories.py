@@ -1,13 +1,19 @@
 """Data directories that are made once and copied: at a first start, tables and static files take the longest."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+from gateway_project.supervise.prepare import static_version
+
 ROOT = Path(__file__).parents[1]
+KEPT_SEC = 86400
+"""Nothing in them is older, as far as anything in them may end."""
 MIGRATE = """
 import django; django.setup()
 from gateway_project.supervise.prepare import collect_static, migrate
@@ -28,6 +34,38 @@ def made_once(tmp_path_factory, name, make):
             make(draft)
             draft.rename(place)
     return place
+
+
+def kept(cache, name, make):
+    """`make`, or a copy of what it made in an earlier run: the same sources make the same directory."""
+    if os.environ.get("DATABASE_URL"):
+        return make  # the tables are elsewhere
+
+    def make_or_copy(directory):
+        folder = cache.mkdir("data-directories")
+        place = folder / f"{name}-{_sources()}"
+        with (folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be at it
+            if place.exists() and time.time() - place.stat().st_ctime < KEPT_SEC:
+                shutil.copytree(place, directory, dirs_exist_ok=True)
+                return
+            make(directory)
+            for old in (*folder.glob(f"{name}-*"), folder / f"{name}.new"):
+                shutil.rmtree(old, ignore_errors=True)
+            copied = shutil.copytree(directory, folder / f"{name}.new", ignore=shutil.ignore_patterns("*.sock"))
+            copied.rename(place)
+
+    return make_or_copy
+
+
+def _sources():
+    """A digest of all that a first start reads, and of what fills the directory afterwards."""
+    digest = hashlib.sha256(f"{sys.version}{static_version()}".encode())
+    folders = ("gateway_project", "bridge", "accounts", "sessions_store")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    for path in sorted([*paths, Path(__file__), ROOT / "tests" / "e2e" / "installation.py"]):
+        digest.update(f"{path}".encode() + path.read_bytes())
+    return digest.hexdigest()[:32]
 
 
 def migrate(data_dir):
