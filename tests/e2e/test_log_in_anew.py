@@ -25,6 +25,17 @@ from accounts.models import AuditEntry
 rows = AuditEntry.objects.filter(object_type__in=["bridge.login", "bridge.loginattempt"], action__in=%r)
 print(sorted({(row.action, row.source, row.actor) for row in rows}))
 """
+COMMANDED = """
+import io, sys
+from django.core.management import CommandError, call_command
+kept, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(%r))
+try:
+    call_command(*%r)
+except CommandError as exc:
+    print("refused:", exc)
+finally:
+    sys.stdin = kept
+"""
 
 
 class Anew:
@@ -32,12 +43,18 @@ class Anew:
 
     def __init__(self, gateway, starts, settings):
         self.gateway, self._starts, self._settings = gateway, starts, settings
-        made = self.manage("create_api_token", "admin", "--expires", "1d")
-        self._token = made.stdout.strip()
+        self._token = self.commanded("create_api_token", "admin", "--expires", "1d")
 
-    def manage(self, *arguments, code=0, stdin=""):
+    def django(self, code):
+        return django(self.gateway.data_dir, code, **self._settings)
+
+    def commanded(self, *arguments, stdin=""):
+        """What a command says, or why not, in a process that is there already."""
+        return self.django(COMMANDED % (stdin.encode(), [str(each) for each in arguments]))
+
+    def manage(self, *arguments, code=0):
         done = subprocess.run(
-            [sys.executable, "manage.py", *map(str, arguments)], cwd=ROOT, input=stdin,
+            [sys.executable, "manage.py", *map(str, arguments)], cwd=ROOT, stdin=subprocess.DEVNULL,
             env=environment(self.gateway.data_dir, **self._settings), capture_output=True, text=True, check=False,
             timeout=120,
         )  # fmt: skip
@@ -144,7 +161,7 @@ def test_cancelled_attempt_is_over_and_told(anew, worker):
     assert anew.api("POST", "logins/1/cancel/")[1]["state"] == "cancelled"
     assert anew.api("POST", "logins/1/cancel/")[0] == 409
     until(lambda: not list((anew.gateway.data_dir / "logins").iterdir()), every=0.2)
-    audited = django(anew.gateway.data_dir, AUDITED % ["renewed", "cancelled", "helped"])
+    audited = anew.django(AUDITED % ["renewed", "cancelled", "helped"])
     assert "('cancelled', 'rest', 'admin')" in audited
     assert "('helped', 'rest', 'admin')" in audited
     assert "('renewed', 'command', 'lingma_login')" in audited
@@ -153,10 +170,9 @@ def test_cancelled_attempt_is_over_and_told(anew, worker):
 
 def test_command_says_what_went_wrong(anew, tmp_path):
     (tmp_path / "keys").write_text("key\nsecret\n")
-    wrong = anew.manage("lingma_login", "other", "--device", stdin='{"token": ""}', code=1)
-    assert wrong.stderr.strip().splitlines()[-1].endswith("token, refreshToken or userId is missing.")
+    wrong = anew.commanded("lingma_login", "other", "--device", stdin='{"token": ""}')
+    assert re.fullmatch(r"refused: .*token, refreshToken or userId is missing\.", wrong)
     tokens = json.dumps({"token": "pt-1", "refreshToken": "rt-1", "userId": "42", "username": "ann"})
-    assert anew.manage("lingma_login", "other", "--device", stdin=tokens).stdout.strip() == "other: generation 1"
-    done = anew.manage("lingma_login", "keys", "--ak-sk-file", tmp_path / "keys")
-    assert done.stdout.strip() == "keys: generation 1"
+    assert anew.commanded("lingma_login", "other", "--device", stdin=tokens) == "other: generation 1"
+    assert anew.commanded("lingma_login", "keys", "--ak-sk-file", tmp_path / "keys") == "keys: generation 1"
     assert anew.manage("lingma_login", "nobody", "--auto", code=1).stderr.startswith("CommandError: There is no login")

@@ -1,8 +1,11 @@
 """Several schedulers and processes that all want to log in: each login is made once, as its service counts."""
 
+import os
+import signal
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from tests.directories import copy
@@ -19,28 +22,36 @@ for number in range(3):
     Login.objects.create(label=f"login-{number}", kind="personal_token", credentials=Secret.of(b"token"), generation=1,
                          account="logged_in", expires_at=timezone.now() + timedelta(hours=1))
 """
-SCHEDULER = """
-import sys, time
-import django; django.setup()
+FORKS = """
+import asyncio, os, sys, time
+import django
 from django.conf import settings
+settings.LOGGING_CONFIG = None  # it starts a thread, which no fork has
+django.setup()
 from bridge.fleet import attempts, login_refresh
-print("ready", flush=True); sys.stdin.readline()
-while True:
+from bridge.models import LoginAttempt
+from bridge.signin import tasks
+
+def schedule():
     attempts.look_after()
     login_refresh.begin_due(settings.LOGIN_REFRESH)
     time.sleep(0.05)
-"""
-WORKER = """
-import asyncio, sys, time
-import django; django.setup()
-from bridge.models import LoginAttempt
-from bridge.signin import tasks
-print("ready", flush=True); sys.stdin.readline()
-while True:
+
+def work():
     for attempt in LoginAttempt.objects.filter(state="waiting").order_by("?").values_list("pk", flat=True):
         asyncio.run(tasks.run(attempt))
     time.sleep(0.02)
+
+for do in [schedule] * 2 + [work] * 4:
+    if os.fork() == 0:
+        try:
+            while True:
+                do()
+        finally:
+            os._exit(1)
+os.wait()
 """
+"""Two schedulers and four workers; it ends when one of them does."""
 FACTS = """
 from bridge.models import Login, LoginAttempt
 print(sorted(Login.objects.values_list("generation", flat=True)), LoginAttempt.objects.count(),
@@ -65,23 +76,15 @@ def installation(tmp_path, migrated):
 
 def test_two_schedulers_and_four_processes_log_in_once(installation):
     data_dir, starts, settings = installation
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code], cwd=ROOT, env=environment(data_dir, **settings), text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )
-        for code in [SCHEDULER] * 2 + [WORKER] * 4
-    ]  # fmt: skip
+    parent = subprocess.Popen(
+        [sys.executable, "-c", FORKS], cwd=ROOT, env=environment(data_dir, **settings), stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
     try:
-        for process in processes:
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            process.stdin.write("\n")
-            process.stdin.flush()
         until(lambda: django(data_dir, FACTS, **settings) == "[2, 2, 2] 3 3", seconds=120, every=0.5)
-        assert all(process.poll() is None for process in processes)
+        assert parent.poll() is None
+        assert len(psutil.Process(parent.pid).children()) == 6
         assert starts.read_text().count("\n") == 3
     finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
