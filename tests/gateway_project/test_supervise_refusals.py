@@ -1,13 +1,15 @@
 """What cannot work is said in one line, at once."""
 
+import asyncio
 import re
 import socket
 
 import pytest
 
-from gateway_project.env import SettingError
+from gateway_project.env import SettingError, load
 from gateway_project.supervise.preflight import check_room
-from tests.gateway_project.gateway import Gateway
+from gateway_project.supervise.supervisor import supervise
+from tests.gateway_project.gateway import Gateway, free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -22,6 +24,21 @@ def refusal(data_dir, **variables):
         return said
 
 
+@pytest.fixture
+def refused(monkeypatch):
+    """What the process would say that is refused before it has started any other."""
+
+    def run(data_dir, **variables):
+        for name, value in {"DATA_DIR": str(data_dir), "PORT": str(free_port()), **variables}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SettingError) as caught:
+            asyncio.run(supervise(load.__wrapped__(), None))
+        assert "\n" not in str(caught.value)
+        return f"lingma-gateway: {caught.value}"
+
+    return run
+
+
 def test_a_port_in_use(tmp_path):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -30,9 +47,9 @@ def test_a_port_in_use(tmp_path):
         assert f"PORT: cannot listen on 127.0.0.1:{port}: Address already in use" in refusal(tmp_path, PORT=port)
 
 
-def test_a_data_directory_that_cannot_be_written(tmp_path):
+def test_a_data_directory_that_cannot_be_written(tmp_path, refused):
     (tmp_path / "file").touch()
-    assert "DATA_DIR: cannot write to" in refusal(tmp_path / "file" / "data")
+    assert "DATA_DIR: cannot write to" in refused(tmp_path / "file" / "data")
 
 
 @pytest.mark.parametrize(
@@ -52,18 +69,27 @@ def test_something_else_that_is_in_the_way(tmp_path, name, why):
         ("REDIS_URL", "unix:///srv/a#b.sock"),
         ("PORT", "many"),
         ("LINGMA_BIN", "/nowhere/lingma"),
+    ],
+)
+def test_a_setting_that_cannot_work(tmp_path, refused, name, value):
+    assert refused(tmp_path, **{name: value}).startswith(f"lingma-gateway: {name}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "none"),
         ("REDIS_URL", "redis://127.0.0.1:1"),
         ("DATABASE_URL", "sqlite:////nowhere/gateway.sqlite3"),
         ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing"),
     ],
 )
-def test_a_setting_that_cannot_work(tmp_path, name, value):
-    port = {"PORT": value} if name == "PORT" else {name: value}
-    assert f"lingma-gateway: {name}: " in refusal(tmp_path, **port)
+def test_process_names_setting_that_cannot_work(tmp_path, name, value):
+    assert refusal(tmp_path, **{name: value}).startswith(f"lingma-gateway: {name}: ")
 
 
-def test_a_data_directory_too_deep_for_a_socket(tmp_path):
-    assert "DATA_DIR: " in refusal(tmp_path / ("d" * 100))
+def test_a_data_directory_too_deep_for_a_socket(tmp_path, refused):
+    assert "DATA_DIR: " in refused(tmp_path / ("d" * 100))
 
 
 def test_a_first_start_without_room(tmp_path):
@@ -78,8 +104,8 @@ def test_a_later_start_needs_no_room(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["/nowhere/lingma.vsix", "ftp://example.com/lingma.vsix"])
-def test_a_vsix_that_is_not_there(tmp_path, source):
-    assert f"LINGMA_VSIX: {source} is neither a file nor an http(s) URL" in refusal(tmp_path, LINGMA_VSIX=source)
+def test_a_vsix_that_is_not_there(tmp_path, refused, source):
+    assert f"LINGMA_VSIX: {source} is neither a file nor an http(s) URL" in refused(tmp_path, LINGMA_VSIX=source)
 
 
 def test_a_vsix_that_cannot_be_unpacked(tmp_path):

@@ -20,16 +20,24 @@ def sample(shared_rows):
     return make(now=timezone.now().replace(microsecond=0) - timedelta(seconds=5))
 
 
+@pytest.fixture(scope="module")
+def passed(sample):
+    """Pages on the way to others, by their address: none of these tests changes what they link to."""
+    return {}
+
+
 @pytest.fixture
-def walk(client, sample):
+def walk(client, passed):
     """Follows links by their words, from the front on, and returns the last page."""
     client.force_login(User.objects.create_superuser("operator"))
 
     def follow(*words):
-        page = Page(client.get("/usage/"))
+        href = "/usage/"
         for each in words:
-            page = Page(client.get(dict(reversed(page.links))[each]))
-        return page
+            if href not in passed:
+                passed[href] = Page(client.get(href))
+            href = dict(reversed(passed[href].links))[each]
+        return Page(client.get(href))
 
     return follow
 
