@@ -27,7 +27,7 @@ from accounts.api.idempotency import Idempotent
 from accounts.api.lists import is_equal
 from accounts.api.problems import Conflict
 from bridge.fleet import attempts, logins, mirror, orders, timelines, versions
-from bridge.fleet.orders import LONGEST_SEC, Action, UnknownInstance
+from bridge.fleet.orders import LONGEST_SEC, Action, NoLogin, UnknownInstance
 from bridge.fleet.versions import UnknownVersion, VersionInUse
 from bridge.lingma.errors import VsixError
 from bridge.logins.callback import LONGEST
@@ -64,9 +64,18 @@ class PromptSerializer(RoutingSerializer):
         validators: ClassVar[list[Any]] = []
 
 
+class SmokeSerializer(serializers.Serializer[Any]):
+    at = serializers.DateTimeField()
+    ok = serializers.BooleanField()
+    total_ms = serializers.IntegerField(allow_null=True)
+    error = serializers.CharField(allow_blank=True)
+    failed = serializers.IntegerField(help_text="Failures in a row.")
+
+
 class InstanceSerializer(serializers.ModelSerializer[Instance]):
     replacing = serializers.SerializerMethodField(help_text="A successor is started beside it.")
     cool_until = serializers.SerializerMethodField(help_text="Until then it takes no turns; null: it has no pause.")
+    smoke = serializers.SerializerMethodField(help_text="The last short chat that was asked for; null: none was.")
     cools_for = serializers.SerializerMethodField(
         help_text="Why the gateway has made the pause: `limited` or `failed`; empty: it has not."
     )
@@ -77,6 +86,13 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
 
     def get_replacing(self, row: Instance) -> bool:
         return self._beat(row).replacing
+
+    @extend_schema_field(SmokeSerializer(allow_null=True))
+    def get_smoke(self, row: Instance) -> Any:
+        smoke = self._beat(row).smoke
+        if smoke is None:
+            return None
+        return SmokeSerializer(msgspec.structs.asdict(smoke) | {"at": datetime.fromtimestamp(smoke.at, UTC)}).data
 
     def get_cool_until(self, row: Instance) -> datetime | None:
         return self._beat(row).cool_until
@@ -319,6 +335,8 @@ class InstanceViewSet(ReadOnlyModelViewSet[Instance]):
             raise NotFound(str(exc)) from None
         except UnknownVersion as exc:
             raise serializers.ValidationError({"version": str(exc)}) from None
+        except NoLogin as exc:
+            raise Conflict(str(exc)) from None
         return Response({**asked.data, "instances": names}, status=HTTPStatus.ACCEPTED)
 
 

@@ -17,6 +17,7 @@ class Schedule(NamedTuple):
     seconds: int
     expires: int
     description: str
+    enabled: bool = True
 
 
 SCHEDULES = (
@@ -26,6 +27,15 @@ SCHEDULES = (
     ),
     Schedule(
         "Look after logins", "bridge.look_after_logins", 10, 20, "Has attempts to log in to Lingma begin and end."
+    ),
+    # Off: it costs tokens of the operator's accounts, and turns of clients show the same where there are any.
+    Schedule(
+        "Ask short questions",
+        "bridge.smoke",
+        900,
+        60,
+        "Asks each instance one short question, which costs some tokens.",
+        enabled=False,
     ),
     Schedule("Prune usage", "accounts.prune_usage", 86_400, 600, "Deletes usage that is older than the retention."),
     Schedule("Sum finished days", "accounts.sum_days", 600, 600, "Makes the sums of usage of days that are over."),
@@ -63,4 +73,5 @@ def _install() -> None:
             interval=interval,
             expire_seconds=each.expires,
             description=each.description,
+            enabled=each.enabled,
         )

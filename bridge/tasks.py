@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
 from accounts.alerts.notices import deliver, notice_options
+from accounts.audit.context import unrecorded
 from bridge.alerts.run import run
 from bridge.alerts.view import AlertOptions
-from bridge.fleet import attempts, login_refresh, mirror
+from bridge.fleet import attempts, login_refresh, mirror, orders
 from gateway_project.lib import database_state as database
 from gateway_project.lib.redis_client import AWAY
 
@@ -35,3 +38,10 @@ def look_after_logins() -> None:
         attempts.look_after()
         login_refresh.begin_due(settings.LOGIN_REFRESH)
         attempts.forget_screenshots(max(settings.CONTENT_RETENTION_DAYS, 1))
+
+
+@shared_task(name="bridge.smoke", ignore_result=True)
+def smoke() -> None:
+    """Have each instance asked one short question. Pools obey, and report by their heartbeats."""
+    with database.doing_without(), suppress(orders.UnknownInstance), unrecorded():
+        orders.give(orders.Action.SMOKE, orders.names_of(orders.ALL, settings.REDIS_URL))

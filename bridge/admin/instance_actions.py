@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 
 from bridge.fleet import orders
-from bridge.fleet.orders import Action
+from bridge.fleet.orders import Action, NoLogin
 from bridge.models import Instance
 
 BUTTONS: Final = [each for each in Action if each is not Action.MOVE]
@@ -30,6 +30,14 @@ WORDS: Final[Mapping[Action, tuple[Any, Any]]] = {
     Action.START: (_("Start"), _("They take turns again.")),
     Action.COOL: (_("Cool down for 5 minutes"), _("They finish the turns they have and take no others for 5 minutes.")),
     Action.CLEAR: (_("Clear pauses"), _("Pauses end, and what failed is tried again at once.")),
+    Action.SMOKE: (
+        _("Ask a short question"),
+        _("Each is asked one short question. Its page says how that went. It costs some tokens."),
+    ),
+    Action.RELOGIN: (
+        _("Log in again"),
+        _("Their logins are made again beside them. Turns go on; the page of a login says whether somebody is needed."),
+    ),
 }
 """What it is called, and what it does."""
 
@@ -55,7 +63,11 @@ class InstanceActions:
             messages.error(request, gettext("There is no such instance."))
             return None
         if request.method == "POST" and request.POST.get("confirmed"):
-            orders.give(what, names)
+            try:
+                orders.give(what, names)
+            except NoLogin as exc:
+                messages.error(request, str(exc))
+                return None
             done = gettext("%(action)s: %(names)s. It begins within two seconds.")
             messages.success(request, done % {"action": title, "names": ", ".join(names)})
             return None

@@ -63,7 +63,7 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
             },
         ),
         (_("Process"), {"fields": [("process", "pid"), ("restarts", "generation")]}),
-        (_("Service"), {"fields": [("upstream", "version"), "models_offered"]}),
+        (_("Service"), {"fields": [("upstream", "version"), ("models_offered", "smoke_chat")]}),
         (_("Timeline"), {"fields": ["timeline"]}),
     ]
     search_fields = ("name", "last_error")
@@ -105,6 +105,7 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
         if row is not None:
             rows: Any = self._rows(request) or ()
             beat = next((each for each in rows if each.name == row.name), row)
+            row.smoke = beat.smoke
             row.replacing, row.cool_until, row.cools_for = beat.replacing, beat.cool_until, beat.cools_for
         return row
 
@@ -149,6 +150,15 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
             for each in found
         ]
         return render_to_string("admin/bridge/instance/timeline.html", {"steps": steps}) if steps else "–"
+
+    @display(description=_("Last short chat"))
+    def smoke_chat(self, obj: Instance) -> str:
+        if obj.smoke is None:
+            return "–"
+        ago = timesince(datetime.fromtimestamp(obj.smoke.at, UTC), timezone.now(), depth=1)
+        if obj.smoke.ok:
+            return gettext("answered in %(ms)d ms, %(ago)s ago") % {"ms": obj.smoke.total_ms or 0, "ago": ago}
+        return gettext("failed %(ago)s ago: %(error)s") % {"error": visible(obj.smoke.error), "ago": ago}
 
     @display(description=_("What to do"))
     def advice(self, obj: Instance) -> str:

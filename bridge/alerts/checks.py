@@ -21,6 +21,8 @@ from bridge.status.states import InstanceState
 Found = Mapping[str, Collection[str]] | None
 """Subjects of alerts to the names of what is in the state; None: nobody can tell now, so nothing begins or ends."""
 
+MOST_SMOKES: Final = 2
+"""So many short chats in a row may not fail."""
 UNFILED: Final = frozenset({"worker", "redis", "flush", "database"})
 """While one of these modes is on, rows of the last minutes may not be there yet."""
 HERE: Final = "gateway"
@@ -62,6 +64,10 @@ def _mode(name: str, *hidden_by: str) -> Callable[[View], Found]:
 
 def _not_replaced(view: View) -> Found:
     return _instances(view, lambda each: each.not_replaced)
+
+
+def _smoke_fails(view: View) -> Found:
+    return _instances(view, lambda each: each.smoke is not None and each.smoke.failed >= MOST_SMOKES)
 
 
 def _none_ready(view: View) -> Found:
@@ -170,6 +176,11 @@ CHECKS: Final = (
         "not_replaced", Severity.WARNING, _("instance not replaced"),
         _("%(names)s: a successor is wanted and does not work, since %(time)s."), _not_replaced, 0, 30,
         _("What runs goes on. Its last error says why; the page of the instance has all tries."),
+    ),
+    Check(
+        "smoke_failing", Severity.WARNING, _("short chats fail"),
+        _("%(names)s: two short chats in a row failed, since %(time)s."), _smoke_fails, 0, 30,
+        _("The page of the instance says why. The alert ends with the next one that is answered."),
     ),
     Check(
         "turns_failing", Severity.WARNING, _("many turns fail"),

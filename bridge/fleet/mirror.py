@@ -137,7 +137,7 @@ def _row(status: InstanceStatus) -> Instance:
     )
     row.waiting = status.waiting
     row.replacing, row.not_replaced = status.replacing, status.not_replaced
-    row.cools_for = status.cools_for
+    row.cools_for, row.smoke = status.cools_for, status.smoke
     if status.cool_until > status.at:
         row.cool_until = datetime.fromtimestamp(status.cool_until, UTC)
     row.installed = status.installed

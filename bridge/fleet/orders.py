@@ -8,14 +8,16 @@ from enum import StrEnum
 from typing import Final
 
 import redis
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from bridge.fleet import mirror, versions
+from bridge.fleet import attempts, mirror, versions
 from bridge.fleet.table_watcher import TableWatcher
 from bridge.models import Instance, InstanceOrder, Login, Version
 from bridge.pool.orders import EVERY, Order
+from bridge.status.attempts import AttemptReason
 from bridge.status.logins import WantedLogin
 from bridge.status.states import InstanceState
 from bridge.status.versions import WantedVersion
@@ -40,8 +42,14 @@ class Action(StrEnum):
     START = "start"
     COOL = "cool"
     CLEAR = "clear"
+    SMOKE = "smoke"
+    RELOGIN = "relogin"
     MOVE = "move"
     """To a version, which `move` is told."""
+
+
+class NoLogin(Exception):
+    """None of the instances can be logged in anew; the message says why."""
 
 
 class UnknownInstance(Exception):
@@ -61,7 +69,7 @@ def order_of(row: InstanceOrder, default: WantedVersion | None = None) -> Order:
     """The order that a row describes."""
     times = (_unix(row.restart_before), _unix(row.cool_until), _unix(row.cleared_at))
     version = versions.wanted(row.version) or default
-    return Order(Mode(row.mode), *times, version=version, login=_wanted(row.login))
+    return Order(Mode(row.mode), *times, smoke_at=_unix(row.smoke_at), version=version, login=_wanted(row.login))
 
 
 def _wanted(login: Login | None) -> WantedLogin | None:
@@ -121,8 +129,10 @@ def move(name: str, version: Version, redis_url: str) -> list[str]:
 def give(action: Action, names: Collection[str], *, seconds: int = 300) -> None:
     """Have these instances do it, in whatever process they are, within two seconds; `seconds` is for COOL.
 
-    For MOVE there is `move`.
+    For MOVE there is `move`. Raise NoLogin for RELOGIN.
     """
+    if action == Action.RELOGIN:
+        return _log_in_anew(names)
     now = timezone.now()
     changes: dict[Action, dict[str, object]] = {
         Action.DRAIN: {"mode": Mode.DRAIN},
@@ -131,6 +141,7 @@ def give(action: Action, names: Collection[str], *, seconds: int = 300) -> None:
         Action.RESTART: {"restart_before": now},
         Action.COOL: {"cool_until": now + timedelta(seconds=min(seconds, LONGEST_SEC))},
         Action.CLEAR: {"cool_until": None, "cleared_at": now},
+        Action.SMOKE: {"smoke_at": now},
     }
     with transaction.atomic():
         for name in sorted(names):
@@ -140,3 +151,17 @@ def give(action: Action, names: Collection[str], *, seconds: int = 300) -> None:
             for column, value in changes[action].items():
                 setattr(row, column, value)
             row.save()
+    return None
+
+
+def _log_in_anew(names: Collection[str]) -> None:
+    """Begin an attempt for each of their logins, once; one that runs already is enough."""
+    logins = Login.objects.filter(orders__name__in=names).defer("bundle", "credentials").distinct().order_by("pk")
+    if not logins:
+        raise NoLogin(gettext("No login of this gateway is assigned to %(names)s.") % {"names": ", ".join(names)})
+    with transaction.atomic():
+        for login in logins:
+            try:
+                attempts.begin(Login.objects.get(pk=login.pk), attempts.way_of(login), AttemptReason.OPERATOR)
+            except ValidationError as exc:
+                raise NoLogin(f"{login.label}: {' '.join(exc.messages)}") from None

@@ -9,6 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from bridge.status.accounts import AccountState
+from bridge.status.smoke import SmokeReport
 from bridge.status.states import InstanceState
 
 
@@ -53,6 +54,9 @@ class Instance(models.Model):
     cool_until: datetime | None = None
     cools_for: str = ""
     """When its pause ends, and why the gateway has made one; empty: operators have."""
+
+    smoke: SmokeReport | None = None
+    """How the last short chat went that was asked for."""
 
     held_login: int = 0
     login_generation: int = 0

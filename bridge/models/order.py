@@ -22,6 +22,7 @@ class InstanceOrder(models.Model):
     restart_before = models.DateTimeField(_("restarted at"), null=True, blank=True)
     cool_until = models.DateTimeField(_("cools down until"), null=True, blank=True)
     cleared_at = models.DateTimeField(_("cleared at"), null=True, blank=True)
+    smoke_at = models.DateTimeField(_("smoke chat asked for at"), null=True, blank=True)
     login = models.ForeignKey(
         "bridge.Login", models.SET_NULL, null=True, blank=True, related_name="orders", verbose_name=_("login")
     )

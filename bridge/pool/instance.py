@@ -25,6 +25,7 @@ from bridge.pool.service_link import ServiceLink
 from bridge.pool.timeline import Timeline
 from bridge.pool.upstream import Upstream
 from bridge.status.instance import InstanceStatus
+from bridge.status.smoke import SmokeReport
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Why
 from gateway_project.lib.ticker import Ticker
@@ -46,6 +47,10 @@ class Instance:
         self.work_dir = spec.work_dir if not spec.attach else None
         self.in_flight = 0
         self.incidents = Incidents()
+        self.smoke: SmokeReport | None = None
+        """How the last short chat went that was asked for."""
+        self.smoked_for = time.time()
+        """What was asked for before this has been done, or is over."""
         self.is_replaced = False
         """A successor is started beside it."""
         self.not_replaced = ""
@@ -194,6 +199,7 @@ class Instance:
             mode=self.order.mode,
             cool_until=max(self.order.cool_until, self.health.cool_until()),
             cools_for=self.health.cause.value,
+            smoke=self.smoke,
             replacing=self.is_replaced,
             not_replaced=bool(self.not_replaced),
             held_login=self.login.held.login if self.login.held else 0,
@@ -256,6 +262,7 @@ class Instance:
         """Take the place of that one: what others know by its name goes on."""
         self._outages.name, before._outages.name = self.name, f"{self.name} (replaced)"
         self._life.succeed(before._life)
+        self.smoke, self.smoked_for = before.smoke, max(self.smoked_for, before.smoked_for)
         for counted in ("restarts", "reconnects", "unknown_pushes", "unrouted_tool_events"):
             mine, theirs = getattr(self.incidents, counted), getattr(before.incidents, counted)
             setattr(self.incidents, counted, mine + theirs)

@@ -37,6 +37,8 @@ class Order(msgspec.Struct, frozen=True):
     """It takes no turns until then."""
     cleared_at: float = 0.0
     """Pauses that began before this end."""
+    smoke_at: float = 0.0
+    """When a short chat was asked for, to see whether it works."""
     version: WantedVersion | None = None
     """None: as the settings say."""
     login: WantedLogin | None = None

@@ -25,6 +25,7 @@ from bridge.pool.remote import RemoteInstance
 from bridge.pool.replacements import ReplacementLease, Replacements
 from bridge.pool.shares import Shares
 from bridge.pool.siblings import SiblingPools
+from bridge.pool.smoke_tests import SmokeTests
 from bridge.pool.versions import Versions
 from bridge.pool.wait_policy import WaitPolicy
 from bridge.pool.work_dirs import in_use
@@ -60,6 +61,7 @@ class Pool:
             self._members, by_name, self._make, instances, self.late_usages, self._instance_changed
         )
         self.versions = Versions(by_name, self._replacements.want)
+        self._smoke_tests = SmokeTests(self._members, instances, self._instance_changed)
         self._replacing: asyncio.Task[None] | None = None
         self._places = Places(self.instances, options.max_in_flight)
         self._queue = TurnQueue(self._members, self._places)
@@ -141,6 +143,7 @@ class Pool:
             instance.obey(orders.get(instance.name, others))
         for instance in self.instances:
             self.versions.obey(instance)
+        self._smoke_tests.look()
         self._replacements.wake()
 
     def replace(self, name: str, spec: InstanceSpec | None = None) -> None:
@@ -178,6 +181,7 @@ class Pool:
             # First: what it has started is ended with all others.
             self._replacing.cancel()
             await asyncio.wait({self._replacing})
+        self._smoke_tests.close()
         self._replacements.close()
         await self._members.stop()
 

@@ -34,6 +34,12 @@ class Smoke(NamedTuple):
     is_busy: bool = False
 
 
+def model_of(instance: Instance, wanted: str) -> str:
+    """The model that it is asked for: operators may write a display name, and an account need not offer that one."""
+    models = instance.account.models
+    return (instance.model_key(wanted) if wanted else None) or (models[0].key if models else wanted)
+
+
 async def smoke_chat(instance: Instance, model: str, new_id: Callable[[], str], within: float = WITHIN_SEC) -> Smoke:
     """Ask it, busy or not. Never raises for an instance that fails. No usage is counted."""
     result = SmokeResult(instance.name, ok=False)

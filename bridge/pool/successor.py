@@ -16,7 +16,7 @@ from bridge.pool.instance import Instance
 from bridge.pool.late_usages import LateUsages
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions
-from bridge.pool.smoke import smoke_chat
+from bridge.pool.smoke import model_of, smoke_chat
 from gateway_project.lib.random_bytes import random_bytes
 
 logger = logging.getLogger(__name__)
@@ -69,11 +69,10 @@ class Successor:
 
     async def chat(self) -> None:
         """One short chat, if that is wanted. Raise OfNoUse."""
-        wanted, models = self._options.smoke_model, self.instance.account.models
+        wanted = self._options.smoke_model
         if not wanted:
             return
-        # Operators may write a display name, and an account need not offer the model of the settings.
-        model = self.instance.model_key(wanted) or (models[0].key if models else wanted)
+        model = model_of(self.instance, wanted)
         smoke = await smoke_chat(self.instance, model, lambda: _new_id().hex(), self._options.smoke_sec)
         if not smoke.result.ok:
             why = smoke.result.error or "it answered nothing"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from bridge.status.accounts import AccountState
+from bridge.status.smoke import SmokeReport
 from bridge.status.states import InstanceState
 from bridge.status.wanted import Mode
 
@@ -39,6 +40,8 @@ class InstanceStatus(msgspec.Struct, frozen=True):
     """Unix seconds; 0: there is no pause."""
     cools_for: str = ""
     """Why the gateway has left it alone: `limited` or `failed`; empty: it has not."""
+    smoke: SmokeReport | None = None
+    """None: no short chat was asked for since its web process began."""
     held_login: int = 0
     """Id of the login in its work dir; 0: none was put there."""
     login_generation: int = 0

@@ -134,6 +134,7 @@ def test_the_periodic_tasks_come_with_the_tables():
         "bridge.check_instances": (10, "seconds"),
         "bridge.check_alerts": (15, "seconds"),
         "bridge.look_after_logins": (10, "seconds"),
+        "bridge.smoke": (900, "seconds"),
         "sessions_store.clean": (300, "seconds"),
         "accounts.prune_usage": (86_400, "seconds"),
         "accounts.sum_days": (600, "seconds"),

@@ -1,4 +1,4 @@
-"""`pool ACTION NAME|all`: instances are drained, restarted, stopped, started, cooled, cleared or moved to a version."""
+"""`pool ACTION NAME|all`: drains, restarts, stops, starts, cools, clears, tests, logs in or moves instances."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import Error
 
 from accounts.audit.commands import RecordedCommand
 from bridge.fleet import orders, versions
-from bridge.fleet.orders import LONGEST_SEC, Action, UnknownInstance
+from bridge.fleet.orders import LONGEST_SEC, Action, NoLogin, UnknownInstance
 from bridge.fleet.versions import UnknownVersion
 
 
@@ -39,7 +39,7 @@ class Command(RecordedCommand):
             else:
                 names = orders.names_of(options["name"], settings.REDIS_URL)
                 orders.give(action, names, seconds=options["seconds"])
-        except (UnknownInstance, UnknownVersion) as exc:
+        except (UnknownInstance, UnknownVersion, NoLogin) as exc:
             raise CommandError(str(exc)) from None
         except Error as exc:
             raise CommandError(f"The database cannot be used: {exc}") from None

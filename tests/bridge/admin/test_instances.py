@@ -15,6 +15,7 @@ from django.utils import timezone
 from accounts.models import Alert
 from bridge.models import Instance
 from bridge.status.instance import InstanceStatus
+from bridge.status.smoke import SmokeReport
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Transition, Why
 from bridge.tasks import check_instances
@@ -233,3 +234,18 @@ def test_pauses_have_a_countdown(admin_client, beat, why, words):
     found = admin_client.get("/api/instances/w1-i1/").json()
     assert found["cools_for"] == why
     assert found["cool_until"]
+
+
+@pytest.mark.parametrize(
+    ("smoke", "words"),
+    [
+        (SmokeReport(time.time(), ok=True, total_ms=320), "answered in 320 ms"),
+        (SmokeReport(time.time(), ok=False, error="it answered nothing", failed=1), "it answered nothing"),
+    ],
+    ids=["ok", "failed"],
+)
+def test_last_short_chat_is_on_the_page(admin_client, beat, smoke, words):
+    beat("w1-i1", smoke=smoke)
+    assert words in text(admin_client.get(reverse("admin:bridge_instance_change", args=["w1-i1"])))
+    found = admin_client.get("/api/instances/w1-i1/").json()["smoke"]
+    assert (found["ok"], found["failed"]) == (smoke.ok, smoke.failed)

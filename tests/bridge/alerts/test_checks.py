@@ -17,6 +17,7 @@ from bridge.alerts.view import AlertOptions, View, _crashing, _need_person
 from bridge.fleet import mirror, modes
 from bridge.models import Instance, Login, LoginAttempt
 from bridge.status.instance import InstanceStatus
+from bridge.status.smoke import SmokeReport
 from bridge.tasks import check_alerts
 from gateway_project.lib import degraded
 from gateway_project.lib.degraded import Mode
@@ -36,7 +37,7 @@ def instance(name="i1", **fields):
         "process": 1, "state": "ready", "login": True, "account": "logged_in", "version": "2.5", "upstream": "lingma",
         "seen_at": timezone.now(),
     }  # fmt: skip
-    told = {each: fields.pop(each) for each in ("waiting", "replacing", "not_replaced") if each in fields}
+    told = {each: fields.pop(each) for each in ("waiting", "replacing", "not_replaced", "smoke") if each in fields}
     row = Instance(name=name, **given | fields)
     for each, value in told.items():
         setattr(row, each, value)
@@ -64,6 +65,8 @@ def kinds_of(looked):
         ({"login_expires_at": timezone.now() + timedelta(days=3, hours=1)}, set()),
         ({"not_replaced": True}, {"not_replaced"}),
         ({"replacing": True}, set()),
+        ({"smoke": SmokeReport(0.0, ok=False, failed=1)}, set()),
+        ({"smoke": SmokeReport(0.0, ok=False, failed=2)}, {"smoke_failing"}),
         ({"waiting": 20}, {"queue_long"}),
         ({"waiting": 19}, set()),
     ],

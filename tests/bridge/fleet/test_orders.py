@@ -10,12 +10,16 @@ import redis
 from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django_celery_beat.models import PeriodicTask
 
 from accounts.models import AuditEntry
 from bridge.fleet.orders import order_watcher, read_orders
-from bridge.models import InstanceOrder
+from bridge.models import InstanceOrder, Login, LoginAttempt
+from bridge.status.attempts import AttemptReason
 from bridge.status.instance import InstanceStatus
+from bridge.status.logins import LoginKind
 from bridge.status.wanted import Mode
+from bridge.tasks import smoke
 from gateway_project.lib.redis_link import RedisLink
 
 pytestmark = pytest.mark.django_db
@@ -86,6 +90,40 @@ def test_pauses_are_bounded_and_cleared(instances):
     assert before <= order.cleared_at <= time.time()
     by_command("restart", "w1-i1")
     assert before <= read_orders()["w1-i1"].restart_before <= time.time()
+
+
+def test_schedule_asks_all_without_a_row(instances):
+    before = time.time()
+    smoke()
+    orders = read_orders()
+    assert {name for name, order in orders.items() if before <= order.smoke_at <= time.time()} == {"w1-i1", "w2-i1"}
+    assert not AuditEntry.objects.exists()
+    instances.flushdb()
+    smoke()
+    by_person = PeriodicTask.objects.get(task="bridge.smoke")
+    assert not by_person.enabled
+
+
+def test_relogin_begins_one_attempt_for_a_login(instances, admin_client):
+    with pytest.raises(CommandError, match="No login of this gateway is assigned to w1-i1"):
+        by_command("relogin", "w1-i1")
+    login = Login.objects.create(label="work", kind=LoginKind.BROWSER)
+    for name in ("w1-i1", "w2-i1"):
+        InstanceOrder.objects.create(name=name, login=login)
+    assert by_command("relogin", "all") == "relogin: w1-i1, w2-i1\n"
+    body = json.dumps({"action": "relogin"})
+    answer = admin_client.post("/api/instances/w1-i1/actions/", body, "application/json")
+    assert answer.status_code == 202
+    assert [(each.login, each.reason) for each in LoginAttempt.objects.all()] == [(login, AttemptReason.OPERATOR)]
+    LoginAttempt.objects.all().delete()
+    Login.objects.update(kind=LoginKind.AK_SK)
+    answer = admin_client.post("/api/instances/w1-i1/actions/", body, "application/json")
+    assert (answer.status_code, "no credentials" in answer.content.decode()) == (409, True)
+
+
+def test_console_says_that_there_is_no_login(admin_client, instances):
+    done = admin_client.post(f"{LIST}w1-i1/relogin/", {"confirmed": "yes"}, follow=True).content.decode()
+    assert "No login of this gateway is assigned to w1-i1." in done
 
 
 def test_each_order_is_one_audit_row(instances):

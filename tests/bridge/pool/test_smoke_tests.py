@@ -1,0 +1,57 @@
+"""Short chats by order: once for each, and only what was asked for since."""
+
+import asyncio
+import time
+
+from bridge.pool.orders import Order
+from bridge.pool.smoke import QUESTION
+from bridge.status.wanted import Mode
+from tests.bridge.lingma.service import Service, answer, finish
+from tests.bridge.pools import attached, running, until
+
+
+async def pong(peer, params):
+    await peer.push(answer("pong", params["requestId"]), finish(params["requestId"]))
+
+
+async def fail(peer, params):
+    await peer.push(finish(params["requestId"], code=500))
+
+
+async def asked(pool, at, **more):
+    """What the status says once the order is obeyed."""
+    before = pool.instances[0].smoke
+    pool.obey({"w1-i1": Order(smoke_at=at, **more)})
+    await until(pool, lambda: pool.instances[0].smoke is not before)
+    return pool.statuses()[0].smoke
+
+
+async def test_order_is_one_question():
+    async with Service(on_ask=pong) as service, running(attached(service)) as pool:
+        began, at = time.time(), time.time() + 1
+        report = await asked(pool, at)
+        assert (report.ok, report.error, report.failed) == (True, "", 0)
+        assert report.at >= began
+        pool.obey({"w1-i1": Order(smoke_at=at)})
+        pool.obey({"w1-i1": Order(smoke_at=1.0)})
+        await asyncio.sleep(0)
+        assert [each["questionText"] for each in service.asks()] == [QUESTION]
+
+
+async def test_failures_in_a_row_are_counted():
+    async with Service(on_ask=fail) as service, running(attached(service)) as pool:
+        first = await asked(pool, time.time() + 1)
+        second = await asked(pool, time.time() + 2)
+        assert [first.failed, second.failed] == [1, 2]
+        assert "code 500" in second.error
+        service.on_ask = pong
+        third = await asked(pool, time.time() + 3)
+        assert (third.ok, third.failed) == (True, 0)
+
+
+async def test_stopped_instance_is_not_asked():
+    async with Service(on_ask=pong) as service, running(attached(service)) as pool:
+        pool.obey({"w1-i1": Order(mode=Mode.STOP, smoke_at=time.time() + 1)})
+        await until(pool, lambda: pool.instances[0].state == "stopped")
+        assert pool.instances[0].smoke is None
+        assert service.asks() == []
