@@ -29,7 +29,6 @@ from accounts.api.problems import Conflict
 from bridge.fleet import attempts, logins, mirror, orders, timelines, versions
 from bridge.fleet.orders import LONGEST_SEC, Action, NoLogin, UnknownInstance
 from bridge.fleet.versions import UnknownVersion, VersionInUse
-from bridge.lingma.errors import VsixError
 from bridge.logins.callback import LONGEST
 from bridge.models import Instance, Login, LoginAttempt, ModelAlias, PromptTemplate, Version
 from bridge.models.attempt import KEPT
@@ -385,7 +384,7 @@ class VersionViewSet(
         """With the files of the machine that answers; 409 while it is the default, or ordered for an instance."""
         try:
             versions.delete(instance, settings.DATA_DIR)
-        except (VersionInUse, VsixError) as exc:
+        except VersionInUse as exc:
             raise Conflict(str(exc)) from None
 
 

@@ -116,6 +116,7 @@ UNFOLD: dict[str, Any] = {
                     },
                     item(_("Logins"), "badge", "bridge.login"),
                     item(_("Login page"), "web", "bridge.signinpage"),
+                    item(_("Versions"), "deployed_code", "bridge.version"),
                     item(_("Sessions"), "forum", "sessions_store.entry"),
                     item(_("Aliases"), "alt_route", "bridge.modelalias"),
                     item(_("Prompts"), "edit_note", "bridge.prompttemplate"),

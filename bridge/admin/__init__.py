@@ -4,3 +4,4 @@ from bridge.admin import instances as instances
 from bridge.admin import logins as logins
 from bridge.admin import routing as routing
 from bridge.admin import sign_in_page as sign_in_page
+from bridge.admin import versions as versions

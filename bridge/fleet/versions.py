@@ -76,7 +76,7 @@ def make_default(version: Version | None) -> None:
 
 
 def delete(version: Version, data_dir: Path) -> None:
-    """Delete the row, and the files of this machine. Raise VersionInUse, VsixError."""
+    """Delete the row, and the files of this machine. Raise VersionInUse."""
     with transaction.atomic():
         row = Version.objects.select_for_update().get(pk=version.pk)
         if row.is_default:
@@ -86,7 +86,10 @@ def delete(version: Version, data_dir: Path) -> None:
             used = gettext("%(version)s is ordered for %(names)s.")
             raise VersionInUse(used % {"version": row, "names": ", ".join(names)})
         row.delete()
-        vsix.remove(row.version, data_dir / DIRECTORY)
+        try:
+            vsix.remove(row.version, data_dir / DIRECTORY)
+        except VsixError as exc:
+            raise VersionInUse(str(exc)) from None
 
 
 def wanted(row: Version | None) -> WantedVersion | None:

@@ -26,11 +26,12 @@ pytestmark = pytest.mark.django_db
 LIST = "/admin/bridge/instance/"
 
 
-def beat(client, name, state="ready"):
+def beat(client, name, state="ready", installed=""):
     """A heartbeat of the instance."""
     status = InstanceStatus(
         name=name, process=1, pid=99, generation=1, state=state, login=True, in_flight=2, limit=8, restarts=4,
         last_error="", version="2.5.1", upstream="lingma", models=6, started_at=time.time() - 7200, at=time.time(),
+        installed=installed,
     )  # fmt: skip
     client.set(f"lgw:instance:{name}", msgspec.json.encode(status), ex=60)
 

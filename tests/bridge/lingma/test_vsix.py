@@ -385,7 +385,8 @@ def test_a_server_that_drips_is_cut_off(into, monkeypatch):
 def simulator(directory, version="2.11.1"):
     """A VSIX whose Lingma is the bundled simulator, logged in."""
     root = BASE_DIR
-    script = f'#!/bin/sh\nPYTHONPATH="{root}" exec "{sys.executable}" -m bridge.simulator "$@" --login=auto\n'
+    run = f'PYTHONPATH="{root}" exec "{sys.executable}" -m bridge.simulator'
+    script = f'#!/bin/sh\n{run} "$@" --login=auto --version-string={version}\n'
     path = directory / "simulator.vsix"
     path.write_bytes(packed({f"{version}/{HERE}/Lingma": script}, version))
     return path
