@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 
-from bridge.doctor import clocks, components, installation, logins, peers, schedules, upstream
+from bridge.doctor import clocks, components, installation, logins, peers, schedules, upstream, versions
 from bridge.doctor.finding import Finding, fail, secrets_of, without
 from bridge.doctor.installation_state import InstallationState
 
@@ -23,6 +23,7 @@ CHECKS: tuple[Check, ...] = (
     components.web,
     upstream.lingma,
     upstream.instances,
+    versions.versions,
     logins.logins,
     peers.peers,
     components.background,

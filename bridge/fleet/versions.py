@@ -92,6 +92,14 @@ def delete(version: Version, data_dir: Path) -> None:
             raise VersionInUse(str(exc)) from None
 
 
+def trouble_here(row: Version, data_dir: Path) -> str:
+    """Why it cannot be started on this machine, in English; "": it can."""
+    found = wanted(row)
+    if found is None or found.sha256 == NO_DIGEST or not (path := data_dir / DIRECTORY / found.executable).is_file():
+        return "it is not installed on this machine"
+    return "" if vsix.is_same(path, found.sha256) else f"{path} is not what was installed"
+
+
 def wanted(row: Version | None) -> WantedVersion | None:
     """What is to be started of it on this machine; on one that it was never installed on, nothing can be."""
     if row is None:

@@ -119,6 +119,11 @@ def install(source: str, into: Path, sha256: str, allowed: Callable[[Unpacked], 
         return found
 
 
+def is_same(path: Path, sha256: str) -> bool:
+    """Whether a file has that digest."""
+    return download.digest_of(path) == sha256
+
+
 def remove(version: str, into: Path) -> None:
     """Delete the files of a version, if there are any here. Raise VsixError."""
     if not _VERSION.fullmatch(version):
