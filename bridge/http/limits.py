@@ -49,8 +49,9 @@ def refusal_of(exceeded: LimitExceeded) -> RateLimited:
     else:
         possible = f"The next request is possible in {duration(wait).decode()}, at {again}"
         when = f"{possible}; the whole limit is free again at {resets_at}."
+    what = LIMITS[state.name] if state.limit != 1 else LIMITS[state.name].replace("s ", " ", 1)
     return error(
-        f"The limit {state.name} of {OWNERS[state.scope]} is reached: {state.limit:,} {LIMITS[state.name]}, "
+        f"The limit {state.name} of {OWNERS[state.scope]} is reached: {state.limit:,} {what}, "
         f"{state.used:,} used. {when}",
         retry_after=wait,
         reason=state.name,

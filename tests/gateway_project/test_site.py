@@ -6,9 +6,13 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
+from django.db import connection
 from django.http import HttpResponse
 from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from accounts.admin import panels as access
 from bridge.admin import panels as service
@@ -25,6 +29,34 @@ def test_panels_come_in_their_order(monkeypatch):
     modules = [SimpleNamespace(panel=lambda request, panel=panel: panel) for panel in (last, None, first)]
     monkeypatch.setattr(site, "contributions", lambda: iter([*modules, SimpleNamespace()]))
     assert site.panels(RequestFactory().get("/")) == [first, last]
+
+
+PAGES = (
+    "/admin/", "/usage/", "/usage/rows/", "/usage/r/", "/usage/showback/", "/playground/", "/account/", "/display/",
+    "/api/keys/", "/api/teams/", "/api/usage/", "/api/usage/summary/", "/api/audit/",
+    "/api/sessions/", "/api/instances/", "/api/logins/", "/api/aliases/", "/api/prompts/", "/api/alerts/",
+)  # fmt: skip
+
+
+def lists_and_forms():
+    for model in admin.site._registry:
+        for action in ("changelist", "add"):
+            yield reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{action}")
+
+
+@pytest.mark.django_db
+def test_looking_writes_nothing(admin_client):
+    """Whoever opens a page has asked for nothing else."""
+    admin_client.get("/admin/")  # the first look of a session may keep a choice
+    written = {}
+    for address in [*PAGES, *lists_and_forms()]:
+        with CaptureQueriesContext(connection) as queries:
+            reply = admin_client.get(address)
+        assert reply.status_code in (200, 302, 403), address
+        statements = {query["sql"].split()[0] for query in queries} - {"SELECT", "SAVEPOINT", "RELEASE"}
+        if statements:
+            written[address] = statements
+    assert written == {}
 
 
 @pytest.mark.django_db

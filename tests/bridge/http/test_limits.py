@@ -7,8 +7,8 @@ from bridge.http.limits import refusal_of
 AT = 1_795_916_000.0
 
 
-def message(name, resets_at, wait):
-    state = LimitState(name=name, scope="key", limit=2, used=2, resets_at=resets_at, shadow=False)
+def message(name, resets_at, wait, limit=2):
+    state = LimitState(name=name, scope="key", limit=limit, used=2, resets_at=resets_at, shadow=False)
     return str(refusal_of(LimitExceeded(state, wait, Seen((), (), AT))))
 
 
@@ -24,3 +24,8 @@ def test_end_of_running_turns_is_not_promised():
         "The limit concurrency of this API key is reached: 2 turns at once, 2 used. "
         "The next request is possible when one of these has ended; try again in 1s."
     )
+
+
+def test_limit_of_one_has_the_singular():
+    assert ": 1 turn at once, 2 used." in message("concurrency", None, 1, limit=1)
+    assert ": 1 request per day, 2 used." in message("requests_day", AT + 42, 41.2, limit=1)
