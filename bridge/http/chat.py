@@ -280,7 +280,8 @@ class ChatConsumer(ListeningConsumer):
         ]
         if record.first_token_ms is not None:
             headers.append((b"x-lingma-first-token-ms", b"%d" % record.first_token_ms))
-        headers += [(b"x-lingma-warning", warning.encode()) for warning in record.warnings]
+        if record.warnings:
+            headers += [(b"x-lingma-warning", warning.encode()) for warning in record.warnings]
         return headers
 
     def common_headers(self) -> Headers:

@@ -56,6 +56,9 @@ def choose(candidates: Sequence[Place], affinity: Affinity | None, excluded: Col
     Affinity first, then least in flight, then round robin: `last` is the index chosen before. Instances that failed
     this turn already (`excluded`) come only when there is no other.
     """
+    # With one instance, as most gateways have, there is nothing to choose.
+    if len(candidates) == 1:
+        return 0 if candidates[0].has_room else None
     open_ = [index for index, each in enumerate(candidates) if each.has_room]
     if affinity is not None:
         for index in open_:

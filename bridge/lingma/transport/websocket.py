@@ -155,12 +155,14 @@ class WebSocket:
             else:
                 self._read_rare(data[position:end], payloads)
             position, needed = end, 2
-        self._store_rest(data, position, needed)
+        if position < size:
+            self._store_rest(data, position, needed)
 
     def _store_rest(self, data: bytes, position: int, needed: int = 2) -> None:
+        """Keep what is left, at least a byte, until there are so many."""
         self._needed = needed
         self._tail_length = len(data) - position
-        self._tail = [data[position:]] if self._tail_length else []
+        self._tail = [data[position:]]
 
     def _read_rare(self, frame: bytes, payloads: list[bytes]) -> None:
         """Control frames and fragments, one whole frame at a time."""
