@@ -1,11 +1,12 @@
-"""A service that refuses turns for a while: others take them, and one turn tries it again."""
+"""A service that refuses turns for a while: others take them, and one turn tries it again. A short chat asks it."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.e2e.formats import OPENAI, send
-from tests.e2e.installation import Gateway, until
+from tests.e2e.installation import Gateway, django, until
 
 STREAMS = 20
 REFUSES = {"fault": "finish_code", "after": 0, "finish": 429}
@@ -56,3 +57,18 @@ def test_client_is_told_when_all_refuse(three):
         three.control(name)
     assert until(lambda: ask(three, "back").status == 200)
     all_ready(three)
+
+
+def test_smoke_asks_each_instance_and_reports(three):
+    all_ready(three)
+    three.control("w1-i2", fault="finish_code", after=0, finish=500)
+    django(three.data_dir, "from django.core.management import call_command; call_command('pool', 'smoke', 'all')")
+
+    def reports():
+        with three.redis() as client:
+            beats = [json.loads(client.get(key)) for key in client.keys("lgw:instance:*")]
+        found = {each["name"]: each["smoke"]["ok"] for each in beats if each.get("smoke")}
+        return len(found) == 3 and found
+
+    assert until(reports) == {"w1-i1": True, "w1-i2": False, "w1-i3": True}
+    three.control("w1-i2")

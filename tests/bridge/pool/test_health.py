@@ -1,0 +1,88 @@
+"""An instance that refuses turns, in a pool: left alone, tried by one turn, and open to all with its first word."""
+
+import asyncio
+
+import pytest
+
+from bridge.chat.errors import RateLimited
+from bridge.lingma.dialects.base import Ask
+from bridge.pool.options import InstanceOptions, PoolOptions
+from bridge.pool.orders import Order
+from tests.bridge.lingma.service import Service, answer, finish
+from tests.bridge.pools import attached, in_state, running
+
+
+async def refuse(peer, params):
+    await peer.push(finish(params["requestId"], code=429))
+
+
+async def begin(peer, params):
+    """A reply that goes on."""
+    await peer.push(answer("a word", params["requestId"]))
+
+
+async def turn(lease, number):
+    stream = lease.instance.ask(Ask(f"r{number}", f"s{number}", "x", "org_auto"))
+    while stream.end is None and not stream.has_begun:
+        await stream.drain()
+    return stream
+
+
+async def refused(pool):
+    lease = pool.lease()
+    stream = await turn(lease, "refused")
+    lease.release()
+    assert isinstance(stream.end.error, RateLimited)
+    await in_state(pool, "cooling")
+
+
+async def test_one_turn_opens_it_for_all():
+    async with Service(on_ask=refuse) as service, running(attached(service)) as pool:
+        await refused(pool)
+        status = pool.statuses()[0]
+        assert (status.cools_for, status.cool_until > status.at) == ("limited", True)
+        waiters = [pool.queue() for _ in range(3)]
+        service.on_ask = begin
+        async with asyncio.timeout(30):
+            await asyncio.wait({each.lease for each in waiters}, return_when=asyncio.FIRST_COMPLETED)
+        assert [each.lease.done() for each in waiters] == [True, False, False]
+        stream = await turn(waiters[0].lease.result(), 1)
+        async with asyncio.timeout(30):
+            leases = [await each.lease for each in waiters]
+        assert (stream.end, pool.statuses()[0].cools_for) == (None, "")
+        leases[0].instance.give_up(stream)
+        for lease in leases:
+            lease.release()
+
+
+async def test_turn_that_leaves_lets_the_next_one_try():
+    async with Service(on_ask=refuse) as service, running(attached(service)) as pool:
+        await refused(pool)
+        first, second = pool.queue(), pool.queue()
+        async with asyncio.timeout(30):
+            (await first.lease).release()
+            assert (await second.lease).is_probe
+        second.leave()
+
+
+async def test_clear_ends_the_pause():
+    options = InstanceOptions(longest_pause=60)
+    async with Service(on_ask=refuse) as service, running(attached(service), instances=options) as pool:
+        await refused(pool)
+        pool.obey({"w1-i1": Order(cleared_at=1.0)})
+        assert [each.state for each in pool.instances] == ["ready"]
+        lease = pool.lease()
+        assert not lease.is_probe
+        lease.release()
+
+
+async def test_refusal_passes_the_limit_on():
+    async def later(peer, params):
+        await peer.push(finish(params["requestId"], code=429, reason="please retry after 20 seconds"))
+
+    options = PoolOptions(queue_timeout=1)
+    async with Service(on_ask=later) as service, running(attached(service), options) as pool:
+        await refused(pool)
+        with pytest.raises(RateLimited) as refusal:
+            pool.lease()
+        assert 15 <= refusal.value.retry_after <= 20
