@@ -40,6 +40,12 @@ for user in User.objects.filter(username__in=["reader", "operator"]):
     made[user.username] = client.cookies["sessionid"].value
 print(json.dumps(made))
 """
+ROTATE_BACK = f"""
+from django.core.management import call_command
+from django.test import override_settings
+with override_settings(SECRET_KEYS=[{OLD!r}, {NEW!r}]):
+    call_command("rotate_secrets")
+"""
 PRUNE = """
 from django.core.management import call_command
 from django.test import override_settings
@@ -199,7 +205,7 @@ def test_secrets_are_rotated_by_command(installation):
     assert done.returncode == 1
     assert "cannot be read with any key" in done.stderr
     assert done.stderr.count("\n") == 1
-    assert command(installation, "rotate_secrets", SECRET_KEYS=f"{OLD},{NEW}").returncode == 0
+    django(installation.data_dir, ROTATE_BACK, SECRET_KEYS=OLD)
     assert "still readable" in installation.explained(id_)
 
 
