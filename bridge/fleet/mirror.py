@@ -76,7 +76,7 @@ def record(found: Iterable[InstanceStatus], now: datetime) -> None:
         missing.update(state=InstanceState.GONE, in_flight=0, login=False)
         after = {name: (state, version) for name, state, version in _known()}
         moved = {name for name, row in rows.items() if is_as_installed(row)}
-        _tell_versions({name: facts for name, facts in before.items() if name not in moved}, after, now)
+        _raise_drift({name: facts for name, facts in before.items() if name not in moved}, after, now)
     for name, (state, _) in after.items():
         was = before[name][0] if name in before else None
         if was != state:
@@ -92,7 +92,7 @@ def _known() -> Iterable[tuple[str, str, str]]:
     return Instance.objects.values_list("name", "state", "version")
 
 
-def _tell_versions(before: Versions, after: Versions, now: datetime) -> None:
+def _raise_drift(before: Versions, after: Versions, now: datetime) -> None:
     """An alert for those that report another version than before."""
     changed = [
         f"{name}: {before[name][1]} → {version}"

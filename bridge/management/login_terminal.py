@@ -45,7 +45,7 @@ async def _follow(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
             await attempt.arefresh_from_db(fields=["state", "url", "detail", "ended_at"])
             if (now := (attempt.state, attempt.url, attempt.detail)) != seen and attempt.ended_at is None:
                 seen = now
-                _tell(attempt, say)
+                _show(attempt, say)
             if attempt.state == AttemptState.NEEDS_PERSON and (line := lines.next()):
                 try:
                     await sync_to_async(attempts.paste)(attempt, line)
@@ -62,7 +62,7 @@ async def _run(attempt: LoginAttempt) -> None:
         await tasks.run(attempt.pk)
 
 
-def _tell(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
+def _show(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
     say(f"{AttemptState(attempt.state).label}{f': {attempt.detail}' if attempt.detail else ''}")
     if attempt.url:
         say(f"Log in at {attempt.url}")
