@@ -107,6 +107,29 @@ def read_device(given: bytes) -> DeviceTokens:
     return DeviceTokens(found.token, found.refreshToken, user_id, name, str(found.expireTime))
 
 
+def without_secrets(text: str, kind: LoginKind, given: bytes) -> str:
+    """What a service says, without the secrets that it was given: some repeat what they refuse."""
+    try:
+        found = read_device(given) if kind is LoginKind.DEVICE else read(kind, given)
+    except BadCredentials:
+        return text
+    for secret in sorted(_secrets_of(found), key=len, reverse=True):  # one may be a part of another
+        text = text.replace(secret, "…")
+    return text
+
+
+def _secrets_of(found: Credentials | DeviceTokens) -> list[str]:
+    match found:
+        case AccessKey():
+            return [found.secret_key]
+        case PersonalToken():
+            return [found.token]
+        case Password():
+            return [found.password]
+        case DeviceTokens():
+            return [found.token, found.refresh_token]
+
+
 def _lines(given: bytes) -> list[str]:
     try:
         text = given.decode("utf-8-sig")

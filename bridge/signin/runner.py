@@ -12,6 +12,7 @@ from typing import Final
 from bridge.fleet.attempt_lease import AttemptLease
 from bridge.fleet.attempt_store import AttemptStore, Job
 from bridge.lingma.errors import LingmaError
+from bridge.logins import credentials
 from bridge.logins.bundle import Bundle
 from bridge.pool.logins import StoreAway
 from bridge.signin import ways
@@ -72,8 +73,10 @@ async def _ended(working: asyncio.Task[AttemptResult], job: Job, store: AttemptS
     failure = _failure(working)
     if failure is None:
         return working.result()
-    logger.warning("login %s: the attempt has failed: %s", job.label, failure)
-    await store.end(job, failure.result, failure.detail, failure.screenshot)
+    given = job.pasted if job.way is LoginKind.DEVICE else job.credentials
+    detail = credentials.without_secrets(failure.detail, job.way, given)
+    logger.warning("login %s: the attempt has failed: %s", job.label, AttemptFailed(failure.result, detail))
+    await store.end(job, failure.result, detail, failure.screenshot)
     return failure.result
 
 
@@ -119,9 +122,10 @@ async def _hold(lease: AttemptLease) -> None:
 async def _keep_holding(lease: AttemptLease) -> None:
     """Ends when another process has it."""
     while True:
+        # First: it has just been taken, and a renewal on its way would outlive an attempt that ends at once.
+        await asyncio.sleep(SIGN_SEC)
         if not await lease.hold():
             return
-        await asyncio.sleep(SIGN_SEC)
 
 
 async def _log_in(job: Job, store: AttemptStore, options: SignInOptions) -> AttemptResult:

@@ -6,11 +6,13 @@ import re
 import time
 import urllib.request
 
+import msgspec
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ValidationError
 
 from bridge.fleet import attempts
+from bridge.lingma.errors import LingmaError
 from bridge.logins.bundle import Bundle
 from tests.bridge.living import alive
 from tests.bridge.logins.files import DAY
@@ -154,3 +156,24 @@ async def test_cancelled_attempt_ends_its_service(options, tmp_path):
     assert (attempt.state, attempt.result, found.generation) == ("cancelled", "cancelled", 0)
     assert not alive(pid)
     assert list((tmp_path / "logins").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("personal_token", b"word-1"),
+        ("ak_sk", b"key\nword-1"),
+        ("automatic", b"ann\nword-1"),
+        ("device", b'{"token": "word-1", "refreshToken": "word-1-too", "userId": "42"}'),
+    ],
+)
+async def test_secrets_that_are_repeated_are_cut(options, caplog, kind, given):
+    def refusing(_):
+        raise LingmaError("word-1-too and word-1 are wrong")
+
+    device = kind == "device"
+    found = await login(kind, b"" if device else given)
+    failing = msgspec.structs.replace(options(), spec=refusing)
+    attempt = await ran(found, failing, pasted=given if device else b"")
+    assert (attempt.result, attempt.detail.endswith(" and … are wrong")) == ("no_program", True)
+    assert "word-1" not in attempt.detail + caplog.text
