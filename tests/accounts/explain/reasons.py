@@ -20,17 +20,18 @@ def kinds():
 
 
 def reasons_given():
-    """Those that calls of an error name by a text, such as `Forbidden(…, reason="model")`."""
+    """Those that calls of an error name by a text, such as `Forbidden(…, reason="model")`, or by a name of errors."""
     names = set(kinds()) | {"__init__"}
     return {
-        keyword.value.value
+        given.value if isinstance(given, ast.Constant) else getattr(errors, given.id)
         for room in ("bridge", "accounts")
         for path in (ROOT / room).rglob("*.py")
         if "simulator" not in path.parts and "reason=" in (text := path.read_text())
         for call in ast.walk(ast.parse(text))
         if isinstance(call, ast.Call) and getattr(call.func, "id", getattr(call.func, "attr", "")) in names
         for keyword in call.keywords
-        if keyword.arg == "reason" and isinstance(keyword.value, ast.Constant)
+        if keyword.arg == "reason"
+        and (isinstance(given := keyword.value, ast.Constant) or hasattr(errors, getattr(given, "id", "")))
     }
 
 
