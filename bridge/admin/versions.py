@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
@@ -40,7 +41,7 @@ class VersionAdmin(AuditHistory, ClosedLookups, ModelAdmin):
     """They are installed by command, on each machine; here they are chosen."""
 
     list_display = ("header", "run_by", "ordered_for", "installed")
-    fields = ("version", "is_default", "run_by", "ordered_for", "archive_sha256", "installed_at")
+    fields = ("version", "is_default", "run_by", "ordered_for", "digest", "installed_at")
     readonly_fields = fields
     actions_detail: ClassVar = ["move"]
     empty_icon = "deployed_code"
@@ -92,6 +93,11 @@ class VersionAdmin(AuditHistory, ClosedLookups, ModelAdmin):
     @display(description=_("Version"), header=True, ordering="position")
     def header(self, obj: Version) -> tuple[str, str]:
         return obj.version, gettext("default") if obj.is_default else ""
+
+    @display(description=_("SHA-256 of the archive"))
+    def digest(self, obj: Version) -> str:
+        """It breaks where a narrow screen ends."""
+        return format_html('<span class="break-all">{}</span>', obj.archive_sha256)
 
     @display(description=_("Run by"))
     def run_by(self, obj: Version) -> str | None:
