@@ -109,6 +109,12 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     item(_("Instances"), "dns", "bridge.instance"),
                     {
+                        "title": _("Live"),
+                        "icon": "cardiology",
+                        "link": reverse_lazy("admin:live"),
+                        "permission": lambda request: request.user.has_perm("bridge.view_instance"),
+                    },
+                    {
                         "title": _("Doctor"),
                         "icon": "stethoscope",
                         "link": reverse_lazy("admin:doctor"),

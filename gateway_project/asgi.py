@@ -22,6 +22,8 @@ django_application = BoundedBodies(
     Pages(get_asgi_application())
 )  # sets Django up, so it comes before what imports models
 
+from bridge.http.live import PATH as LIVE_PATH
+from bridge.http.live import LiveSocket
 from bridge.http.routing import CHAT_CONSUMERS, urlpatterns
 from bridge.runtime import get_runtime, stop_runtime
 
@@ -43,8 +45,14 @@ async def lifespan(_scope: dict[str, Any], receive: Receive, send: Send) -> None
             return
 
 
-async def no_websocket(_scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Refuse a handshake with a plain 403: there are no WebSockets. (uvicorn takes one for a GET and refuses that.)"""
+live = LiveSocket()
+
+
+async def websocket(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """The live page's, and no other: any other handshake is refused with a plain 403."""
+    if scope["path"] == LIVE_PATH:
+        await live(scope, receive, send)
+        return
     await receive()
     await send({"type": "websocket.close"})
 
@@ -53,7 +61,7 @@ router = ProtocolTypeRouter(
     {
         "http": URLRouter([*urlpatterns, re_path("", django_application)]),  # type: ignore[arg-type]  # Channels calls it
         "lifespan": lifespan,
-        "websocket": no_websocket,
+        "websocket": websocket,
     }
 )
 

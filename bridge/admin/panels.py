@@ -18,6 +18,7 @@ from django.utils.translation import gettext, ngettext
 
 from accounts.ledger import services as ledger
 from accounts.models import Alert
+from bridge.admin import live
 from bridge.admin.doctor import DOCTOR
 from bridge.fleet import mirror, modes
 from bridge.models import Instance, InstanceOrder
@@ -28,7 +29,7 @@ from gateway_project.lib.live_rows import redis_away
 from gateway_project.lib.panels import Figure, Level, Panel, Section
 from gateway_project.lib.visible import visible
 
-PAGES = (DOCTOR,)
+PAGES = (DOCTOR, *live.PAGES)
 LONGEST_REASON = 160
 LATE = 30.0  # seconds; usage rows are filed every two
 LEDGER_MODES = frozenset(("redis", "database", "worker", "flush"))

@@ -1,0 +1,132 @@
+"""The WebSocket of the console's live page: who may watch, for how long, and what happens to who does not read."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from http.cookies import CookieError, SimpleCookie
+from importlib import import_module
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.db import Error, close_old_connections
+from django.http import HttpRequest
+
+from bridge.fleet import modes
+from bridge.fleet.live_view import encode, live_view
+from bridge.http.live_feed import LiveFeed
+from bridge.runtime import Runtime, get_runtime
+from gateway_project.lib.query_thread import QueryThread
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+PATH: Final = "/admin/live/socket/"
+RIGHT: Final = "bridge.view_instance"
+CHECK_SEC: Final = 60.0
+"""After so long it is looked again whether the session lasts and the right is there."""
+QUERY_SEC: Final = 5.0
+SEND_SEC: Final = 5.0
+"""A client that takes no snapshot for so long is dropped."""
+FORBIDDEN, SLOW, ENDED, FULL = 4403, 4408, 4401, 1013
+"""Codes of closing: not allowed, does not read, the session has ended, too many watch."""
+
+
+class LiveSocket:
+    """The ASGI application. One of it in a process; the feed begins with the first who watches."""
+
+    def __init__(self, check_sec: float = CHECK_SEC, send_sec: float = SEND_SEC) -> None:
+        self._check_sec, self._send_sec = check_sec, send_sec
+        self._queries = QueryThread("live")
+        self._feed: LiveFeed | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one socket until it ends. A handshake that is not allowed is refused with 403."""
+        await receive()  # the handshake
+        user = await self._user(scope) if is_of_this_site(scope) else None
+        if user is None:
+            await send({"type": "websocket.close", "code": FORBIDDEN})
+            return
+        feed = self._feed = self._feed or _feed_of(await get_runtime())
+        await send({"type": "websocket.accept"})
+        if not feed.enter(user):
+            await send({"type": "websocket.close", "code": FULL})
+            return
+        gone = asyncio.ensure_future(receive())  # it says nothing, so any message is the last
+        try:
+            await self._show(feed, scope, user, gone, send)
+        finally:
+            feed.leave(user)
+            gone.cancel()
+
+    async def _show(self, feed: LiveFeed, scope: Scope, user: int, gone: asyncio.Future[Any], send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        check_at = loop.time() + self._check_sec
+        while True:
+            upcoming = feed.upcoming()
+            await asyncio.wait({upcoming, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                return
+            if loop.time() > check_at:
+                check_at = loop.time() + self._check_sec
+                if await self._user(scope) != user:
+                    await send({"type": "websocket.close", "code": ENDED})
+                    return
+            try:
+                async with asyncio.timeout(self._send_sec):
+                    await send({"type": "websocket.send", "text": upcoming.result()})
+            except TimeoutError:
+                await send({"type": "websocket.close", "code": SLOW})
+                return
+
+    async def _user(self, scope: Scope) -> int | None:
+        """The id of who is logged in and may watch; None also while the database cannot tell."""
+        key = session_of(scope)
+        if not key:
+            return None
+        try:
+            return await self._queries.run(lambda: _allowed(key), QUERY_SEC)
+        except Error:
+            return None
+
+
+def is_of_this_site(scope: Scope) -> bool:
+    """Browsers send the origin of the page with a handshake, and cookies whatever it is."""
+    headers = dict(scope["headers"])
+    origin, host = headers.get(b"origin", b"").decode("latin-1"), headers.get(b"host", b"").decode("latin-1")
+    return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
+
+
+def session_of(scope: Scope) -> str:
+    """The key of the session in the cookies; "" where there is none."""
+    for name, value in scope["headers"]:
+        if name == b"cookie":
+            try:
+                cookies = SimpleCookie(value.decode("latin-1"))
+            except CookieError:
+                continue
+            if settings.SESSION_COOKIE_NAME in cookies:
+                return cookies[settings.SESSION_COOKIE_NAME].value
+    return ""
+
+
+def _allowed(key: str) -> int | None:
+    close_old_connections()
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    user: Any = get_user(request)
+    # Django's own check, so that another password ends the session here as well.
+    may_watch = user.is_authenticated and user.is_active and user.is_staff and user.has_perm(RIGHT)
+    return int(user.pk) if may_watch else None
+
+
+def _feed_of(runtime: Runtime) -> LiveFeed:
+    def snapshot() -> str:
+        away = [each.name for each in modes.active()]
+        return encode(live_view(runtime.pool.all_statuses(), away, time.time())).decode()
+
+    return LiveFeed(snapshot)

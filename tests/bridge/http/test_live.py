@@ -1,0 +1,94 @@
+"""The WebSocket of the live page: who may watch, and until when."""
+
+import msgspec
+import pytest
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth.models import Permission
+from django.contrib.sessions.models import Session
+from django.test import Client
+
+from bridge.http import live
+from bridge.http.live import LiveSocket
+from bridge.http.live_feed import LiveFeed
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SITE = (b"origin", b"https://gateway.example")
+HOST = (b"host", b"gateway.example")
+
+
+@pytest.fixture
+def people(django_user_model):
+    """The headers of three sessions, and what their users are."""
+    found = {}
+    for name in ("watcher", "staff", "member"):
+        user = django_user_model.objects.create_user(name, is_staff=name != "member")
+        if name != "staff":
+            user.user_permissions.add(Permission.objects.get(codename="view_instance"))
+        client = Client()
+        client.force_login(user)
+        found[name] = user, (b"cookie", f"a=b; sessionid={client.cookies['sessionid'].value}".encode())
+    return found
+
+
+@pytest.fixture
+def socket():
+    def socket(*headers, **options):
+        application = LiveSocket(**options)
+        application._feed = LiveFeed(lambda: '{"at":1}', every_sec=0.01)
+        return WebsocketCommunicator(application, live.PATH, headers=list(headers))
+
+    return socket
+
+
+async def test_staff_with_the_right_gets_snapshots(socket, people):
+    communicator = socket(SITE, HOST, people["watcher"][1])
+    assert (await communicator.connect(10))[0]
+    assert msgspec.json.decode(await communicator.receive_from(10)) == {"at": 1}
+    await communicator.disconnect(timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("who", "headers"),
+    [
+        (None, [SITE, HOST]),
+        ("staff", [SITE, HOST]),
+        ("member", [SITE, HOST]),
+        ("watcher", [(b"origin", b"https://evil.example"), HOST]),
+        ("watcher", [HOST]),
+    ],
+    ids=["nobody", "no right", "no staff", "another site", "no origin"],
+)
+async def test_strangers_and_other_sites_are_refused(socket, people, who, headers):
+    communicator = socket(*headers, *([people[who][1]] if who else []))
+    assert await communicator.connect(10) == (False, live.FORBIDDEN)
+
+
+@pytest.mark.parametrize("lost", ["right", "session", "account"])
+async def test_who_may_not_watch_any_more_is_closed(socket, people, lost):
+    user, cookie = people["watcher"]
+    communicator = socket(SITE, HOST, cookie, check_sec=0.05)
+    assert (await communicator.connect(10))[0]
+    await sync_to_async(lose)(user, lost)
+    while (event := await communicator.receive_output(10))["type"] == "websocket.send":
+        pass
+    assert event == {"type": "websocket.close", "code": live.ENDED}
+    await communicator.wait(10)
+
+
+def lose(user, what):
+    if what == "right":
+        user.user_permissions.clear()
+    elif what == "session":
+        Session.objects.all().delete()
+    else:
+        user.is_active = False
+        user.save()
+
+
+async def test_client_that_speaks_is_closed(socket, people):
+    communicator = socket(SITE, HOST, people["watcher"][1])
+    assert (await communicator.connect(10))[0]
+    await communicator.send_to("hello")
+    await communicator.wait(10)
+    assert communicator.future.done()
