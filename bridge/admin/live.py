@@ -23,6 +23,9 @@ from gateway_project.lib.live_rows import redis_away
 from gateway_project.lib.panels import Page
 from gateway_project.lib.redis_client import connect
 
+SOCKET: Final = "/admin/live/socket/"
+"""The address of the WebSocket, which no view of Django's serves."""
+
 
 def live_page(request: HttpRequest) -> HttpResponse:
     """The page; without scripts it is right when it is loaded."""
@@ -35,6 +38,8 @@ def live_page(request: HttpRequest) -> HttpResponse:
     may_change = request.user.has_perm("bridge.change_instance")
     context |= {
         "view": view,
+        "socket": SOCKET,
+        "pause": gettext("paused for %(seconds)s s") % {"seconds": "{}"},
         "rows": [_row(each, may_change) for each in view.instances],
         "states": {each.value: gettext(each.label) for each in InstanceState},
         "accounts": {each.value: gettext(each.label) for each in AccountState},
@@ -64,15 +69,20 @@ def _now() -> LiveView:
 
 def _row(instance: LiveInstance, may_change: bool) -> dict[str, Any]:
     state = InstanceState(instance.state)
+    pause = max(0, round(instance.cool_until - time.time()))
     actions = [
-        (str(title), reverse(f"admin:bridge_instance_{action}_one", args=[instance.name]))
-        for action, (title, _) in WORDS.items()
+        {
+            "title": title,
+            "effect": effect,
+            "address": reverse(f"admin:bridge_instance_{action}_one", args=[instance.name]),
+        }
+        for action, (title, effect) in WORDS.items()
     ]
     return {
         "instance": instance,
         "state": gettext(state.label),
-        "badge": state.badge,
         "account": gettext(AccountState(instance.account).label),
+        "pause": gettext("paused for %(seconds)s s") % {"seconds": pause} if pause else "",
         "href": reverse("admin:bridge_instance_change", args=[instance.name]),
         "actions": actions if may_change else [],
     }

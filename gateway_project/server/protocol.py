@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway_project.server import refusals
+from gateway_project.server import refusals, websocket
 from gateway_project.server.cork import Corked
 from gateway_project.server.cycle import (
     AfterUpgrade,
@@ -26,6 +26,7 @@ from gateway_project.server.refusals import Refusal, Refused, rendered
 
 if TYPE_CHECKING:
     from gateway_project.server.connections import Connections
+    from gateway_project.server.websocket import WebSocket
 
 PIECE = 64 << 10  # bytes that are parsed before the bounds are checked
 HEALTH = {b"/healthz", b"/healthz/", b"/readyz", b"/readyz/"}
@@ -49,6 +50,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         "running",
         "since",
         "size",
+        "socket",
+        "takes_over",
         "unsent",
         "unsent_since",
         "upgrading",
@@ -73,12 +76,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.head_bytes = 0  # of it, counted among those of all connections
         self.overhead = 0  # bytes since the last one that was body
         self.unsent, self.unsent_since = 0, 0.0
-        self.lingers = self.upgrading = False
+        self.lingers = self.upgrading = self.takes_over = False
+        self.socket: WebSocket | None = None
         self.refusal: Refusal | None = None
         self.running: RequestResponseCycle | None = None
         self.is_extra = not self.peers.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.socket is not None:
+            self.socket.connection_lost(exc)
         super().connection_lost(exc)
         # The parser holds its protocol by its callbacks: replaced, it lets go of it at once.
         self.parser = DiscardingParser()
@@ -97,7 +103,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     @property
     def answers(self) -> bool:
         """Whether a request is being answered."""
-        return self.running is not None and not self.running.response_complete
+        return self.socket is not None or (self.running is not None and not self.running.response_complete)
 
     @property
     def answers_early(self) -> bool:
@@ -107,11 +113,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     # -- bytes ------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        if self.socket is not None:
+            return self.socket.data_received(data)
         if len(data) > PIECE:
             for start in range(0, len(data), PIECE):
                 self._parse(data[start : start + PIECE])
+                if self.socket is not None:
+                    return self.socket.data_received(data[start + PIECE :])
         else:
             self._parse(data)
+        return None
 
     def _parse(self, data: bytes) -> None:
         size = len(data)
@@ -120,7 +131,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
             # The parser stops behind the head; `args[0]` is how much it has read.
-            self._ignore_upgrade(data[exc.args[0] :])
+            if self.takes_over:
+                self.phase, self.upgrading = IDLE, False
+                self.socket = websocket.begin(self, data[exc.args[0] :])
+            else:
+                self._ignore_upgrade(data[exc.args[0] :])
         except httptools.HttpParserError:
             self.refuse(self.refusal or refusals.BAD_REQUEST)
         # 0 is IDLE: the usual request, whole in one packet, costs no more than this.
@@ -183,6 +198,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         # Before `self.cycle` changes, which this depends on.
         waits = self.answers
         self.cycle = cycle
+        self.takes_over = self.upgrading and not waits and websocket.is_wanted(self.scope)
+        if self.takes_over:
+            return
         if waits:
             self._queue(cycle)
         else:
@@ -337,9 +355,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
         return True
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.socket is not None:
+            self.socket.pause_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.socket is not None:
+            self.socket.resume_writing()
+
     def shutdown(self) -> None:
         """The server stops: end what is not answering, and the rest with its answer."""
-        if self.answers or self.pipeline:
+        if self.socket is not None:
+            self.socket.shutdown()
+        elif self.answers or self.pipeline:
             # uvicorn closes the connection behind the last answer.
             self.cycle.keep_alive = False
         else:

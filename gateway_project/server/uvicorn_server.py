@@ -10,6 +10,7 @@ from types import FrameType
 import uvicorn
 
 from gateway_project.env import Environment
+from gateway_project.server import websocket
 from gateway_project.server.collector import Collector
 from gateway_project.server.connections import Connections, most_of, raise_descriptor_limit
 from gateway_project.server.forwarded import TrustedProxies
@@ -93,7 +94,8 @@ def _config(application: str, env: Environment, connections: Connections) -> uvi
         interface="asgi3",
         loop="uvloop",
         http=Protocol,
-        ws="none",
+        ws="none",  # our protocol begins them itself
+        **websocket.OPTIONS,
         lifespan="on",
         access_log=False,
         log_config=None,

@@ -14,6 +14,7 @@ from gateway_project.server.bounds import Bounds
 from gateway_project.server.connections import Connections
 from gateway_project.server.forwarded import TrustedProxies
 from gateway_project.server.protocol import BoundedHttpProtocol
+from gateway_project.server.websocket import OPTIONS
 
 HOST = b"Host: localhost\r\n"
 LOOK_EVERY = 0.02
@@ -71,7 +72,9 @@ class Served:
 
     async def _serve(self):
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        config = uvicorn.Config(quietly(self._application), http=BoundedHttpProtocol, ws="none", log_config=None)
+        config = uvicorn.Config(
+            quietly(self._application), http=BoundedHttpProtocol, ws="none", log_config=None, **OPTIONS
+        )
         config.load()
         state = ServerState()
         protocol = type("Protocol", (BoundedHttpProtocol,), {"peers": self.connections})
@@ -86,7 +89,7 @@ class Served:
             self.connections.check()
         server.close()
         for connection in list(state.connections):
-            connection.raw.abort()
+            connection.transport.abort()
         await asyncio.gather(*state.tasks)
         await asyncio.sleep(0)
 

@@ -35,6 +35,9 @@ function show(view) {
     field("state").dataset.state = each.state;
     say(field("account"), accounts[each.account] || each.account);
     say(field("load"), `${each.in_flight} / ${each.limit}`);
+    const seconds = Math.max(0, Math.round(each.cool_until - view.at));
+    say(field("pause"), seconds ? page.dataset.pause.replace("{}", seconds) : "");
+    say(field("restarts"), String(each.restarts));
     say(field("last_error"), each.last_error);
   }
 }
@@ -87,5 +90,23 @@ async function follow() {
   }
   return poll();
 }
+
+// Without this script the same button leads to the page that asks.
+page.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const button = event.submitter;
+  const name = button.closest("[data-instance]").dataset.instance;
+  if (!confirm(`${name}: ${button.textContent.trim()}\n${button.dataset.effect}`)) return;
+  const body = new FormData(event.target);
+  body.set("confirmed", "yes");
+  const said = page.querySelector("[data-said]");
+  say(said, "");
+  try {
+    const answer = await fetch(button.formAction, { method: "POST", body, signal: AbortSignal.timeout(SILENCE_MS) });
+    say(said, `${name}: ${answer.ok ? connection.dataset.ordered : connection.dataset.refused}`);
+  } catch {
+    say(said, connection.dataset.lost);
+  }
+});
 
 follow();

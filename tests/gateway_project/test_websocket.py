@@ -1,0 +1,79 @@
+"""A connection that becomes a WebSocket, at the one path that has them."""
+
+import time
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from gateway_project.server.websocket import LARGEST, PATHS
+from tests.gateway_project.served import Served, echo
+
+PATH = next(iter(PATHS))
+
+
+async def application(scope, receive, send):
+    """Say each message back; `?flood` sends until nobody takes more."""
+    if scope["type"] != "websocket":
+        return await echo(scope, receive, send)
+    await receive()
+    if scope["query_string"] == b"refuse":
+        return await send({"type": "websocket.close"})
+    await send({"type": "websocket.accept"})
+    while scope["query_string"] == b"flood":
+        await send({"type": "websocket.send", "text": "x" * 65536})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+    return None
+
+
+@pytest.fixture
+def server():
+    with Served(application, unread_sec=0.5) as running:
+        yield running
+
+
+def address(server, path=PATH):
+    return f"ws://127.0.0.1:{server.port}{path}"
+
+
+def until_empty(server):
+    deadline = time.monotonic() + 20
+    while len(server.connections) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not len(server.connections)
+
+
+def test_messages_go_both_ways(server):
+    with connect(address(server), compression=None) as socket:
+        for number in range(3):
+            socket.send(f"{number}")
+            assert socket.recv(10) == f"{number}"
+        assert len(server.connections) == 1
+    assert until_empty(server)
+
+
+def test_handshake_may_be_refused(server):
+    with pytest.raises(InvalidStatus) as refused:
+        connect(address(server) + "?refuse")
+    assert refused.value.response.status_code == 403
+
+
+def test_other_paths_ignore_the_wish(server):
+    with pytest.raises(InvalidStatus) as answered:
+        connect(address(server, "/admin/"))
+    assert answered.value.response.status_code == 200
+
+
+def test_long_message_ends_the_socket(server):
+    with connect(address(server), compression=None) as socket:
+        socket.send("x" * (LARGEST + 1))
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(10)
+    assert closed.value.rcvd.code == 1009
+
+
+def test_client_that_does_not_read_is_cut(server):
+    socket = connect(address(server) + "?flood", compression=None, max_queue=1)
+    assert until_empty(server)
+    socket.socket.close()
