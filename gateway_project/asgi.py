@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 
 from channels.routing import ProtocolTypeRouter, URLRouter
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
@@ -45,7 +47,7 @@ async def lifespan(_scope: dict[str, Any], receive: Receive, send: Send) -> None
             return
 
 
-live = LiveSocket()
+live = LiveSocket(settings.SESSION_COOKIE_NAME, import_module(settings.SESSION_ENGINE).SessionStore)
 
 
 async def websocket(scope: dict[str, Any], receive: Receive, send: Send) -> None:

@@ -37,7 +37,7 @@ def live_page(request: HttpRequest) -> HttpResponse:
         view, context["trouble"] = live_view([], [], time.time()), redis_away(exc)
     may_change = request.user.has_perm("bridge.change_instance")
     context |= {
-        "view": view,
+        "processes": [(f"web-{each.process}", each) for each in view.processes],
         "socket": SOCKET,
         "pause": gettext("paused for %(seconds)s s") % {"seconds": "{}"},
         "rows": [_row(each, may_change) for each in view.instances],

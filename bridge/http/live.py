@@ -6,12 +6,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from http.cookies import CookieError, SimpleCookie
-from importlib import import_module
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.contrib.auth import get_user
+from django.contrib.sessions.backends.base import SessionBase
 from django.db import Error, close_old_connections
 from django.http import HttpRequest
 
@@ -39,7 +38,14 @@ FORBIDDEN, SLOW, ENDED, FULL = 4403, 4408, 4401, 1013
 class LiveSocket:
     """The ASGI application. One of it in a process; the feed begins with the first who watches."""
 
-    def __init__(self, check_sec: float = CHECK_SEC, send_sec: float = SEND_SEC) -> None:
+    def __init__(
+        self,
+        cookie: str,
+        open_session: Callable[[str], SessionBase],
+        check_sec: float = CHECK_SEC,
+        send_sec: float = SEND_SEC,
+    ) -> None:
+        self._cookie, self._open_session = cookie, open_session
         self._check_sec, self._send_sec = check_sec, send_sec
         self._queries = QueryThread("live")
         self._feed: LiveFeed | None = None
@@ -68,7 +74,7 @@ class LiveSocket:
         check_at = loop.time() + self._check_sec
         while True:
             upcoming = feed.upcoming()
-            await asyncio.wait({upcoming, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({upcoming, gone}, timeout=self._check_sec, return_when=asyncio.FIRST_COMPLETED)
             if gone.done():
                 return
             if loop.time() > check_at:
@@ -76,20 +82,23 @@ class LiveSocket:
                 if await self._user(scope) != user:
                     await send({"type": "websocket.close", "code": ENDED})
                     return
+            if not upcoming.done():
+                continue
+            text = await upcoming
             try:
                 async with asyncio.timeout(self._send_sec):
-                    await send({"type": "websocket.send", "text": upcoming.result()})
+                    await send({"type": "websocket.send", "text": text})
             except TimeoutError:
                 await send({"type": "websocket.close", "code": SLOW})
                 return
 
     async def _user(self, scope: Scope) -> int | None:
         """The id of who is logged in and may watch; None also while the database cannot tell."""
-        key = session_of(scope)
+        key = session_of(scope, self._cookie)
         if not key:
             return None
         try:
-            return await self._queries.run(lambda: _allowed(key), QUERY_SEC)
+            return await self._queries.run(lambda: _allowed(self._open_session(key)), QUERY_SEC)
         except Error:
             return None
 
@@ -101,7 +110,7 @@ def is_of_this_site(scope: Scope) -> bool:
     return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
 
 
-def session_of(scope: Scope) -> str:
+def session_of(scope: Scope, name_of_cookie: str) -> str:
     """The key of the session in the cookies; "" where there is none."""
     for name, value in scope["headers"]:
         if name == b"cookie":
@@ -109,15 +118,15 @@ def session_of(scope: Scope) -> str:
                 cookies = SimpleCookie(value.decode("latin-1"))
             except CookieError:
                 continue
-            if settings.SESSION_COOKIE_NAME in cookies:
-                return cookies[settings.SESSION_COOKIE_NAME].value
+            if name_of_cookie in cookies:
+                return cookies[name_of_cookie].value
     return ""
 
 
-def _allowed(key: str) -> int | None:
+def _allowed(session: SessionBase) -> int | None:
     close_old_connections()
     request = HttpRequest()
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    request.session = session
     user: Any = get_user(request)
     # Django's own check, so that another password ends the session here as well.
     may_watch = user.is_authenticated and user.is_active and user.is_staff and user.has_perm(RIGHT)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+LARGEST_MESSAGE = 4096
+"""Bytes of a message on a WebSocket: there is nothing that a client could want to say."""
+
 
 class Bounds(msgspec.Struct, frozen=True):
     """Bytes, counts and seconds of one connection. The defaults are what is served; tests wait for less."""

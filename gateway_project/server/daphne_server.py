@@ -11,6 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.tcp import Port
 
 from gateway_project.env import Environment
+from gateway_project.server.bounds import LARGEST_MESSAGE
 
 CHECK_SEC = 0.2
 
@@ -25,6 +26,8 @@ def serve(application: Any, listeners: list[socket.socket], env: Environment, st
         signal_handlers=False,
         http_timeout=None,
         application_close_timeout=10,
+        websocket_max_message_size=LARGEST_MESSAGE,
+        websocket_max_frame_size=LARGEST_MESSAGE,
         ready_callable=lambda: loop.callLater(0, started),  # it is called before the loop runs
         verbosity=0,
         server_name="",

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from gateway_project.server.bounds import LARGEST_MESSAGE
+
 if TYPE_CHECKING:
     from gateway_project.server.protocol import BoundedHttpProtocol
 
 PATHS: Final = frozenset({"/admin/live/socket/"})
-LARGEST: Final = 4096
-"""Bytes of a message from a client: there is nothing that it could want to say."""
 PING_SEC: Final = 20.0
 OPTIONS: Final[dict[str, Any]] = {
-    "ws_max_size": LARGEST, "ws_ping_interval": PING_SEC, "ws_ping_timeout": PING_SEC, "ws_per_message_deflate": False,
+    "ws_max_size": LARGEST_MESSAGE, "ws_ping_interval": PING_SEC, "ws_ping_timeout": PING_SEC,
+    "ws_per_message_deflate": False,
 }  # fmt: skip
 
 

@@ -6,7 +6,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from gateway_project.server.websocket import LARGEST, PATHS
+from gateway_project.server.bounds import LARGEST_MESSAGE
+from gateway_project.server.websocket import PATHS
 from tests.gateway_project.served import Served, echo
 
 PATH = next(iter(PATHS))
@@ -67,7 +68,7 @@ def test_other_paths_ignore_the_wish(server):
 
 def test_long_message_ends_the_socket(server):
     with connect(address(server), compression=None) as socket:
-        socket.send("x" * (LARGEST + 1))
+        socket.send("x" * (LARGEST_MESSAGE + 1))
         with pytest.raises(ConnectionClosed) as closed:
             socket.recv(10)
     assert closed.value.rcvd.code == 1009

@@ -1,6 +1,10 @@
 """The waits without a deadline of their own, by the reason why each ends."""
 
 WAITS = {
+    "The server has the handshake before it calls; and a snapshot that is there.": [
+        "bridge/http/live.py: await receive()",
+        "bridge/http/live.py: await upcoming",
+    ],
     "A stopped instance rests until operators want something else, or the gateway stops.": [
         "bridge/pool/lifecycle.py: await self._wake.wait()",
     ],

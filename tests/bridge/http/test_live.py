@@ -5,6 +5,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import Permission
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.test import Client
 
@@ -34,7 +35,7 @@ def people(django_user_model):
 @pytest.fixture
 def socket():
     def socket(*headers, **options):
-        application = LiveSocket(**options)
+        application = LiveSocket("sessionid", SessionStore, **options)
         application._feed = LiveFeed(lambda: '{"at":1}', every_sec=0.01)
         return WebsocketCommunicator(application, live.PATH, headers=list(headers))
 
