@@ -16,6 +16,8 @@ LOOK_SEC: Final = 0.05
 """So often it is looked whether something has come of the one turn that decides."""
 DOUBT_SEC: Final = 5.0
 """Between two reads of the account because a turn was forbidden."""
+ALONE_SEC: Final = 1.0
+"""The pause after a rate limit where no other instance can take the turns."""
 
 
 class Health:
@@ -26,6 +28,8 @@ class Health:
         self.lets_in = True
         self.wants_probe = False
         """The next turn that gets a place decides for all."""
+        self.is_alone: Callable[[], bool] = lambda: False
+        """Whether no other instance can take the turns that this one does not."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when `lets_in` or the cause of a pause is another."""
         self.on_account_doubted: Callable[[], None] = lambda: None
@@ -80,7 +84,10 @@ class Health:
             return
         self._doubt_account(error)
         outcome = outcome_of(error, has_begun=stream.has_begun)
-        hint = error.retry_after if error is not None else None
+        hint: float | None = error.retry_after if error is not None else None
+        if self.is_alone():
+            # Turns would wait for nobody: one that is asked is at least told why by the service itself.
+            outcome, hint = Outcome.NOTHING if outcome is Outcome.FAILED else outcome, ALONE_SEC
         if stream is self._probe:
             self._probe = None
             tell = self.breaker.probed

@@ -305,7 +305,9 @@ class Pool:
         self._instance_changed()
 
     def _make(self, name: str, spec: InstanceSpec, changed: Callable[[], None]) -> Instance:
-        return Instance(name, self._process_number, spec, self._instance_options, self.ticker, changed)
+        made = Instance(name, self._process_number, spec, self._instance_options, self.ticker, changed)
+        made.health.is_alone = lambda: not self.has_another((name,))
+        return made
 
     def _instance_changed(self) -> None:
         # First: other processes learn of it before turns are placed here.

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from bridge.chat.errors import RateLimited
+from bridge.chat.errors import RateLimited, UpstreamFailed
 from bridge.lingma.dialects.base import Ask
+from bridge.pool.breaker import LEAST_FAILED
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.orders import Order
 from tests.bridge.lingma.service import Service, answer, finish
@@ -80,9 +81,23 @@ async def test_refusal_passes_the_limit_on():
     async def later(peer, params):
         await peer.push(finish(params["requestId"], code=429, reason="please retry after 20 seconds"))
 
-    options = PoolOptions(queue_timeout=1)
+    options = PoolOptions(queue_timeout=0.1)
     async with Service(on_ask=later) as service, running(attached(service), options) as pool:
         await refused(pool)
         with pytest.raises(RateLimited) as refusal:
             pool.lease()
-        assert 15 <= refusal.value.retry_after <= 20
+        # However long the service says: where nobody else can take turns it is asked again soon.
+        assert refusal.value.retry_after == 1
+
+
+async def test_who_is_alone_is_asked_although_turns_fail():
+    async def fail(peer, params):
+        await peer.push(finish(params["requestId"], code=500))
+
+    async with Service(on_ask=fail) as service, running(attached(service)) as pool:
+        for number in range(2 * LEAST_FAILED):
+            lease = pool.lease()
+            stream = await turn(lease, number)
+            assert isinstance(stream.end.error, UpstreamFailed)
+            lease.release()
+        assert pool.statuses()[0].cools_for == ""
