@@ -1,9 +1,9 @@
 // The live page: snapshots over a WebSocket, or asked for where there is none.
 const POLL_MS = 3000;
 const FIRST_PAUSE_MS = 1000;
-const LONGEST_PAUSE_MS = 30000;
 const SILENCE_MS = 10000;
 const TRIES = 3; // without one snapshot; then it is asked for
+const POLLED_MS = 60000; // before a socket is tried again
 
 const page = document.querySelector(".gw-live");
 const connection = page.querySelector("[data-connection]");
@@ -66,7 +66,8 @@ function watch() {
 }
 
 async function poll() {
-  for (;;) {
+  const until = Date.now() + POLLED_MS;
+  while (Date.now() < until) {
     await pause(POLL_MS);
     if (document.hidden) continue;
     try {
@@ -82,13 +83,15 @@ async function poll() {
 }
 
 async function follow() {
-  let failures = 0;
-  while (failures < TRIES) {
+  for (let failures = 0; ; ) {
     failures = (await watch()) ? 0 : failures + 1;
-    if (failures) say(connection, connection.dataset.lost);
-    await pause(Math.min(FIRST_PAUSE_MS * 2 ** failures, LONGEST_PAUSE_MS));
+    if (failures >= TRIES) {
+      await poll();
+      continue;
+    }
+    say(connection, connection.dataset.lost);
+    await pause(FIRST_PAUSE_MS * 2 ** failures);
   }
-  return poll();
 }
 
 // Without this script the same button leads to the page that asks.
