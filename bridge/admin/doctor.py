@@ -32,6 +32,7 @@ TOPICS: Final = {
     "scheduler": _("Scheduling process"),
     "schedules": _("Schedules"),
     "settings": _("Settings"),
+    "versions": _("Versions"),
     "web": _("Web"),
     "worker": _("Worker"),
 }

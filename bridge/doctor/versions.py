@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
+
+from django.utils.translation import gettext
 
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.installation_state import InstallationState
 from bridge.fleet.versions import trouble_here
 from bridge.models import Version
 from bridge.status.versions import numbers
+
+TOPIC: Final = "versions"
 
 
 def versions(state: InstallationState) -> Iterator[Finding]:
@@ -19,12 +24,19 @@ def versions(state: InstallationState) -> Iterator[Finding]:
         names = sorted(order.name for order in row.orders.all())
         if not row.is_default and not names:
             continue
-        used = "the default" if row.is_default else f"ordered for {', '.join(names)}"
-        if trouble := trouble_here(row, state.data_dir):
-            yield fail("versions", f"{row} ({used}): {trouble}", "Install it here: manage.py lingma_install.")
+        used = (
+            gettext("the default") if row.is_default else gettext("ordered for %(names)s") % {"names": ", ".join(names)}
+        )
+        about = {"version": str(row), "used": used, "trouble": trouble_here(row, state.data_dir)}
+        if about["trouble"]:
+            what = gettext("%(version)s (%(used)s): %(trouble)s") % about
+            yield fail(TOPIC, what, gettext("Install it here: manage.py lingma_install."))
         else:
-            yield ok("versions", f"{row} ({used}) is here and unchanged")
+            yield ok(TOPIC, gettext("%(version)s (%(used)s) is here and unchanged") % about)
     for each in state.heartbeats:
         if each.installed and each.version and numbers(each.installed) != numbers(each.version):
-            what = f"{each.name} was started as {each.installed} and reports {each.version}"
-            yield warn("versions", what, "Has it updated itself? Restart it; the executable is compared then.")
+            about = {"name": each.name, "installed": each.installed, "version": each.version}
+            what = gettext("%(name)s was started as %(installed)s and reports %(version)s") % about
+            yield warn(
+                TOPIC, what, gettext("Has it updated itself? Restart it; the executable is compared then.")
+            )  # fmt: skip

@@ -34,7 +34,7 @@ NAMES = re.compile(
     "Lingma Gateway|appendonly yes|make run|manage.py lingma_[a-z]+|"
     "Claude Code|OpenAI Compatible|(OpenAI|Anthropic) SDK|pip install|Celery worker|"
     "Check (alerts|instances)|Clean sessions|Prune answers of the API|Prune usage|manage.py create_api_token USER|"
-    "Look after logins|Sum finished days|Team lead|"
+    "Ask short questions|Look after logins|Sum finished days|Team lead|"
     "permission relationships?"  # Django makes this name when it is imported, in English
 )
 ZONE = re.compile(r"[A-Z]\w+/[\w/+ -]+")
