@@ -161,6 +161,14 @@ def _away(body: bytes) -> Iterator[Finding]:
         yield warn("web", gettext("%(name)s is away since %(time)s; %(still)s") % facts, advice)
 
 
+def _worker_answers() -> bool:
+    try:
+        return bool(current_app.control.ping(timeout=WAIT_SEC, limit=1))
+    except redis.ResponseError:
+        # A connection that was kept tells late that Redis has changed its role; the next question is a new one.
+        return bool(current_app.control.ping(timeout=WAIT_SEC, limit=1))
+
+
 def background(state: InstallationState) -> Iterator[Finding]:
     """Celery's worker answers, and its scheduler has run of late."""
     if not (state.running and state.redis_answers):
@@ -170,7 +178,7 @@ def background(state: InstallationState) -> Iterator[Finding]:
         what = gettext("it cannot be asked: Redis takes no writes")
         yield warn("worker", what, gettext("See what is said of Redis."))
     # The answer comes through Redis, so a ping also proves that the worker reads from this server.
-    elif current_app.control.ping(timeout=WAIT_SEC, limit=1):
+    elif _worker_answers():
         yield ok("worker", gettext("it answers"))
     else:
         what = gettext("no Celery worker answers within %(seconds)s s: usage is not filed")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 
+from django.utils.translation import gettext
+
 from bridge.doctor import clocks, components, installation, logins, peers, schedules, upstream, versions
 from bridge.doctor.finding import Finding, fail, secrets_of, without
 from bridge.doctor.installation_state import InstallationState
@@ -44,5 +46,6 @@ def _guarded(check: Check, state: InstallationState) -> list[Finding]:
         found.extend(check(state))
     except Exception as exc:  # an edge: one check that breaks must not hide the others
         log.exception("the look at %s broke", check.__name__)
-        found.append(fail(check.__name__, f"this could not be examined: {exc}", "See the log above."))
+        what = gettext("this could not be examined: %(problem)s") % {"problem": exc}
+        found.append(fail(check.__name__, what, gettext("See the log.")))
     return found

@@ -130,7 +130,7 @@ def test_refusal_says_which_limit_and_until_when(gateway):
         answer = gateway.ask(wire, PROMPT, key=key)
         assert answer.status == 429
         message = answer.error["message"]
-        assert "The limit requests_day of this API key's team is reached: 1 requests per day, 1 used." in message
+        assert "The limit requests_day of this API key's team is reached: 1 request per day, 1 used." in message
         # Midnight in Shanghai.
         assert "T16:00:00Z" in message
         left = int(answer.headers["retry-after"])

@@ -53,8 +53,9 @@ async def test_admissions_at_once_are_bounded(limits):
 
 async def test_tokens_are_settled_when_the_turn_has_ended(limits):
     who = caller(tpm=100)
-    (await limits.admit(who, "r1")).release(tokens=60)
-    (await limits.admit(who, "r2")).release(tokens=60)
+    for request_id in ("r1", "r2"):
+        (await limits.admit(who, request_id)).release(tokens=60)
+        await limits.settled()
     refusal = await refused(limits, who)
     assert (refusal.state.name, refusal.state.limit) == ("tpm", 100)
     assert 50 <= refusal.retry_after <= 60

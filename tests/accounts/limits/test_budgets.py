@@ -74,6 +74,7 @@ async def test_tokens_belong_to_the_day_their_turn_began(link):
     evening = moment(2026, 11, 28, 23, 59, 59)
     turn = await limits.admit(who, "r1", at=evening)
     turn.release(tokens=500)
+    await limits.settled()
     refusal = await outcome(limits, who, "r2", at=evening)
     assert (refusal.state.name, refusal.state.used) == ("tokens_day", 500)
     assert not await outcome(limits, who, "r3", at=evening + 2)
@@ -84,6 +85,7 @@ async def test_each_budget_refuses_when_it_is_used_up(link, period):
     limits, at = Limits(link), moment(2026, 11, 11, 12)
     for name, who in (("requests", caller({f"requests_{period}": 1})), ("tokens", caller({f"tokens_{period}": 10}))):
         (await limits.admit(who, f"{name} 1", at=at)).release(tokens=10)
+        await limits.settled()
         refusal = await outcome(limits, who, f"{name} 2", at=at)
         assert refusal.state.name == f"{name}_{period}"
         assert refusal.retry_after == refusal.state.resets_at - at

@@ -14,6 +14,7 @@ from bridge.status.states import InstanceState
 ROOT = Path(__file__).parents[3]
 LIST = ROOT / "bridge/status/states.py"
 READERS = {
+    "COOLING": {"bridge/pool/wait_policy.py"},
     "READY": {
         "bridge/siblings/offered_instances.py",
         "bridge/http/readiness.py",
@@ -26,7 +27,7 @@ READERS = {
         "bridge/fleet/orders.py",
     },
 }
-"""Who asks for one state: whether an instance can take a turn, and whether its heartbeat stopped."""
+"""Who asks for one state: whether all cool down, an instance can take a turn, and its heartbeat stopped."""
 OF_ALL = {"bridge/doctor/upstream.py", "bridge/alerts/checks.py"}
 """What tells people of states one by one."""
 
@@ -38,7 +39,11 @@ def files_by_state():
     for path in ROOT.glob("bridge/**/*.py"):
         if path != LIST and "simulator" not in path.parts:
             for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Attribute) and node.attr.isupper() and "State" in ast.unparse(node.value):
+                if (
+                    isinstance(node, ast.Attribute)
+                    and node.attr.isupper()
+                    and "InstanceState" in ast.unparse(node.value)
+                ):
                     found[node.attr].add(str(path.relative_to(ROOT)))
     return found
 
