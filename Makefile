@@ -15,16 +15,16 @@ run: .venv/.run ## set up what is missing and run the gateway until Ctrl-C
 	@exec $(PY) -m gateway_project.supervise
 
 test: .venv/.test ## run all tests but those of browsers, trials and clients
-	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore tests/,browser trials clients) $(ARGS)
+	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(addprefix --ignore tests/,browser trials clients) $(ARGS)
 
 test-unit: .venv/.test ## run the tests that start no process, in seconds
 	@$(PY) -m pytest -n 2 $(UNIT) $(ARGS)
 
 test-browser: .venv/.test ## drive pages, console and playground with Chromium
-	@$(PY) -m pytest -n 2 --dist loadfile tests/browser $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/browser $(ARGS)
 
 test-trials: .venv/.test ## attack, hang, kill and cut gateways, briefly
-	@$(PY) -m pytest -n 2 --dist loadfile tests/trials $(ARGS)
+	@$(PY) -m pytest -n 4 --dist loadfile tests/trials $(ARGS)
 
 test-clients: .venv/.test ## install coding agents and SDKs, and drive them
 	@$(PY) -m tests.clients.install $(PATIENCE)

@@ -112,7 +112,9 @@ def check_refusal(answer, reason, scope="key"):
         return
     assert answer.status == 429
     owner = "this API key's team" if scope == "team" else "this API key"
-    assert f"The limit {reason} of {owner} is reached: 1 {LIMITS[reason]}" in answer.error["message"]
+    assert (
+        f"The limit {reason} of {owner} is reached: 1 {LIMITS[reason].replace('s ', ' ', 1)}" in answer.error["message"]
+    )
     assert int(answer.headers["retry-after"]) >= 1
     kind = "tokens" if reason.startswith("t") else "requests"
     if reason != "concurrency":
