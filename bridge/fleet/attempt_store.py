@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import msgspec
-from django.db import Error, connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from accounts.audit.context import Source, acting, unrecorded
+from accounts.audit.context import Source, acting
 from accounts.audit.entries import Changes, record_object
+from bridge.fleet.login_queries import LoginQueries, moment
 from bridge.fleet.login_refresh import count_failure
 from bridge.logins.bundle import Bundle
 from bridge.models import Login, LoginAttempt, SignInPage, announce_orders
-from bridge.pool.logins import StoreAway
 from bridge.status.accounts import AccountState
 from bridge.status.attempts import AttemptReason, AttemptResult, AttemptState
 from bridge.status.logins import LoginKind, LoginProblem
-from gateway_project.lib import database_state as database
-from gateway_project.lib.query_thread import QueryThread
 from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
 
 logger = logging.getLogger(__name__)
 
-QUERY_SEC: Final = 5.0
-GIVE_UP_SEC: Final = 8.0
 LATER: Final = timedelta(seconds=1)
 """Ends are compared as services tell them, and as the database keeps them."""
 SOURCES: Final = {
@@ -37,7 +33,6 @@ SOURCES: Final = {
 }  # fmt: skip
 BLAMELESS: Final = (AttemptResult.WORKER_ENDED, AttemptResult.NEWER, AttemptResult.BUSY)
 """Such ends say nothing of what another attempt would come to."""
-T = TypeVar("T")
 R = TypeVar("R")
 
 
@@ -59,11 +54,11 @@ class Job(msgspec.Struct, frozen=True):
         return f"<Job {self.attempt}>"
 
 
-class AttemptStore:
+class AttemptStore(LoginQueries):
     """Each method raises StoreAway, after a few seconds at most."""
 
     def __init__(self) -> None:
-        self._thread = QueryThread("attempts")
+        super().__init__("attempts")
 
     async def claim(self, attempt: int) -> Job | None:
         """None: another process has claimed it, or it is over."""
@@ -97,29 +92,12 @@ class AttemptStore:
 
         `expires_at`: unix seconds; 0: not known.
         """
-        return await self._run(lambda: _keep(job, bundle, _moment(expires_at)))
+        return await self._run(lambda: _keep(job, bundle, moment(expires_at)))
 
     async def end(self, job: Job, result: AttemptResult, detail: str = "", screenshot: bytes = b"") -> None:
         """End it unless it is over already."""
         state = AttemptState.CANCELLED if result is AttemptResult.CANCELLED else AttemptState.FAILED
         await self._run(lambda: _end(job, state, result, detail, screenshot))
-
-    async def _run(self, query: Callable[[], T]) -> T:
-        try:
-            found = await self._thread.run(lambda: _within(query), GIVE_UP_SEC)
-        except Error as exc:
-            database.failed(exc)
-            raise StoreAway from exc
-        database.works()
-        return found
-
-
-def _within(query: Callable[[], T]) -> T:
-    try:
-        with database.within(QUERY_SEC, ahead=True), unrecorded():
-            return query()
-    finally:
-        connection.close()  # as every thread of our own does
 
 
 def _open(attempt: int) -> QuerySet[LoginAttempt]:
@@ -220,10 +198,6 @@ def _record(job: Job, row: Login, expires_at: datetime | None) -> None:
     }
     with acting(SOURCES[job.reason], job.who):
         record_object("renewed", row, changes)
-
-
-def _moment(seconds: float) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
 def _shown(moment: datetime | None) -> str | None:

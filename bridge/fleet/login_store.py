@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Final, TypeVar
+from datetime import datetime
+from typing import Final
 
-from django.db import Error, connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
-from accounts.audit.context import unrecorded
+from bridge.fleet.login_queries import LoginQueries, moment
 from bridge.logins.bundle import BadBundle, Bundle
 from bridge.logins.work_dir import Held
 from bridge.models import Login, announce_orders
@@ -19,41 +18,27 @@ from bridge.pool.logins import Delivery, Report, StoreAway
 from bridge.pool.pool import Pool
 from bridge.status.accounts import AccountState
 from bridge.status.logins import LoginProblem
-from gateway_project.lib import database_state as database
-from gateway_project.lib.query_thread import QueryThread
 from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
 
 logger = logging.getLogger(__name__)
 
-QUERY_SEC: Final = 5.0
-GIVE_UP_SEC: Final = 8.0
 EVERY_SEC: Final = 1.0
-T = TypeVar("T")
 
 
-class DatabaseLogins:
+class DatabaseLogins(LoginQueries):
     """A `LoginStore`. What it changes is no change of an operator, so the audit log has none of it."""
 
     def __init__(self) -> None:
-        self._thread = QueryThread("logins")
+        super().__init__("logins")
 
     async def deliver(self, login: int) -> Delivery | None:
         return await self._run(lambda: _deliver(login))
 
     async def keep(self, held: Held, bundle: Bundle, expires_at: float) -> int | None:
-        return await self._run(lambda: _keep(held, bundle, _moment(expires_at)))
+        return await self._run(lambda: _keep(held, bundle, moment(expires_at)))
 
     async def report(self, report: Report) -> None:
         await self._run(lambda: _report(report))
-
-    async def _run(self, query: Callable[[], T]) -> T:
-        try:
-            found = await self._thread.run(lambda: _within(query), GIVE_UP_SEC)
-        except Error as exc:
-            database.failed(exc)
-            raise StoreAway from exc
-        database.works()
-        return found
 
 
 async def look_after(pool: Pool) -> None:
@@ -64,14 +49,6 @@ async def look_after(pool: Pool) -> None:
         except StoreAway as exc:
             logger.debug("logins wait for the database: %s", exc)
         await asyncio.sleep(EVERY_SEC)
-
-
-def _within(query: Callable[[], T]) -> T:
-    try:
-        with database.within(QUERY_SEC, ahead=True), unrecorded():
-            return query()
-    finally:
-        connection.close()  # as every thread of our own does
 
 
 def _deliver(login: int) -> Delivery | None:
@@ -119,9 +96,5 @@ def _report(report: Report) -> None:
     Login.objects.filter(pk=report.login, generation=report.generation).update(
         account=report.account, reported_at=timezone.now(), problem=report.problem,
         # Who has been logged out does not know any more until when he was logged in.
-        **({"expires_at": _moment(report.expires_at)} if report.expires_at else {}),
+        **({"expires_at": moment(report.expires_at)} if report.expires_at else {}),
     )  # fmt: skip
-
-
-def _moment(seconds: float) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds else None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Final
 
-from bridge.status.labelled import Labelled
+from bridge.status.labelled import Advised, Labelled
 from bridge.status.logins import LoginKind
 from gateway_project.lib.texts import gettext_noop
 
@@ -44,17 +43,8 @@ class AttemptState(Labelled):
         return self in (AttemptState.DONE, AttemptState.FAILED, AttemptState.CANCELLED)
 
 
-class AttemptResult(StrEnum):
+class AttemptResult(Advised):
     """How an attempt ended, in words, and what to do."""
-
-    label: str
-    advice: str
-
-    def __new__(cls, value: str, label: str = "", advice: str = "") -> AttemptResult:
-        self = str.__new__(cls, value)
-        self._value_ = value
-        self.label, self.advice = label, advice
-        return self
 
     NONE = "", ""
     LOGGED_IN = "logged_in", gettext_noop("logged in"), gettext_noop("Its instances take it over by themselves.")

@@ -18,3 +18,16 @@ class Labelled(StrEnum):
         self._value_ = value
         self.label = label
         return self
+
+
+class Advised(StrEnum):
+    """The same with advice: one sentence for operators, in English; "" where nothing has to be done."""
+
+    label: str
+    advice: str
+
+    def __new__(cls, value: str, label: str = "", advice: str = "") -> Self:
+        self = str.__new__(cls, value)
+        self._value_ = value
+        self.label, self.advice = label, advice
+        return self

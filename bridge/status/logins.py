@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import msgspec
 
-from bridge.status.labelled import Labelled
+from bridge.status.labelled import Advised, Labelled
 from gateway_project.lib.texts import gettext_noop
 
 
@@ -25,17 +23,8 @@ class LoginKind(Labelled):
         return self in (LoginKind.AK_SK, LoginKind.PERSONAL_TOKEN, LoginKind.AUTOMATIC)
 
 
-class LoginProblem(StrEnum):
+class LoginProblem(Advised):
     """What keeps a login from an instance, and what to do."""
-
-    label: str
-    advice: str
-
-    def __new__(cls, value: str, label: str = "", advice: str = "") -> LoginProblem:
-        self = str.__new__(cls, value)
-        self._value_ = value
-        self.label, self.advice = label, advice
-        return self
 
     NONE = "", ""
     UNREADABLE = (

@@ -4,7 +4,6 @@ import itertools
 import json
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -13,6 +12,7 @@ from tests.bridge.logins.files import write_login
 from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import KEY, ROOT, Gateway, environment, until
 from tests.e2e.test_logins import WRAPPER, lingma_login
+from tests.trials.clients import Clients
 
 STREAMS = 6
 PROMPT = "[[sim: text=whole chunks=4 first_ms=20 delay_ms=20]] go on"
@@ -27,29 +27,18 @@ def program(tmp_path_factory):
     return str(path)
 
 
-class Load:
+class Load(Clients):
     """Turns without a pause, by six clients at once: streams of both protocols, and some that are not streamed."""
 
     def __init__(self, gateway):
+        super().__init__(STREAMS)
         self.answers = []
         self._gateway = gateway
-        self._ends = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(STREAMS)]
 
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._ends.set()
-        for thread in self._threads:
-            thread.join(90)
-
-    def _ask(self, number):
+    def ask(self, number):
         wire, stream = (OPENAI, ANTHROPIC)[number % 2], number < STREAMS - 2
         for turn in itertools.count():
-            if self._ends.is_set():
+            if self.ends.is_set():
                 return
             began = time.monotonic()
             answer = self._gateway.ask(wire, f"{PROMPT} {number}-{turn}", stream=stream)

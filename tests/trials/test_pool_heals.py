@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 from dataclasses import dataclass, field
 
@@ -24,6 +23,7 @@ from tests.e2e.formats import ANTHROPIC, OPENAI, Answer, send
 from tests.e2e.installation import FAST, KEY, ROOT, django, limited_key, until
 from tests.environment import start_redis
 from tests.gateway_project.gateway import Gateway
+from tests.trials.clients import Clients
 
 NAMES = ("w1-i1", "w1-i2", "w1-i3")
 LIMIT = 8  # turns at once on an instance
@@ -92,30 +92,19 @@ class Turn:
         return self.answer.headers.get("x-lingma-instance")  # none, where a sign of life came first
 
 
-class Load:
+class Load(Clients):
     """Streams of both protocols without a pause, so many at once. Use as a context."""
 
     def __init__(self, gateway):
+        super().__init__(STREAMS)
         self.turns = []
         self.began, self.epoch = time.monotonic(), time.time()
         self._gateway = gateway
-        self._ends = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(STREAMS)]
 
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._ends.set()
-        for thread in self._threads:
-            thread.join(90)
-
-    def _ask(self, number):
+    def ask(self, number):
         wire = (OPENAI, ANTHROPIC)[number % 2]
         for count in itertools.count():
-            if self._ends.is_set():
+            if self.ends.is_set():
                 return
             turn = Turn(time.monotonic())
             body = wire.body(f"{PROMPT} {number}-{count}", stream=True)
