@@ -127,6 +127,10 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     # What the gateway or Lingma could not do.
     "rate_limited": (gettext_noop("Too much was in work for this key at once, or Lingma limits its account."), REPEAT),
     "permission": (gettext_noop("The Lingma account may not do this, or its plan is used up."), ACCOUNT),
+    "insufficient_quota": (
+        gettext_noop("The plan of the Lingma account was used up, or it had none."),
+        gettext_noop("Have the plan renewed, or give the instance another login."),
+    ),
     "overloaded": (gettext_noop("All places were taken, and the queue was full or the wait too long."), INSTANCES),
     "unavailable": (gettext_noop("No Lingma instance was ready."), INSTANCES),
     "upstream": (gettext_noop("Lingma failed the turn."), REPEAT),

@@ -110,6 +110,17 @@ def _crashing(view: View) -> Found:
     return {"": view.crashing}
 
 
+def _without_quota(view: View) -> Found:
+    if not view.without_quota and view.modes & UNFILED:
+        return None
+    return {"": view.without_quota}
+
+
+def _cooling(view: View) -> Found:
+    """Those that the gateway itself leaves alone; a pause and the turn that tries belong together."""
+    return _instances(view, lambda each: bool(each.cools_for) and each.state != InstanceState.GONE)
+
+
 def _queue(view: View) -> Found:
     if view.instances is None:
         return None
@@ -191,6 +202,16 @@ CHECKS: Final = (
         "prompts_crash", Severity.CRITICAL, _("prompts end the service"),
         _("the service exits over requests of these keys, since %(time)s: %(names)s."), _crashing, 0, 300,
         _("They are refused for an hour. The usage pages have the requests; tell whoever has the key."),
+    ),
+    Check(
+        "quota_used_up", Severity.CRITICAL, _("quota used up"),
+        _("%(names)s: the plan of the Lingma account is used up, or there is none, since %(time)s."),
+        _without_quota, 0, 60, _("Have the plan renewed, or give them another login. It ends with a turn that works."),
+    ),
+    Check(
+        "cooling_long", Severity.WARNING, _("long pause"),
+        _("%(names)s: rate limited, or most turns fail, since %(time)s."), _cooling, 120, 60,
+        _("They are tried again by themselves. More logins share the load; Clear pauses tries at once."),
     ),
     Check(
         "queue_long", Severity.WARNING, _("queue long"), _("many turns wait for a place since %(time)s."), _queue, 60,

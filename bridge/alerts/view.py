@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import redis
-from django.db.models import Sum
+from django.db.models import Max, Sum
 
 from accounts.models import FAILED, Usage
-from bridge.chat.errors import CRASHING_KEY, CRASHING_PROMPT
+from bridge.chat.errors import CRASHING_KEY, CRASHING_PROMPT, NO_QUOTA
 from bridge.fleet import mirror
 from bridge.fleet.login_refresh import facts_of, known
 from bridge.logins.schedule import needs_person
@@ -24,6 +24,7 @@ from gateway_project.lib.redis_client import connect
 WINDOW = timedelta(minutes=5)
 """Of which the share of failed turns is taken."""
 MOST_CRASHING = 20
+MOST_INSTANCES = 1000
 ALONE = [each.value for each in AttemptReason if each.by_itself]
 PAGE = "/admin/bridge/login/%d/change/"
 
@@ -55,6 +56,8 @@ class View:
     """Logins that somebody has to log in to, each with where that is done."""
     crashing: Sequence[str] = ()
     """Turns over which the service has exited, and keys that are refused for it."""
+    without_quota: Sequence[str] = ()
+    """Instances whose account had no plan left at the last turn that they answered or refused."""
 
 
 def look(redis_url: str, options: AlertOptions, now: datetime) -> View:
@@ -67,7 +70,9 @@ def look(redis_url: str, options: AlertOptions, now: datetime) -> View:
         modes, instances = {"redis"}, None
     turns, failed = _turns(now)
     active = frozenset(modes | _names(degraded.active()))
-    return View(now, options, instances, active, turns, failed, _need_person(options, now), _crashing(now))
+    return View(
+        now, options, instances, active, turns, failed, _need_person(options, now), _crashing(now), without_quota(now)
+    )  # fmt: skip
 
 
 def _need_person(options: AlertOptions, now: datetime) -> list[str]:
@@ -87,6 +92,20 @@ def _crashing(now: datetime) -> list[str]:
     did_it = rows.filter(reason=CRASHING_PROMPT).exclude(status=Usage.Status.REFUSED)[:MOST_CRASHING]
     refused = {str(row.api_key) for row in rows.filter(reason=CRASHING_KEY)[:MOST_CRASHING]}
     return [f"{row.api_key}: {row.request_id}" for row in did_it] + sorted(refused)
+
+
+def without_quota(now: datetime) -> list[str]:
+    """Those whose plan was used up within WINDOW, and that have answered nothing since."""
+    recent = Usage.objects.filter(started_at__gte=now - WINDOW).exclude(instance="").order_by()
+    refused = recent.filter(reason=NO_QUOTA).values("instance").annotate(last=Max("started_at"))
+    last = {each["instance"]: each["last"] for each in refused[:MOST_INSTANCES]}
+    if not last:
+        return []
+    answered = (
+        recent.filter(instance__in=last, status=Usage.Status.OK).values("instance").annotate(last=Max("started_at"))
+    )
+    well = {each["instance"] for each in answered if each["last"] > last[each["instance"]]}
+    return sorted(last.keys() - well)
 
 
 def _modes(client: redis.Redis) -> set[str]:

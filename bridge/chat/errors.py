@@ -32,6 +32,8 @@ from typing import ClassVar, Final
 CRASHING_PROMPT: Final = "crashing_prompt"
 CRASHING_KEY: Final = "crashing_prompts"
 """Codes and reasons of two errors below."""
+NO_QUOTA: Final = "insufficient_quota"
+"""Code and reason of a Forbidden: the plan of the Lingma account is used up, or it has none."""
 
 
 class GatewayError(Exception):

@@ -6,7 +6,15 @@ import re
 from math import ceil
 from typing import Final
 
-from bridge.chat.errors import ContentFiltered, ContextFull, Forbidden, GatewayError, RateLimited, UpstreamFailed
+from bridge.chat.errors import (
+    NO_QUOTA,
+    ContentFiltered,
+    ContextFull,
+    Forbidden,
+    GatewayError,
+    RateLimited,
+    UpstreamFailed,
+)
 
 READ_CHARS: Final = 4000
 """Characters of a reason that are searched: what matters stands near its beginning."""
@@ -108,7 +116,7 @@ def lasting(reason: str) -> GatewayError | None:
     if _FILTERED.search(text):
         return ContentFiltered(f"{FILTERED} It said: {text[:200]}")
     if _USED_UP.search(text) and not _PASSING.search(text) and wait(text) is None:
-        return Forbidden(f"{USED_UP} It said: {text[:200]}", code="insufficient_quota")
+        return Forbidden(f"{USED_UP} It said: {text[:200]}", code=NO_QUOTA, reason=NO_QUOTA)
     return None
 
 

@@ -13,7 +13,8 @@ from accounts.models import Alert, ApiKey, Usage
 from bridge.alerts.checks import CHECKS
 from bridge.alerts.run import run
 from bridge.alerts.stand_in import StandIn
-from bridge.alerts.view import AlertOptions, View, _crashing, _need_person
+from bridge.alerts.view import AlertOptions, View, _crashing, _need_person, without_quota
+from bridge.chat.errors import NO_QUOTA
 from bridge.fleet import mirror, modes
 from bridge.models import Instance, Login, LoginAttempt
 from bridge.status.instance import InstanceStatus
@@ -37,7 +38,11 @@ def instance(name="i1", **fields):
         "process": 1, "state": "ready", "login": True, "account": "logged_in", "version": "2.5", "upstream": "lingma",
         "seen_at": timezone.now(),
     }  # fmt: skip
-    told = {each: fields.pop(each) for each in ("waiting", "replacing", "not_replaced", "smoke") if each in fields}
+    told = {
+        each: fields.pop(each)
+        for each in ("waiting", "replacing", "not_replaced", "smoke", "cools_for")
+        if each in fields
+    }
     row = Instance(name=name, **given | fields)
     for each, value in told.items():
         setattr(row, each, value)
@@ -67,6 +72,7 @@ def kinds_of(looked):
         ({"replacing": True}, set()),
         ({"smoke": SmokeReport(0.0, ok=False, failed=1)}, set()),
         ({"smoke": SmokeReport(0.0, ok=False, failed=2)}, {"smoke_failing"}),
+        ({"cools_for": "limited"}, {"cooling_long"}),
         ({"waiting": 20}, {"queue_long"}),
         ({"waiting": 19}, set()),
     ],
@@ -93,6 +99,25 @@ def test_crashing_prompts_name_keys_and_requests(db, key):
     looked = View(timezone.now(), OPTIONS, [instance()], frozenset(), crashing=named)
     assert kinds_of(looked) == {"prompts_crash"}
     assert _crashing(timezone.now() + timedelta(minutes=6)) == []
+
+
+def turn(number, key, instance, reason, status):
+    return Usage.objects.create(
+        request_id=f"req-{number}", api_key=key, instance=instance, reason=reason, status=status,
+        started_at=timezone.now() - timedelta(seconds=60 - number), stream=True, queue_ms=0, total_ms=1,
+        prompt_tokens=0, completion_tokens=0,
+    )  # fmt: skip
+
+
+def test_used_up_quota_ends_with_good_turn(db, key):
+    for number, name in enumerate(("i1", "i2", "i1")):
+        turn(number, key, name, NO_QUOTA, "error")
+    assert without_quota(timezone.now()) == ["i1", "i2"]
+    turn(3, key, "i2", "stop", "ok")
+    assert without_quota(timezone.now()) == ["i1"]
+    assert without_quota(timezone.now() + timedelta(minutes=6)) == []
+    looked = View(timezone.now(), OPTIONS, [instance()], frozenset(), without_quota=["i1"])
+    assert kinds_of(looked) == {"quota_used_up"}
 
 
 def test_another_version_than_the_siblings_is_named():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.chat.errors import (
+    NO_QUOTA,
     ContentFiltered,
     Forbidden,
     GatewayError,
@@ -47,7 +48,7 @@ _MESSAGES: dict[int, str] = {
     10605: "The Lingma service has put the request into a queue of its own; try again later.",
 }
 _CODES_OF_KIND: dict[int, str] = {
-    112: "insufficient_quota", 10011: "insufficient_quota", 406: "content_filter", 601: "content_filter"
+    112: NO_QUOTA, 10011: NO_QUOTA, 406: "content_filter", 601: "content_filter"
 }  # fmt: skip
 _WRAPPERS = frozenset({403, 418})
 _GOOD_REASONS = frozenset({"success", "completed", "end_turn", "cancelled"})
@@ -67,7 +68,9 @@ def error_of(finish: FinishParams) -> GatewayError | None:
         code = reasons.wrapped_code(reason) or code
     kind = _FAILED_CODES.get(code, UpstreamFailed)
     message = _MESSAGES.get(code, f"The Lingma service failed the turn with code {code}.")
-    return reasons.read(reason, kind(_quoting(message, reason), code=_CODES_OF_KIND.get(code)))
+    code_of_kind = _CODES_OF_KIND.get(code)
+    why = NO_QUOTA if code_of_kind == NO_QUOTA else ""
+    return reasons.read(reason, kind(_quoting(message, reason), code=code_of_kind, reason=why))
 
 
 def error_if_empty(finish: FinishParams) -> GatewayError | None:
