@@ -78,6 +78,9 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
     cools_for = serializers.SerializerMethodField(
         help_text="Why the gateway has made the pause: `limited` or `failed`; empty: it has not."
     )
+    memory_bytes = serializers.SerializerMethodField(help_text="Of its processes; null: not known.")
+    disk_bytes = serializers.SerializerMethodField(help_text="Of its work directory; null: not known.")
+    stuck_turns = serializers.SerializerMethodField(help_text="Turns of which nothing has come for STUCK_TURN_SEC.")
 
     class Meta:
         model = Instance
@@ -95,6 +98,15 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
 
     def get_cool_until(self, row: Instance) -> datetime | None:
         return self._beat(row).cool_until
+
+    def get_memory_bytes(self, row: Instance) -> int | None:
+        return self._beat(row).memory
+
+    def get_disk_bytes(self, row: Instance) -> int | None:
+        return self._beat(row).disk
+
+    def get_stuck_turns(self, row: Instance) -> int:
+        return self._beat(row).stuck
 
     def get_cools_for(self, row: Instance) -> str:
         return self._beat(row).cools_for

@@ -310,6 +310,7 @@ def _instance_options(env: Environment) -> InstanceOptions:
         drain=env.drain_sec,
         smoke_model=env.default_model if env.lingma_replacement_smoke else "",
         longest_pause=env.lingma_cool_max_sec,
+        stuck=env.stuck_turn_sec,
         orders_within=ORDERS_SEC,
         turn=TurnLimits(env.keepalive_sec, env.turn_silence_sec, env.stream_buffer_bytes),
         approval=Approval.read(env.tool_approval),

@@ -282,6 +282,15 @@ class Environment(BaseSettings):
         20, ge=1, le=100, description="Share of the turns of five minutes, of 20 or more, whose failure is an alert."
     )
     alert_queue_length: int = Field(20, ge=1, description="Turns that wait for a place, from which there is an alert.")
+    alert_instance_memory_mb: int = Field(
+        2048, ge=0, description="MiB of memory of one instance from which there is an alert. 0: never."
+    )
+    alert_instance_disk_mb: int = Field(
+        5120, ge=0, description="MiB of the work directory of one instance from which there is an alert. 0: never."
+    )
+    stuck_turn_sec: float = Field(
+        60, gt=0, description="Silence of Lingma in a turn from which it counts as standing still, with an alert."
+    )
     alert_private_webhooks: bool = Field(
         False, description="Send alerts also to webhooks at private and loopback addresses."
     )
@@ -393,6 +402,8 @@ class Environment(BaseSettings):
             "login_days": self.alert_login_days,
             "error_percent": self.alert_error_percent,
             "queue_length": self.alert_queue_length,
+            "memory_mb": self.alert_instance_memory_mb,
+            "disk_mb": self.alert_instance_disk_mb,
             "private_webhooks": self.alert_private_webhooks,
             "mail_from": self.email_from if self.email_host else "",
         }

@@ -10,6 +10,7 @@ import redis
 from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
@@ -44,7 +45,7 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
     """Facts only: nothing here can be edited."""
 
     list_display = (
-        "header", "state_label", "logged_in", "load", "restarts", "version", "up_for", "heartbeat", "error",
+        "header", "state_label", "logged_in", "load", "restarts", "memory", "version", "up_for", "heartbeat", "error",
     )  # fmt: skip
     list_filter = ("state", "upstream", "login", "account")
     list_per_page = 100
@@ -62,7 +63,7 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
                 ]
             },
         ),
-        (_("Process"), {"fields": [("process", "pid"), ("restarts", "generation")]}),
+        (_("Process"), {"fields": [("process", "pid"), ("restarts", "generation"), ("memory", "disk"), "stuck"]}),
         (_("Service"), {"fields": [("upstream", "version"), ("models_offered", "smoke_chat")]}),
         (_("Timeline"), {"fields": ["timeline"]}),
     ]
@@ -106,6 +107,7 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
             rows: Any = self._rows(request) or ()
             beat = next((each for each in rows if each.name == row.name), row)
             row.smoke = beat.smoke
+            row.memory, row.disk, row.stuck = beat.memory, beat.disk, beat.stuck
             row.replacing, row.cool_until, row.cools_for = beat.replacing, beat.cool_until, beat.cools_for
         return row
 
@@ -169,6 +171,18 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
     @display(description=_("In flight"), ordering="in_flight")
     def load(self, obj: Instance) -> str:
         return f"{obj.in_flight} / {obj.limit}"
+
+    @display(description=_("Memory"))
+    def memory(self, obj: Instance) -> str | None:
+        return filesizeformat(obj.memory) if obj.memory is not None else None
+
+    @display(description=_("Work directory"))
+    def disk(self, obj: Instance) -> str | None:
+        return filesizeformat(obj.disk) if obj.disk is not None else None
+
+    @display(description=_("Turns that stand still"))
+    def stuck(self, obj: Instance) -> str:
+        return str(obj.stuck)
 
     @display(description=_("Up for"), ordering="started_at")
     def up_for(self, obj: Instance) -> str | None:

@@ -128,6 +128,20 @@ def _queue(view: View) -> Found:
     return {"": [HERE]} if sum(waiting.values()) >= view.options.queue_length else {}
 
 
+def _takes_more(part: str) -> Callable[[View], Found]:
+    """Of the instances that take more of their machine than the option for that part says."""
+
+    def find(view: View) -> Found:
+        most = getattr(view.options, f"{part}_mb") << 20
+        return _instances(view, lambda each: 0 < most < (getattr(each, part) or 0))
+
+    return find
+
+
+def _stuck(view: View) -> Found:
+    return _instances(view, lambda each: each.stuck > 0)
+
+
 def _versions(view: View) -> Found:
     """Those that report another version than was installed, or, where that is not known, than most of their kind."""
     if view.instances is None:
@@ -216,6 +230,20 @@ CHECKS: Final = (
     Check(
         "queue_long", Severity.WARNING, _("queue long"), _("many turns wait for a place since %(time)s."), _queue, 60,
         120, _("More instances or accounts take more turns at once."),
+    ),
+    Check(
+        "turns_stuck", Severity.WARNING, _("turns stand still"),
+        _("%(names)s: nothing comes of turns that run there, since %(time)s."), _stuck, 0, 30,
+        _("They end by themselves in a while. See whether Lingma hangs, or restart the instance."),
+    ),
+    Check(
+        "memory_high", Severity.WARNING, _("much memory"), _("%(names)s: more memory than usual, since %(time)s."),
+        _takes_more("memory"), 60, 60, _("Restart them in a quiet hour: turns that run are finished."),
+    ),
+    Check(
+        "disk_high", Severity.WARNING, _("large work directory"),
+        _("%(names)s: a work directory larger than usual, since %(time)s."), _takes_more("disk"), 60, 60,
+        _("See what lies there; logs and caches may be deleted while the instance is stopped."),
     ),
     Check(
         "versions_differ", Severity.WARNING, _("versions differ"),

@@ -38,6 +38,9 @@ class AlertOptions:
     least_turns: int = 20
     """With fewer in WINDOW nobody can tell how many fail."""
     queue_length: int = 20
+    memory_mb: int = 2048
+    disk_mb: int = 5120
+    """MiB that one instance takes; 0: however much."""
     private_webhooks: bool = False
     mail_from: str = ""
 

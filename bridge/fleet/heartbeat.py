@@ -57,6 +57,7 @@ class Heartbeat:
         metrics.modes_changed({each.name for each in modes.active()}, degraded.STILL_WORKS)
         for instance, status in zip(self._pool.instances.copy(), self._pool.statuses(), strict=True):
             self._count_incidents(instance)
+            metrics.instance_measured(status.name, status.memory, status.disk, status.stuck)
             await timelines.write(self._link, instance.name, instance.timeline)
             # For each one: the key lapses by itself (LIFETIME_SEC), and then the instance shows as gone.
             with suppress(RedisUnavailable, ResponseError):

@@ -141,5 +141,6 @@ def _row(status: InstanceStatus) -> Instance:
     if status.cool_until > status.at:
         row.cool_until = datetime.fromtimestamp(status.cool_until, UTC)
     row.installed = status.installed
+    row.memory, row.disk, row.stuck = status.memory, status.disk, status.stuck
     row.held_login, row.login_generation = status.held_login, status.login_generation
     return row

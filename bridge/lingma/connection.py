@@ -107,6 +107,10 @@ class Connection:
         """Turns of whose reply something has come."""
         return sum(stream.has_begun for stream in self._replies.streams.values())
 
+    def stuck(self, seconds: float) -> int:
+        """Turns of which nothing has come for so long."""
+        return sum(stream.silent_for >= seconds for stream in self._replies.streams.values())
+
     def leave_to(self, abandoned: Abandoned) -> None:
         """Questions that end here without the service's word are noted there: those of all connections to one run."""
         self._replies.abandoned = abandoned

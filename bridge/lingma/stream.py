@@ -81,6 +81,11 @@ class ReplyStream:
         return self._read_bytes + self._unread > 0
 
     @property
+    def silent_for(self) -> float:
+        """Seconds since the last sign of life of the service, whether or not a client sees it."""
+        return self._loop.time() - self._received_at
+
+    @property
     def text(self) -> str:
         return "".join(self._texts)
 

@@ -62,6 +62,11 @@ class Instance(models.Model):
     login_generation: int = 0
     """The login it was given, and how new; 0: none, or not known."""
 
+    memory: int | None = None
+    disk: int | None = None
+    stuck: int = 0
+    """Bytes that it takes of its machine, and turns that stand still."""
+
     installed: str = ""
     """The version that was started, which should be the one it reports; empty: not known."""
 

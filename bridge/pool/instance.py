@@ -16,6 +16,7 @@ from bridge.pool.health import Health
 from bridge.pool.incidents import Incidents
 from bridge.pool.lifecycle import Lifecycle
 from bridge.pool.logins import InstanceLogin
+from bridge.pool.measure import Measure
 from bridge.pool.options import InstanceOptions, InstanceSpec
 from bridge.pool.orders import Order
 from bridge.pool.outage_log import OutageLog
@@ -51,6 +52,8 @@ class Instance:
         """How the last short chat went that was asked for."""
         self.smoked_for = time.time()
         """What was asked for before this has been done, or is over."""
+        self.measure = Measure()
+        """What it takes of this machine, as it was measured last."""
         self.is_replaced = False
         """A successor is started beside it."""
         self.not_replaced = ""
@@ -113,6 +116,11 @@ class Instance:
     def timeline(self) -> Timeline:
         """What has happened to it."""
         return self._life.timeline
+
+    @property
+    def pid(self) -> int:
+        """Of the service, if it was started here and runs; else 0."""
+        return self._upstream.pid
 
     @property
     def generation(self) -> int:
@@ -179,7 +187,7 @@ class Instance:
         return InstanceStatus(
             name=self.name,
             process=self._process_number,
-            pid=self._upstream.pid,
+            pid=self.pid,
             generation=self.generation,
             state=self.state,
             login=self.account.may_chat,
@@ -204,6 +212,9 @@ class Instance:
             not_replaced=bool(self.not_replaced),
             held_login=self.login.held.login if self.login.held else 0,
             login_generation=self.login.held.generation if self.login.held else 0,
+            memory=self.measure.memory,
+            disk=self.measure.disk,
+            stuck=self._link.stuck,
         )
 
     def ask(self, ask: Ask) -> ReplyStream:

@@ -50,6 +50,8 @@ class InstanceOptions(msgspec.Struct, frozen=True):
     """Which model a successor is asked before it takes over; empty: none is asked."""
     longest_pause: float = 60.0
     """As long, at most, nothing is asked of an instance that refuses or fails turns; 0: it is asked all the same."""
+    stuck: float = 60.0
+    """A turn of which nothing has come for so long stands still, as far as operators are told."""
     orders_within: float = 0.0
     """So long a start waits until it is known what operators want."""
     turn: TurnLimits = TurnLimits()

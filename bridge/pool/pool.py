@@ -15,6 +15,7 @@ from bridge.pool.instance import Instance
 from bridge.pool.late_usages import LateUsages
 from bridge.pool.lease import Lease, Waiter
 from bridge.pool.logins import LoginStore
+from bridge.pool.measuring import Measuring
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.pool.orders import EVERY, Order
@@ -62,7 +63,8 @@ class Pool:
         )
         self.versions = Versions(by_name, self._replacements.want)
         self._smoke_tests = SmokeTests(self._members, instances, self._instance_changed)
-        self._replacing: asyncio.Task[None] | None = None
+        self._measuring = Measuring(self._members)
+        self._tasks: list[asyncio.Task[None]] = []
         self._places = Places(self.instances, options.max_in_flight)
         self._queue = TurnQueue(self._members, self._places)
         self._wait_policy = WaitPolicy(self._members, self._places, self._queue, options.max_queue)
@@ -173,16 +175,19 @@ class Pool:
     def start(self) -> None:
         for instance in self.instances:
             self._members.start(instance)
-        self._replacing = self._loop.create_task(keep_going(self._replacements.follow))
+        work = (self._replacements.follow, self._measuring.follow)
+        self._tasks = [self._loop.create_task(keep_going(each)) for each in work]
 
     async def stop(self) -> None:
         """End every instance and whatever still runs on them."""
-        if self._replacing is not None:
-            # First: what it has started is ended with all others.
-            self._replacing.cancel()
-            await asyncio.wait({self._replacing})
+        if self._tasks:
+            # First: what they have started is ended with all others.
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
         self._smoke_tests.close()
         self._replacements.close()
+        self._measuring.close()
         await self._members.stop()
 
     def end_turns(self, why: str) -> None:

@@ -53,6 +53,11 @@ class ServiceLink:
         return self.connection.begun if self.connection is not None else 0
 
     @property
+    def stuck(self) -> int:
+        """Turns of which nothing has come for long."""
+        return self.connection.stuck(self._options.stuck) if self.connection is not None else 0
+
+    @property
     def hung(self) -> bool:
         """The last connection was given up because the service gave no sign of life."""
         return self.connection is not None and self.connection.hung

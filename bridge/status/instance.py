@@ -51,5 +51,10 @@ class InstanceStatus(msgspec.Struct, frozen=True):
     """A successor is wanted and was of no use; the last error says why."""
     installed: str = ""
     """The version that was started, which should be the one it reports; "": not known."""
+    memory: int | None = None
+    disk: int | None = None
+    """Bytes of its processes and of its work dir, half a minute old at most; None: not known."""
+    stuck: int = 0
+    """Turns of which nothing has come for STUCK_TURN_SEC."""
     waiting: int = 0
     """Turns of the whole web process that wait for a place."""

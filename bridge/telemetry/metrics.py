@@ -111,6 +111,24 @@ INSTANCE_STATE = Gauge(
     ("instance", "state"),
     multiprocess_mode="livemax",
 )
+INSTANCE_MEMORY = Gauge(
+    "lingma_gateway_instance_memory_bytes",
+    "Resident memory of the processes of an instance.",
+    ("instance",),
+    multiprocess_mode="livemostrecent",
+)
+INSTANCE_DISK = Gauge(
+    "lingma_gateway_instance_disk_bytes",
+    "What the work directory of an instance takes on its disk.",
+    ("instance",),
+    multiprocess_mode="livemostrecent",
+)
+STUCK_TURNS = Gauge(
+    "lingma_gateway_stuck_turns",
+    "Turns of an instance of which nothing has come for STUCK_TURN_SEC.",
+    ("instance",),
+    multiprocess_mode="livemostrecent",
+)
 INSTANCE_RESTARTS = Counter("lingma_gateway_instance_restarts_total", "Times an instance was restarted.", ("instance",))
 INSTANCE_RECONNECTS = Counter(
     "lingma_gateway_instance_reconnects_total", "Connections to a running instance that were lost.", ("instance",)
@@ -251,6 +269,15 @@ def instance_changed(name: str, state: str) -> None:
     """Show the state an instance is in now."""
     for each in OWN_STATES:
         INSTANCE_STATE.labels(name, each).set(each == state)
+
+
+def instance_measured(name: str, memory: int | None, disk: int | None, stuck: int) -> None:
+    """Show what an instance takes, and which of its turns stand still. What is not known is left out."""
+    if memory is not None:
+        INSTANCE_MEMORY.labels(name).set(memory)
+    if disk is not None:
+        INSTANCE_DISK.labels(name).set(disk)
+    STUCK_TURNS.labels(name).set(stuck)
 
 
 def alerts_counted(counts: Mapping[str, int]) -> None:

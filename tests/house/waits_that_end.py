@@ -129,7 +129,7 @@ WAITS = {
         "bridge/turn/engine.py: await asyncio.wait(self._tasks)",
         "bridge/pool/members.py: await asyncio.wait(set(self._runs.values()))",
         "bridge/pool/members.py: await asyncio.wait({self._runs[instance]})",
-        "bridge/pool/pool.py: await asyncio.wait({self._replacing})",
+        "bridge/pool/pool.py: await asyncio.wait(self._tasks)",
         "bridge/pool/replacements.py: await asyncio.wait({running})",
         "bridge/runtime.py: await asyncio.wait(self._background)",
         "bridge/siblings/siblings.py: await self._returned.wait()",

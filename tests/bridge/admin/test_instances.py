@@ -236,6 +236,18 @@ def test_pauses_have_a_countdown(admin_client, beat, why, words):
     assert found["cool_until"]
 
 
+def test_page_shows_what_an_instance_takes(admin_client, beat):
+    beat("w1-i1", memory=300 << 20, disk=5 << 30, stuck=2)
+    beat("w2-i1", upstream="attached")
+    assert "300.0 MB" in text(admin_client.get(LIST))
+    page = text(admin_client.get(reverse("admin:bridge_instance_change", args=["w1-i1"])))
+    for words in ("Memory 300.0 MB", "Work directory 5.0 GB", "Turns that stand still 2"):
+        assert words in page.replace("\xa0", " ")
+    shown = [admin_client.get(f"/api/instances/{name}/").json() for name in ("w1-i1", "w2-i1")]
+    facts = [[row[each] for each in ("memory_bytes", "disk_bytes", "stuck_turns")] for row in shown]
+    assert facts == [[300 << 20, 5 << 30, 2], [None, None, 0]]
+
+
 @pytest.mark.parametrize(
     ("smoke", "words"),
     [

@@ -26,6 +26,7 @@ from gateway_project.lib.secrets_at_rest import Secret
 
 FIND = {check.kind: check.find for check in CHECKS}
 OPTIONS = AlertOptions()
+TOLD = ("waiting", "replacing", "not_replaced", "smoke", "cools_for", "memory", "disk", "stuck")
 
 
 @pytest.fixture
@@ -38,11 +39,7 @@ def instance(name="i1", **fields):
         "process": 1, "state": "ready", "login": True, "account": "logged_in", "version": "2.5", "upstream": "lingma",
         "seen_at": timezone.now(),
     }  # fmt: skip
-    told = {
-        each: fields.pop(each)
-        for each in ("waiting", "replacing", "not_replaced", "smoke", "cools_for")
-        if each in fields
-    }
+    told = {each: fields.pop(each) for each in TOLD if each in fields}
     row = Instance(name=name, **given | fields)
     for each, value in told.items():
         setattr(row, each, value)
@@ -75,6 +72,9 @@ def kinds_of(looked):
         ({"cools_for": "limited"}, {"cooling_long"}),
         ({"waiting": 20}, {"queue_long"}),
         ({"waiting": 19}, set()),
+        ({"memory": (2048 << 20) + 1, "disk": 5120 << 20}, {"memory_high"}),
+        ({"memory": 2048 << 20, "disk": (5120 << 20) + 1}, {"disk_high"}),
+        ({"stuck": 1}, {"turns_stuck"}),
     ],
 )
 def test_state_of_an_instance_is_its_kind(fields, kinds):
