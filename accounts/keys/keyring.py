@@ -127,6 +127,15 @@ class KeyRing:
         self._confirmed_at = -math.inf
         self._listening_since = math.inf
 
+    def digest_of(self, secret: str) -> bytes:
+        """By which a secret is known here."""
+        return self._digest(secret)
+
+    def open_caller(self, digest: bytes) -> Caller | None:
+        """The caller of a key that is known to be open; None for all that takes a closer look."""
+        entry = self._known_keys.get(digest)
+        return entry.caller if entry and self._trusted(digest, entry) and entry.expires_at > time.time() else None
+
     async def authenticate(self, secret: str) -> Caller | None:
         """
         The caller, or None for a secret that opens nothing (`refused` says why), all by the same path.

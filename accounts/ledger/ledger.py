@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import redis
 
-from accounts.ledger.row import OPENING, Amendment, UsageRow
+from accounts.ledger.row import OPENED, OPENING, Amendment, UsageRow
 from accounts.ledger.spool import SPOOL, append, unwritten, waiting
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
@@ -22,6 +22,8 @@ BATCH = 500
 COUNT_SEC = 1.0
 UNCONFIRMED_SEC = 5.0
 """How long a row that Redis took may be in its memory only: it puts a write off for 2 s while the disk is busy."""
+OPENING_SEC = 0.02
+"""Until the opening of a turn is sent. No client has seen anything of a turn that is lost before."""
 MOST_TAKEN = 40_000
 RUN_SEC = 10
 """How long a process counts as alive after its last sign of life."""
@@ -29,15 +31,24 @@ RUN_SEC = 10
 _encode = msgspec.json.Encoder().encode
 
 
-class Confirmation:
-    """The reply of Redis to an opening, cheaper than a Future: mostly nobody waits for it."""
+class Opening:
+    """The reply of Redis to the opening of a turn, cheaper than a Future: mostly nobody waits for it."""
 
-    __slots__ = ("_ledger", "_line", "_waiter")
+    __slots__ = ("_ledger", "_line", "_waiter", "row")
 
-    def __init__(self, ledger: Ledger, line: bytes) -> None:
+    def __init__(self, ledger: Ledger, row: UsageRow) -> None:
+        self.row = row
         self._ledger = ledger
-        self._line: bytes | None = line
+        self._line: bytes | None = b""
         self._waiter: asyncio.Event | None = None
+
+    def send(self, link: RedisLink, line: bytes) -> None:
+        """Begin to put it where a kill of this process does not lose it."""
+        self._line = line
+        try:
+            link.issue_later(self, "XADD", redis_keys.USAGE, "*", "row", line)
+        except RedisUnavailable as exc:
+            self.set_exception(exc)
 
     def done(self) -> bool:
         """The opening lies where a kill of this process does not lose it."""
@@ -62,6 +73,7 @@ class Confirmation:
         """Until `done`: as long as Redis may take to answer."""
         if self._line is not None:
             self._ledger.hurry()
+        if self._line is not None:
             self._waiter = asyncio.Event()
             await self._waiter.wait()
 
@@ -82,31 +94,41 @@ class Ledger:
         self._opening = b"%b%b," % (OPENING, msgspec.json.encode(run)) + b'"row":'
         self._open: dict[str, float] = {}
         """Turns that were opened here and not closed yet: when they started, unix seconds."""
+        self._unsent: dict[str, Opening] = {}
+        self._sends_soon = False
         self._taken: deque[tuple[float, bytes]] = deque(maxlen=MOST_TAKEN)
         self._counting: asyncio.Future[int] | None = None
         # The link has one listener, and this is it: nothing else would lose data with the server.
         link.on_loss = self._redis_lost
 
-    def open(self, row: UsageRow) -> Confirmation:
+    def open(self, row: UsageRow) -> Opening:
         """Say that a turn begins, with what is known of it; nobody waits. Never raises. `write` closes it.
 
-        Should this process die, the worker writes this row.
+        Should this process die, the worker writes this row. It is sent after OPENING_SEC, or when somebody waits for
+        it; a turn that has its end by then needs no opening.
         """
-        line = self._opening + _encode(row) + b"}"
         self._open[row.request_id] = row.started_at
-        confirmation = Confirmation(self, line)
-        try:
-            self._link.issue_later(confirmation, "XADD", redis_keys.USAGE, "*", "row", line)
-        except RedisUnavailable as exc:
-            confirmation.set_exception(exc)
-        return confirmation
+        opening = self._unsent[row.request_id] = Opening(self, row)
+        if not self._sends_soon:
+            self._sends_soon = True
+            asyncio.get_running_loop().call_later(OPENING_SEC, self._send_openings)
+        return opening
+
+    def _send_openings(self) -> None:
+        self._sends_soon = False
+        unsent, self._unsent = self._unsent, {}
+        for opening in unsent.values():
+            opening.send(self._link, self._opening + _encode(opening.row) + b"}")
 
     def write(self, row: UsageRow) -> Coroutine[Any, Any, None]:
         """Put the row where `flush` finds it: issued at once, there when it has been awaited.
 
         Never raises but for a cancellation, and the row is kept then too.
         """
-        return self._send(_encode(row), row.request_id)
+        line = _encode(row)
+        if self._unsent.pop(row.request_id, None) is not None:
+            line = OPENED + line[1:]
+        return self._send(line, row.request_id)
 
     def amend(self, amendment: Amendment) -> Coroutine[Any, Any, None]:
         """Say what the service has counted of a turn whose row says less; as `write`."""
@@ -145,7 +167,8 @@ class Ledger:
             taken.popleft()
 
     def hurry(self) -> None:
-        """Send openings that wait for another command to go along with."""
+        """Send the openings that wait."""
+        self._send_openings()
         self._link.hurry()
 
     def refused(self, line: bytes) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, NamedTuple, cast, get_type_hints
 
 import msgspec
 
-from accounts.ledger.row import AMENDMENT, OPENING, Amendment, Opening, UsageRow
+from accounts.ledger.row import AMENDMENT, OPENED, OPENING, Amendment, Opening, UsageRow
 from accounts.models import OpenTurn, Usage
 
 MOST: Final = 2**31 - 1  # what the database's integers hold
@@ -76,7 +76,9 @@ def read(lines: list[bytes]) -> Batch:
                 amendment = _cleaned_amendment(_amendment(line))
                 amendments[amendment.amends] = amendment
             else:
-                rows.append(read_row(line))
+                rows.append(row := read_row(line))
+                if line.startswith(OPENED):
+                    openings[row.request_id] = Opening("", msgspec.structs.replace(row, status="open"))
         except (msgspec.DecodeError, ValueError, RecursionError):
             rejected.append(line)
     # The same refusal may wait with several counts: the highest is last, and wins in the dict.

@@ -84,3 +84,5 @@ AMENDMENT: Final = b'{"amends":'
 """What the line of an amendment begins with."""
 OPENING: Final = b'{"opened_by":'
 """What the line of an opening begins with, and no line of a row."""
+OPENED: Final = b'{"opened":true,'
+"""What the line of a row begins with that is the opening of its turn, too: it ended before that was sent."""

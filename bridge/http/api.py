@@ -16,6 +16,7 @@ from bridge.bounds.patience import wait_or_gone
 from bridge.chat.errors import Forbidden, GatewayError, Unauthenticated, Unavailable
 from bridge.http.base import Headers, HttpConsumer
 from bridge.http.limits import limit_headers, refusal_of
+from gateway_project.lib.asgi_extensions import SAME_HEAD
 
 LONGEST_LIST = 300  # characters of a list of models
 LONGEST_MODEL = 100
@@ -23,6 +24,18 @@ LONGEST_MODEL = 100
 
 class ApiConsumer(HttpConsumer):
     """A request that a key pays for, or one with a token of the operators."""
+
+    def caller_of_same_head(self) -> Caller | None:
+        """The holder of the key, if an equal head of this connection has brought it before and it is still open."""
+        head = self.scope.get(SAME_HEAD)
+        if not head:
+            return None
+        caller = self.runtime.keys.open_caller(head["key"])
+        if caller is None or caller.networks is not None:
+            return None
+        self.key_holder = caller
+        self.limited = caller if caller.limits else None
+        return caller
 
     async def authenticate(self) -> Caller:
         """The holder of the key in `x-api-key` or `Authorization`; of two different keys either will do.
@@ -54,6 +67,7 @@ class ApiConsumer(HttpConsumer):
                 self.key_holder = caller
                 self.limited = caller if caller.limits else None
                 if caller.networks is None or is_within(caller.networks, self.client_ip):
+                    self._remember(secret, secrets)
                     return caller
                 refused = Forbidden(
                     "This API key may not be used from your network.", code="network_not_allowed", reason="network"
@@ -68,18 +82,24 @@ class ApiConsumer(HttpConsumer):
             await wait_or_gone(self.receive, wait)
         raise unchecked or refused or Unauthenticated("The API key is missing or not valid.", reason="no_key")
 
-    def start(self, status: int, headers: Headers) -> Awaitable[None]:
+    def _remember(self, secret: str, secrets: list[str]) -> None:
+        head = self.scope.get(SAME_HEAD)
+        # Of two keys the other one may be the better one next time.
+        if head is not None and len(secrets) == 1:
+            head["key"] = self.runtime.keys.digest_of(secret)
+
+    def start(self, status: int, headers: Headers, whole: bytes | None = None) -> Awaitable[None]:
         """As ever; every answer to a limited key says how its limits stand."""
         if self.limited is None:
-            return HttpConsumer.start(self, status, headers)
+            return HttpConsumer.start(self, status, headers, whole)
         if self.limits_seen is None:
-            return self._start_after_look(self.limited, status, headers)
-        return HttpConsumer.start(self, status, headers + limit_headers(self.format, self.limits_seen))
+            return self._start_after_look(self.limited, status, headers, whole)
+        return HttpConsumer.start(self, status, headers + limit_headers(self.format, self.limits_seen), whole)
 
-    async def _start_after_look(self, caller: Caller, status: int, headers: Headers) -> None:
+    async def _start_after_look(self, caller: Caller, status: int, headers: Headers, whole: bytes | None) -> None:
         # Not all are counted: what was refused before, or is no turn, looks how they stand.
         seen = await self.runtime.limits.look(caller)
-        await HttpConsumer.start(self, status, headers + limit_headers(self.format, seen))
+        await HttpConsumer.start(self, status, headers + limit_headers(self.format, seen), whole)
 
     def carries(self, token: str) -> bool:
         """The request has this token of the operators; an empty one opens nothing."""

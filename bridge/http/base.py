@@ -31,6 +31,7 @@ from bridge.http.limits import nearest_limits
 from bridge.runtime import Runtime, get_runtime
 from bridge.wire import formats
 from bridge.wire.format import WireFormat
+from gateway_project.lib.asgi_extensions import WHOLE
 from gateway_project.lib.random_bytes import random_bytes
 from gateway_project.lib.redaction import redacted
 
@@ -223,8 +224,11 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
 
     async def reply(self, status: int, body: bytes, headers: Headers) -> None:
         """Send a whole answer; a HEAD request gets the headers of it alone."""
-        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self.send_last(b"" if self.scope["method"] == "HEAD" else body)
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+        if len(body) <= LARGE_PART and WHOLE in self.scope.get("extensions", ()):
+            return await self.start(status, headers, body)
+        await self.start(status, headers)
+        return await self.send_last(b"" if self.scope["method"] == "HEAD" else body)
 
     def send_last(self, part: bytes) -> Awaitable[None]:
         """The last part. A large one ends when the client has taken it: so long counts what it was made of."""
@@ -236,12 +240,16 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         await self.send_part(part, last=False)
         await self.send_part(b"", last=True)
 
-    def start(self, status: int, headers: Headers) -> Awaitable[None]:
+    def start(self, status: int, headers: Headers, whole: bytes | None = None) -> Awaitable[None]:
+        """Begin the answer. `whole`: its body, for a server that takes both at once."""
         self.begun = True
         # Also on errors: a browser hides an answer without these headers from its page.
         if self._cors:
             headers = [*headers, *self._cors]
-        return self.base_send({"type": "http.response.start", "status": status, "headers": headers})
+        message = {"type": "http.response.start", "status": status, "headers": headers}
+        if whole is not None:
+            message["body"] = whole
+        return self.base_send(message)
 
     def send_part(self, body: bytes, *, last: bool) -> Awaitable[None]:
         return self.base_send({"type": "http.response.body", "body": body, "more_body": not last})

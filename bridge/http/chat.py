@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from accounts.keys.keyring import Caller, KeyStatus
-from accounts.ledger.ledger import Confirmation
+from accounts.ledger.ledger import Opening
 from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, encoded
 from accounts.limits.admission import UNLIMITED
@@ -81,11 +81,11 @@ class ChatConsumer(ListeningConsumer):
         self._record = TurnRecord()
         self._open_row: UsageRow | None = None
         """Its row, since the ledger was told that the turn begins."""
-        self._opening: Confirmation | None = None
+        self._opening: Opening | None = None
 
     async def handle(self) -> None:
         """Everything that can be refused before a turn begins, then the turn."""
-        self.caller = await self.authenticate()
+        self.caller = self.caller_of_same_head() or await self.authenticate()
         body = await self.request_body()
         if time.monotonic() - self._began > LONG_BODY_SEC:
             self.caller = await self.authenticate()

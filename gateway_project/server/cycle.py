@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator
+import logging
+from collections.abc import Awaitable, Callable, Generator
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
@@ -93,8 +94,45 @@ class LeanCycle(RequestResponseCycle):
     """uvicorn's own, but it checks the fields of a head all at once, and not twice each of them."""
 
     transport: Corked  # type: ignore[assignment]  # it takes any
+    # The same for each request at its beginning, so that none has to set them.
+    logger = logging.getLogger("uvicorn.error")
+    access_logger = logging.getLogger("uvicorn.access")
+    access_log = False
+    disconnected = waiting_for_100_continue = response_started = response_complete = False
+    chunked_encoding = None
+    expected_content_length = 0
     _is_stream = False
     """The head is out, and chunks follow it."""
+
+    def __init__(  # not the library's: it sets one field by one what stands above
+        self,
+        scope: Any,
+        transport: Any,
+        flow: FlowControl,
+        default_headers: list[tuple[bytes, bytes]],
+        on_response: Callable[[], None],
+        *,
+        keep_alive: bool = True,
+        whole: bytes | None = None,
+    ) -> None:
+        """`whole`: the body, where it has come with the head."""
+        self.scope = scope
+        self.transport = transport
+        self.flow = flow
+        self.default_headers = default_headers
+        self.on_response = on_response
+        self.keep_alive = keep_alive
+        self.message_event = cast("asyncio.Event", Event())
+        self.body = bytearray()
+        self.more_body = whole is None
+        self._whole = whole
+
+    async def receive(self) -> Any:
+        """The body at once where it is there; nobody is kept from reading for it."""
+        if (body := self._whole) is not None and not self.disconnected:
+            self._whole = None
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await super().receive()
 
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # ASGI wants no more
         """The next message; all but usual heads and the pieces of a stream go the library's way."""
@@ -110,17 +148,35 @@ class LeanCycle(RequestResponseCycle):
             or self.disconnected
             or self.access_log
         ):
-            return super().send(message)
+            return self._send_rare(message)
         fields = (*self.default_headers, *message.get("headers", ()))
         if not fields:
-            return super().send(message)
+            return self._send_rare(message)
         names, values = zip(*fields, strict=True)
         # All values are checked in one pass: a line break in one would let a header be forged.
         shape, joined = shape_of(names), b"".join(values)
         # What does not fit is refused there, with the reason.
         if shape is None or len(joined.translate(None, _NOT_IN_VALUES)) < len(joined):
-            return super().send(message)
-        return self._send_head(message["status"], shape, values)
+            return self._send_rare(message)
+        body = message.get("body")
+        if body is None:
+            return self._send_head(message["status"], shape, values)
+        if shape.length < 0 or int(values[shape.length]) != len(body):
+            raise RuntimeError("A whole answer has a Content-Length, and it is that of the body.")
+        self._send_whole(STATUS_LINE[message["status"]] + shape.lines % values + body)
+        return SENT
+
+    async def _send_rare(self, message: Any) -> None:
+        """The library's way, which knows no head with a body."""
+        await super().send(message)
+        if "body" in message and message["type"] == "http.response.start":
+            await super().send({"type": "http.response.body", "body": message["body"]})
+
+    def _send_whole(self, data: bytes) -> None:
+        self.response_started = self.response_complete = True
+        self.transport.write_on(data)
+        self.message_event.set()
+        self.on_response()
 
     def _send_piece(self, message: Any) -> Awaitable[None]:
         """A part of the body; for a client that keeps up it is written at once, without a coroutine of its own."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from gateway_project.lib.asgi_extensions import OFFERED
 from gateway_project.server import refusals, websocket
 from gateway_project.server.cork import Corked
 from gateway_project.server.cycle import (
@@ -23,12 +24,17 @@ from gateway_project.server.cycle import (
 from gateway_project.server.deadlines import IDLE, IN_BODY, IN_HEAD, LEFTOVER
 from gateway_project.server.head import WATCHED, Head, Verdict, is_plain, judged, path_and_query, without_upgrade
 from gateway_project.server.refusals import Refusal, Refused, rendered
+from gateway_project.server.repeated import RepeatedHead, learned
 
 if TYPE_CHECKING:
+    from uvicorn._types import HTTPScope
+
     from gateway_project.server.connections import Connections
     from gateway_project.server.websocket import WebSocket
 
 PIECE = 64 << 10  # bytes that are parsed before the bounds are checked
+MOST_UNKNOWN = 4
+"""Heads in a row that are unlike the one before: from then on no more are remembered."""
 HEALTH = {b"/healthz", b"/healthz/", b"/readyz", b"/readyz/"}
 
 
@@ -47,11 +53,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         "phase",
         "raw",
         "refusal",
+        "repeated",
         "running",
         "since",
         "size",
         "socket",
         "takes_over",
+        "unknown_heads",
         "unsent",
         "unsent_since",
         "upgrading",
@@ -80,6 +88,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.socket: WebSocket | None = None
         self.refusal: Refusal | None = None
         self.running: RequestResponseCycle | None = None
+        self.repeated: RepeatedHead | None = None
+        self.unknown_heads = 0  # of whole requests, since one was known
         self.is_extra = not self.peers.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -115,14 +125,38 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.socket is not None:
             return self.socket.data_received(data)
+        known = self.repeated
+        if known is not None and not self.phase and (read := known.read(data)) is not None and not self.answers:
+            return self._answer_again(known, *read)
         if len(data) > PIECE:
             for start in range(0, len(data), PIECE):
                 self._parse(data[start : start + PIECE])
                 if self.socket is not None:
                     return self.socket.data_received(data[start + PIECE :])
         else:
+            before = self.cycle
             self._parse(data)
+            # The first request of a connection may be its only one, and some clients have a new field each time.
+            if before is not None and self.unknown_heads < MOST_UNKNOWN and type(self.cycle) is LeanCycle:
+                self._learn(data, self.cycle)
         return None
+
+    def _learn(self, data: bytes, cycle: LeanCycle) -> None:
+        if cycle is self.running and not self.phase and cycle.keep_alive:
+            self.repeated = learned(data, cycle.scope, self.url)
+            self.unknown_heads += 1
+
+    def _answer_again(self, head: RepeatedHead, length: bytes, body: bytes) -> None:
+        """Answer a request whose head is that of an earlier one."""
+        self.unknown_heads = 0
+        self.since = self.body_since = self.peers.now
+        self.url = head.url
+        scope = head.scope(length, self.app_state.copy())
+        self.scope = cast("HTTPScope", scope)
+        defaults = self.server_state.default_headers
+        cycle = LeanCycle(scope, self.transport, self.flow, defaults, self.on_response_complete, whole=body)
+        self.cycle = cycle
+        self._start_asgi_task(cycle, self.app)
 
     def _parse(self, data: bytes) -> None:
         size = len(data)
@@ -208,15 +242,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _new_cycle(self) -> RequestResponseCycle:
         parser, scope = self.parser, self.scope
-        kind: type[RequestResponseCycle] = LeanCycle
         version, method = parser.get_http_version(), parser.get_method().decode("ascii")
         scope["method"], scope["http_version"] = method, version
-        expects = False
+        verdict: Verdict | None = None
         # `size`: the head came in pieces, so its length must be checked.
         if self.size or self.is_extra or not is_plain(self.watched, self.url, version, method):
             verdict = self._judge(Head(method, self.url, version, self.watched))
-            expects = verdict.expects_continue
-            kind = CarefulCycle
         path, query = path_and_query(self.url)
         text = path.decode("ascii")
         # ASGI wants the path decoded; nearly none has an escape.
@@ -224,17 +255,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         scope["raw_path"], scope["query_string"] = path, query
         if len(self.headers) > self.peers.bounds.head_fields:
             raise Refused(refusals.HEAD_TOO_LARGE)
-        return kind(
+        keep_alive = version != "1.0" and parser.should_keep_alive() and not self.is_extra
+        transport, flow, defaults = self.transport, self.flow, self.server_state.default_headers
+        if verdict is None:
+            scope["extensions"] = OFFERED
+            return LeanCycle(scope, transport, flow, defaults, self.on_response_complete, keep_alive=keep_alive)
+        return CarefulCycle(
             scope=scope,
-            transport=self.transport,
-            flow=self.flow,
+            transport=transport,
+            flow=flow,
             logger=self.logger,
             access_logger=self.access_logger,
             access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
+            default_headers=defaults,
             message_event=cast("asyncio.Event", Event()),
-            expect_100_continue=expects,
-            keep_alive=version != "1.0" and parser.should_keep_alive() and not self.is_extra,
+            expect_100_continue=verdict.expects_continue,
+            keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
 
@@ -315,7 +351,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         # The request whose body cannot be understood any more. In a head that is none: the last cycle is whole.
         flawed = self.cycle if self.phase == IN_BODY else None
         self.peers.forget_head(self)
-        self.parser, self.refusal = DiscardingParser(), None
+        self.parser, self.refusal, self.repeated = DiscardingParser(), None, None
         if flawed is not None and self.pipeline and self.pipeline[0][0] is flawed:
             del self.pipeline[0]
             flawed = None

@@ -43,7 +43,7 @@ class Written:
     def write(self, data):
         self.data += data
 
-    hold = write
+    hold = write_on = write
 
     def is_closing(self):
         return self.closed
@@ -55,6 +55,10 @@ class Written:
 def cycle_of(kind, method="GET", defaults=(DATE,), keep_alive=True):
     transport = Written()
     scope = {"type": "http", "method": method, "http_version": "1.1", "headers": []}
+    if kind is LeanCycle:
+        return transport, kind(
+            scope, transport, FlowControl(transport), list(defaults), lambda: None, keep_alive=keep_alive
+        )
     return transport, kind(
         scope=scope, transport=transport, flow=FlowControl(transport), logger=None, access_logger=None,
         access_log=False, default_headers=list(defaults), message_event=asyncio.Event(), expect_100_continue=False,

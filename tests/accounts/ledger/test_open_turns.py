@@ -78,6 +78,33 @@ def test_refusal_was_never_open(client, redis_server, tmp_path):
     assert counts() == {"admitted": 0, "unopened": 0, "open": 0, "rows": 1}
 
 
+def test_turn_that_ends_at_once_is_opened_by_its_row(client, redis_server, tmp_path):
+    async def work(ledger):
+        ledger.open(opened("one"))
+        await ledger.write(closed("one"))
+        assert client.xlen(STREAM) == 1
+
+    process(redis_server, tmp_path, work)
+    for _ in range(2):  # the second time as a line that comes again
+        lines = client.xrange(STREAM)
+        flush(client, tmp_path)
+        assert counts() == {"admitted": 1, "unopened": 0, "open": 0, "rows": 1}
+        for _, line in lines:
+            client.xadd(STREAM, line)
+
+
+def test_opening_is_sent_when_the_turn_takes_longer(client, redis_server, tmp_path):
+    async def work(ledger):
+        opening = ledger.open(opened("one"))
+        async with asyncio.timeout(30):
+            while not opening.done():  # nobody waits for it, so nobody makes it hurry
+                await asyncio.sleep(0.005)
+
+    process(redis_server, tmp_path, work)
+    flush(client, tmp_path)
+    assert counts() == {"admitted": 1, "unopened": 0, "open": 1, "rows": 0}
+
+
 def test_row_counts_where_its_opening_was_lost(client, redis_server, tmp_path):
     process(redis_server, tmp_path, lambda ledger: ledger.write(closed("one")))
     flush(client, tmp_path)
