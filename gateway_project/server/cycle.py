@@ -127,12 +127,13 @@ class LeanCycle(RequestResponseCycle):
         self.more_body = whole is None
         self._whole = whole
 
-    async def receive(self) -> Any:
+    def receive(self) -> Awaitable[Any]:  # type: ignore[override]  # ASGI wants no more
         """The body at once where it is there; nobody is kept from reading for it."""
-        if (body := self._whole) is not None and not self.disconnected:
-            self._whole = None
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await super().receive()
+        return self._give() if self._whole is not None and not self.disconnected else super().receive()
+
+    async def _give(self) -> Any:
+        body, self._whole = self._whole, None
+        return {"type": "http.request", "body": body, "more_body": False}
 
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # ASGI wants no more
         """The next message; all but usual heads and the pieces of a stream go the library's way."""

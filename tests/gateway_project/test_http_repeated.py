@@ -58,7 +58,7 @@ def one_by_one(server, packets):
 
 
 @pytest.mark.parametrize("packets", STRANGE.values(), ids=STRANGE)
-def test_repeated_head_changes_nothing_that_is_understood(server, packets):
+def test_repeated_head_is_understood_as_ever(server, packets):
     alone = server.talk(*packets, CLOSE)
     assert one_by_one(server, AGAIN + packets) == [
         *one_by_one(server, AGAIN[:1])[:-1], *one_by_one(server, AGAIN[1:])[:-1], *(seen(each) for each in alone)
@@ -74,7 +74,7 @@ def test_repeated_head_changes_nothing_that_is_understood(server, packets):
         (FIELDS.replace(b"X-Last", b"Host: other\r\nX-Last") % 3 + b"abc", 400),
     ],
 )
-def test_what_is_refused_is_refused_after_a_repeated_head_too(server, packet, status):
+def test_bad_head_is_refused_after_a_repeated_one(server, packet, status):
     with server.connect() as connection:
         for each in AGAIN:
             connection.sendall(each)
@@ -95,7 +95,7 @@ async def remembering(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": headers, "body": body})
 
 
-def test_equal_heads_of_a_connection_share_what_is_worked_out():
+def test_equal_heads_share_what_is_worked_out():
     with Served(remembering) as server:
         packets = [post(b"a"), post(b"b"), post(b"c"), post(b"d"), post(b"e", FIELDS.replace(b"Bearer x", b"Bearer y"))]
         for _ in range(2):  # nothing of it is another connection's
@@ -107,7 +107,7 @@ def test_equal_heads_of_a_connection_share_what_is_worked_out():
                 assert said == [b"0", b"0", b"1", b"2", b"0"]
 
 
-def test_large_heads_and_two_lengths_are_not_remembered():
+def test_large_heads_are_not_remembered():
     scope = {"headers": [(b"content-length", b"1")]}
     assert learned(post(b"a"), scope, b"/")
     assert learned(post(b"a", FIELDS.replace(b"Bearer x", b"x" * LONGEST)), scope, b"/") is None
@@ -115,7 +115,7 @@ def test_large_heads_and_two_lengths_are_not_remembered():
     assert learned(post(b"a") + post(b"b"), scope, b"/") is None
 
 
-async def test_whole_answer_is_sent_in_one_piece_or_in_the_librarys_way():
+async def test_whole_answer_is_one_message():
     for method, keep_alive, body in (("GET", True, b"{}"), ("GET", False, b"{}"), ("HEAD", True, b"")):
         transport, cycle = cycle_of(LeanCycle, method=method, keep_alive=keep_alive)
         length = [(b"content-length", b"2")]

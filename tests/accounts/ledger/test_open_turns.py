@@ -78,7 +78,7 @@ def test_refusal_was_never_open(client, redis_server, tmp_path):
     assert counts() == {"admitted": 0, "unopened": 0, "open": 0, "rows": 1}
 
 
-def test_turn_that_ends_at_once_is_opened_by_its_row(client, redis_server, tmp_path):
+def test_quick_turn_is_opened_by_its_row(client, redis_server, tmp_path):
     async def work(ledger):
         ledger.open(opened("one"))
         await ledger.write(closed("one"))
