@@ -13,10 +13,11 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import APIException, NotFound, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
@@ -28,7 +29,7 @@ from accounts.api.lists import is_equal
 from accounts.api.problems import Conflict
 from bridge.fleet import attempts, logins, mirror, orders, timelines, versions
 from bridge.fleet.orders import LONGEST_SEC, Action, NoLogin, UnknownInstance
-from bridge.fleet.versions import UnknownVersion, VersionInUse
+from bridge.fleet.versions import NotInstalled, UnknownVersion, VersionInUse
 from bridge.logins.callback import LONGEST
 from bridge.models import Instance, Login, LoginAttempt, ModelAlias, PromptTemplate, Version
 from bridge.models.attempt import KEPT
@@ -38,6 +39,8 @@ from bridge.status.logins import LoginKind
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Why
 from gateway_project.lib.live_rows import query_set_of
+from gateway_project.lib.translated import translated
+from gateway_project.lib.uploads import NotUploaded, is_asked, upload_of
 
 
 class RoutingSerializer(Checked):
@@ -146,7 +149,10 @@ class ActionSerializer(serializers.Serializer[Any]):
     seconds = serializers.IntegerField(
         min_value=1, max_value=LONGEST_SEC, default=300, help_text="How long cool lasts."
     )
-    version = serializers.CharField(max_length=64, default="", help_text="For move: one that was installed.")
+    version = serializers.CharField(
+        max_length=64, default="",
+        help_text="For move: one that was installed; `none`: the default again, or for all what the settings say.",
+    )  # fmt: skip
     instances = serializers.ListField(child=serializers.CharField(), read_only=True)
 
 
@@ -354,7 +360,7 @@ class InstanceViewSet(ReadOnlyModelViewSet[Instance]):
 def _ordered(name: str, action: str, seconds: int, version: str) -> list[str]:
     """The instances that were ordered to do it. Raise UnknownInstance, UnknownVersion."""
     if action == Action.MOVE:
-        return orders.move(name, versions.named(version), settings.REDIS_URL)
+        return orders.move(name, versions.wanted_by(version), settings.REDIS_URL)
     names = orders.names_of(name, settings.REDIS_URL)
     orders.give(Action(action), names, seconds=seconds)
     return names
@@ -372,10 +378,29 @@ class VersionSerializer(serializers.ModelSerializer[Version]):
         return sorted(order.name for order in row.orders.all())
 
 
+class UnusableFile(APIException):
+    """The VSIX that was sent is of no use, or could not be kept."""
+
+    default_code = "unusable_file"
+
+    def __init__(self, detail: str, status: HTTPStatus) -> None:
+        super().__init__(detail)
+        self.status_code = status
+
+
+class VersionUploadSerializer(serializers.Serializer[Any]):
+    file = serializers.FileField(help_text="A VSIX; as application/octet-stream it may also be the body alone.")
+    sha256 = serializers.CharField(required=False, help_text="The digest that it must have.")
+    default = serializers.BooleanField(required=False, help_text="Make it the default.")
+
+
+UPLOADED = {"multipart/form-data": VersionUploadSerializer, "application/octet-stream": OpenApiTypes.BINARY}
+
+
 class VersionViewSet(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, GenericViewSet[Version]
 ):
-    """Versions of Lingma that `manage.py lingma_install` has installed; instances are moved with `move`."""
+    """Versions of Lingma that were installed; instances are moved with `move`."""
 
     resource = "versions"
     queryset = Version.objects.prefetch_related("orders")
@@ -385,11 +410,37 @@ class VersionViewSet(
     ordering_fields = ("installed_at", "id")
     filters: ClassVar = {"version": is_equal("version")}
 
+    @extend_schema(request=UPLOADED, responses={HTTPStatus.CREATED: VersionSerializer})
+    def create(self, request: Request) -> Response:
+        """Unpack a VSIX on the machine that answers, beside the others; for superusers. `sha256` and `default` come
+        before the file, or in the query.
+        """
+        if not request.user.is_superuser:
+            raise PermissionDenied
+        if is_asked(request):
+            return Response(status=HTTPStatus.NO_CONTENT)
+        try:
+            upload = upload_of(request)
+            fields = request.query_params.dict() | upload.fields
+            is_default = fields.get("default", "").lower() in serializers.BooleanField.TRUE_VALUES
+            row = versions.install_upload(upload, settings.DATA_DIR, fields.get("sha256", ""), default=is_default)
+        except (NotUploaded, NotInstalled) as exc:
+            raise UnusableFile(translated(exc.text), exc.status) from None
+        return Response(VersionSerializer(row, context=self.get_serializer_context()).data, status=HTTPStatus.CREATED)
+
     @extend_schema(request=None, responses=VersionSerializer)
     @action(detail=True, methods=["post"])
     def default(self, request: Request, pk: str = "") -> Response:
         """Have every instance run it that is not ordered to run another."""
         versions.make_default(self.get_object())
+        return Response(VersionSerializer(self.get_object(), context=self.get_serializer_context()).data)
+
+    @extend_schema(request=None, responses=VersionSerializer)
+    @default.mapping.delete
+    def no_default(self, request: Request, pk: str = "") -> Response:
+        """If it is the default: have no default, so that what has no order runs what the settings say."""
+        if self.get_object().is_default:
+            versions.make_default(None)
         return Response(VersionSerializer(self.get_object(), context=self.get_serializer_context()).data)
 
     def perform_destroy(self, instance: Version) -> None:

@@ -17,12 +17,17 @@ from gateway_project.lib.prometheus_values import install_fast_values
 from gateway_project.server.bodies import BoundedBodies
 from gateway_project.server.forwarded import Forwarded, TrustedProxies
 from gateway_project.server.pages import Pages
+from gateway_project.server.uploads import Uploads
 
 # Before Django: its apps make metrics when they are imported, and those must be of the fast kind.
 install_fast_values()
-django_application = BoundedBodies(
-    Pages(get_asgi_application())
-)  # sets Django up, so it comes before what imports models
+# Sets Django up, so it comes before what imports models.
+django_application = Uploads(
+    BoundedBodies(Pages(get_asgi_application())),
+    settings.DATA_DIR / "uploads",
+    settings.ENV.lingma_upload_max_bytes,
+    {"/admin/bridge/version/upload/": True, "/api/versions/": False},
+)
 
 from bridge.http.live import PATH as LIVE_PATH
 from bridge.http.live import LiveSocket

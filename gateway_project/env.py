@@ -202,6 +202,9 @@ class Environment(BaseSettings):
     lingma_bin: str = Field("", description="Path of the Lingma executable.")
     lingma_vsix: str = Field("", description="Path or https URL of the VSIX to take the executable from.")
     lingma_vsix_sha256: Sha256 = Field("", description="Digest that the VSIX must have; with one, http will do.")
+    lingma_upload_max_bytes: int = Field(
+        1 << 30, ge=0, le=1 << 30, description="Largest VSIX that superusers may upload. 0: none may be uploaded."
+    )
     lingma_attach_urls: Annotated[list[Attachment], NoDecode, BeforeValidator(_split)] = Field(
         [], description="`ws://…` or `wss://…` of running services to attach to, or work dirs with their `.info.json`."
     )

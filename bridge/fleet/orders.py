@@ -104,9 +104,10 @@ def names_of(name: str, redis_url: str) -> list[str]:
     return [name]
 
 
-def move(name: str, version: Version, redis_url: str) -> list[str]:
+def move(name: str, version: Version | None, redis_url: str) -> list[str]:
     """Have an instance run that version, or ALL of them, and whatever starts later; each without a gap.
 
+    None: one instance runs the default again, ALL what the settings say, and there is no default.
     The names of those that are there. Raise UnknownInstance.
     """
     names = names_of(name, redis_url)

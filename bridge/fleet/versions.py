@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -13,14 +14,28 @@ from bridge.lingma.install import vsix
 from bridge.lingma.install.vsix import Unpacked
 from bridge.models import InstanceOrder, Version
 from bridge.status.versions import WantedVersion
+from gateway_project.lib.texts import Text, gettext_noop
+from gateway_project.lib.uploads import Upload
 
 DIRECTORY: Final = "binaries"
 """Below DATA_DIR."""
 NO_DIGEST: Final = "not installed"
 
 
+NONE: Final = "none"
+"""Instead of a version, which begins with a digit: the default again, or without one what the settings say."""
+
+
 class UnknownVersion(Exception):
     """It was not installed. The message names those that were."""
+
+
+class NotInstalled(Exception):
+    """What was sent is of no use, or there is no room for it: the status of the answer, and why."""
+
+    def __init__(self, status: HTTPStatus, text: Text) -> None:
+        super().__init__(text)
+        self.status, self.text = status, text
 
 
 class VersionInUse(Exception):
@@ -33,11 +48,28 @@ def install(source: str, data_dir: Path, sha256: str = "") -> Version:
     return record(found)
 
 
+def install_upload(upload: Upload, data_dir: Path, sha256: str, *, default: bool) -> Version:
+    """Unpack a file that somebody has sent; `sha256` is the digest that it must have, if any. Raise NotInstalled."""
+    wanted = sha256.strip().lower()
+    try:
+        # A digest that is known to be right is not looked at once more; another may be that of what gzip is around.
+        row = install(str(upload.path), data_dir, "" if wanted == upload.sha256 else wanted)
+    except VsixError as exc:
+        cause = exc.__cause__
+        is_full = isinstance(cause, OSError) and cause.errno in vsix.FULL
+        status = HTTPStatus.INSUFFICIENT_STORAGE if is_full else HTTPStatus.BAD_REQUEST
+        raise NotInstalled(status, exc.text) from None
+    if default:
+        make_default(row)
+    return row
+
+
 def _require_same(found: Unpacked) -> None:
     """Other machines have this version already: here it must be the same one. Raise VsixError."""
     row = Version.objects.filter(version=found.version).first()
     if row is not None and row.archive_sha256 != found.archive_sha256:
-        raise VsixError(f"{found.version} was installed from an archive with the SHA-256 {row.archive_sha256}")
+        words = gettext_noop("%(version)s was installed from an archive with the SHA-256 %(sha256)s")
+        raise VsixError(words, version=found.version, sha256=row.archive_sha256)
 
 
 def record(found: Unpacked) -> Version:
@@ -61,6 +93,11 @@ def named(name: str) -> Version:
         text = gettext("There is no version %(version)s. There are: %(known)s.")
         raise UnknownVersion(text % {"version": name[:64], "known": known})
     return row
+
+
+def wanted_by(name: str) -> Version | None:
+    """The version of that name; None for NONE. Raise UnknownVersion."""
+    return None if name == NONE else named(name)
 
 
 def make_default(version: Version | None) -> None:

@@ -24,6 +24,7 @@ GatewayError
 from __future__ import annotations
 
 from bridge.chat.errors import UpstreamFailed, UpstreamTimeout
+from gateway_project.lib.texts import Text
 
 
 class LingmaError(Exception):
@@ -54,6 +55,10 @@ class RpcError(LingmaError):
 
 class VsixError(LingmaError):
     """The executable cannot be taken from the VSIX; the message is one line and says why."""
+
+    def __init__(self, template: str, **values: object) -> None:
+        self.text = Text(template, **values)
+        super().__init__(self.text)
 
 
 class DownloadFailed(LingmaError):

@@ -19,6 +19,9 @@ WAITS = {
         "accounts/audit/context.py: _acting.get()",
         "accounts/audit/context.py: _recording.get()",
     ],
+    "Django cancels it when it has answered.": [
+        "gateway_project/server/uploads.py: await asyncio.Event().wait()",
+    ],
     "Not a lock but an open file; it was locked with LOCK_NB.": [
         "gateway_project/supervise/preflight.py: lock",
     ],
@@ -35,6 +38,7 @@ WAITS = {
     ],
     "The result of a future that is done.": [
         "bridge/pool/disk.py: running.result()",
+        "gateway_project/server/spool.py: running.result()",
         "bridge/pool/replacements.py: running.result()",
         "bridge/signin/runner.py: working.result()",
         "gateway_project/server/pages.py: entering.result()",
@@ -64,7 +68,8 @@ WAITS = {
     "Not a stream: each of its requests to the service has RPC_TIMEOUT_SEC.": [
         "bridge/pool/service_link.py: await self.account.read(self.request, reload=reload)",
     ],
-    "Its only caller waits within a deadline: a connection to Redis, a fetched image, a start, a pace.": [
+    "Its only caller waits within a deadline: a connection to Redis, a fetched image, a start, a pace, an hour.": [
+        "gateway_project/server/uploads.py: await receive()",
         "gateway_project/lib/redis_link.py: await loop.create_unix_connection(lambda: pipe, target.path)",
         "gateway_project/lib/redis_link.py: await asyncio.to_thread(target.tls.context)",
         "gateway_project/lib/redis_link.py: "

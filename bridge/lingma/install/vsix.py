@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import gzip
 import hashlib
+import io
 import os
 import platform
 import re
@@ -25,9 +27,14 @@ from bridge.lingma.install import download
 from bridge.lingma.install.download import CHUNK, MOST_PACKED
 from bridge.lingma.transport.urls import is_url, shown
 from bridge.status.versions import numbers
+from gateway_project.lib.texts import Text, gettext_noop
 
 MOST_UNPACKED = 4 << 30
 MOST_FILES = 20_000
+LARGEST_DIRECTORY = 4 << 20
+"""Bytes of the list of files in an archive, each of which becomes an object when it is read."""
+RESERVE = 256 << 20
+"""Bytes that stay free on the disk."""
 
 STAMP = "unpacked.json"
 LOCK = "lock"
@@ -36,6 +43,7 @@ DRAFT = ".draft-"
 _INNER = re.compile(r"extension/dist/bin/lingma-(v?\d[\w.+-]*)\.zip", re.IGNORECASE)
 _VERSION = re.compile(r"v?\d[\w.+-]*")
 _CPUS = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
+FULL = (errno.ENOSPC, errno.EDQUOT)
 _BROKEN = (zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError, RuntimeError)
 
 
@@ -115,7 +123,8 @@ def install(source: str, into: Path, sha256: str, allowed: Callable[[Unpacked], 
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             tree.rename(target)
         elif not (there := into / found.executable).is_file() or download.digest_of(there) != found.sha256:
-            raise VsixError(f"another build of {found.version} lies in {target}; delete that version first")
+            words = gettext_noop("another build of %(version)s lies in %(path)s; delete that version first")
+            raise VsixError(words, version=found.version, path=target)
         return found
 
 
@@ -141,9 +150,13 @@ def _reported(source: str) -> Iterator[None]:
     except DownloadFailed as exc:
         raise VsixError(str(exc)) from exc
     except _BROKEN as exc:
-        raise VsixError(f"{shown(source)} is damaged or no VSIX: {exc}") from exc
+        words = gettext_noop("%(path)s is damaged or no VSIX: %(error)s")
+        raise VsixError(words, path=shown(source), error=exc) from exc
     except OSError as exc:
-        raise VsixError(f"{shown(source)}: {exc.strerror or exc}") from exc
+        if exc.errno in FULL:
+            words = gettext_noop("there is no room in DATA_DIR to unpack the VSIX; delete what is not needed there")
+            raise VsixError(words) from exc
+        raise VsixError("%(path)s: %(error)s", path=shown(source), error=exc.strerror or exc) from exc
 
 
 @contextlib.contextmanager
@@ -221,7 +234,8 @@ def _packed(source: str, draft: Path, sha256: str) -> Path:
         shutil.copyfile(source, fetched)
     plain = _plain(fetched, draft)
     if sha256 and sha256 not in (found := [download.digest_of(each) for each in dict.fromkeys((fetched, plain))]):
-        raise VsixError(f"{shown(source)} is another file than LINGMA_VSIX_SHA256 says: its SHA-256 is {found[-1]}")
+        words = gettext_noop("%(path)s is another file than the digest says: its SHA-256 is %(sha256)s")
+        raise VsixError(words, path=shown(source), sha256=found[-1])
     return plain
 
 
@@ -231,7 +245,7 @@ def _copy(read: Callable[[int], bytes], target: IO[bytes], most: int) -> int:
     while data := read(CHUNK):
         copied += len(data)
         if copied > most:
-            raise VsixError(f"the VSIX holds more than the {most >> 20} MiB allowed here")
+            raise VsixError(gettext_noop("the VSIX holds more than the %(mib)d MiB allowed here"), mib=most >> 20)
         target.write(data)
     return copied
 
@@ -247,12 +261,29 @@ def _plain(packed: Path, draft: Path) -> Path:
     return draft / "plain"
 
 
+class _SmallReads(io.FileIO):
+    """An archive's list of files is read at once, however long it says that it is."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:  # the end of the archive, by which its list is found
+            size = LARGEST_DIRECTORY
+        if size > LARGEST_DIRECTORY:
+            raise VsixError(gettext_noop("the VSIX holds more than the %(count)d files allowed here"), count=MOST_FILES)
+        return super().read(size)
+
+
+@contextlib.contextmanager
+def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+    with _SmallReads(archive) as file, zipfile.ZipFile(file) as found:
+        yield found
+
+
 def _inner_archive(packed: Path, draft: Path) -> Path:
     """The zip within the zip, of the highest version."""
-    with zipfile.ZipFile(packed) as vsix:
+    with _opened(packed) as vsix:
         found = [(match[1], name) for name in vsix.namelist() if (match := _INNER.fullmatch(name))]
         if not found:
-            raise VsixError("there is no extension/dist/bin/lingma-<version>.zip in the VSIX")
+            raise VsixError(gettext_noop("there is no extension/dist/bin/lingma-<version>.zip in the VSIX"))
         _, name = max(found, key=lambda each: numbers(each[0]))
         with vsix.open(_ordinary(vsix.getinfo(name))) as source, (draft / "inner").open("wb") as target:
             _copy(source.read, target, MOST_PACKED)
@@ -267,13 +298,17 @@ def this_platform() -> str:
 
 def _extract(archive: Path, tree: Path) -> Place:
     """Unpack the directory of the highest version for this machine; which one it was."""
-    with zipfile.ZipFile(archive) as inner:
+    with _opened(archive) as inner:
         entries = inner.infolist()
         # The archive comes from outside: entries, sizes and paths are bounded before and while it is unpacked.
         if len(entries) > MOST_FILES:
-            raise VsixError(f"the VSIX holds more than the {MOST_FILES} files allowed here")
+            words = gettext_noop("the VSIX holds more than the %(count)d files allowed here")
+            raise VsixError(words, count=MOST_FILES)
         place = _choose([_checked(entry) for entry in entries])
         tree.mkdir(mode=0o700)
+        honest = sum(entry.file_size for entry in entries if PurePosixPath(entry.filename).parts[:2] == place)
+        if shutil.disk_usage(tree).free < min(honest, MOST_UNPACKED) + RESERVE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         left = MOST_UNPACKED
         for entry in entries:
             path = PurePosixPath(entry.filename)
@@ -289,7 +324,8 @@ def _checked(entry: zipfile.ZipInfo) -> PurePosixPath:
     # Backslash and colon are paths on Windows only, but an honest VSIX has neither.
     unsafe = path.is_absolute() or ".." in path.parts or any(sign in entry.filename for sign in "\\:\0")
     if unsafe or kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
-        raise VsixError(f"the VSIX holds a file that is refused: {entry.filename[:100]!r}")
+        words = gettext_noop("the VSIX holds a file that is refused: %(name)s")
+        raise VsixError(words, name=repr(entry.filename[:100]))
     return path
 
 
@@ -297,7 +333,8 @@ def _ordinary(entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
     """The entry, when it is packed as VSIX files are."""
     # Fewer decoders are fewer ways to be surprised by an archive.
     if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        raise VsixError(f"the VSIX holds a file packed in an unusual way: {entry.filename[:100]!r}")
+        words = gettext_noop("the VSIX holds a file packed in an unusual way: %(name)s")
+        raise VsixError(words, name=repr(entry.filename[:100]))
     return entry
 
 
@@ -306,8 +343,9 @@ def _choose(paths: list[PurePosixPath]) -> Place:
     here = this_platform()
     fitting = [place for place in places if place.platform == here]
     if not fitting:
-        others = ", ".join(sorted({place.platform for place in places})) or "no platform at all"
-        raise VsixError(f"the VSIX holds no Lingma for {here}, but for {others}")
+        others = ", ".join(sorted({place.platform for place in places})) or Text(gettext_noop("no platform at all"))
+        words = gettext_noop("the VSIX holds no Lingma for %(platform)s, but for %(others)s")
+        raise VsixError(words, platform=here, others=others)
     return max(fitting, key=lambda place: numbers(place.version))
 
 
@@ -325,4 +363,5 @@ def _executable(tree: Path, place: Place) -> str:
     for name in ("Lingma", "Lingma.exe"):
         if (tree / name).is_file():
             return name
-    raise VsixError(f"there is no Lingma in {place.version}/{place.platform} of the VSIX")
+    words = gettext_noop("there is no Lingma in %(version)s/%(platform)s of the VSIX")
+    raise VsixError(words, version=place.version, platform=place.platform)

@@ -27,7 +27,10 @@ class Command(RecordedCommand):
         parser.add_argument("action", choices=[each.value for each in Action])
         parser.add_argument("name", metavar="NAME", help="an instance such as w1-i1, or all")
         parser.add_argument("--seconds", type=int, default=300, help="how long `cool` lasts; 300 unless said")
-        parser.add_argument("--version", default="", metavar="V", help="for `move`: one that was installed")
+        parser.add_argument(
+            "--version", default="", metavar="V",
+            help="for `move`: one that was installed; none: the default again, or for all what the settings say",
+        )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 0 < options["seconds"] <= LONGEST_SEC:
@@ -35,7 +38,7 @@ class Command(RecordedCommand):
         action = Action(options["action"])
         try:
             if action is Action.MOVE:
-                names = orders.move(options["name"], versions.named(options["version"]), settings.REDIS_URL)
+                names = orders.move(options["name"], versions.wanted_by(options["version"]), settings.REDIS_URL)
             else:
                 names = orders.names_of(options["name"], settings.REDIS_URL)
                 orders.give(action, names, seconds=options["seconds"])

@@ -49,6 +49,30 @@ def test_move_asks_first(admin_client, versions):
     assert set(ordered().values()) == {"2.11.1"}
 
 
+def test_instances_are_moved_back(admin_client, versions):
+    new = versions[1]
+    admin_client.post(f"{LIST}{new.pk}/move/", {"name": "w1-i1"})
+    page = admin_client.get(f"{LIST}back/").content.decode()
+    assert "Move w1-i1 to the default" in page
+    assert "w2-i1" not in page
+    assert "The default is 2.9.0." in page
+    admin_client.post(f"{LIST}back/", {"name": "w1-i1"})
+    assert set(ordered().values()) == {"2.9.0"}
+    done = admin_client.post(f"{LIST}back/", {"name": "all"}, follow=True).content.decode()
+    assert "moved back: w1-i1, w2-i1" in done
+    assert not Version.objects.filter(is_default=True)
+    assert "There is no default." in admin_client.get(f"{LIST}back/").content.decode()
+
+
+@pytest.mark.parametrize(("group", "status"), [(None, 200), ("Operator", 403), ("Viewer", 403)])
+def test_upload_is_offered_to_superusers(admin_client, group, status, versions):
+    client = member(group) if group else admin_client
+    assert client.get(f"{LIST}upload/").status_code == status
+    assert ("Upload a VSIX" in client.get(LIST).content.decode()) is (status == 200)
+    # What comes some other way than by the server's own has no file.
+    assert client.post(f"{LIST}upload/").status_code == (415 if status == 200 else 403)
+
+
 def test_what_is_needed_has_no_button(admin_client, versions):
     old, new = versions
     assert admin_client.post(f"{LIST}{old.pk}/delete/", {"post": "yes"}).status_code == 403

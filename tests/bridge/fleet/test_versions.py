@@ -144,6 +144,20 @@ def test_canary_first_then_all_then_back(two_versions):
     assert set(ordered().values()) == {"2.9.0"}
 
 
+def test_none_ends_orders_and_default(two_versions, admin_client):
+    move("w1-i1", "2.11.1")
+    assert move("w1-i1", "none") == "move: w1-i1\n"
+    assert ordered() == {EVERY: "2.9.0", "w1-i1": "2.9.0"}
+    move("w2-i1", "2.11.1")
+    assert post(admin_client, "instances/all/actions/", action="move", version="none").status_code == 202
+    assert {name: order.version for name, order in read_orders().items()} == {"w1-i1": None, "w2-i1": None}
+    old, new = two_versions["2.9.0"], two_versions["2.11.1"]
+    post(admin_client, f"versions/{new.pk}/default/")
+    for row, left in ((old, ["2.11.1"]), (new, [])):
+        assert admin_client.delete(f"/api/versions/{row.pk}/default/").status_code == 200
+        assert [each.version for each in Version.objects.filter(is_default=True)] == left
+
+
 def test_move_names_what_is_there(two_versions):
     with pytest.raises(CommandError, match=r"There is no version 3\. There are: 2\.11\.1, 2\.9\.0\."):
         move("all", "3")

@@ -160,6 +160,21 @@ def test_a_bomb_is_given_up_and_leaves_nothing(source, into, monkeypatch, bound,
     assert leftovers(into) == []
 
 
+def test_list_of_files_without_end_is_refused(source, into, monkeypatch):
+    content = packed({f"2.11.1/{HERE}/Lingma": "a", **{f"2.11.1/{HERE}/{number}": "" for number in range(300)}})
+    monkeypatch.setattr(vsix, "LARGEST_DIRECTORY", 8 << 10)
+    with pytest.raises(VsixError, match="files allowed here"):
+        unpack(source(content), into)
+    assert leftovers(into) == []
+
+
+def test_what_has_no_room_is_not_unpacked(source, into, monkeypatch):
+    monkeypatch.setattr(vsix, "RESERVE", 1 << 60)
+    with pytest.raises(VsixError, match="no room in DATA_DIR"):
+        unpack(source(packed()), into)
+    assert leftovers(into) == []
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -265,7 +280,7 @@ def test_file_must_match_its_digest(source, into, wrap):
     content = packed()
     path = source(wrap(content))
     for other in (sha256(b"other"), "0" * 64):
-        with pytest.raises(VsixError, match=f"another file than LINGMA_VSIX_SHA256 says.*{sha256(content)}"):
+        with pytest.raises(VsixError, match=f"another file than the digest says.*{sha256(content)}"):
             unpack(path, into, other)
     assert not (into / "2.11.1").exists()
     assert unpack(path, into, sha256(content)).read_text() == "lingma 2.11.1"
