@@ -105,7 +105,10 @@ class Uploads:
             if is_form:
                 await self._ask(scope, "POST", fields)
 
-        fields = await (_read_form(receive, boundary, spool, allow) if boundary else _read_alone(receive, spool))
+        if boundary is None:
+            fields = await _read_alone(receive, spool)
+        else:
+            fields = await _read_form(receive, boundary, spool, allow)
         path, sha256 = await spool.finish()
         return Upload(path, sha256, fields)
 
