@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -36,6 +38,9 @@ from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.lingma.dialects.a.dialect import DialectA
 from bridge.lingma.dialects.base import Dialect
 from bridge.lingma.stream import TurnLimits
+from bridge.peers.guests import Guests
+from bridge.peers.listeners import Listener, Listeners, Tls
+from bridge.peers.report import PeerReport
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.pool.pool import Pool
 from bridge.programs import of_version, program
@@ -56,6 +61,7 @@ from sessions_store.responses import ResponseStore
 from sessions_store.store import SessionStore
 
 if TYPE_CHECKING:
+    from bridge.peers.peers import Peers
     from gateway_project.env import Environment
 
 logger = logging.getLogger(__name__)
@@ -101,6 +107,13 @@ class Runtime:
         self.pool.take_logins_from(DatabaseLogins())
         self.pool.share_replacements(RedisReplacementLease(self.link, _new_id()))
         self.siblings = _siblings(env, data_dir, self.pool)
+        self.guests = Guests()
+        """Turns of other processes."""
+        self.peer_secret = b""
+        self.listeners: Listeners | None = None
+        self.peers: Peers | None = None
+        if env.has_peers:
+            self._meet_peers(env, data_dir, pepper)
         self.heartbeat = Heartbeat(self.pool, self.link, self.ledger, self._take_models)
         self._background: list[asyncio.Task[None]] = []
 
@@ -123,6 +136,7 @@ class Runtime:
             self.keys.listen, self.keys.preload, self.in_use.follow, self.refusals.follow, self.heartbeat.follow,
             self.route_watcher.follow, self.order_watcher.follow, logins, places.follow, modes.follow, crashes.follow,
             *([self.siblings.follow] if self.siblings is not None else []),
+            *([self.peers.follow, self._serve_peers] if self.peers is not None else []),
             # One judge, as for the modes that it goes by.
             *([_stand_in(self.env).follow] if self.env.web_process == 1 else []),
         )  # fmt: skip
@@ -159,6 +173,9 @@ class Runtime:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.env.drain_sec):
                     await self.siblings.returned()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.env.drain_sec):
+                await self.guests.gone()
         # Before `settle`: turns that end now still leave rows to be written.
         await self.pool.stop()
         await self.engine.wait_for_background()
@@ -173,10 +190,39 @@ class Runtime:
         await self.bulk.close()
 
     def drain(self) -> None:
-        """Lend no more places; what is lent goes on."""
-        if self.pool.lends and self.siblings is not None:
+        """Lend no more places and take no turns of others; what is lent, and what was taken, goes on."""
+        if self.pool.lends:
             self.pool.lends = False
+            self._tell_others()
+
+    def _tell_others(self) -> None:
+        if self.siblings is not None:
             self.siblings.instances_changed()
+        if self.peers is not None:
+            self.peers.instances_changed()
+
+    def _meet_peers(self, env: Environment, data_dir: Path, pepper: bytes) -> None:
+        from bridge.peers.client import PeerClient  # 12 MiB, for nothing where a process is alone
+        from bridge.peers.peers import Peers
+
+        # Processes of one machine share its data directory, and need no secret of their own.
+        secret = env.peer_secret.get_secret_value() or hmac.digest(pepper, b"peers", "sha256").hex()
+        self.peer_secret = secret.encode()
+        host, port = env.peer_address
+        tls = Tls(env.peer_tls_cert, env.peer_tls_key, env.peer_tls_ca)
+        self.listeners = Listeners(data_dir.resolve(), env.web_process, host, port, tls)
+        client = PeerClient(env.node, secret, tls.client())
+        self.peers = Peers(self.link, client, partial(self._peer_report, _new_id()))
+
+    def _peer_report(self, run: str) -> PeerReport:
+        env, listeners = self.env, self.listeners
+        ready = {each.name: each.generation for each in self.pool.instances if each.is_ready and self.pool.lends}
+        path, url = (listeners.path, listeners.url) if listeners is not None else ("", "")
+        return PeerReport(env.process_name, run, env.node, time.time(), path, url, ready)
+
+    async def _serve_peers(self) -> None:
+        if serve_peers is not None and self.listeners is not None:
+            await serve_peers(self.listeners.open())
 
     def _sessions(self) -> SessionStore | None:
         if not self.env.session_reuse_enabled:
@@ -202,11 +248,13 @@ class Runtime:
         # Whoever might get a made up answer is told so.
         self.upstream = ("simulator" if "simulator" in kinds else "/".join(sorted(kinds))).encode()
         self.heartbeat.instance_changed()
-        if self.siblings is not None:
-            self.siblings.instances_changed()
+        self._tell_others()
 
 
 _runtime: Runtime | None = None
+
+serve_peers: Callable[[list[Listener]], Coroutine[Any, Any, None]] | None = None
+"""Serves other processes on these sockets. The application sets it, as no room knows the server."""
 
 
 async def get_runtime() -> Runtime:
@@ -228,7 +276,9 @@ def begin_to_stop() -> None:
 
 def lends() -> bool:
     """Other processes still use places of this one."""
-    return _runtime is not None and _runtime.siblings is not None and _runtime.siblings.lends
+    if _runtime is None:
+        return False
+    return bool(_runtime.guests.count) or (_runtime.siblings is not None and _runtime.siblings.lends)
 
 
 def end_turns() -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -29,10 +30,13 @@ django_application = Uploads(
     {"/admin/bridge/version/upload/": True, "/api/versions/": False},
 )
 
+from bridge import runtime
 from bridge.http.live import PATH as LIVE_PATH
 from bridge.http.live import LiveSocket
+from bridge.http.private import PrivateApplication
 from bridge.http.routing import CHAT_CONSUMERS, urlpatterns
 from bridge.runtime import get_runtime, stop_runtime
+from gateway_project.server import private
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -52,6 +56,7 @@ async def lifespan(_scope: dict[str, Any], receive: Receive, send: Send) -> None
             return
 
 
+runtime.serve_peers = partial(private.serve, PrivateApplication())
 live = LiveSocket(settings.SESSION_COOKIE_NAME, import_module(settings.SESSION_ENGINE).SessionStore)
 
 

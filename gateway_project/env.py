@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import secrets
-import zoneinfo
-from collections.abc import Callable
+import socket
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -24,123 +22,29 @@ from pydantic_settings import (
 )
 
 from gateway_project.lib import redis_url
-from gateway_project.lib.key_secret import is_mistyped
-from gateway_project.lib.tool_approval import Approval
+from gateway_project.lib.setting_types import (
+    Attachment,
+    DatabaseUrl,
+    Issuer,
+    Keys,
+    Names,
+    NodeName,
+    Origins,
+    PeerAddress,
+    Proxy,
+    RedisUrl,
+    SecretKeys,
+    Sha256,
+    TimeZone,
+    ToolApproval,
+    split,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-SHORTEST_KEY = 20
-"""Characters of a key that somebody else made up: a shorter one can be guessed."""
 
 
 class SettingError(Exception):
     """A setting makes no sense. The message is one line that names the variable and the remedy."""
-
-
-def _split(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _url(*schemes: str) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        if value and not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-            raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-        if "#" in value:  # the rest would be dropped in silence
-            raise ValueError("has a # in it; in a URL it is written %23")
-        return value
-
-    return check
-
-
-def _attachment(value: str) -> str:
-    if not value.startswith(("ws://", "wss://", "file://", "/")):
-        raise ValueError("must be ws://host:port, wss://host, or the absolute path of a work dir or of its .info.json")
-    return value
-
-
-def _proxy(value: str) -> str:
-    try:
-        if value != "*":
-            ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        raise ValueError(f"{value} is not an address or a network; examples are 10.0.0.7 and 10.0.0.0/8") from None
-    return value
-
-
-def _keys(values: list[str]) -> list[str]:
-    # By number: the message goes to a log, and must not quote a key.
-    for number, key in enumerate(values, 1):
-        if len(key) < SHORTEST_KEY:
-            raise ValueError(f"key {number} has {len(key)} characters; a key needs at least {SHORTEST_KEY}")
-        if is_mistyped(key):
-            raise ValueError(f"key {number} has the form of a key of this gateway, but a letter of it is wrong")
-    return values
-
-
-def _zone(value: str) -> str:
-    try:
-        zoneinfo.ZoneInfo(value)
-    except (KeyError, OSError, ValueError):
-        raise ValueError(f"{value} is not a time zone; an example is Asia/Shanghai") from None
-    return value
-
-
-def _origins(values: list[str]) -> list[str]:
-    # As browsers send them: lower case, without a slash at the end.
-    origins = [value.rstrip("/").lower() for value in values]
-    for origin in origins:
-        if not re.fullmatch(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s?#@]+", origin):
-            raise ValueError("must be origins such as https://app.example.com, or * for all")
-    return origins
-
-
-def _sha256(value: str) -> str:
-    digest = value.strip().lower().removeprefix("sha256:")
-    if digest and not re.fullmatch("[0-9a-f]{64}", digest):
-        raise ValueError("must be a SHA-256: 64 hexadecimal digits")
-    return digest
-
-
-def _issuer(value: str) -> str:
-    url = urlsplit(value)
-    if (value and not (url.scheme == "https" or (url.scheme == "http" and url.hostname in LOCAL_HOSTS))) or url.query:
-        # In the clear anybody on the way could say who somebody is.
-        raise ValueError("must start with https://, as the provider names itself")
-    return value.rstrip("/")
-
-
-def _approval(value: str) -> str:
-    Approval.read(value)
-    return value
-
-
-def _secret_keys(values: list[SecretStr]) -> list[SecretStr]:
-    for number, key in enumerate(values, 1):
-        if len(key.get_secret_value()) < SHORTEST_KEY:
-            raise ValueError(f"key {number} is shorter than {SHORTEST_KEY} characters, so it can be guessed")
-    return values
-
-
-Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
-SecretKeys = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split), AfterValidator(_secret_keys)]
-Keys = Annotated[list[str], NoDecode, BeforeValidator(_split), AfterValidator(_keys)]
-
-
-def _redis(value: str) -> str:
-    if value:
-        redis_url.read(value)
-    return value
-
-
-DatabaseUrl = Annotated[str, AfterValidator(_url("postgres", "postgresql", "sqlite"))]
-RedisUrl = Annotated[str, AfterValidator(_url("redis", "rediss", "unix")), AfterValidator(_redis)]
-Origins = Annotated[list[str], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
-Sha256 = Annotated[str, AfterValidator(_sha256)]
-Attachment = Annotated[str, AfterValidator(_attachment)]
-Proxy = Annotated[str, AfterValidator(_proxy)]
-TimeZone = Annotated[str, AfterValidator(_zone)]
-Issuer = Annotated[str, AfterValidator(_issuer)]
-ToolApproval = Annotated[str, AfterValidator(_approval)]
 
 
 SECRETS = frozenset(
@@ -152,6 +56,7 @@ SECRETS = frozenset(
         "admin_token",
         "metrics_token",
         "oidc_client_secret",
+        "peer_secret",
         "database_url",
         "redis_url",
     )
@@ -196,6 +101,18 @@ class Environment(BaseSettings):
     redis_url: RedisUrl = Field("", description="Empty: an embedded server in `DATA_DIR`. `redis://…` in production.")
     web_processes: int = Field(1, ge=1, le=64, description="Gateway processes; each lends places to the others.")
     web_process: int = Field(1, ge=1, description="Number of this gateway process; `make run` sets it.")
+    node_name: NodeName = Field(
+        "", description="First part of instance names where several machines share one Redis. Empty: the host's name."
+    )
+    peer_listen: PeerAddress = Field(
+        "",
+        description="`host:port` where other machines reach this one; each of the `WEB_PROCESSES` takes a port, from "
+        "this one on. Empty: there are none.",
+    )
+    peer_secret: SecretStr = Field(SecretStr(""), description="What machines show each other; the same on all.")
+    peer_tls_cert: str = Field("", description="PEM file: this machine's certificate, for `PEER_LISTEN`.")
+    peer_tls_key: str = Field("", description="PEM file: its key.")
+    peer_tls_ca: str = Field("", description="PEM file: the authority that signs the certificates of all machines.")
     gateway_server: Literal["uvicorn", "daphne"] = Field("uvicorn", description="The ASGI server that serves.")
     drain_sec: float = Field(20, ge=0, description="How long running streams may go on after SIGTERM.")
 
@@ -205,7 +122,7 @@ class Environment(BaseSettings):
     lingma_upload_max_bytes: int = Field(
         1 << 30, ge=0, le=1 << 30, description="Largest VSIX that superusers may upload. 0: none may be uploaded."
     )
-    lingma_attach_urls: Annotated[list[Attachment], NoDecode, BeforeValidator(_split)] = Field(
+    lingma_attach_urls: Annotated[list[Attachment], NoDecode, BeforeValidator(split)] = Field(
         [], description="`ws://…` or `wss://…` of running services to attach to, or work dirs with their `.info.json`."
     )
     lingma_instances: int = Field(1, ge=1, le=64, description="Instances per gateway process.")
@@ -252,7 +169,7 @@ class Environment(BaseSettings):
     allowed_hosts: Names = Field(
         ["localhost", "127.0.0.1", "[::1]"], description="Host names the Django pages answer to."
     )
-    trusted_proxies: Annotated[list[Proxy], NoDecode, BeforeValidator(_split)] = Field(
+    trusted_proxies: Annotated[list[Proxy], NoDecode, BeforeValidator(split)] = Field(
         [], description="Addresses or networks whose `X-Forwarded-*` headers are believed."
     )
     csrf_trusted_origins: Names = Field([], description="Origins whose forms the Django pages accept.")
@@ -358,6 +275,39 @@ class Environment(BaseSettings):
         # Attached services replace our own instances; both are never there at once.
         instances = len(self.lingma_attach_urls) or self.lingma_instances
         return self.max_in_flight or 8 * instances
+
+    @property
+    def has_peers(self) -> bool:
+        """Whether other web processes may belong to this gateway."""
+        return self.web_processes > 1 or bool(self.peer_listen)
+
+    @property
+    def peer_address(self) -> tuple[str, int]:
+        """Where the first web process listens for other machines; ("", 0) for nowhere."""
+        host, _, port = self.peer_listen.rpartition(":")
+        return host.strip("[]"), int(port or 0)
+
+    @property
+    def node(self) -> str:
+        """The name of this machine."""
+        return self.node_name or re.sub("[^A-Za-z0-9._-]", "-", socket.gethostname())[:40] or "host"
+
+    @property
+    def named_node(self) -> str:
+        """The same where several machines share one Redis, else ""."""
+        return self.node if self.node_name or self.peer_listen else ""
+
+    @property
+    def process_name(self) -> str:
+        """Of this web process, among all of the gateway."""
+        name = f"web-{self.web_process}"
+        return f"{self.named_node}/{name}" if self.named_node else name
+
+    @property
+    def instance_prefix(self) -> str:
+        """What the names of the instances of this process begin with."""
+        name = f"w{self.web_process}-"
+        return f"{self.named_node}-{name}" if self.named_node else name
 
     @property
     def turn_silence_sec(self) -> float:

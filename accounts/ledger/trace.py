@@ -40,6 +40,8 @@ class Trace(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Why the session was new, reused, rebuilt or off."""
     holder: str = ""
     """The instance that held the session."""
+    by: str = ""
+    """The web process that the request came to, and that handed it over to the one that held the session."""
     sent: int | None = None
     """Characters of the question, with what the gateway adds."""
     whole: int | None = None

@@ -67,6 +67,13 @@ class Admission(Protocol):
     async def amend(self, difference: int) -> None:
         """So many tokens more, or fewer, than it was released with. Never raises."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Others know of it, so that another process may `adopt` it."""
+
+    def leave(self) -> None:
+        """Another process releases it. What is called then does nothing."""
+
 
 class _Unlimited:
     seen: Seen | None = None
@@ -75,6 +82,11 @@ class _Unlimited:
         pass
 
     async def amend(self, difference: int) -> None:
+        pass
+
+    is_shared = True
+
+    def leave(self) -> None:
         pass
 
 
@@ -171,6 +183,29 @@ class Limits:
             held[request_id] = tokens
         self._start_renewing()
         return _Turn(seen, self, caller.key_id, counters, request_id, known, at, alone=alone)
+
+    def adopt(
+        self, caller: Caller, request_id: str, prompt: int = 0, longest: int | None = None, *, at: float
+    ) -> Admission:
+        """The admission of a turn that another process has admitted: it is renewed and released here from now on.
+
+        Nothing is counted. The arguments are those of `admit`.
+        """
+        if not caller.limits:
+            return UNLIMITED
+        counters = self._counters_of(caller, at)
+        if not counters.is_held:
+            return UNLIMITED
+        known, tokens = (prompt, self._estimate(caller, prompt, longest)) if counters.counts_tokens else (None, 0)
+        for held in counters.held:
+            held[request_id] = tokens
+        self._start_renewing()
+        return _Turn(None, self, caller.key_id, counters, request_id, known, at, alone=False)
+
+    def leave(self, counters: CallerCounters, request_id: str) -> None:
+        """The turn is another process's to renew and to settle."""
+        for held in counters.held:
+            held.pop(request_id, None)
 
     async def look(self, caller: Caller) -> Seen:
         """How the limits stand; nothing is counted."""
@@ -353,6 +388,11 @@ class _Admitted:
     async def amend(self, difference: int) -> None:
         pass
 
+    is_shared = True
+
+    def leave(self) -> None:
+        pass
+
 
 class _Turn:
     """A turn that was counted. It takes the reply to its settlement by itself: a task for that costs 10 µs."""
@@ -392,6 +432,15 @@ class _Turn:
         if self._prompt is not None and tokens > self._prompt:  # else there was no answer
             self._limits.record_answer(self._key_id, tokens - self._prompt)
         self._limits.settle(self._counters, self._settlement, self)
+
+    @property
+    def is_shared(self) -> bool:
+        return not self._alone
+
+    def leave(self) -> None:
+        if not self._settlement:
+            self._settlement = [self._request_id, 0, "", self._at, ""]
+            self._limits.leave(self._counters, self._request_id)
 
     def done(self) -> bool:
         return False

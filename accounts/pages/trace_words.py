@@ -61,7 +61,11 @@ def model_words(row: Usage, trace: Trace) -> str:
 
 def session_words(trace: Trace) -> str:
     words = SESSIONS.get(trace.session, "")
-    return str(words) % {"holder": trace.holder or "–"} if words else ""
+    text = str(words) % {"holder": trace.holder or "–"} if words else ""
+    if trace.by:
+        came = gettext("The request came to %(process)s, which handed it over to the process that held the session.")
+        text = f"{came % {'process': trace.by}} {text}"
+    return text
 
 
 def characters(row: Usage, trace: Trace) -> str:

@@ -10,8 +10,8 @@ from django.utils.translation import gettext
 
 from bridge.doctor.finding import Finding, fail, ok
 from bridge.doctor.installation_state import WAIT_SEC, InstallationState
-from bridge.siblings.address import socket_path
 from gateway_project.lib import redis_keys
+from gateway_project.lib.unix_sockets import socket_path
 
 TOPIC: Final = "peers"
 
@@ -45,7 +45,7 @@ def _unreachable(state: InstallationState, number: int) -> str:
     try:
         with socket.socket(socket.AF_UNIX) as peer:
             peer.settimeout(WAIT_SEC)
-            peer.connect(str(socket_path(state.data_dir, number)))
+            peer.connect(str(socket_path(state.data_dir, f"web-{number}")))
     except OSError as exc:
         return exc.strerror or str(exc)
     return ""

@@ -20,16 +20,20 @@ from bridge.chat.request import ChatRequest
 from bridge.http.api import key_closed
 from bridge.http.base import LARGE_PART, Headers
 from bridge.http.conversation_ids import identified
+from bridge.http.elsewhere import PeerElsewhere
 from bridge.http.hang_up import ListeningConsumer
 from bridge.http.limits import nearest_limits
+from bridge.peers.handover import TAKEN, HandOver
 from bridge.telemetry import metrics
 from bridge.telemetry.turn_log import tools_summary, turn_line
 from bridge.turn.content import ReplyLog, content_of, keeping
+from bridge.turn.elsewhere import Elsewhere
 from bridge.turn.output import Batch, Emit
 from bridge.turn.record import TurnRecord
 from bridge.turn.trace import trace_of
 from bridge.wire.attached import warning_of, warning_of_tools
 from bridge.wire.format import Encoder, ParsedRequest, ReplyFormat, ReplyHead, WireFormat
+from sessions_store.store import Found
 
 ENDINGS = (Finished, Failed)
 LONG_BODY_SEC = 1.0  # meanwhile a key may have been revoked
@@ -44,9 +48,11 @@ class ChatConsumer(ListeningConsumer):
         "_admission",
         "_admitted",
         "_began",
+        "_body_plain",
         "_encoder",
         "_end_is_open",
         "_has_row",
+        "_is_given_away",
         "_is_in_use",
         "_open_row",
         "_opening",
@@ -57,12 +63,15 @@ class ChatConsumer(ListeningConsumer):
         "_warning",
         "caller",
         "endpoint",
+        "handed_over",
         "request",
     )
 
     def __init__(self, wire_format: WireFormat) -> None:
         super().__init__(wire_format)
         self.endpoint = wire_format.path
+        self.handed_over: HandOver | None = None
+        """Another web process has handed the turn over to this one, and has admitted it."""
         self.caller: Caller
         self.request: ChatRequest
         self._reply: ReplyFormat
@@ -73,6 +82,7 @@ class ChatConsumer(ListeningConsumer):
         """What of the messages and tools is not passed on."""
         self._end_is_open = False
         self._is_in_use = False
+        self._is_given_away = False
         self._started_at = time.time()
         self._began = time.monotonic()  # how long things took is counted from here: the clock may be set meanwhile
         self._admission = UNLIMITED
@@ -85,8 +95,10 @@ class ChatConsumer(ListeningConsumer):
 
     async def handle(self) -> None:
         """Everything that can be refused before a turn begins, then the turn."""
+        if self.handed_over is not None:
+            self._take_over(self.handed_over)
         self.caller = self.caller_of_same_head() or await self.authenticate()
-        body = await self.request_body()
+        body = self._body_plain = await self.request_body()
         if time.monotonic() - self._began > LONG_BODY_SEC:
             self.caller = await self.authenticate()
         parsed = await self.read_request(body)
@@ -120,7 +132,7 @@ class ChatConsumer(ListeningConsumer):
     async def _within_limits(self) -> None:
         """The turn, if the key's limits allow it; its tokens count when it has ended."""
         # A key without limits needs no round trip to Redis.
-        if self.caller.limits:
+        if self.caller.limits and self.handed_over is None:
             await self._admit(self.caller)
         try:
             await self.until_hang_up(self.turn())
@@ -154,19 +166,75 @@ class ChatConsumer(ListeningConsumer):
             emit = keeping(emit, reply)
         self._record.on_admitted = self._open
         self._admitted = time.monotonic()
+        elsewhere, found = self._elsewhere(), self.handed_over.found if self.handed_over is not None else None
         try:
             caller = self.caller
             await self.runtime.engine.run(
-                self.request, caller.key_id, self._record, emit, caller.team_id, caller.tools, caller.models
-            )
+                self.request, caller.key_id, self._record, emit, caller.team_id, caller.tools, caller.models,
+                elsewhere, found,
+            )  # fmt: skip
         finally:
             self._record.on_admitted = None  # a circle that the garbage collector would have to find
-            # Refused, broken or given up: the row needs nobody to wait for it. Refused at once: `note` writes it.
-            if not self._has_row and (self._record.queued or self._record.status != "refused"):
-                self._has_row = True
-                self.runtime.later(self._write_row())
-            if reply is not None and self._has_row:
-                self.runtime.later(self._keep_content(reply))
+            if not self._is_anothers:
+                self._end_books(reply)
+
+    # -- turns of several processes ---------------------------------------------------------------------------------
+
+    def _elsewhere(self) -> Elsewhere | None:
+        """What may run the turn in another process; one that was handed over stays here."""
+        peers = self.runtime.peers
+        if peers is None or self.handed_over is not None or not self._admission.is_shared:
+            return None
+        return PeerElsewhere(self, peers, self._body_plain)
+
+    @property
+    def _is_anothers(self) -> bool:
+        """Another process writes the row: that which took the turn, or that which has sent it here in vain."""
+        return self._is_given_away or (self.handed_over is not None and self._opening is None)
+
+    def hand_over(self, found: Found, sender: str) -> HandOver:
+        """What goes along with the request."""
+        age = time.monotonic() - self._began
+        return HandOver(self.id, self._started_at, age, self.client_ip, sender, found)
+
+    def given_away(self, instance: str) -> None:
+        """The other process has taken the turn: its row, its limits and its content are kept there."""
+        self._is_given_away = True
+        self._record.instance, self._record.session = instance, "reused"
+        self._admission.leave()
+
+    def lost_elsewhere(self, error: GatewayError) -> GatewayError:
+        """The process that had taken it is gone, in mid-stream: its end is told, and booked, here."""
+        self._is_given_away = False
+        self._encoder = self._reply.encoder(self.head())
+        return error
+
+    def start_as(self, status: int, headers: Headers) -> Awaitable[None]:
+        """Begin the answer as another process has begun it, with all of its headers."""
+        self.begun = True
+        return self.base_send({"type": "http.response.start", "status": status, "headers": headers})
+
+    def _take_over(self, given: HandOver) -> None:
+        """It is the request that has come to another process, with its id and its times."""
+        self.id = given.request_id
+        self._started_at = given.started_at
+        self._began -= given.age
+        self._record.handed_over_by = given.sender
+
+    def _adopt(self) -> None:
+        caller, prompt = self.caller, 0
+        if caller.counts_tokens:
+            prompt = self.runtime.engine.count_tokens(self.request, caller.key_id, self._record)
+        longest, at = self.request.max_tokens, self._started_at
+        self._admission = self.runtime.limits.adopt(caller, self.id, prompt, longest, at=at)
+
+    def _end_books(self, reply: ReplyLog | None) -> None:
+        # Refused, broken or given up: the row needs nobody to wait for it. Refused at once: `note` writes it.
+        if not self._has_row and (self._record.queued or self._record.status != "refused"):
+            self._has_row = True
+            self.runtime.later(self._write_row())
+        if reply is not None and self._has_row:
+            self.runtime.later(self._keep_content(reply))
 
     def _keep_content(self, reply: ReplyLog) -> Coroutine[Any, Any, None]:
         make = partial(content_of, self.request, reply)
@@ -194,7 +262,7 @@ class ChatConsumer(ListeningConsumer):
 
     def note(self, error: GatewayError) -> None:
         """A turn has a row of its own, unless it was refused at once."""
-        if not self._has_row:
+        if not self._has_row and not self._is_anothers:
             super().note(error)
 
     def refusal(self, error: GatewayError) -> UsageRow:
@@ -289,6 +357,8 @@ class ChatConsumer(ListeningConsumer):
         headers = super().common_headers() + self._instance_headers()
         if self._warning:
             headers.append((b"x-lingma-warning", self._warning.encode()))
+        if self.handed_over is not None and self._opening is not None:
+            headers.append((TAKEN, b"1"))
         return headers
 
     def _total_ms(self) -> int:
@@ -309,6 +379,8 @@ class ChatConsumer(ListeningConsumer):
     def _open(self) -> None:
         """The turn has a place, or waits for one: what is known of it is its row, should this process die."""
         record = self._record
+        if self.handed_over is not None:
+            self._adopt()
         row = self._open_row = self.usage_row(self.request.model, "open", self._started_at)
         row.lingma_model = record.lingma_model
         row.instance = record.instance

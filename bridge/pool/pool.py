@@ -209,9 +209,6 @@ class Pool:
 
         Raise Unavailable when no instance can have one by `until`, a time of the loop.
         """
-        if affinity is not None and self._members.siblings.holds(affinity):
-            # Here only another instance could be found, and that one does not know the session.
-            return None  # whoever waits for it asks there
         # Nobody overtakes those who wait, not even with a place that is free for a moment.
         lease = None if self._queue.lines.count else self._queue.take(affinity, excluded, owner)
         if lease is None and not self._wait_policy.may_be_served(self._until(until)):
@@ -235,9 +232,7 @@ class Pool:
         if not again:
             self._wait_policy.require_room(owner)
         waiter = Waiter(owner, affinity, excluded, self._until(until), self._queue.remove)
-        # Asked there first: `line_up` puts the waiter into the queue when the answer is no, or late.
-        if not self._members.siblings.borrow(waiter):
-            self._queue.add(waiter, first=again)
+        self._queue.add(waiter, first=again)
         return waiter
 
     def queue_with_care(
@@ -270,41 +265,25 @@ class Pool:
         """The line whose turn is the next to get a place."""
         return self._queue.next_line()
 
-    def lend(self, line: Line | None, affinity: Affinity | None = None) -> Lease | None:
+    def lend(self, line: Line) -> Lease | None:
         """A place for a turn of another process, counted there; None when turns of this one come first.
 
-        `line` is who waits for it; without one the session's own instance must have it, and nobody may wait here.
+        `line` is who waits for it.
         """
         # Lending is fair over all processes: a key that holds more places waits, wherever its turn is.
-        ours = self._queue.lines.count and (line is None or not policy.goes_first(line, self.next_line()))
+        ours = self._queue.lines.count and not policy.goes_first(line, self.next_line())
         if ours or not self.lends:
             return None
-        if affinity is not None and not any(each.affinity == affinity and each.has_room for each in self.instances):
-            return None
         # No owner: the borrower counts the place for its own turn, and counting it twice would be unfair to the key.
-        return self._queue.take(affinity, (), None)
+        return self._queue.take(None, (), None)
 
-    def take_in(self, instance: RemoteInstance, waiter: Waiter | None = None) -> bool:
-        """Give a borrowed place to the waiter it was asked for, else to the first in line; whether anybody wants it."""
-        # The one it was asked for may have left, or have found a place here meanwhile.
-        if waiter is None or waiter.lease.done():
-            waiter = self._queue.pop()
+    def take_in(self, instance: RemoteInstance) -> bool:
+        """Give a borrowed place to the first in line; whether anybody wants it."""
+        waiter = self._queue.pop()
         if waiter is None:
             return False
         waiter.lease.set_result(self._places.take_borrowed(instance, waiter.owner))
         return True
-
-    def line_up(self, waiter: Waiter) -> None:
-        """The session's own instance has no place: any will do."""
-        if waiter.lease.done():
-            return
-        lease = None
-        if not self._queue.lines.count:
-            lease = self._queue.take(waiter.affinity, waiter.excluded, waiter.owner)
-        if lease is not None:
-            waiter.lease.set_result(lease)
-        else:
-            self._queue.add(waiter)
 
     def siblings_changed(self) -> None:
         self._instance_changed()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from bridge.lingma.dialects.base import Model
-from bridge.pool.policy import Affinity
 from bridge.status.instance import InstanceStatus
-
-if TYPE_CHECKING:
-    from bridge.pool.lease import Waiter
 
 
 class SiblingPools(Protocol):
@@ -28,12 +24,6 @@ class SiblingPools(Protocol):
 
     def models(self) -> list[Model]:
         """What their accounts offer."""
-
-    def holds(self, affinity: Affinity) -> bool:
-        """An instance there holds this session."""
-
-    def borrow(self, waiter: Waiter) -> bool:
-        """Ask for a place where the waiter's session is; the waiter comes back to `line_up` when there is none."""
 
     def waiting_changed(self) -> None:
         """More or fewer turns wait here than before."""
@@ -56,12 +46,6 @@ class Alone:
 
     def models(self) -> list[Model]:
         return []
-
-    def holds(self, affinity: Affinity) -> bool:
-        return False
-
-    def borrow(self, waiter: Waiter) -> bool:
-        return False
 
     def waiting_changed(self) -> None:
         """Nobody wants to know."""

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
 import msgspec
 
-from bridge.pool.lease import Waiter
 from bridge.pool.policy import Affinity, Line
 from bridge.pool.pool import Pool
 from bridge.pool.remote import RemoteInstance
 from bridge.siblings.borrowed_turns import BorrowedTurns
 from bridge.siblings.link import Link
 from bridge.siblings.messages import (
-    Borrow,
     CrashResult,
     Demand,
     Ended,
@@ -24,16 +21,12 @@ from bridge.siblings.messages import (
     Grant,
     Hello,
     Pieces,
-    Refusal,
     Room,
     Snapshot,
     Uploaded,
     Usage,
 )
 from bridge.siblings.offered_instances import OfferedInstances
-
-ANSWER_SEC = 0.3
-"""How long a turn waits for the process that holds its session: to send the conversation anew takes longer."""
 
 
 class Borrower:
@@ -49,15 +42,12 @@ class Borrower:
         self._granted = 0
         # The last one that was sent: the same is not sent again.
         self._demanded: Demand | None = None
-        self._numbers = count(1)
-        self._pending: dict[int, Waiter] = {}
         self.link = Link(FromLender, self._receive)
         self._turns = BorrowedTurns(self.link)
         self._handlers: dict[type, Callable[[Any], None]] = {
             Snapshot: self._on_snapshot,
             Room: self._on_room,
             Grant: self._on_grant,
-            Refusal: self._on_refusal,
             Pieces: self._turns.on_pieces,
             Ended: self._turns.on_ended,
             Usage: self._turns.on_usage,
@@ -78,21 +68,9 @@ class Borrower:
         self._demanded = demand
         self.link.send(demand)
 
-    def borrow(self, waiter: Waiter, affinity: Affinity) -> bool:
-        """Ask for a place on the instance that holds the session; whether it could be asked."""
-        number = next(self._numbers)
-        if not self.link.send(Borrow(number, affinity.name, affinity.generation)):
-            return False
-        # Before the timer: `_refused` finds the waiter by this entry, and whichever answer is first takes it out.
-        self._pending[number] = waiter
-        asyncio.get_running_loop().call_later(ANSWER_SEC, self._refused, number)
-        return True
-
     def end_turns(self, why: str) -> None:
         """Fail every turn that runs there."""
         self._turns.fail(why)
-        for number in list(self._pending):
-            self._refused(number)
 
     def _receive(self, message: msgspec.Struct) -> None:
         self._handlers[type(message)](message)
@@ -108,36 +86,21 @@ class Borrower:
 
     def _on_grant(self, grant: Grant) -> None:
         self.free = grant.free
-        # None for a grant to whoever waits, and for an answer that came too late: `take_in` then looks for somebody
-        # else.
-        waiter = self._pending.pop(grant.number, None)
         # Counted for `Demand.seen`, so that the lender knows which grants our last demand had seen already.
-        if not grant.number:
-            self._granted += 1
+        self._granted += 1
         affinity = Affinity(grant.name, grant.generation)
         # The instance may have changed its run since the last snapshot; model names rarely differ between instances.
         names = self.offered.model_names(affinity)
         names = self._pool.model_names() if names is None else names
         limits, ticker = self._pool.turn_limits, self._pool.ticker
         instance = RemoteInstance(self._turns, grant.lease, affinity, names, limits, ticker)
-        if not self._pool.take_in(instance, waiter):
+        if not self._pool.take_in(instance):
             # Nobody wants it any more: at once, as others may wait for it there.
             self._turns.release(grant.lease)
-
-    def _on_refusal(self, refusal: Refusal) -> None:
-        self.free = refusal.free
-        self._refused(refusal.number)
-
-    def _refused(self, number: int) -> None:
-        """The turn goes where there is a place, or waits like others."""
-        if (waiter := self._pending.pop(number, None)) is not None:
-            self._pool.line_up(waiter)
 
     def _on_lost(self, _: asyncio.Future[None]) -> None:
         """The process is gone, and with it what ran on its instances."""
         self.offered, self.free = OfferedInstances(), 0
         # State first, then turns: they look for another place at once, and must not find this process.
         self._turns.lose()
-        for number in list(self._pending):
-            self._refused(number)
         self._changed()

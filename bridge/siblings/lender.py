@@ -15,12 +15,11 @@ from bridge.lingma.stream import ReplyStream
 from bridge.pool.instance import Instance
 from bridge.pool.late_usages import Awaited
 from bridge.pool.lease import Lease
-from bridge.pool.policy import Affinity, Line
+from bridge.pool.policy import Line
 from bridge.pool.pool import Pool
 from bridge.pool.remote import lost
 from bridge.siblings.link import Link
 from bridge.siblings.messages import (
-    Borrow,
     CrashCheck,
     CrashResult,
     Demand,
@@ -31,7 +30,6 @@ from bridge.siblings.messages import (
     Image,
     Pieces,
     Question,
-    Refusal,
     Release,
     Room,
     SignOfLife,
@@ -78,7 +76,6 @@ class Lender:
         self._handlers: dict[type, Callable[[Any], None]] = {
             Hello: lambda hello: self._greeted(hello.process),
             Demand: self._on_demand,
-            Borrow: self._on_borrow,
             Question: self._on_question,
             Stop: self._on_stop,
             Image: self._on_image,
@@ -106,7 +103,7 @@ class Lender:
         if lease is None:
             return False
         self._granted += 1
-        self._grant(0, lease)
+        self._send_grant(lease)
         return True
 
     def send_snapshot(self, snapshot: Snapshot) -> None:
@@ -128,16 +125,7 @@ class Lender:
         self._demand = demand
         self._changed()
 
-    def _on_borrow(self, borrow: Borrow) -> None:
-        lease = self._pool.lend(None, Affinity(borrow.name, borrow.generation))
-        if lease is not None:
-            self._grant(borrow.number, lease)
-        else:
-            free = self._pool.free
-            self.reported_full = self.reported_full or not free
-            self.link.send(Refusal(borrow.number, free))
-
-    def _grant(self, number: int, lease: Lease) -> None:
+    def _send_grant(self, lease: Lease) -> None:
         instance = lease.instance
         # Otherwise a place could travel in circles, and each hop would cost every chunk.
         assert isinstance(instance, Instance)  # noqa: S101 - what was borrowed is not lent
@@ -145,7 +133,7 @@ class Lender:
         self.loans[self._leases] = Loan(lease, instance, {})
         free = self._pool.free
         self.reported_full = not free
-        self.link.send(Grant(number, self._leases, instance.name, instance.generation, free))
+        self.link.send(Grant(self._leases, instance.name, instance.generation, free))
 
     def _on_question(self, question: Question) -> None:
         loan = self.loans.get(question.lease)

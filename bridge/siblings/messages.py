@@ -34,14 +34,6 @@ class Demand(msgspec.Struct, frozen=True, array_like=True, tag=2):
     line: Line
 
 
-class Borrow(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """A place on this run of this instance, which holds the turn's session; answered by a Grant or a Refusal."""
-
-    number: int
-    name: str
-    generation: int
-
-
 class Question(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """Ask the instance of the lease; what comes back carries the number of the turn."""
 
@@ -97,19 +89,11 @@ class Room(msgspec.Struct, frozen=True, array_like=True, tag=21):
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True, tag=22):
-    """A place, until it is released. `number` is that of the Borrow; 0: it is for whoever waits."""
+    """A place for whoever waits, until it is released."""
 
-    number: int
     lease: int
     name: str
     generation: int
-    free: int
-
-
-class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=23):
-    """There is no such place now."""
-
-    number: int
     free: int
 
 
@@ -165,8 +149,8 @@ class CrashResult(msgspec.Struct, frozen=True, array_like=True, tag=28):
 
 
 # One union for each direction: a message that the other side may not send is not even decoded.
-FromBorrower = Hello | Demand | Borrow | Question | Stop | Image | Release | CrashCheck | SignOfLife
-FromLender = Snapshot | Room | Grant | Refusal | Pieces | Ended | Usage | Uploaded | CrashResult
+FromBorrower = Hello | Demand | Question | Stop | Image | Release | CrashCheck | SignOfLife
+FromLender = Snapshot | Room | Grant | Pieces | Ended | Usage | Uploaded | CrashResult
 
 _KINDS: tuple[type[TextDelta] | type[ThinkingDelta] | type[Overwritten], ...] = (TextDelta, ThinkingDelta, Overwritten)
 _NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}

@@ -21,10 +21,6 @@ class OfferedInstances:
         """One of them can take turns."""
         return bool(self._by_affinity)
 
-    def holds(self, affinity: Affinity) -> bool:
-        """The instance is there, ready, and still in the run that made the session."""
-        return affinity in self._by_affinity
-
     def model_names(self, affinity: Affinity) -> dict[str, str] | None:
         """The names of its models to their keys; None when it is not in that run any more."""
         status = self._by_affinity.get(affinity)

@@ -9,15 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from bridge.lingma.dialects.base import Model
-from bridge.pool.lease import Waiter
-from bridge.pool.policy import Affinity
 from bridge.pool.pool import Pool
-from bridge.siblings.address import socket_path
 from bridge.siblings.borrower import Borrower
 from bridge.siblings.lender import Lender
 from bridge.siblings.link import Link
 from bridge.siblings.messages import SignOfLife, Snapshot
 from bridge.status.instance import InstanceStatus
+from gateway_project.lib.unix_sockets import socket_path
 
 logger = logging.getLogger(__name__)
 
@@ -61,17 +59,6 @@ class Siblings:
 
     def models(self) -> list[Model]:
         return [model for _, borrower in sorted(self._borrowers.items()) for model in borrower.offered.models]
-
-    def holds(self, affinity: Affinity) -> bool:
-        """An instance of another process holds this session."""
-        return any(borrower.offered.holds(affinity) for borrower in self._borrowers.values())
-
-    def borrow(self, waiter: Waiter) -> bool:
-        """Ask for a place on the instance that holds the waiter's session; False when nobody has it."""
-        affinity = waiter.affinity
-        if affinity is None:
-            return False
-        return any(each.offered.holds(affinity) and each.borrow(waiter, affinity) for each in self._borrowers.values())
 
     def waiting_changed(self) -> None:
         """More or fewer turns wait here than before."""
@@ -144,7 +131,7 @@ class Siblings:
 
     async def _listen(self) -> asyncio.Server | None:
         try:
-            path = socket_path(self._directory, self._process)
+            path = socket_path(self._directory, f"web-{self._process}")
             # A socket file outlives a process that was killed.
             path.unlink(missing_ok=True)
             server = await self._loop.create_unix_server(self._accept, str(path))
@@ -176,7 +163,7 @@ class Siblings:
             # Before the dial: a greeting that comes during it means that the process is there again.
             greeted.clear()
             with suppress(OSError):
-                path = socket_path(self._directory, number)
+                path = socket_path(self._directory, f"web-{number}")
                 async with asyncio.timeout(EVERY_SEC):
                     await self._loop.create_unix_connection(partial(_same, borrower.link), str(path))
                 # Hello is the first message, before anything can be demanded over this link.

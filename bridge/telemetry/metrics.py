@@ -88,6 +88,11 @@ TOOL_CALLS = Counter(
     "unjudged are those whose schema takes too long to judge by; reply_* are replies that must be JSON.",
     ("outcome", "model", "client"),
 )
+HANDED_OVER = Counter(
+    "lingma_gateway_handed_over_total",
+    "Turns handed over to the web process that holds their session: taken, declined, or lost on the way.",
+    ("outcome",),
+)
 RETRIES = Counter("lingma_gateway_retries_total", "Turns asked again because they were lost before anything was told.")
 CRASHES = Counter(
     "lingma_gateway_crashing_prompts_total",

@@ -47,6 +47,21 @@ class Conversation:
         self._request = request
         self._caller_id = caller_id
 
+    def continue_from(self, found: Found) -> None:
+        """Go on with a session that another process has claimed for this turn."""
+        if self._sessions is None:
+            return
+        self.state = "new"
+        self._take(found)
+
+    def asked_elsewhere(self) -> None:
+        """The process that holds it is asked: whatever comes of that, nobody can go on with it from here."""
+        self.state = "reused"
+
+    def left_elsewhere(self) -> None:
+        """The process that holds it has taken the turn, and sees to it."""
+        self.found = self.affinity = None
+
     async def find(self) -> None:
         """Claim the session of the conversation so far, if there is one."""
         if self._sessions is None:
@@ -58,13 +73,15 @@ class Conversation:
         self.why = "unknown"
         # One round trip to Redis for each place; nearly always the first one decides.
         for key in self.history.places():
-            self.found = found = await self._claimed(self._sessions, key)
-            if found is not None:
-                self.affinity = Affinity(found.instance, found.generation)
-                self.why, self.holder = "continued", found.instance
-                # Set by the session too: then its next key may be a loose one.
-                self.history.proven = self.history.proven or found.knows.proven
+            if (found := await self._claimed(self._sessions, key)) is not None:
+                self._take(found)
                 return
+
+    def _take(self, found: Found) -> None:
+        self.found, self.affinity = found, Affinity(found.instance, found.generation)
+        self.why, self.holder = "continued", found.instance
+        # Set by the session too: then its next key may be a loose one.
+        self.history.proven = self.history.proven or found.knows.proven
 
     async def _claimed(self, sessions: SessionStore, key: str) -> Found | None:
         """The latest session there that was sent nothing which the request has withdrawn. The others stay there."""

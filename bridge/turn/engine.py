@@ -19,6 +19,7 @@ from bridge.chat.errors import (
     InternalError,
     InvalidRequest,
     LoggedOut,
+    Overloaded,
     RateLimited,
     UpstreamFailed,
 )
@@ -37,13 +38,14 @@ from bridge.turn.attempt import Attempt
 from bridge.turn.context import EngineContext, TurnContext
 from bridge.turn.conversation import Conversation
 from bridge.turn.doubt import Doubt
+from bridge.turn.elsewhere import Elsewhere
 from bridge.turn.output import Emit, Stopwatch, TurnOutput
 from bridge.turn.places import Places
 from bridge.turn.plan import PlanOptions, plan_of
 from bridge.turn.question import Question
 from bridge.turn.record import TurnRecord
 from gateway_project.lib.tool_approval import ToolPolicy
-from sessions_store.store import SessionStore
+from sessions_store.store import Found, SessionStore
 
 logger = logging.getLogger(__name__)
 
@@ -88,14 +90,20 @@ class Engine:
         team_id: int = 0,
         tools: ToolPolicy | None = None,
         models: frozenset[str] | None = None,
+        elsewhere: Elsewhere | None = None,
+        found: Found | None = None,
     ) -> Coroutine[Any, Any, None]:
         """Emit the reply's events in batches, and wait for each to be taken. Raise GatewayError only before the first.
 
         Cancel it at any time: the service is told to stop and the place is free at once. A reply that is not streamed
         is emitted whole, in one batch. `tools` and `models` (patterns) are what the caller is restricted to.
+        `elsewhere` may run it in the process that holds its session. `found`: another process has handed it over with
+        this session; then it gets a place at once, or Overloaded is raised and the session is left alone.
         """
         # A coroutine handed on and not awaited here: one frame less for each step of each turn.
-        return _Run(self, request, Owner(caller_id, team_id), record, emit, tools, models).run()
+        run = _Run(self, request, Owner(caller_id, team_id), record, emit, tools, models)
+        run.elsewhere, run.handed_over = elsewhere, found
+        return run.run()
 
     def count_tokens(self, request: ChatRequest, key: int, record: TurnRecord | None = None) -> int:
         """Tokens of the request: an estimate, corrected by how far off earlier ones of the key have been.
@@ -133,6 +141,9 @@ class _Run:
     Whatever breaks, the client gets one ending: a raised error before the first byte, else a `Failed` event.
     """
 
+    elsewhere: Elsewhere | None = None
+    handed_over: Found | None = None
+
     def __init__(
         self,
         engine: Engine,
@@ -164,7 +175,12 @@ class _Run:
             # One test for a turn, as long as no exit of the service is remembered.
             if self._engine.crashes.records:
                 self._recall()
-            await self._conversation.find()
+            if self.handed_over is not None:
+                self._conversation.continue_from(self.handed_over)
+            else:
+                await self._conversation.find()
+                if self.elsewhere is not None and await self._runs_elsewhere(self.elsewhere):
+                    return
             self._conversation.write_to(record)
             await self._attempts()
         except GatewayError as exc:
@@ -188,13 +204,28 @@ class _Run:
         if work is not None:
             self._engine.in_background(work)
 
+    async def _runs_elsewhere(self, elsewhere: Elsewhere) -> bool:
+        """Whether the process that holds the session, if it is another one, has run the turn."""
+        conversation = self._conversation
+        found, affinity = conversation.found, conversation.affinity
+        if found is None or affinity is None or not elsewhere.holds(affinity):
+            return False
+        conversation.asked_elsewhere()
+        if await elsewhere.run(found):
+            conversation.left_elsewhere()
+            return True
+        self._in_background(conversation.rebuild("elsewhere"))
+        return False
+
     async def _attempts(self) -> None:
         """Ask; what is lost before anything of the reply was sent is asked again, of whoever is there first."""
         for tried in range(1, MOST_TRIES + 1):
             # One in doubt waits for a place of its own.
             careful = self._doubt is not None and self._doubt.care
             # Without waiting where a place is free: no task switch, no timer.
-            lease = (None if careful else self._places.lease()) or await self._wait_for_place(again=tried > 1)
+            lease = None if careful else self._places.lease()
+            if lease is None:
+                lease = await self._wait_for_place(again=tried > 1)
             # A new one for each attempt: nothing of a lost one can leak into the next.
             attempt = Attempt(self._turn, self._engine.context, lease, last_try=tried == MOST_TRIES)
             try:
@@ -264,6 +295,10 @@ class _Run:
         return self._conversation.state == "reused" and isinstance(error, (UpstreamFailed, InvalidRequest))
 
     async def _wait_for_place(self, *, again: bool) -> Lease:
+        if self.handed_over is not None and not again:
+            # It waits where it came from, and the session with it.
+            self._conversation.left_elsewhere()
+            raise Overloaded("No place is free in the process that holds the session.", retry_after=1)
         # Verdicts may come while this turn is queued: it must be asked with the care that is due by then.
         while True:
             care = self._care

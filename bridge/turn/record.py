@@ -62,6 +62,8 @@ class TurnRecord(msgspec.Struct):
     """Turns of each instance of this process when the place was given; NOT_READY for one that could not take any."""
     lost: list[tuple[str, str]] | None = None
     corrections: int = 0
+    handed_over_by: str = ""
+    """The web process that it came to, where another one runs it."""
     error: str = ""
     error_param: str = ""
     on_admitted: Callable[[], None] | None = None
@@ -91,4 +93,4 @@ class TurnRecord(msgspec.Struct):
     @property
     def is_remarkable(self) -> bool:
         """Not all went well, whatever its end."""
-        return self.status != "ok" or self.lost is not None or self.error != ""
+        return self.status != "ok" or self.lost is not None or self.error != "" or self.handed_over_by != ""

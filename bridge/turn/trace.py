@@ -21,6 +21,7 @@ def trace_of(record: TurnRecord, request: ChatRequest, engine: Engine, admitted:
         asked=_later(admitted, record.asked_ms),
         session=record.session_why,
         holder=record.session_holder,
+        by=record.handed_over_by,
         lost=record.lost or [],
         corrections=record.corrections,
         param=shown(record.error_param),

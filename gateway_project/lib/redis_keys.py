@@ -24,6 +24,10 @@ MODES: Final = "lgw:modes:"
 PLACES: Final = "lgw:places"
 """Hash: web process to the places its keys hold. Written and read by web processes, a few seconds each."""
 
+PEERS: Final = "lgw:peers"
+"""Hash: web process to where it can be reached and which instances it has. Written and read by web processes, read by
+the doctor; a few seconds each."""
+
 ALERTS: Final = "lgw:alerts"
 """JSON: kinds of alerts to how many are open, a minute. Written by the checks; read by web processes."""
 

@@ -38,6 +38,11 @@ SYNTAX = {
     "cors_allowed_origins": "list of origins, or `*`",
     "tool_approval": "`deny`, `allow`, `allow:<name>,<name>`",
     "time_zone": "a name such as `Asia/Shanghai`",
+    "node_name": "a name of at most 40 letters, digits, dots and hyphens",
+    "peer_listen": "`host:port`",
+    "peer_tls_cert": "path",
+    "peer_tls_key": "path",
+    "peer_tls_ca": "path",
     "lingma_bin": "path",
     "lingma_vsix": "path or URL",
     "dedicated_domain_url": "URL",
@@ -59,6 +64,13 @@ Options the gateway does not know are refused.""",
 One process uses one core. Each has its own `LINGMA_INSTANCES`; keys, limits, sessions and usage are shared, and a turn
 that finds no place in its process runs on an instance of another. Each process needs some 130 MiB without its
 instances.""",
+    "peer_listen": """\
+Several machines are one gateway when they share `DATABASE_URL`, `REDIS_URL`, `SECRET_KEY`, `SECRET_KEYS` and the file
+`secrets/keys` of `DATA_DIR`, and each has a `DATA_DIR` and a `NODE_NAME` of its own. Then a turn that comes to another
+process than the one that holds its session is handed over to that one, by HTTP. Within a machine this needs no
+settings. Between machines it needs an address that the others reach, the same `PEER_SECRET` everywhere, and, unless
+the address is one of loopback, TLS: a certificate for that address, its key, and the authority that signs those of all
+machines, who show them to each other.""",
     "lingma_attach_urls": """\
 Attaches to services that somebody else starts and stops. A work directory, or the path of its `.info.json`, is better
 than a URL: the service is found again after a change of port, and keeps its sessions over a lost connection. This

@@ -120,6 +120,16 @@ WAITS = {
         "bridge/lingma/process/process.py: await asyncio.to_thread(download.digest_of, executable)",
         "bridge/pool/upstream.py: await asyncio.to_thread(self.endpoint.identity)",
     ],
+    "As long as the process that has the turn reports; when it is gone, its connections are closed.": [
+        "bridge/http/elsewhere.py: await asking",
+        "bridge/http/elsewhere.py: await asyncio.wait((asking, peer.gone), return_when=asyncio.FIRST_COMPLETED)",
+        "bridge/http/elsewhere.py: await response.read()",
+        "bridge/http/elsewhere.py: response.content.iter_any()",
+    ],
+    "Connections are closed without waiting for the other side.": [
+        "bridge/peers/client.py: await session.close()",
+        "bridge/peers/peers.py: await self.client.close()",
+    ],
     "It waits for changes as long as the process lives; nothing and nobody waits for it.": [
         "bridge/telemetry/refusals.py: await self._noted.wait()",
         "bridge/siblings/siblings.py: await asyncio.wait({borrower.link.lost})",
@@ -138,6 +148,7 @@ WAITS = {
         "bridge/pool/replacements.py: await asyncio.wait({running})",
         "bridge/runtime.py: await asyncio.wait(self._background)",
         "bridge/siblings/siblings.py: await self._returned.wait()",
+        "bridge/peers/guests.py: await self._left.wait()",
         "bridge/runtime.py: await self.link.close()",
         "bridge/runtime.py: await self.bulk.close()",
     ],

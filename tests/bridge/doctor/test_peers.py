@@ -5,8 +5,8 @@ import socket
 import pytest
 
 from bridge.doctor import peers
-from bridge.siblings.address import socket_path
 from gateway_project.lib import redis_keys
+from gateway_project.lib.unix_sockets import socket_path
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_silent_process_fails(found):
 
 def test_unreachable_processes_are_told_from_the_others(found, tmp_path):
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(socket_path(tmp_path, 1)))
+        listening.bind(str(socket_path(tmp_path, "web-1")))
         listening.listen()
         first, second = found(1, 2)
     assert first == ("ok", "web-1 reports, and others reach it")

@@ -32,9 +32,10 @@ class Answer:
             self.has_text.set()
 
 
-async def post(application, body, path, content_type="application/json", answer=None):
+async def post(application, body, path, content_type="application/json", answer=None, more_headers=()):
     """The answer, when it has been sent to its end; `answer` for who wants to look at it before."""
-    headers = [(b"authorization", f"Bearer {SECRET}".encode()), (b"content-type", content_type.encode())]
+    headers = [(b"authorization", f"Bearer {SECRET}".encode()), (b"content-type", content_type.encode()),
+               *more_headers]  # fmt: skip
     scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
     messages = [{"type": "http.request", "body": body, "more_body": False}]
     answer = answer or Answer()

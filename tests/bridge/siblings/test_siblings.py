@@ -14,9 +14,9 @@ from bridge.lingma.errors import UploadFailed
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.policy import Line, Owner
 from bridge.pool.runs import Exit
-from bridge.siblings.address import socket_path
 from bridge.siblings.messages import Demand
 from bridge.siblings.siblings import Siblings
+from gateway_project.lib.unix_sockets import socket_path
 from tests.bridge.chats import replying, say
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import Service
@@ -143,7 +143,7 @@ async def raw(tmp_path):
     writers = []
 
     async def raw(data):
-        reader, writer = await asyncio.open_unix_connection(str(socket_path(tmp_path, 1)))
+        reader, writer = await asyncio.open_unix_connection(str(socket_path(tmp_path, "web-1")))
         writers.append(writer)
         writer.write(data)
         return reader
@@ -230,7 +230,7 @@ async def test_slow_reader_has_only_one_turn_ended(join):
 def test_the_socket_is_this_users_alone(tmp_path):
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     deep.mkdir(parents=True)
-    path = socket_path(deep, 3)
+    path = socket_path(deep, "web-3")
     assert len(bytes(path)) < 108
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     with socket.socket(socket.AF_UNIX) as listener:

@@ -1,4 +1,4 @@
-"""Where a web process listens for the others."""
+"""Where a process listens for others of this machine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 LONGEST_PATH = 100  # bytes of a unix socket's name; the systems' limits are a little above
 
 
-def socket_path(directory: Path, number: int) -> Path:
-    """Where a process listens: in the data directory, or where its path is too long for a socket, in one of our own."""
-    path = directory / f"web-{number}.sock"
+def socket_path(directory: Path, name: str) -> Path:
+    """A socket in the data directory; where its path is too long for one, in a directory of our own."""
+    path = directory / f"{name}.sock"
     if len(bytes(path)) <= LONGEST_PATH:
         return path
     name = hashlib.sha256(bytes(directory)).hexdigest()[:16]

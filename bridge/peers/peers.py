@@ -1,0 +1,115 @@
+"""The other web processes of this gateway: who is there, and who holds which session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from redis import ResponseError
+
+from bridge.fleet.place_exchange import EXCHANGE
+from bridge.peers import report as reports
+from bridge.peers.client import PeerClient
+from bridge.peers.report import PeerReport
+from bridge.pool.policy import Affinity
+from gateway_project.lib import redis_keys
+from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
+
+EVERY_SEC: Final = 1.0
+SILENCE_SEC: Final = 10.0
+"""A process that has not reported for so long hangs or is dead: what was handed over to it is lost."""
+
+
+class Peer:
+    """Another web process, since one start of it."""
+
+    def __init__(self, report: PeerReport, seen_at: float) -> None:
+        self.report = report
+        self.seen_at = seen_at
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Resolved when it is."""
+
+    def go(self) -> None:
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+
+class Peers:
+    """`follow()` exchanges reports each second. While Redis is away what was known last is known still."""
+
+    def __init__(
+        self, link: RedisLink, client: PeerClient, own: Callable[[], PeerReport], silence_sec: float = SILENCE_SEC
+    ) -> None:
+        self.client = client
+        self._link = link
+        self._own = own
+        self._silence_sec = silence_sec
+        self._peers: dict[str, Peer] = {}
+        self._holders: dict[Affinity, Peer] = {}
+        self._changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def name(self) -> str:
+        """Of this process."""
+        return self._own().name
+
+    @property
+    def known(self) -> list[PeerReport]:
+        """What the others have reported last."""
+        return [peer.report for peer in self._peers.values()]
+
+    def holder(self, affinity: Affinity) -> Peer | None:
+        """The process whose instance holds that session, if it is another one and can be reached."""
+        return self._holders.get(affinity)
+
+    def instances_changed(self) -> None:
+        """Report soon."""
+        self._changed.set()
+
+    async def follow(self) -> None:
+        try:
+            while True:
+                self._changed.clear()
+                await self.exchange()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(EVERY_SEC):
+                        await self._changed.wait()
+        finally:
+            await self.client.close()
+
+    async def exchange(self) -> None:
+        own = self._own()
+        try:
+            found = await self._link.run(EXCHANGE, [redis_keys.PEERS], [own.name, reports.encode(own)])
+        except (RedisUnavailable, ResponseError):
+            return
+        await self._take([report for each in found if (report := reports.decoded(each)) is not None])
+
+    async def _take(self, found: list[PeerReport]) -> None:
+        now = self._loop.time()
+        there: list[Peer] = []
+        for report in found:
+            peer = self._peers.get(report.name)
+            if peer is None or peer.report.run != report.run:
+                await self._forget(report.name)
+                peer = self._peers[report.name] = Peer(report, now)
+            peer.report, peer.seen_at = report, now
+            there.append(peer)
+        for name in [name for name, peer in self._peers.items() if now - peer.seen_at > self._silence_sec]:
+            await self._forget(name)
+        # Of those that have reported just now: one that hangs is asked for nothing more.
+        self._holders = {
+            Affinity(name, generation): peer
+            for peer in there
+            if self.client.reaches(peer.report)
+            for name, generation in peer.report.instances.items()
+        }
+
+    async def _forget(self, name: str) -> None:
+        if (peer := self._peers.pop(name, None)) is not None:
+            # First the sign, then the connections: who waits for an answer must know that none comes.
+            peer.go()
+            await self.client.forget(peer.report.run)

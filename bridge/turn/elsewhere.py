@@ -1,0 +1,21 @@
+"""A turn that another web process may run, as the engine sees it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from bridge.pool.policy import Affinity
+from sessions_store.store import Found
+
+
+class Elsewhere(Protocol):
+    """What hands one turn over."""
+
+    def holds(self, affinity: Affinity) -> bool:
+        """Another process holds this session."""
+
+    async def run(self, found: Found) -> bool:
+        """Have it run there, and the client answered; False: it could not, and nothing was sent.
+
+        Raise GatewayError when it was lost in the middle of its answer.
+        """

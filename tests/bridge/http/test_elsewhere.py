@@ -1,0 +1,253 @@
+"""Turns that are handed over by HTTP. Both ends are this process: it believes that another one holds the sessions."""
+
+import asyncio
+import json
+import time
+from contextlib import suppress
+
+import aiohttp
+import pytest
+import redis
+
+from accounts.keys.keyring import Caller, KeyRecord, KeyRing
+from accounts.keys.limit_set import LimitSet
+from accounts.ledger.trace import decoded
+from bridge.http.private import PrivateApplication
+from bridge.http.routing import CHAT_CONSUMERS
+from bridge.peers import handover, report
+from bridge.peers.client import PeerClient
+from bridge.peers.listeners import Listeners, Tls
+from bridge.peers.peers import Peers
+from bridge.peers.report import PeerReport
+from gateway_project.lib.redis_keys import PEERS, SESSIONS, USAGE
+from gateway_project.server import private
+from tests.bridge.chats import replying, say
+from tests.bridge.http.serving import PEPPER, Answer, post
+from tests.bridge.lingma.service import finish
+
+PATHS = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
+SECRET = "a secret of all processes"
+
+
+class Handing:
+    """A runtime whose sessions are, as it believes, in `web-2`, which it is itself."""
+
+    def __init__(self, runtime, service, server, redis_url):
+        self.runtime, self.service, self.server, self.redis_url = runtime, service, server, redis_url
+        self.texts = ["to begin with"]
+
+    async def ask(self, path, text, stream=False, answer=None, history=True, headers=(), **more):
+        """One turn in a conversation, in any format."""
+        body = {"model": "org_auto", "stream": stream, "max_tokens": 1000, **more}
+        said = [{"role": ("user", "assistant")[at % 2], "content": each} for at, each in enumerate(self.texts)]
+        said = [*(said if history else []), {"role": "user", "content": text}]
+        body["input" if path == PATHS[2] else "messages"] = said
+        if path == PATHS[2]:
+            body["max_output_tokens"] = body.pop("max_tokens")
+        return await post(CHAT_CONSUMERS[path](), json.dumps(body).encode(), path, answer=answer, more_headers=headers)
+
+    async def begin(self, text="Hello there"):
+        """The first turn, whose session the next one continues."""
+        answer = await self.ask(PATHS[0], self.texts[0], history=False)
+        assert answer.headers[b"x-lingma-session"] == b"new"
+        self.texts.append(json.loads(b"".join(answer.parts))["choices"][0]["message"]["content"])
+
+    async def rows(self):
+        await self.runtime.engine.wait_for_background()
+        with redis.Redis.from_url(self.redis_url) as client:
+            rows = [json.loads(fields[b"row"]) for _, fields in client.xrange(USAGE)]
+        return [row for row in rows if "request_id" in row]
+
+
+@pytest.fixture
+async def handing(new_service, new_runtime, redis_server, tmp_path):
+    """`handing(on_ask)`; all of it ends with the test."""
+    ends = []
+
+    async def handing(on_ask, secret=SECRET, load=None, **settings):
+        with redis.Redis.from_url(redis_server) as client:
+            client.delete(USAGE, PEERS, SESSIONS)
+            service = await new_service(on_ask)
+            runtime = await new_runtime(service, trace_share=0, **settings)
+            runtime.keys = KeyRing(PEPPER, runtime.link, load) if load else runtime.keys
+            runtime.peer_secret = SECRET.encode()
+            listeners = Listeners(tmp_path, 2, "", 0, Tls())
+            server = asyncio.create_task(private.serve(PrivateApplication(), listeners.open()))
+            own = PeerReport("web-1", "1", "here", time.time())
+            instances = {each.name: each.generation for each in runtime.pool.instances}
+            other = PeerReport("web-2", "1", "here", time.time(), listeners.path, "", instances)
+            client.hset(PEERS, "web-2", b"%d " % time.time() + report.encode(other))
+            runtime.peers = Peers(runtime.link, PeerClient("here", secret), lambda: own)
+            await runtime.peers.exchange()
+        ends.append((runtime, server))
+        return Handing(runtime, service, server, redis_server)
+
+    yield handing
+    for runtime, server in ends:
+        server.cancel()
+        with suppress(asyncio.CancelledError):
+            await server
+        await runtime.peers.client.close()
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+async def test_answer_is_that_of_the_holder(handing, path, stream):
+    gateway = await handing(replying("Hello ", "there"))
+    await gateway.begin()
+    answer = await gateway.ask(path, "and now?", stream)
+    assert (answer.status, answer.headers[b"x-lingma-session"]) == (200, b"reused")
+    assert (b"there" in b"".join(answer.parts), answer.headers.get(handover.TAKEN)) == (True, None)
+    assert len([each for each in answer.headers if each == b"x-request-id"]) == 1
+    first, second = await gateway.rows()
+    assert f"{second['request_id']}".encode() == answer.headers[b"x-request-id"]
+    assert (second["session"], second["status"], decoded(second["trace"]).by) == ("reused", "ok", "web-1")
+    assert "trace" not in first
+
+
+async def test_first_turn_is_nobody_elses(handing):
+    gateway = await handing(replying("Hello"))
+    await gateway.begin()
+    assert ["trace" in row for row in await gateway.rows()] == [False]
+
+
+async def test_stream_arrives_piece_by_piece(handing):
+    gateway = await handing(replying("Hello"))
+    await gateway.begin()
+    answer, more = Answer(), asyncio.Event()
+
+    async def on_ask(peer, params):
+        await say(peer, params, "first")
+        await more.wait()
+        await peer.push(finish(params["requestId"]))
+
+    gateway.service.on_ask = on_ask
+    asking = asyncio.create_task(gateway.ask(PATHS[0], "go on", stream=True, answer=answer))
+    async with asyncio.timeout(30):
+        while b"first" not in b"".join(answer.parts):
+            await asyncio.sleep(0.005)
+        assert not asking.done()
+        more.set()
+        await asking
+    assert b"[DONE]" in b"".join(answer.parts)
+
+
+async def test_hang_up_reaches_the_service(handing):
+    gateway = await handing(replying("Hello"))
+    await gateway.begin()
+    answer = Answer()
+
+    async def on_ask(peer, params):
+        await say(peer, params, "first")
+
+    gateway.service.on_ask = on_ask
+    asking = asyncio.create_task(gateway.ask(PATHS[1], "go on", stream=True, answer=answer))
+    async with asyncio.timeout(30):
+        await answer.has_text.wait()
+        answer.gone.set()
+        await asking
+        await gateway.service.got("chat/stop")
+        while len(rows := await gateway.rows()) < 2:
+            await asyncio.sleep(0.005)
+    assert [row["status"] for row in rows] == ["ok", "cancelled"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_lost_process_ends_the_stream_with_an_error(handing, path):
+    gateway = await handing(replying("Hello"))
+    await gateway.begin()
+    answer = Answer()
+
+    async def on_ask(peer, params):
+        await say(peer, params, "first")
+
+    gateway.service.on_ask = on_ask
+    asking = asyncio.create_task(gateway.ask(path, "go on", stream=True, answer=answer))
+    async with asyncio.timeout(30):
+        await answer.has_text.wait()
+        gateway.server.cancel()
+        await asking
+    assert b"error" in answer.parts[-1]
+    assert [row["status"] for row in await gateway.rows()].count("error") == 1
+
+
+async def test_lost_process_before_the_answer_costs_a_rebuild(handing):
+    gateway = await handing(replying("Hello"))
+    await gateway.begin()
+    gateway.server.cancel()
+    await asyncio.wait({gateway.server})
+    answer = await gateway.ask(PATHS[0], "go on")
+    assert (answer.status, answer.headers[b"x-lingma-session"]) == (200, b"rebuilt")
+    assert [row["status"] for row in await gateway.rows()] == ["ok", "ok"]
+
+
+async def test_wrong_secret_is_refused_and_costs_a_rebuild(handing):
+    gateway = await handing(replying("Hello"), secret="another")
+    await gateway.begin()
+    answer = await gateway.ask(PATHS[0], "go on")
+    assert (answer.status, answer.headers[b"x-lingma-session"]) == (200, b"rebuilt")
+
+
+async def test_process_without_a_place_gives_the_turn_back(handing):
+    gateway = await handing(replying("Hello"), max_in_flight=1, queue_timeout_sec=30)
+    await gateway.begin()
+    held = gateway.runtime.pool.lease()
+    asking = asyncio.create_task(gateway.ask(PATHS[0], "go on"))
+    async with asyncio.timeout(30):
+        while not gateway.runtime.pool.waiting:
+            await asyncio.sleep(0.005)
+        held.release()
+        answer = await asking
+    assert (answer.status, answer.headers[b"x-lingma-session"]) == (200, b"rebuilt")
+    assert [row["status"] for row in await gateway.rows()] == ["ok", "ok"]
+
+
+async def test_largest_body_goes_over(handing):
+    gateway = await handing(replying("Hello"))
+    await gateway.begin()
+    answer = await gateway.ask(PATHS[0], "go on", ignored="x" * (31 << 20))
+    assert (answer.status, answer.headers[b"x-lingma-session"]) == (200, b"reused")
+
+
+async def load_limited(digest):
+    limits = (LimitSet.of("key", 77_002, rpm=100, tpm=100_000, concurrency=1),)
+    return KeyRecord(Caller(77_002, "key", "lgw_", limits=limits, digest=bytes.fromhex(digest)))
+
+
+async def test_limits_count_a_turn_once(handing):
+    gateway = await handing(replying("Hello"), load=load_limited)
+    await gateway.begin()
+    for text in ("go on", "and on"):  # one at a time, so the first has been given back
+        answer = await gateway.ask(PATHS[0], text)
+        assert (answer.status, answer.headers[b"x-lingma-session"]) == (200, b"reused")
+        gateway.texts += [text, json.loads(b"".join(answer.parts))["choices"][0]["message"]["content"]]
+    assert answer.headers[b"x-ratelimit-remaining-requests"] == b"97"
+    tokens = sum(row["prompt_tokens"] + row["completion_tokens"] for row in await gateway.rows())
+    seen = await gateway.runtime.limits.look((await load_limited("00")).caller)
+    used = {state.name: state.used for state in seen.states()}
+    assert used == {"rpm": 3, "tpm": tokens, "concurrency": 0}
+
+
+@pytest.mark.parametrize(
+    ("secret", "path", "status"),
+    [("wrong", "/", 403), ("", PATHS[0], 403), (SECRET, "/", 204), (SECRET, PATHS[0], 404), (SECRET, "/healthz", 404),
+     (SECRET, "/admin/", 404), ("wrong", "/admin/", 403)],
+)  # fmt: skip
+async def test_listener_serves_turns_of_processes_alone(handing, secret, path, status):
+    gateway = await handing(replying("Hello"))
+    [other] = gateway.runtime.peers.known
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(other.socket)) as session:
+        answer = await session.post(f"http://peer{path}", headers={"x-lingma-peer-secret": secret}, data=b"{}")
+        assert answer.status == status
+
+
+async def test_public_listener_believes_no_client(handing):
+    gateway = await handing(replying("Hello"))
+    await gateway.begin()
+    found = handover.Found("f" * 64, "somebody's", "w1-i1", 1, 0, 1.0)
+    given = handover.HandOver("1" * 32, 1.0, 0.0, "192.0.2.1", "web-9", found)
+    headers = [(handover.TURN, handover.encoded(given).encode()), (handover.SECRET, SECRET.encode())]
+    answer = await gateway.ask(PATHS[0], "go on", headers=headers)
+    assert (answer.status, answer.headers[b"x-lingma-session"]) == (200, b"reused")
+    assert answer.headers[b"x-request-id"] != b"req_" + b"1" * 32
+    assert {row.get("client", "") for row in await gateway.rows()} == {""}
