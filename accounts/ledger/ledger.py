@@ -104,11 +104,15 @@ class Ledger:
     def open(self, row: UsageRow) -> Opening:
         """Say that a turn begins, with what is known of it; nobody waits. Never raises. `write` closes it.
 
-        Should this process die, the worker writes this row. It is sent after OPENING_SEC, or when somebody waits for
-        it; a turn that has its end by then needs no opening.
+        Should this process die, the worker writes this row. That of a stream is sent at once: its first byte waits for
+        it. Any other is sent after OPENING_SEC; a turn that has its end by then needs none.
         """
         self._open[row.request_id] = row.started_at
-        opening = self._unsent[row.request_id] = Opening(self, row)
+        opening = Opening(self, row)
+        if row.stream:
+            opening.send(self._link, self._opening + _encode(row) + b"}")
+            return opening
+        self._unsent[row.request_id] = opening
         if not self._sends_soon:
             self._sends_soon = True
             asyncio.get_running_loop().call_later(OPENING_SEC, self._send_openings)

@@ -30,7 +30,7 @@ class ApiConsumer(HttpConsumer):
         head = self.scope.get(SAME_HEAD)
         if not head:
             return None
-        caller = self.runtime.keys.open_caller(head["key"])
+        caller = self.runtime.keys.open_caller(head.get("key", b""))
         if caller is None or caller.networks is not None:
             return None
         self.key_holder = caller
