@@ -50,7 +50,7 @@ messages: .venv/.test ## bring locale/ up to date with the texts in the code; ne
 login-browser: .venv/.run requirements/login-browser.txt ## install what drives a browser for automatic log-ins at Lingma
 	@requirements/install login-browser
 
-bench: .venv/.test ## compare the gateway with none and with a typical one, as a table
+bench: .venv/.test ## compare the whole gateway with none and with a bare proxy, as a table
 	@$(PY) -m tests.bench $(ARGS)
 
 trials: .venv/.test ## kill, stop, cut and fill everything under load, and hold the clients against the ledger

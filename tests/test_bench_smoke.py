@@ -1,4 +1,4 @@
-"""The pieces of the benchmark, each once and briefly: source, load client, typical gateway, report."""
+"""The pieces of the benchmark, each once and briefly: source, load client, bare proxy, report."""
 
 import asyncio
 import json
@@ -7,11 +7,12 @@ import subprocess
 import pytest
 import websockets
 
-from tests.bench import processes, report
-from tests.bench.__main__ import measure
+from tests.bench import growth, processes, records, report
 from tests.bench.cases import Case
 from tests.bench.chunks import StampReader, question, scenario
-from tests.bench.targets import NoGateway, Ours, Typical
+from tests.bench.rows import ROWS, Row
+from tests.bench.runs import measure
+from tests.bench.targets import Bare, NoGateway, Ours
 
 SMALL = {"warm": 0.05, "window": 0.2}
 
@@ -80,13 +81,15 @@ CASES = [
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("target", [NoGateway, Typical], indirect=True)
+@pytest.mark.parametrize("target", [NoGateway, Bare], indirect=True)
 def test_every_chunk_of_every_answer_arrives(target):
     for case in CASES:
         run = measure(case, target)
         assert (run["faults"], run["unfinished"]) == ({}, 0), case
         assert run["requests"] > 0, case
         assert run["chunks"] > 0, case
+        assert run["cpu"]["web"] > 0, case
+        assert run["rss"]["at_rest"]["web"] >= run["pss"]["at_rest"]["web"] > 1 << 20, case
 
 
 @pytest.mark.e2e
@@ -106,14 +109,63 @@ def test_bench_gateway_runs_source_instead_of_executable(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("ours", "typical", "verdict"),
+    ("ours", "bare", "verdict"), [(12, 20, "met"), (12, 10, "missed"), (16, 20, "missed"), (12, None, "met")]
+)
+def test_target_needs_its_figure_and_its_ratio(ours, bare, verdict):
+    row = Row("a figure", "request", None, at_most=15, times=0.9)
+    assert report.judged(row, ours, bare, None) == ("≤ 0.9 × bare, ≤ 15", verdict)
+
+
+def results_of(ours, bare):
+    """Runs of one case in which so many CPU seconds went into a thousand chunks."""
+    results = report.Results()
+    for target, spent in (("ours", ours), ("bare", bare)):
+        for seconds in spent:
+            cpu = {"web": seconds, "source": 9.0, "client": 9.0}
+            results.add("flood", target, {"cpu": cpu, "chunks": 1000, "requests": 5, "seconds": 1.0, "filed": 0})
+    return results
+
+
+def test_ratio_is_of_the_best_passes():
+    found = report.ratios(results_of(ours=(0.004, 0.003), bare=(0.010, 0.012)))
+    assert found["CPU µs per chunk, flood 50 × 200, all processes"] == 0.3
+    assert found["chunks/s, flood"] == 1
+
+
+@pytest.mark.parametrize(("now", "names"), [(0.0032, 0), (0.0034, 2)])
+def test_ratio_worse_by_a_tenth_is_told(now, names):
+    before = report.ratios(results_of(ours=(0.003,), bare=(0.010,)))
+    assert len(report.worse(results_of(ours=(now,), bare=(0.010,)), before, 0.10)) == names
+
+
+def test_titles_of_rows_are_unique():
+    assert len({row.title for row in ROWS}) == len(ROWS)
+
+
+def test_section_of_readme_is_written_between_marks(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nafter\n")
+    records.write_section("bench", "new", page)
+    assert page.read_text() == "before\n<!-- bench: begin -->\n\nnew\n\n<!-- bench: end -->\nafter\n"
+    with pytest.raises(SystemExit):
+        records.write_section("growth", "new", page)
+
+
+def test_ratios_not_measured_stay_as_they_were(tmp_path):
+    path = tmp_path / "ratios.json"
+    records.write_ratios({"a": 0.5, "b": 0.6}, "a machine", path)
+    records.write_ratios({"b": 0.7}, "a machine", path)
+    assert records.read_ratios(path) == {"a": 0.5, "b": 0.7}
+
+
+@pytest.mark.parametrize(
+    ("costs", "told"),
     [
-        (400, 900, "ok"),
-        (500, 1100, "missed (figure)"),
-        (440, 600, "missed (ratio)"),
-        (500, 600, "missed (figure, ratio)"),
+        ((100, 101, 102), "flat"),
+        ((100, 190, 1090), "1.00"),
+        ((100, 200, 10_100), "1.92 FASTER"),
+        ((100, 99, 130), "0.29"),
     ],
 )
-def test_target_needs_its_figure_and_its_ratio(ours, typical, verdict):
-    row = report.Row("a figure", "request", None, at_most=450, ratio=2)
-    assert report.judged(row, ours, typical, None) == ("≤ 450, ≥ 2× better", verdict)
+def test_growth_is_told_by_its_exponent(costs, told):
+    assert growth.growth(list(zip((1, 10, 100), costs, strict=True))) == told

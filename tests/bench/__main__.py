@@ -2,32 +2,41 @@
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import processes, report
+from tests.bench import growth, records, report
 from tests.bench.cases import CASES, quick
-from tests.bench.targets import ROOT, SUPERVISOR, TARGETS, Before, Ours, clean_environment
+from tests.bench.figures import all_per, web_per
+from tests.bench.rows import ROWS
+from tests.bench.runs import measure
+from tests.bench.targets import SUPERVISOR, TARGETS, Before, LiteLLM, Ours
 
-RUN_TIMEOUT = 60
 TIME_LIMIT = 290  # s; passes that do not fit any more are left out
+ALLOWED = 0.10
+MORE_PASSES = 2  # of the cases that seem to be worse
 
 
 def options(argv):
     parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one pass of shorter cases")
     parser.add_argument("--passes", type=int, default=0, help="default 3, 1 with --quick")
-    parser.add_argument("--limit", type=float, default=0, help=f"seconds for all passes, default {TIME_LIMIT}")
-    parser.add_argument("--only", default="none,typical,ours", help="targets, e.g. ours,typical")
+    parser.add_argument("--limit", type=float, default=TIME_LIMIT, help="seconds for all passes (%(default)s)")
+    parser.add_argument("--only", default="none,bare,litellm,ours", help="targets, e.g. bare,ours")
     parser.add_argument("--scenario", default="", help=f"cases: {','.join(case.name for case in CASES)}")
     parser.add_argument("--json", type=Path, help="also write every figure there")
+    parser.add_argument(
+        "--write", action="store_true", help="write the README's table, and the ratios to check against"
+    )
+    parser.add_argument("--check", action="store_true", help="exit 1 when a ratio got worse by more than 10 %%")
+    parser.add_argument("--growth", nargs="?", const="", help=f"what work costs as it grows: {','.join(growth.NAMES)}")
     parser.add_argument("--against", type=Path, help="another checkout of the gateway, measured in the same run")
     parser.add_argument("--command", default=SUPERVISOR, help="how ours is started")
+    parser.add_argument("--litellm", default="litellm", help="LiteLLM's program, measured too where it is installed")
     return parser.parse_args(argv)
 
 
@@ -37,46 +46,18 @@ def chosen(given):
     if unknown := wanted - {case.name for case in CASES} | names - {target.name for target in TARGETS}:
         raise SystemExit(f"no such case or target: {', '.join(sorted(unknown))}")
     cases = [case for case in CASES if (case.name in wanted if wanted else case.passes)]
-    return [quick(case) if given.quick else case for case in cases], [kind for kind in TARGETS if kind.name in names]
+    kinds = [kind for kind in TARGETS if kind.name in names and (kind is not LiteLLM or LiteLLM.is_installed())]
+    return [quick(case) if given.quick else case for case in cases], kinds
 
 
-def measure(case, target):
-    """Run the load client once and give its figures, with who was who."""
-    pids = {pid: processes.name(pid) for pid in target.pids()}
-    order = {
-        "case": asdict(case),
-        "port": target.port,
-        "key": target.key(case),
-        "watch": list(pids),
-        "rss": target.serving,
-    }
-    argv = [sys.executable, "-m", "tests.bench.load", json.dumps(order)]
-    done = subprocess.run(
-        argv, cwd=ROOT, env=clean_environment(), capture_output=True, timeout=RUN_TIMEOUT, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"the load client failed on {case.name} against {target.name}:\n{done.stderr.decode()}")
-    run = json.loads(done.stdout)
-    run["cpu"] = {int(pid): spent for pid, spent in run["cpu"].items()}
-    source = target.source()
-    others = {pid: name for pid, name in pids.items() if pid not in {target.serving, source}}
-    return run | {
-        "serving": target.serving,
-        "source_pid": source,
-        "others": others,
-        "acknowledged": target.acknowledged(),
-    }
-
-
-def passes(given, cases, targets, results):
+def passes(numbers, cases, targets, results, deadline):
     """All runs, in an order that turns from pass to pass."""
-    deadline = time.monotonic() + (given.limit or TIME_LIMIT)
-    for number in range(given.passes or (1 if given.quick else 3)):
+    for number in numbers:
         for case in cases:
             if number and number >= case.passes:
                 continue
             for target in targets[number % len(targets) :] + targets[: number % len(targets)]:
-                if case.only not in ("", target.kind or target.name):
+                if case.only and (target.kind or target.name) not in case.only:
                     continue
                 if time.monotonic() > deadline:
                     print("out of time: the rest is left out", file=sys.stderr)
@@ -91,42 +72,87 @@ def passes(given, cases, targets, results):
 
 def progress(number, case, target, run):
     unit = "requests" if case.chunks == 1 else "chunks"
-    spent = report.cpu_per(unit)(run)
+    web, whole = (figure(unit)(run) or 0 for figure in (web_per, all_per))
     faults = report.troubles([run])
-    print(f"pass {number + 1}  {case.name:8} {target.name:8} {spent or 0:8.1f} µs per {unit[:-1]:8}"
+    print(f"pass {number + 1}  {case.name:11} {target.name:8} {web:8.1f} µs web {whole:8.1f} µs all per {unit[:-1]:8}"
           f"{run[unit] / run['seconds']:9,.0f} {unit}/s  foreign {run['foreign']:.2f}  {faults}",
           file=sys.stderr, flush=True)  # fmt: skip
 
 
 def tell(results):
     print(f"\n{report.comparison(results)}\n")
-    print(f"CPU of the serving process; best of the passes. Machine: {report.machine()}.\n")
+    print(f"Best of the passes. Machine: {report.machine()}.\n")
     if change := report.change(results):
         print(f"What the change costs, medians of ratios and differences pass by pass:\n\n{change}\n")
     print(report.belief(results))
-    if around := report.others(results):
-        print(f"\nProcesses around ours, mean cores: {around}.")
+    if around := report.parts(results):
+        print(f"\nThe parts of ours:\n\n{around}")
 
 
-def main(argv=None):
-    given = options(argv)
-    Ours.argv = given.command
+def checked(results, again):
+    """0 when nothing got worse since the ratios were kept. What seems worse is measured again first."""
+    before = records.read_ratios()
+    if found := report.worse(results, before, ALLOWED):
+        print(f"measured again: {', '.join(found)}", file=sys.stderr)
+        suspects = [row for row in ROWS if row.title in found]
+        again({row.case for row in suspects} | {row.beside[0] for row in suspects if row.beside})
+        found = report.worse(results, before, ALLOWED)
+    for title, (then, now) in found.items():
+        print(f"WORSE by more than {ALLOWED:.0%}: {title}: {now:.3f} × the bare proxy's, was {then:.3f}")
+    if not found:
+        print(
+            f"Of {len(report.ratios(results).keys() & before.keys())} ratios none got worse by more than {ALLOWED:.0%}."
+        )
+    return 1 if found else 0
+
+
+def written(results):
+    told = textwrap.fill(f"Best of the passes. Machine: {report.machine()}.", 120)
+    text = f"{report.comparison(results)}\n\nThe parts of ours:\n\n{report.parts(results)}\n\n{told}"
+    records.write_section("bench", text)
+    records.write_ratios(report.ratios(results), report.machine())
+
+
+def compared(given, stack):
+    """Run the comparison; the exit code."""
     cases, kinds = chosen(given)
     if given.against:
         Before.root = given.against.resolve()
         kinds.append(Before)
     results = report.Results()
-    with tempfile.TemporaryDirectory(prefix="lgw-bench-") as directory, ExitStack() as stack:
-        targets = [kind(Path(directory)) for kind in kinds]
-        for target in targets:
-            stack.callback(target.stop)
-            target.start()
-        passes(given, cases, targets, results)
+    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="lgw-bench-"))
+    targets = [kind(Path(directory)) for kind in kinds]
+    for target in targets:
+        stack.callback(target.stop)
+        target.start()
+    count = given.passes or (1 if given.quick else 3)
+    passes(range(count), cases, targets, results, time.monotonic() + given.limit)
+
+    def again(names):
+        suspects = [case for case in cases if case.name in names]
+        passes(range(MORE_PASSES), suspects, targets, results, time.monotonic() + given.limit)
+
+    code = checked(results, again) if given.check else 0
     tell(results)
+    if given.write:
+        written(results)
     if given.json:
         given.json.write_text(json.dumps([[*key, runs] for key, runs in results.runs.items()], indent=1))
     failed = [runs for (_case, target), runs in results.runs.items() if target == "ours" and report.troubles(runs)]
-    return 1 if failed else 0
+    return 1 if failed else code
+
+
+def main(argv=None):
+    given = options(argv)
+    Ours.argv, LiteLLM.program = given.command, given.litellm
+    with ExitStack() as stack:
+        if given.growth is None:
+            return compared(given, stack)
+        table = growth.measured(given.growth, stack, quick=given.quick)
+    print(table)
+    if given.write:
+        records.write_section("growth", table)
+    return 0
 
 
 if __name__ == "__main__":

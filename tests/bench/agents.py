@@ -1,6 +1,11 @@
 """Requests as coding agents send them: many tools, long histories of calls and results."""
 
+import base64
 import json
+import random
+from io import BytesIO
+
+from PIL import Image
 
 PARAGRAPH = (
     "Use it when the task needs exactly this. The path is absolute, or relative to the working directory; results are "
@@ -29,7 +34,7 @@ def _tool(number):
 
 def history(kilobytes):
     """Rounds of a call and its result, so many KB of JSON together."""
-    result = "".join(SOURCE_LINE % number for number in range(50))
+    result = "".join(SOURCE_LINE % number for number in range(min(50, 9 * kilobytes)))
     messages, size = [], 0
     while size < kilobytes << 10:
         call_id = f"call_{len(messages):08d}"
@@ -41,3 +46,15 @@ def history(kilobytes):
         ]
         size += len(json.dumps(messages[-2:]))
     return messages
+
+
+def images(count):
+    """So many parts of a message, each a PNG of some 100 KB as a `data:` URL."""
+    return [{"type": "image_url", "image_url": {"url": _image(number)}} for number in range(count)]
+
+
+def _image(number):
+    side = 180  # of noise, which does not get smaller: 3 bytes a pixel
+    buffer = BytesIO()
+    Image.frombytes("RGB", (side, side), random.Random(number).randbytes(side * side * 3)).save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,11 +1,12 @@
 """The load client, a process of its own: keep-alive HTTP/1.1 on bare protocols, answers scanned for time stamps.
 
-Takes one JSON argument and prints one JSON line. Every answer is checked: status, number of chunks, `[DONE]`.
+Reads one JSON object and prints one JSON line. Every answer is checked: status, number of chunks, `[DONE]`.
 """
 
 import asyncio
 import functools
 import gc
+import itertools
 import json
 import os
 import sys
@@ -13,10 +14,10 @@ import time
 
 import uvloop
 
-from tests.bench.agents import history, tools
+from tests.bench.agents import history, images, tools
 from tests.bench.cases import Case
 from tests.bench.chunks import MARK, StampReader, question
-from tests.bench.processes import rss_bytes, snapshot
+from tests.bench.processes import forget_peak, memory, peak_bytes, snapshot
 
 SYSTEM = "You are a helpful assistant. Answer briefly and to the point, in the language of the question."
 BODY_END = b"\r\n0\r\n\r\n"
@@ -33,14 +34,13 @@ def percentiles(values):
 
 def request_bytes(case, key):
     """The request that every client of a case sends."""
-    messages = [
-        {"role": "system", "content": SYSTEM},
-        {"role": "user", "content": f"Please answer this: {question(case.chunks, case.interval_ms)}. Thank you."},
-    ]
+    text = f"Please answer this: {question(case.chunks, case.interval_ms)}. Thank you."
+    content = [*images(case.images), {"type": "text", "text": text}] if case.images else text
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": content}]
     messages[1:1] = (
         [{"role": "user", "content": "Mend the tests."}, *history(case.history_kb)] if case.history_kb else []
     )
-    order = {"model": "org_auto", "messages": messages, "stream": case.streamed}
+    order = {"model": case.model, "messages": messages, "stream": case.streamed}
     body = json.dumps(order | ({"tools": tools(case.tools)} if case.tools else {})).encode()
     head = (
         f"POST {case.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\nAccept: */*\r\n"
@@ -52,9 +52,10 @@ def request_bytes(case, key):
 class Load:
     """What the clients share: the counts, the times, whether to go on."""
 
-    def __init__(self, case, key):
+    def __init__(self, case, keys):
         self.case = case
-        self.request = request_bytes(case, key)
+        body = request_bytes(case, keys[0])
+        self.requests_to_send = itertools.cycle([body.replace(keys[0].encode(), key.encode(), 1) for key in keys])
         self.counting = False
         self.stopping = False
         self.busy = 0
@@ -90,7 +91,7 @@ class Client(asyncio.Protocol):
         self.chunks = 0
         self.stamps = StampReader()
         self.sent_at = time.monotonic_ns()
-        self.transport.write(load.request)
+        self.transport.write(next(load.requests_to_send))
 
     def data_received(self, data):
         now = time.monotonic_ns()
@@ -160,11 +161,13 @@ class Client(asyncio.Protocol):
             self.freed()
 
 
-async def run(case, port, key, watch, rss):
-    """Figures of one case against the port. `watch`: pids whose CPU is counted; `rss`: the one whose memory counts."""
+async def run(case, port, keys, watch):
+    """Figures of one case against the port. `watch`: pids whose CPU and memory count."""
     loop = asyncio.get_running_loop()
-    load = Load(case, key)
-    idle_rss = rss_bytes(rss)
+    load = Load(case, keys)
+    for pid in watch:
+        forget_peak(pid)
+    at_rest = {pid: memory(pid) for pid in watch}
     make = functools.partial(loop.create_connection, lambda: Client(load), "127.0.0.1", port)
     clients = [(await make())[1] for _ in range(case.clients)]
     began = loop.time() + 0.05
@@ -175,17 +178,19 @@ async def run(case, port, key, watch, rss):
     load.counting = True
     await asyncio.sleep(case.window)
     after, requests, chunks = snapshot(watch), load.requests - requests, load.chunks - chunks
-    open_rss, open_streams = rss_bytes(rss), load.busy
     load.counting = False
     load.stopping = True
+    loaded, open_streams = {pid: memory(pid) for pid in watch}, load.busy
     unfinished = await drain(load)
     for client in clients:
         client.transport.abort()
     return figures(load, before, after) | {
         "requests": requests,
         "chunks": chunks,
-        "idle_rss": idle_rss,
-        "open_rss": open_rss,
+        "all_requests": load.requests,
+        "at_rest": at_rest,
+        "loaded": loaded,
+        "peak": {pid: peak_bytes(pid) for pid in watch},
         "open_streams": open_streams,
         "unfinished": unfinished,
     }
@@ -219,11 +224,12 @@ def figures(load, before, after):
 
 
 def main():
-    order = json.loads(sys.argv[1])
+    order = json.load(sys.stdin)
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     watch = [*order["watch"], os.getpid()]
-    result = uvloop.run(run(Case(**order["case"]), order["port"], order["key"], watch, order["rss"]))
+    case = Case(**order["case"])
+    result = uvloop.run(run(case, order["port"], order["keys"], watch))
     print(json.dumps(result | {"load_pid": os.getpid()}), flush=True)
 
 

@@ -3,11 +3,13 @@
 import os
 import platform
 import statistics
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-MIB, KIB = 1 << 20, 1 << 10
+from tests.bench.figures import MIB, behind_per_row, cores, spent_per_chunk, web_per
+from tests.bench.rows import ROWS
+from tests.bench.runs import OUTSIDE
+
+BUSY = 0.3  # cores of other programs
 
 
 class Results:
@@ -29,136 +31,79 @@ class Results:
         return pick((value for value in values if value is not None), default=None)
 
 
-def cpu_per(unit):
-    def figure(run):
-        return run["cpu"][run["serving"]] / run[unit] * 1e6 if run[unit] else None
-
-    return figure
-
-
-def per_second(unit):
-    return lambda run: run[unit] / run["seconds"]
-
-
-def cores(role):
-    """Cores that the process in a role ("serving", "source_pid", "load_pid") used."""
-    return lambda run: run["cpu"].get(run[role], 0) / run["seconds"]
-
-
-def latency(kind, quantile):
-    return lambda run: run[kind][quantile] if run[kind] else None
-
-
-def idle_mib(run):
-    return run["idle_rss"] / MIB
-
-
-def stream_kib(run):
-    return (run["open_rss"] - run["idle_rss"]) / max(1, run["open_streams"]) / KIB
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table. `added`: the difference to the run without a gateway is shown and judged."""
-
-    title: str
-    case: str
-    figure: Any
-    pick: Any = min
-    at_most: float | None = None
-    ratio: float | None = None  # times better than the typical gateway
-    share: float | None = None  # of what arrives without a gateway
-    added: bool = False
-    base: str = ""  # the case whose figure it may exceed `times`, with the same target
-    times: float = 1.0
-    plus: float | None = None  # by so much it may exceed that of `base`, instead
-    form: str = "{:,.0f}"
-
-
-ROWS = (
-    Row("CPU µs per streamed request", "request", cpu_per("requests"), at_most=450, ratio=2),
-    Row("CPU µs per plain request", "plain", cpu_per("requests"), at_most=400, ratio=2),
-    Row("the same, key and team with limits", "limited", cpu_per("requests"), base="plain", plus=60),
-    Row("CPU µs per chunk, flood 50 × 200", "flood", cpu_per("chunks"), at_most=8, ratio=5, form="{:.1f}"),
-    Row("CPU µs per chunk, flood, 20 tools", "flood_tools", cpu_per("chunks"), base="flood", times=1.3, form="{:.1f}"),
-    Row("CPU µs per chunk, 50 streams × 20 ms", "paced", cpu_per("chunks"), at_most=75, ratio=1.8, form="{:.1f}"),
-    Row("the same, streams out of step", "apart", cpu_per("chunks"), form="{:.1f}"),
-    Row("streams out of step, 20 tools", "apart_tools", cpu_per("chunks"), base="apart", times=1.3, form="{:.1f}"),
-    Row("CPU µs per chunk, 500 streams × 20 ms", "crowd", cpu_per("chunks"), at_most=40, form="{:.1f}"),
-    Row("CPU µs per agent request of 500 KB", "agent", cpu_per("requests"), at_most=15_000),
-    Row("CPU µs per chunk, 1 stream × 5 ms", "single", cpu_per("chunks"), form="{:.1f}"),
-    Row("chunks/s, 500 streams × 20 ms", "crowd", per_second("chunks"), max, share=0.97),
-    Row("added delay ms p50, 500 streams", "crowd", latency("delay_ms", 0), at_most=5, added=True, form="{:.2f}"),
-    Row("added delay ms p99, 500 streams", "crowd", latency("delay_ms", 1), at_most=40, added=True, form="{:.2f}"),
-    Row("added TTFT ms p50, 500 streams", "crowd", latency("first_ms", 0), added=True, form="{:.2f}"),
-    Row("added TTFT ms p99, 500 streams", "crowd", latency("first_ms", 1), added=True, form="{:.2f}"),
-    Row("added delay ms p50, 50 streams", "paced", latency("delay_ms", 0), added=True, form="{:.2f}"),
-    Row("added delay ms p99, 50 streams", "paced", latency("delay_ms", 1), added=True, form="{:.2f}"),
-    Row("added TTFT ms p50, 50 streams", "paced", latency("first_ms", 0), added=True, form="{:.2f}"),
-    Row("added TTFT ms p99, 50 streams", "paced", latency("first_ms", 1), added=True, form="{:.2f}"),
-    Row("added delay ms p50, 1 stream", "single", latency("delay_ms", 0), added=True, form="{:.2f}"),
-    Row("streamed requests/s, 20 clients", "request", per_second("requests"), max),
-    Row("plain requests/s, 20 clients", "plain", per_second("requests"), max),
-    Row("chunks/s, flood", "flood", per_second("chunks"), max),
-    Row("cores of the serving process, 500 streams", "crowd", cores("serving"), form="{:.2f}"),
-    Row("memory idle, MiB", "memory", idle_mib, at_most=150, form="{:.1f}"),
-    Row("memory per open stream, KiB", "memory", stream_kib, at_most=40, form="{:.1f}"),
-)
-
-
-def judged(row, ours, typical, none, base=None):
-    """(target, verdict) of our figure; two empty strings when the row has no target or ours was not measured."""
-    wanted, missed = [], []
-    if row.at_most is not None:
-        wanted.append(f"≤ {row.at_most:g}")
-        if ours is None or ours > row.at_most:
-            missed.append("figure")
-    if base is not None:
-        most = row.times * base if row.plus is None else base + row.plus
-        wanted.append(f"≤ {row.times:g}× {row.base}" if row.plus is None else f"≤ {row.base} + {row.plus:g}")
-        if ours is None or ours > most:
-            missed.append("ratio")
-    if row.ratio is not None:
-        wanted.append(f"≥ {row.ratio:g}× better")
-        if typical is not None and (ours is None or typical < row.ratio * ours):
-            missed.append("ratio")
-    if row.share is not None:
-        wanted.append(f"≥ {row.share:.0%} of none")
-        if none is not None and (ours is None or ours < row.share * none):
-            missed.append("figure")
-    if ours is None or not wanted:
-        return ", ".join(wanted), ""
-    return ", ".join(wanted), f"missed ({', '.join(missed)})" if missed else "ok"
-
-
-def line(row, results):
-    """The cells of a row, or None when nothing of it was measured."""
-    none, typical, ours = (results.best(row.case, name, row.figure, row.pick) for name in ("none", "typical", "ours"))
-    if none is typical is ours is None:
-        return None
-    shown = [none, typical, ours]
-    if row.added and none is not None:
-        typical, ours = (value if value is None else value - none for value in (typical, ours))
-        shown = [none, typical, ours]
-    cells = ["–" if value is None else row.form.format(value) for value in shown]
-    if row.added and none is not None:
-        cells[0] = f"({cells[0]})"
-    ratio = ""
-    if typical and ours and ours > 0:
-        ratio = f"{(ours / typical if row.pick is max else typical / ours):.1f}×"
-    base = results.best(row.base, "ours", row.figure, row.pick) if row.base else None
-    return [row.title, *cells, ratio, *judged(row, ours, typical, none, base)]
-
-
 def table(head, rows):
     rows = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(str(cell) for cell in row)} |" for row in rows)
 
 
+def ratio(row, results):
+    """Ours to the bare proxy's; None where one of them was not measured, or the row has none."""
+    ours = results.best(row.case, "ours", row.figure, row.pick)
+    case, figure = row.beside or (row.case, row.figure)
+    bare = results.best(case, "bare", figure, row.pick)
+    return None if row.added or not row.has_ratio or not ours or not bare else ours / bare
+
+
+def ratios(results):
+    """All of them, by the title of their row: what is kept from run to run."""
+    found = {row.title: ratio(row, results) for row in ROWS}
+    return {title: round(value, 4) for title, value in found.items() if value}
+
+
+def judged(row, ours, bare, none, base=None):
+    """(target, verdict) of our figure; two empty strings when the row has no target or ours was not measured."""
+    bounds = []  # (as it is shown, what ours may be; None when that was not measured, and whether more is better)
+    if row.times is not None:
+        bounds.append((f"≤ {row.times:g} × bare", bare and row.times * bare, False))
+    if row.at_most is not None:
+        bounds.append((f"≤ {row.at_most:g}", row.at_most, False))
+    if row.base:
+        shown = f"≤ {row.factor:g} × {row.base}" if row.plus is None else f"≤ {row.base} + {row.plus:g}"
+        bounds.append((shown, base and (row.factor * base if row.plus is None else base + row.plus), False))
+    if row.share is not None:
+        bounds.append((f"≥ {row.share:.0%} of no gateway", none and row.share * none, True))
+    wanted = ", ".join(shown for shown, _, _ in bounds)
+    held = [(ours >= bound) if more else (ours <= bound) for _, bound, more in bounds if None not in (bound, ours)]
+    if not held:
+        return wanted, ""
+    return wanted, "met" if all(held) else "missed"
+
+
+def line(row, results, targets):
+    """The cells of a row, or None when ours was not measured."""
+    values = {name: results.best(row.case, name, row.figure, row.pick) for name in ("none", "bare", "litellm", "ours")}
+    none = values["none"]
+    if values["ours"] is None:
+        return None
+    if row.added and none is not None:
+        values = {name: value if value is None or name == "none" else value - none for name, value in values.items()}
+    shown = {name: "–" if value is None else row.form.format(value) for name, value in values.items()}
+    if row.added and none is not None:
+        shown["none"] = f"({shown['none']})"
+    base = results.best(row.base, "ours", row.figure, row.pick) if row.base else None
+    to_bare = ratio(row, results)
+    verdict = judged(row, values["ours"], values["bare"], none, base)
+    cells = ["" if to_bare is None else f"{to_bare:.2f}", *verdict]
+    return [row.title, *(shown[name] for name in targets), *cells]
+
+
 def comparison(results):
     """The table of the README."""
-    head = ["figure", "no gateway", "typical", "ours", "typical ÷ ours", "target", "met"]
-    return table(head, [cells for row in ROWS if (cells := line(row, results))])
+    heads = {"none": "no gateway", "bare": "bare proxy", "litellm": "LiteLLM", "ours": "ours"}
+    measured = {target for _, target in results.runs}
+    targets = [name for name in heads if name != "litellm" or name in measured]
+    head = ["figure", *(heads[name] for name in targets), "ours ÷ bare", "target", "met"]
+    return table(head, [cells for row in ROWS if (cells := line(row, results, targets))])
+
+
+def worse(results, before, allowed):
+    """title -> (ratio before, ratio now) of what got worse by more than the share `allowed`."""
+    found = {}
+    for row in ROWS:
+        now, then = ratio(row, results), before.get(row.title)
+        if now and then and (then / now if row.pick is max else now / then) > 1 + allowed:
+            found[row.title] = (then, round(now, 4))
+    return found
 
 
 def change(results, before="before", after="ours"):
@@ -182,8 +127,8 @@ def belief(results):
     rows = []
     for (case, target), runs in results.runs.items():
         spent = [
-            f"{results.best(case, target, cores(role)):.2f} / {results.best(case, target, cpu_of(role)) or 0:.1f}"
-            for role in ("source_pid", "load_pid")
+            f"{results.best(case, target, cores(part)):.2f} / {results.best(case, target, per_chunk) or 0:.1f}"
+            for part, per_chunk in ((name, spent_per_chunk(name)) for name in ("source", "client"))
         ]
         spans = [f"{min(run[key] for run in runs):.2f}–{max(run[key] for run in runs):.2f}"
                  for key in ("foreign", "stolen")]  # fmt: skip
@@ -195,10 +140,6 @@ def belief(results):
     return table(head, rows)
 
 
-def cpu_of(role):
-    return lambda run: run["cpu"].get(run[role], 0) / run["chunks"] * 1e6 if run["chunks"] else None
-
-
 def troubles(runs):
     """Faults of all passes in one cell; empty when every answer was whole."""
     counts = {}
@@ -208,15 +149,22 @@ def troubles(runs):
     return ", ".join(f"{count} × {what}" for what, count in counts.items() if count)
 
 
-def others(results, name="ours"):
-    """Mean cores of the processes around the serving one, per command."""
-    spent, seconds = {}, 0.0
-    for (_case, target), runs in results.runs.items():
-        for run in runs if target == name else ():
-            seconds += run["seconds"]
-            for pid, what in run["others"].items():
-                spent[what] = spent.get(what, 0.0) + run["cpu"].get(pid, 0)
-    return ", ".join(f"{what} {used / seconds:.3f}" for what, used in sorted(spent.items()) if seconds)
+def parts(results, name="ours"):
+    """A table of the parts of our gateway: CPU per request until it is filed, and memory at rest."""
+    idle = (results.runs.get(("idle", name)) or results.runs.get(("plain", name)) or [None])[0]
+    rows = []
+    for part in sorted(set(idle["pss"]["at_rest"]) - OUTSIDE) if idle else ():
+        figure = web_per("requests") if part == "web" else behind_per_row(part)
+        spent = results.best("plain", name, figure)
+        mib = [f"{idle[kind]['at_rest'][part] / MIB:.0f}" for kind in ("pss", "rss")]
+        rows.append([part, "–" if spent is None else f"{spent:.1f}", *mib])
+    return table(["part", "CPU µs per plain request", "PSS at rest, MiB", "RSS at rest, MiB"], rows) if rows else ""
+
+
+def foreign(results):
+    """Cores that other programs used in the mean, when they were too many to believe the figures; else 0."""
+    used = statistics.mean(run["foreign"] for runs in results.runs.values() for run in runs)
+    return used if used > BUSY else 0
 
 
 def machine():

@@ -25,8 +25,9 @@ from tests.bench.wheel import Wheel
 
 VERSION = "2.11.1"
 FIRST_PUSH_ID = 1_000_000_000  # of fixed width, so that a frame's length does not change
-MODELS = {"chat": [{"key": "org_auto", "displayName": "Auto", "model": "", "format": "openai", "source": "system",
-                    "isVl": False, "isReasoning": False, "isDefault": True, "url": "", "apiKey": ""}]}  # fmt: skip
+MODELS = {"chat": [{"key": key, "displayName": name, "model": "", "format": "openai", "source": "system",
+                    "isVl": key != "org_auto", "isReasoning": False, "isDefault": key == "org_auto", "url": "",
+                    "apiKey": ""} for key, name in (("org_auto", "Auto"), ("org_vision", "Vision"))]}  # fmt: skip
 STATUS = {"messageId": "", "status": 2, "name": "bench", "id": "1", "accountId": "1", "token": "pt-bench",
           "refreshToken": "rt-bench", "expireTime": 4102444800000, "quota": 0, "whitelist": 3,
           "userType": "personal_standard", "isSubAccount": False, "cloudType": "cloud"}  # fmt: skip
@@ -256,6 +257,9 @@ class Gateway(Connection):
             accepted = {"requestId": call.params.request_id, "success": True, "isSuccess": True, "errorMessage": ""}
             self.reply(call, result=accepted)
             turn.start()
+        elif call.method == "image/upload":
+            uploaded = {"requestId": call.params.request_id, "imageUrl": "https://example.com/image", "success": True}
+            self.reply(call, result={"requestId": call.params.request_id, "result": uploaded})
         elif call.method in RESULTS:
             self.reply(call, result=RESULTS[call.method])
             if call.method == "chat/stop" and (turn := self.turns.get(call.params.request_id)):

@@ -1,33 +1,26 @@
-"""What is measured: the source itself, the typical gateway, ours. Each starts, says who serves, and stops for good."""
+"""What is measured: each starts, says which of its processes does what, and stops for good."""
 
 import http.client
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
-from tests.bench import processes
+from tests.bench import processes, seeds
 
 ROOT = Path(__file__).resolve().parents[2]
-START_TIMEOUT = 60
+START_TIMEOUT = 120
 STOP_TIMEOUT = 15
+SETTLE_TIMEOUT = 8  # s without a row more, until no more are waited for
 KEY = "bench-key-0123456789abcdef"
-LIMITED_KEY = "bench-key-with-limits-0123456789"
-LIMITED = f"""
-import django; django.setup()
-from django.conf import settings
-from accounts.models import ApiKey, Team
-limits = {{"rpm": 10**8, "tpm": 10**9, "concurrency": 10**4, "requests_day": 10**8, "tokens_day": 10**9}}
-key = ApiKey(name="limited", team=Team.objects.create(name="limited", **limits), **limits)
-key.adopt({LIMITED_KEY!r}, settings.KEY_PEPPER)
-key.save()
-"""
 SUPERVISOR = f"{shlex.quote(sys.executable)} -m gateway_project.supervise"
 
 
@@ -109,16 +102,28 @@ class Target:
     def output(self):
         return (self.directory / "output").read_text(errors="replace")[-3000:]
 
-    def key(self, case):
-        """Which key the requests of a case carry."""
-        return LIMITED_KEY if case.limited else KEY
+    def keys(self, case):
+        """The keys that the requests of a case carry in turn."""
+        return [KEY]
 
     def pids(self):
         return [pid for root in self.roots for pid in processes.descendants(root.pid)]
 
+    def parts(self):
+        """pid -> which part of the gateway it is. What serves is "web", also where it has no other parts."""
+        return {pid: processes.part(processes.name(pid)) for pid in self.pids()} | {self.serving: "web"}
+
     def source(self):
         """The process that sends the chunks."""
-        return next((pid for pid in self.pids() if "tests.bench.source" in processes.name(pid)), 0)
+        return next((pid for pid in self.pids() if processes.part(processes.name(pid)) == "source"), 0)
+
+    def filed(self):
+        """How many turns are in its books, if it keeps any."""
+        return 0
+
+    def settle(self, expected):
+        """Wait until so many turns are in its books, as long as they get more. How many are."""
+        return 0
 
     def acknowledged(self):
         """Share of its pushes that the source got an answer to; None when it pushed none."""
@@ -158,21 +163,60 @@ class NoGateway(Target):
         return source_command(free_port(), self.port, self.directory), clean_environment()
 
 
-class Typical(Target):
-    """The typical gateway, with a source of its own."""
+class Bare(Target):
+    """The bare proxy, with a source of its own."""
 
-    name = "typical"
+    name = "bare"
 
-    def command(self):
+    def start_source(self):
+        """(WebSocket port, HTTP port) of a source that has started."""
         ws_port, http_port = free_port(), free_port()
         self.launch(source_command(ws_port, http_port, self.directory), clean_environment())
         while not answers(http_port, "/healthz"):
             if self.roots[0].poll() is not None:
                 raise SystemExit(f"the source did not start:\n{self.output()}")
             time.sleep(0.05)
-        argv = [sys.executable, "-m", "uvicorn", "tests.bench.typical:app", "--port", str(self.port),
-                "--no-access-log", "--log-level", "warning"]  # fmt: skip
+        return ws_port, http_port
+
+    def command(self):
+        ws_port, _ = self.start_source()
+        argv = [sys.executable, "-m", "uvicorn", "tests.bench.bare:app", "--port", str(self.port), "--loop", "uvloop",
+                "--http", "httptools", "--no-access-log", "--log-level", "warning"]  # fmt: skip
         return argv, clean_environment(LINGMA_URL=f"ws://127.0.0.1:{ws_port}")
+
+
+class LiteLLM(Bare):
+    """LiteLLM's proxy, where it is installed, in front of the same source, which it asks in OpenAI's format."""
+
+    name = "litellm"
+    ready_path = "/health/liveliness"
+    program = "litellm"  # on the PATH, or with its directory
+
+    @classmethod
+    def is_installed(cls):
+        return shutil.which(cls.program) is not None
+
+    def command(self):
+        _, http_port = self.start_source()
+        upstream = {"model": "openai/org_auto", "api_base": f"http://127.0.0.1:{http_port}/v1", "api_key": KEY}
+        config = self.directory / "config.yaml"  # JSON is YAML
+        config.write_text(
+            json.dumps(
+                {
+                    "model_list": [{"model_name": "org_auto", "litellm_params": upstream}],
+                    "general_settings": {"master_key": KEY},
+                }
+            )
+        )
+        argv = [self.program, "--config", str(config), "--host", "127.0.0.1", "--port", str(self.port),
+                "--num_workers", "1", "--telemetry", "False"]  # fmt: skip
+        directory = Path(shutil.which(self.program)).parent
+        return argv, clean_environment(
+            PATH=f"{directory}:{os.environ['PATH']}",
+            PYTHONPATH="",
+            LITELLM_LOG="ERROR",
+            LITELLM_LOCAL_MODEL_COST_MAP="True",
+        )
 
 
 class Ours(Target):
@@ -181,14 +225,44 @@ class Ours(Target):
     name = "ours"
     ready_path = "/readyz"
     argv = SUPERVISOR
-    has_limits = True
 
-    def start(self):
-        super().start()
-        if self.has_limits:
-            environment = self.command()[1] | {"DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
-            subprocess.run([sys.executable, "-c", LIMITED], cwd=self.root, env=environment, check=True)
-            self.has_limits = False  # they are kept when it is started again
+    def __init__(self, directory, **settings):
+        super().__init__(directory)
+        self.settings = settings  # variables beside those that are set anyway
+        self.has_limited_key = False
+
+    @property
+    def data(self):
+        return self.directory / "data"
+
+    def keys(self, case):
+        if case.limited and not self.has_limited_key:
+            self.has_limited_key = True  # kept when it is started again
+            self.seed("limited_key")
+        if case.limited:
+            return [seeds.LIMITED_KEY]
+        return [seeds.key(number) for number in range(case.keys)] or [KEY]
+
+    def seed(self, what, *arguments):
+        """Put something into the gateway, which may run: see `seeds`."""
+        environment = self.command()[1] | {"DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
+        argv = [sys.executable, str(ROOT / "tests/bench/seeds.py"), what, *map(str, arguments)]
+        subprocess.run(argv, cwd=self.root, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+    def filed(self):
+        with closing(
+            sqlite3.connect(f"file:{self.data / 'gateway.sqlite3'}?mode=ro", uri=True, timeout=30)
+        ) as database:
+            # Rows are counted by their ids: to count a million of them would take longer than to file a thousand.
+            return database.execute("SELECT COALESCE(MAX(id), 0) FROM accounts_usage").fetchone()[0]
+
+    def settle(self, expected):
+        filed, moved = self.filed(), time.monotonic()
+        while filed < expected and time.monotonic() < moved + SETTLE_TIMEOUT:
+            time.sleep(0.1)
+            before, filed = filed, self.filed()
+            moved = time.monotonic() if filed > before else moved
+        return filed
 
     def command(self):
         binary = self.directory / "Lingma"
@@ -197,10 +271,10 @@ class Ours(Target):
             f'export PYTHONPATH\nexec {shlex.quote(sys.executable)} -m tests.bench.source "$@"\n'
         )
         binary.chmod(0o755)
-        settings = {"DATA_DIR": str(self.directory / "data"), "HOST": "127.0.0.1", "PORT": str(self.port),
+        settings = {"DATA_DIR": str(self.data), "HOST": "127.0.0.1", "PORT": str(self.port),
                     "API_KEYS": KEY, "LINGMA_BIN": str(binary), "LINGMA_INSTANCES": "1", "WEB_PROCESSES": "1",
                     "MAX_IN_FLIGHT": "1000", "MAX_QUEUE": "10000", "DRAIN_SEC": "1"}  # fmt: skip
-        return shlex.split(self.argv), clean_environment(**settings, PYTHONPATH=str(self.root))
+        return shlex.split(self.argv), clean_environment(**settings | self.settings, PYTHONPATH=str(self.root))
 
 
 class Before(Ours):
@@ -208,10 +282,9 @@ class Before(Ours):
 
     name = "before"
     kind = "ours"
-    has_limits = False
 
-    def key(self, case):
-        return KEY
+    def keys(self, case):
+        return [KEY]
 
 
-TARGETS = (NoGateway, Typical, Ours)
+TARGETS = (NoGateway, Bare, LiteLLM, Ours)

@@ -1,0 +1,160 @@
+"""What a turn costs as the work grows: a table of CPU and memory over its size, and how fast they grow with it."""
+
+import math
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tests.bench import report
+from tests.bench.cases import Case
+from tests.bench.figures import all_mib, all_per, behind_per_row, peak_mib, per_second, web_per
+from tests.bench.runs import measure
+from tests.bench.targets import Ours, free_port, source_command
+
+PLAIN = Case("growth", 20, 1, streamed=False, warm=0.5, window=2.0)
+FASTER = 1.15
+"""The exponent from which on something grows faster than its own size; 1 is in proportion."""
+NOTICED = 0.15
+"""The share by which a figure must have grown before its growth is judged: less is noise."""
+REQUESTS = "requests"
+PER_SECOND = 2500  # keys that are asked with, at least: so long it takes until each was
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One thing that grows. Each size is a gateway of its own where it has `settings`; else one has them in turn."""
+
+    name: str
+    title: str
+    sizes: tuple[int, ...]
+    case: Callable[[int], Case] = lambda _size: PLAIN
+    settings: Callable[[int], dict[str, str]] | None = None
+    seed: Callable[[Any, int, int], None] = lambda _target, _size, _before: None
+    attached: bool = False
+
+
+def with_keys(target, size, before):
+    target.seed("keys", before, size)
+
+
+def with_sessions(target, size, _before):
+    target.seed("sessions", size)
+
+
+def with_rows(target, size, before):
+    if size > before:
+        target.seed("rows", size, size - before)
+
+
+def agents(**more):
+    return replace(PLAIN, clients=2, warm=1.0, window=3.0, **more)
+
+
+DIMENSIONS = (
+    Dimension("history", "history, KB", (1, 10, 100, 1000, 8000), lambda size: agents(tools=1, history_kb=size)),
+    Dimension("tools", "tools", (1, 10, 100, 500), lambda size: agents(tools=size)),
+    Dimension("images", "images of 100 KB", (1, 2, 5, 10), lambda size: agents(images=size, model="org_vision")),
+    Dimension("keys", "keys", (1, 100, 1000, 10_000), seed=with_keys,
+              case=lambda size: replace(PLAIN, keys=size, warm=1 + size / PER_SECOND)),
+    Dimension("sessions", "sessions", (1, 1000, 10_000, 100_000), seed=with_sessions,
+              settings=lambda size: {"SESSION_CACHE_MAX_ENTRIES": str(size)}),
+    Dimension("instances", "instances", (1, 10, 100), attached=True, settings=lambda _size: {}),
+    Dimension("rows", "usage rows", (0, 10_000, 100_000, 1_000_000), seed=with_rows),
+    Dimension("processes", "web processes", (1, 2, 3, 4), settings=lambda size: {"WEB_PROCESSES": str(size)}),
+)  # fmt: skip
+NAMES = tuple(each.name for each in DIMENSIONS)
+HEAD = ["grows", "size", "requests/s", "CPU µs per turn, all", "web", "worker", "Redis", "memory of all, MiB (PSS)",
+        "peak of web above rest, MiB", "growth of CPU", "growth of memory"]  # fmt: skip
+
+
+class Attached(Ours):
+    """Ours with so many instances, which are connections to one source."""
+
+    name = "attached"
+    count = 1
+
+    def command(self):
+        argv, environment = super().command()
+        if not self.roots:
+            self.ws_port = free_port()
+            self.launch(source_command(self.ws_port, free_port(), self.directory), environment)
+        urls = ",".join(f"ws://127.0.0.1:{self.ws_port}/{number}" for number in range(self.count))
+        return argv, {name: value for name, value in environment.items() if name != "LINGMA_BIN"} | {
+            "LINGMA_ATTACH_URLS": urls
+        }
+
+
+def measured(names, stack, quick=False):
+    """The table of the dimensions with these names, all when there are none. SystemExit for an unknown name."""
+    wanted = set(filter(None, names.split(",")))
+    if unknown := wanted - set(NAMES):
+        raise SystemExit(f"no such growth: {', '.join(sorted(unknown))}")
+    rows = []
+    for dimension in DIMENSIONS:
+        if not wanted or dimension.name in wanted:
+            rows += told(dimension, runs_of(dimension, stack, quick))
+    return f"{report.table(HEAD, rows)}\n\n{explained()}"
+
+
+def explained():
+    return (
+        "Growth is the exponent between the last two sizes, of what came on top of the first: 1 is in proportion,\n"
+        f"2 is squared. A figure that grew by less than {NOTICED:.0%} in all is flat."
+    )
+
+
+def runs_of(dimension, stack, quick):
+    """[(size, run)] of a dimension."""
+    runs, target, before = [], None, 0
+    for size in dimension.sizes[: 2 if quick else None]:
+        if target is None or dimension.settings:
+            if target is not None:
+                target.stop()
+            target = started(dimension, size, stack)
+            before = 0
+        dimension.seed(target, size, before)
+        before = size
+        case = dimension.case(size)
+        runs.append((size, measure(case, target)))
+        print(f"{dimension.name:10} {size:>9,} {told(dimension, runs)[-1][2:]} {report.troubles([runs[-1][1]])}",
+              file=sys.stderr, flush=True)  # fmt: skip
+    target.stop()
+    return runs
+
+
+def started(dimension, size, stack):
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lgw-growth-")))
+    kind = Attached if dimension.attached else Ours
+    target = kind(directory, **(dimension.settings or (lambda _size: {}))(size))
+    target.count = size
+    stack.callback(target.stop)
+    target.start()
+    return target
+
+
+def told(dimension, runs):
+    """The lines of a dimension; the growth stands on its last."""
+    figures = [all_per(REQUESTS), web_per(REQUESTS), behind_per_row("worker"), behind_per_row("redis")]
+    lines = []
+    for size, run in runs:
+        spent = [figure(run) for figure in figures]
+        lines.append([dimension.title, f"{size:,}", f"{per_second(REQUESTS)(run):,.0f}",
+                      *("–" if each is None else f"{each:,.0f}" for each in spent),
+                      f"{all_mib('pss', 'loaded')(run):,.0f}", f"{peak_mib(run):,.0f}", "", ""])  # fmt: skip
+    memory = [(size, all_mib("pss", "loaded")(run) + peak_mib(run)) for size, run in runs]
+    lines[-1][-2:] = [growth([(size, all_per(REQUESTS)(run)) for size, run in runs]), growth(memory)]
+    return lines
+
+
+def growth(points):
+    """How fast the second of each pair grows with the first, as a text: "flat", or an exponent and what it means."""
+    (size, cost), *more = points
+    if len(more) < 2 or None in (each for _, each in points) or more[-1][1] < cost * (1 + NOTICED):
+        return "flat" if more else ""
+    (near, near_cost), (far, far_cost) = more[-2:]
+    on_top = max(near_cost - cost, cost * NOTICED)
+    exponent = math.log((far_cost - cost) / on_top) / math.log((far - size) / (near - size))
+    return f"{exponent:.2f}{' FASTER' if exponent > FASTER else ''}"
