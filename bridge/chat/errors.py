@@ -41,10 +41,10 @@ class GatewayError(Exception):
     `message` says what to do next and holds no secret. `retry_after` is whole seconds or None.
 
     `param` is the path of the field as a tuple of names and indexes; each format spells it its own way.
-    `details` are for programs; only Anthropic's error body has a place for them.
+    `details` are for programs, and the same in all formats.
 
-    The rest is for the books, and no client reads it: `reason` where it says more than the kind, and of a limit that
-    was reached whose it is (`limit_scope`), its size (`allowed`) and what it stood at (`value`).
+    The rest is for the books: `reason` where it says more than the kind, and of a limit that was reached whose it is
+    (`limit_scope`), its size (`allowed`) and what it stood at (`value`).
     """
 
     status: ClassVar[int] = 500

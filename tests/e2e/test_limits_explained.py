@@ -133,6 +133,9 @@ def test_refusal_says_which_limit_and_until_when(gateway):
         assert "The limit requests_day of this API key's team is reached: 1 request per day, 1 used." in message
         # Midnight in Shanghai.
         assert "T16:00:00Z" in message
+        details = dict(answer.error["details"])
+        assert details.pop("resets_at").endswith("T16:00:00Z")
+        assert details == {"limit": "requests_day", "scope": "team", "allowed": 1, "used": 1}
         left = int(answer.headers["retry-after"])
         assert datetime.fromtimestamp(time.time() + left, UTC).strftime("%H:%M") in ("15:59", "16:00", "16:01")
         name = "anthropic-ratelimit-requests-remaining" if wire is ANTHROPIC else "x-ratelimit-remaining-requests"

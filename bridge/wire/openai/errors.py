@@ -54,17 +54,21 @@ def shape_of(error: GatewayError) -> Shape:
 
 
 def error_object(error: GatewayError) -> dict[str, Any]:
-    """The body of an error, and of the event that has one in mid-stream: all four keys, always."""
+    """The body of an error, and of the event that has one in mid-stream: all four keys, always.
+
+    Beside OpenAI's there is `details`, where the error has any: the same as in Anthropic's.
+    """
     shape = shape_of(error)
-    return {
-        "error": {
-            "message": _message(error),
-            "type": shape.type,
-            # All keys are there even when null: SDKs read them without a default.
-            "param": path_text(error.param) or None,
-            "code": shape.code,
-        }
+    body: dict[str, Any] = {
+        "message": _message(error),
+        "type": shape.type,
+        # All keys are there even when null: SDKs read them without a default.
+        "param": path_text(error.param) or None,
+        "code": shape.code,
     }
+    if error.details is not None:
+        body["details"] = error.details
+    return {"error": body}
 
 
 def _message(error: GatewayError) -> str:
