@@ -13,6 +13,7 @@ from tests.accounts.pages.reading import Page
 from tests.accounts.reports.sample import make, sums_of
 
 pytestmark = pytest.mark.django_db
+MOST_CLICKS = 2
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,7 @@ def walk(client, passed):
     client.force_login(User.objects.create_superuser("operator"))
 
     def follow(*words):
+        assert len(words) <= MOST_CLICKS
         href = "/usage/"
         for each in words:
             if href not in passed:
