@@ -12,7 +12,7 @@ from rest_framework import serializers
 
 from accounts.models import ApiKey, Team
 from accounts.reports.summary import GROUPS, TIME_GROUPS, Group
-from accounts.reports.sums import SUMMARY_FIELDS, Sums
+from accounts.reports.sums import SUMMARY_FIELDS, TOKENS, Sums
 
 NAMED: Final[Mapping[str, Any]] = {"team": Team, "key": ApiKey}
 """Groups whose values are ids; their rows have the name, and the id beside it."""
@@ -30,7 +30,10 @@ class GroupSerializer(serializers.Serializer[Any]):
     hour = serializers.DateTimeField(required=False)
     day = serializers.DateField(required=False)
     locals().update(
-        {name: serializers.IntegerField(allow_null=name.endswith(("p50", "p95"))) for name in SUMMARY_FIELDS}
+        {
+            name: serializers.IntegerField(allow_null=name in TOKENS or name.endswith(("p50", "p95")))
+            for name in SUMMARY_FIELDS
+        }
     )
 
 

@@ -43,7 +43,15 @@ class Expected:
                 sums[name] += value
 
     def as_json(self) -> dict[str, Any]:
-        return {"rows": self.rows, "total": self.total, "by": {name: dict(groups) for name, groups in self.by.items()}}
+        by = {name: {word: _known(sums) for word, sums in groups.items()} for name, groups in self.by.items()}
+        return {"rows": self.rows, "total": _known(self.total), "by": by}
+
+
+def _known(sums: dict[str, int]) -> dict[str, int | None]:
+    """Of refusals alone nobody counted tokens."""
+    if sums["refused"] < sums["turns"]:
+        return dict(sums)
+    return {**sums, "prompt_tokens": None, "completion_tokens": None}
 
 
 def _sums_of(turn: Mapping[str, Any]) -> dict[str, int]:

@@ -122,11 +122,10 @@ def _days(key: ApiKey, now: datetime, zone: ZoneInfo) -> list[dict[str, Any]]:
     return [{"day": day.isoformat(), **_sums(found.get((day,), Sums()))} for day in days]
 
 
-def _sums(sums: Sums) -> Mapping[str, int]:
+def _sums(sums: Sums) -> Mapping[str, int | None]:
     return {
         "turns": sums.turns, "failed": sums.failed, "refused": sums.refused, "cancelled": sums.cancelled,
-        "prompt_tokens": sums.prompt_tokens, "completion_tokens": sums.completion_tokens,
-        "estimated_turns": sums.estimated_turns,
+        **sums.tokens, "estimated_turns": sums.estimated_turns,
     }  # fmt: skip
 
 

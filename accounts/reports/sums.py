@@ -86,11 +86,18 @@ class Sums:
     def queue_ms_p95(self) -> int | None:
         return percentile(self.queue, 0.95)
 
+    @property
+    def tokens(self) -> dict[str, int | None]:
+        """Tokens in and out for programs. Of no turn they are 0; of turns that nobody counted, None."""
+        is_known = self.counted_turns or not self.turns
+        return {name: getattr(self, name) if is_known else None for name in TOKENS}
+
     def as_row(self) -> dict[str, int | None]:
         """The fields of a row of `/api/usage/summary/`, beside those of its group."""
-        return {name: getattr(self, name) for name in SUMMARY_FIELDS}
+        return {name: getattr(self, name) for name in SUMMARY_FIELDS} | self.tokens
 
 
+TOKENS: Final = ("prompt_tokens", "completion_tokens")
 SUMMARY_FIELDS: Final = (
     "turns", "failed", "refused", "prompt_tokens", "completion_tokens", "estimated_turns", "busy_ms",
     "first_token_ms_p50", "first_token_ms_p95", "queue_ms_p95", "sessions_reused",

@@ -3,14 +3,16 @@
 import csv
 import io
 import re
-from datetime import timedelta
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import Usage
+from accounts.ledger import totals
+from accounts.limits.key_report import report_of
+from accounts.models import ApiKey, Usage, UsageHour
+from tests.accounts.reports.sample import hours_of
 
 pytestmark = pytest.mark.django_db
 
@@ -23,11 +25,14 @@ KINDS = {
 
 @pytest.fixture(params=sorted(KINDS))
 def turn(request):
-    return Usage.objects.create(
+    row = Usage.objects.create(
         request_id="req_" + "7" * 32, protocol="openai", endpoint="/v1/chat/completions", model="m", stream=False,
-        queue_ms=3, total_ms=4, prompt_tokens=0, completion_tokens=0,
-        started_at=timezone.now() - timedelta(minutes=5), **KINDS[request.param],
+        queue_ms=3, total_ms=4, prompt_tokens=0, completion_tokens=0, api_key=ApiKey.objects.create(name="a"),
+        started_at=timezone.now(), **KINDS[request.param],
     )  # fmt: skip
+    UsageHour.objects.bulk_create(hours_of([row]))
+    totals.rebuild(row.started_at, timezone.now())
+    return row
 
 
 def text_of(response):
@@ -58,5 +63,12 @@ async def read(response):
 def test_programs_get_null(turn, admin_client):
     (row,) = csv.DictReader(io.StringIO(read(admin_client.get("/usage/export.csv"))))
     assert (row["prompt_tokens"], row["completion_tokens"]) == ("", "")
-    row = admin_client.get(f"/api/usage/{turn.request_id}/").json()
-    assert (row["prompt_tokens"], row["completion_tokens"]) == (None, None)
+    (row,) = csv.DictReader(io.StringIO(admin_client.get("/usage/showback/export.csv").content.decode()))
+    assert (row["prompt_tokens"], row["completion_tokens"]) == ("", "")
+    of_turn = admin_client.get(f"/api/usage/{turn.request_id}/").json()
+    (of_group,) = admin_client.get("/api/usage/summary/?group_by=status").json()["results"]
+    days = report_of(turn.api_key, timezone.now()).days
+    for row in (of_turn, of_group, next(day for day in days if day["turns"])):
+        assert (row["prompt_tokens"], row["completion_tokens"]) == (None, None)
+    (of_none,) = admin_client.get("/api/usage/summary/?status=cancelled").json()["results"]
+    assert (of_none["turns"], of_none["prompt_tokens"]) == (0, 0)
