@@ -25,6 +25,7 @@ from accounts.admin.recent import (
     trouble_of,
 )
 from accounts.models import OUTCOME_COLOURS, ApiKey, Usage
+from accounts.reports.days import MOST_OF_PAGE
 from accounts.reports.filters import Filters
 from accounts.reports.period import Span
 from accounts.reports.summary import summarize, total
@@ -122,8 +123,9 @@ def key_figures(user: Any, now: datetime) -> list[Figure]:
 def busiest_keys(now: datetime) -> dict[str, Any] | None:
     """The table of the keys with the most turns in 24 hours, None when there are none."""
     since = now - DAY
+    everything = Visibility(everything=True)
     try:
-        sums = summarize(_since(since, now), Visibility(everything=True), ("key",), histograms=False)
+        sums = summarize(_since(since, now), everything, ("key",), histograms=False, most=MOST_OF_PAGE)
     except ValidationError:  # more keys were used than can be compared
         return None
     # Ids are no order of people, but the same at each look.

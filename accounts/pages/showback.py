@@ -6,6 +6,7 @@ import csv
 import io
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -23,7 +24,7 @@ from accounts.pages import form
 from accounts.pages.layout import page
 from accounts.pages.names import Names, names_for
 from accounts.pages.query import Query, given_in, iso
-from accounts.pages.usage import nothing_to_see
+from accounts.pages.usage import nothing_to_see, too_much_to_see
 from accounts.pages.zones import one_team
 from accounts.reports.filters import NONE, TIMES, parse
 from accounts.reports.showback import Line, Showback, as_rows, last_day, month_of, months, showback
@@ -33,6 +34,8 @@ from gateway_project.lib.csv_cells import defused
 from gateway_project.lib.visible import visible
 
 PAGE: Final = 50
+NAMES_AT_ONCE: Final = 10_000
+"""A statement of SQLite has no more than some 32,000 values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,10 @@ def showback_page(request: HttpRequest) -> HttpResponse:
     if visibility.nothing:
         return nothing_to_see(request)
     asked = asked_for(request, visibility)
-    found = showback(asked.query.filters, visibility, by_key=asked.by_key)
+    try:
+        found = showback(asked.query.filters, visibility, by_key=asked.by_key)
+    except ValidationError as exc:
+        return too_much_to_see(request, exc)
     text = request.GET.get("page", "")
     pages = max(-(-len(found.lines) // PAGE), 1)
     place = min(max(int(text), 1), pages) if text.isdecimal() and len(text) < 9 else 1
@@ -93,7 +99,10 @@ def showback_export(request: HttpRequest, form: str) -> HttpResponse:
     asked = asked_for(request, visibility)
     if asked.flaws:
         return JsonResponse(asked.flaws, status=400)
-    found = showback(asked.query.filters, visibility, by_key=asked.by_key)
+    try:
+        found = showback(asked.query.filters, visibility, by_key=asked.by_key)
+    except ValidationError as exc:
+        return JsonResponse(exc.message_dict, status=400)
     rows = as_rows(found, every_name(found.lines), by_key=asked.by_key)
     span = asked.query.filters.span
     if form == "csv":
@@ -200,8 +209,9 @@ def every_name(lines: list[Line]) -> dict[tuple[str, int], str]:
     found: dict[tuple[str, int], str] = {}
     models: tuple[tuple[str, Any], ...] = (("team", Team), ("key", ApiKey))
     for kind, model in models:
-        if wanted := {pk for line in lines if (pk := getattr(line, kind)) is not None}:
-            named = model.objects.filter(pk__in=wanted).values_list("pk", "name")
+        wanted = iter({pk for line in lines if (pk := getattr(line, kind)) is not None})
+        while some := list(islice(wanted, NAMES_AT_ONCE)):
+            named = model.objects.filter(pk__in=some).values_list("pk", "name")
             found |= {(kind, pk): name for pk, name in named}
     return found
 

@@ -22,6 +22,7 @@ from accounts.pages.layout import usage_page
 from accounts.pages.names import names_for
 from accounts.pages.query import Query, query_of, unknown_in, without_flaws
 from accounts.pages.rows import page_of
+from accounts.reports.days import MOST_OF_PAGE, Grouping
 from accounts.reports.period import is_whole_hours
 from accounts.reports.summary import summaries, total
 from accounts.reports.sums import Sums
@@ -43,9 +44,11 @@ def usage(request: HttpRequest) -> HttpResponse:
     if visibility.nothing:
         return nothing_to_see(request)
     query, flaws = asked(request)
-    by_times, by_caller, by_kind = summaries(
-        query.filters, visibility, [((_time(query),), True), (CALLER, False), (KIND, False)]
-    )
+    groupings: list[Grouping] = [((_time(query),), True), (CALLER, False), (KIND, False)]
+    try:
+        by_times, by_caller, by_kind = summaries(query.filters, visibility, groupings, MOST_OF_PAGE)
+    except ValidationError as exc:
+        return too_much_to_see(request, exc)
     by_time = {time: sums for (time,), sums in by_times.items()}
     whole = Sums()
     for sums in by_time.values():
@@ -112,6 +115,11 @@ def nothing_to_see(request: HttpRequest) -> HttpResponse:
     words = gettext("You are in no team, and have no right to see the usage of all. Ask an operator for either.")
     context = {"heading": gettext("You may not see usage"), "words": words}
     return TemplateResponse(request, "pages/notice.html", context, status=403)
+
+
+def too_much_to_see(request: HttpRequest, exc: ValidationError) -> HttpResponse:
+    context = {"heading": gettext("Too much for a page"), "words": " ".join(exc.messages)}
+    return TemplateResponse(request, "pages/notice.html", context, status=400)
 
 
 def asked(request: HttpRequest, *others: str, default_range: str = "24h") -> tuple[Query, list[str]]:

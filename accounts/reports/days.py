@@ -22,6 +22,8 @@ from accounts.reports.visibility import Visibility
 
 MOST_GROUPS: Final = 10_000
 """More are refused: whoever asks for more wants the rows."""
+MOST_OF_PAGE: Final = 100_000
+"""Of pages, which group by the keys that there are and show the largest."""
 AT_ONCE: Final = 1_000
 """Columns in memory: those of a month at least."""
 
@@ -32,11 +34,11 @@ Columns = dict[str, Column]
 
 
 def read(
-    filters: Filters, visibility: Visibility, groupings: Sequence[Grouping]
+    filters: Filters, visibility: Visibility, groupings: Sequence[Grouping], most: int
 ) -> tuple[list[dict[Group, Sums]], tuple[Span, ...]]:
     """The sums of all finished days, by each of the groupings, and the spans without.
 
-    Raise ValidationError for too many groups.
+    Raise ValidationError for more groups than `most`.
     """
     if not groupings:
         return [], (filters.span,)
@@ -51,7 +53,7 @@ def read(
             found.append(at)
             for grouped in all_grouped:
                 grouped.add(day)
-                if grouped.more_than(MOST_GROUPS):
+                if grouped.more_than(most):
                     raise too_many_groups()
     return [grouped.sums() for grouped in all_grouped], tuple(_left(filters.span, found))
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from accounts.apps import accounts_config
 from accounts.models import Team
+from accounts.reports.days import MOST_OF_PAGE
 from accounts.reports.filters import Filters
 from accounts.reports.summary import summarize, total
 from accounts.reports.sums import Sums
@@ -43,7 +44,9 @@ class Showback:
 
 
 def showback(filters: Filters, visibility: Visibility, *, by_key: bool) -> Showback:
-    found = summarize(filters, visibility, ("team", "key") if by_key else ("team",), histograms=False)
+    """Raise ValidationError for more lines than a page can compare."""
+    groups = ("team", "key") if by_key else ("team",)
+    found = summarize(filters, visibility, groups, histograms=False, most=MOST_OF_PAGE)
     if not by_key:
         # Who used nothing is part of the answer as well, unless something was asked for.
         found = dict.fromkeys(_quiet_teams(filters, visibility), Sums()) | found
@@ -112,7 +115,7 @@ def _as_row(shown: Showback, line: Line, names: Mapping[tuple[str, int], str], *
     return {
         "team": line.team and names.get(("team", line.team)), "team_id": line.team, **key,
         "turns": sums.turns, "failed": sums.failed, "refused": sums.refused,
-        "prompt_tokens": sums.prompt_tokens, "completion_tokens": sums.completion_tokens,
+        **sums.tokens,
         "estimated_turns": sums.estimated_turns, "busy_ms": sums.busy_ms,
         "share_of_pool": ratio(sums.busy_ms, shown.pool_ms), "share_of_used": ratio(sums.busy_ms, shown.used_ms),
     }  # fmt: skip

@@ -60,30 +60,39 @@ def total(filters: Filters, visibility: Visibility, histograms: bool = True) -> 
 
 
 def summarize(
-    filters: Filters, visibility: Visibility, group_by: Sequence[str], histograms: bool = True
+    filters: Filters,
+    visibility: Visibility,
+    group_by: Sequence[str],
+    histograms: bool = True,
+    most: int = days.MOST_GROUPS,
 ) -> dict[Group, Sums]:
     """The sums of each group. Without histograms there are no percentiles, and it costs half.
 
-    Raise ValidationError for a group that there is not, for more than MOST_GROUPED names, and for too many groups.
+    Raise ValidationError for a group that there is not, for more than MOST_GROUPED names, and for more groups than
+    `most`.
     """
-    (found,) = summaries(filters, visibility, [(group_by, histograms)])
+    (found,) = summaries(filters, visibility, [(group_by, histograms)], most)
     return found
 
 
-def summaries(filters: Filters, visibility: Visibility, groupings: Sequence[days.Grouping]) -> list[dict[Group, Sums]]:
+def summaries(
+    filters: Filters, visibility: Visibility, groupings: Sequence[days.Grouping], most: int = days.MOST_GROUPS
+) -> list[dict[Group, Sums]]:
     """As `summarize`, by several groupings: names, and whether with histograms. It costs less than one by one."""
     for group_by, _ in groupings:
         _check(group_by)
     levels = [_level(filters, visibility, group_by, histograms) for group_by, histograms in groupings]
     of_days = [grouping for grouping, level in zip(groupings, levels, strict=True) if not level]
-    read, spans = days.read(filters, visibility, of_days)
+    read, spans = days.read(filters, visibility, of_days, most)
     found = []
     for (group_by, histograms), level in zip(groupings, levels, strict=True):
         sums = {} if level else read.pop(0)
         sources = _totals(filters, visibility, level) if level else _sources(spans, filters, visibility, group_by)
         splits = _splits_days(filters, group_by)
         for source in sources:
-            _add(sums, _read(source, group_by, histograms, to_minute=splits), group_by, filters)
+            read_rows = _read(source, group_by, histograms, most, to_minute=splits)
+            for group, row in _grouped(read_rows, group_by, filters, most):
+                sums.setdefault(group, Sums()).add(row)
         found.append(sums)
     return found
 
@@ -146,7 +155,7 @@ def _level(filters: Filters, visibility: Visibility, group_by: Sequence[str], hi
 
 
 def _read(
-    source: QuerySet[Any], group_by: Sequence[str], histograms: bool, to_minute: bool
+    source: QuerySet[Any], group_by: Sequence[str], histograms: bool, most: int, to_minute: bool
 ) -> Iterable[dict[str, Any]]:
     selected = aggregates(source.model, histograms)
     if not group_by:
@@ -156,16 +165,17 @@ def _read(
     # Hours as they are stored: they come in their order, and SQLite need not sort them.
     at = TimeText(time, TO_MINUTE if to_minute else TO_HOUR) if source.model is Usage else F(time)
     columns = {f"by_{name}": at if name in TIME_GROUPS else Unindexed(F(COLUMNS[name])) for name in group_by}
-    read: Iterable[dict[str, Any]] = source.values(**columns).annotate(**selected)[: days.MOST_GROUPS + 1]
+    read: Iterable[dict[str, Any]] = source.values(**columns).annotate(**selected)[: most + 1]
     return read
 
 
-def _add(found: dict[Group, Sums], read: Iterable[dict[str, Any]], group_by: Sequence[str], filters: Filters) -> None:
+def _grouped(
+    read: Iterable[dict[str, Any]], group_by: Sequence[str], filters: Filters, most: int
+) -> Iterator[tuple[Group, dict[str, Any]]]:
     for count, row in enumerate(read):
-        if count >= days.MOST_GROUPS:
+        if count >= most:
             raise days.too_many_groups()
-        group = tuple(_value(name, row[f"by_{name}"], filters) for name in group_by)
-        found.setdefault(group, Sums()).add(row)
+        yield tuple(_value(name, row[f"by_{name}"], filters) for name in group_by), row
 
 
 def _value(name: str, value: Any, filters: Filters) -> Any:
