@@ -174,10 +174,10 @@ class FigureById(Func):
     def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
         # Read once, thanks to the limit, and then found by an index; else the text is read anew for each row.
         found = (
-            "COALESCE((SELECT figure FROM (SELECT CAST(key AS INTEGER) AS ID, value AS figure"
+            "COALESCE((SELECT figure FROM (SELECT CAST(key AS INTEGER) AS id, value AS figure"
             " FROM json_each(%(expressions)s), 0)"
         )
-        return self.as_sql(compiler, connection, template=found, arg_joiner=") LIMIT -1) WHERE ID = ", **extra)
+        return self.as_sql(compiler, connection, template=found, arg_joiner=") LIMIT -1) AS f WHERE f.id = ", **extra)
 
     def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
         found = "COALESCE((%(expressions)s::text)::bigint, 0)"
