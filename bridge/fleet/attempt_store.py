@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -14,13 +15,16 @@ from django.utils import timezone
 
 from accounts.audit.context import Source, acting
 from accounts.audit.entries import Changes, record_object
+from bridge.fleet import versions
+from bridge.fleet.attempts import addresses_in
 from bridge.fleet.login_queries import LoginQueries, moment
 from bridge.fleet.login_refresh import count_failure
 from bridge.logins.bundle import Bundle
-from bridge.models import Login, LoginAttempt, SignInPage, announce_orders
+from bridge.models import Login, LoginAttempt, SignInPage, Version, announce_orders
 from bridge.status.accounts import AccountState
 from bridge.status.attempts import AttemptReason, AttemptResult, AttemptState
 from bridge.status.logins import LoginKind, LoginProblem
+from bridge.status.versions import WantedVersion
 from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
 
 logger = logging.getLogger(__name__)
@@ -49,6 +53,8 @@ class Job(msgspec.Struct, frozen=True):
     who: str = ""
     credentials: bytes = b""
     pasted: bytes = b""
+    version: WantedVersion | None = None
+    """That its instances run; None: what the settings say."""
 
     def __repr__(self) -> str:
         return f"<Job {self.attempt}>"
@@ -83,8 +89,8 @@ class AttemptStore(LoginQueries):
         changes = {"state": state, "url": url, "detail": detail[:300], "seen_at": timezone.now()}
         await self._run(lambda: _open(attempt).update(**changes))
 
-    async def take_pasted(self, attempt: int) -> bytes | None:
-        """What somebody has pasted since, once."""
+    async def take_pasted(self, attempt: int) -> list[str]:
+        """What somebody has pasted since, in its order, each once."""
         return await self._run(lambda: _take_pasted(attempt))
 
     async def keep(self, job: Job, bundle: Bundle, expires_at: float) -> AttemptResult:
@@ -98,6 +104,19 @@ class AttemptStore(LoginQueries):
         """End it unless it is over already."""
         state = AttemptState.CANCELLED if result is AttemptResult.CANCELLED else AttemptState.FAILED
         await self._run(lambda: _end(job, state, result, detail, screenshot))
+
+
+def version_of(login: Login) -> Version | None:
+    """What the instances of a login run, or most of them: its files are made by the same; None: no such order.
+
+    Of several that as many run, the one without an order of its own goes first: that is no canary.
+    """
+    default = Version.objects.filter(is_default=True).first()
+    ordered = [order.version for order in login.orders.select_related("version")]
+    if not ordered:
+        return default
+    found = Counter(each or default for each in ordered)
+    return max(found, key=lambda each: (found[each], each == default))
 
 
 def _open(attempt: int) -> QuerySet[LoginAttempt]:
@@ -118,7 +137,7 @@ def _claim(attempt: int) -> Job | None:
     login = row.login
     job = Job(
         row.pk, login.pk, login.label, LoginKind(row.way), AttemptReason(row.reason), row.generation, login.endpoint,
-        row.who,
+        row.who, version=versions.wanted(version_of(login)),
     )  # fmt: skip
     if login.brought_generation > row.generation:
         _end(job, AttemptState.FAILED, AttemptResult.NEWER)
@@ -134,16 +153,12 @@ def _claim(attempt: int) -> Job | None:
     return msgspec.structs.replace(job, credentials=given, pasted=pasted)
 
 
-def _take_pasted(attempt: int) -> bytes | None:
+def _take_pasted(attempt: int) -> list[str]:
     found: Any = _open(attempt).exclude(pasted=None).values_list("pasted", flat=True).first()
-    if found is None:
-        return None
-    _open(attempt).update(pasted=None)
-    try:
-        pasted: bytes = found.read()
-    except SecretUnreadableError:
-        return None
-    return pasted
+    # Only what was read is taken out: what comes in this moment is there for the next look.
+    if found is None or not _open(attempt).filter(pasted=found).update(pasted=None):
+        return []
+    return addresses_in(found)
 
 
 def _keep(job: Job, bundle: Bundle, expires_at: datetime | None) -> AttemptResult:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -23,12 +23,15 @@ from bridge.models import Login, LoginAttempt
 from bridge.status.attempts import WAYS, AttemptReason, AttemptResult, AttemptState
 from bridge.status.logins import LoginKind
 from gateway_project.lib import task_queue
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
 from gateway_project.lib.translated import translated
 
 TASK: Final = "bridge.log_in"
 QUEUE: Final = "logins"
 LARGEST_PASTED: Final = 64 << 10
+MOST_PASTED: Final = 5
+"""Addresses that wait to be passed on."""
+PASTE_TRIES: Final = 5
 LOST_AFTER: Final = timedelta(seconds=60)
 """Without a sign of life whoever ran it has ended."""
 UNCLAIMED_AFTER: Final = timedelta(minutes=2)
@@ -122,10 +125,33 @@ def paste(attempt: LoginAttempt, text: str) -> None:
         target = callback.target_of(text)
     except callback.BadCallback as exc:
         raise ValidationError({"pasted": translated(exc.text)}) from None
+    for _try in range(PASTE_TRIES):
+        if _added(attempt, target):
+            record_object("helped", attempt, {})
+            return
+    raise ValidationError({"pasted": gettext("Somebody else pastes as well. Try again.")})
+
+
+def _added(attempt: LoginAttempt, target: str) -> bool:
+    """Behind what waits already: of two that come at once, none is lost. False: it has changed meanwhile."""
     waiting = _open(attempt).filter(state=AttemptState.NEEDS_PERSON)
-    if not waiting.update(pasted=Secret.of(target.encode())):
+    row = waiting.values("pasted").first()
+    if row is None:
         raise ValidationError({"pasted": gettext("This attempt waits for no address.")})
-    record_object("helped", attempt, {})
+    before: Any = row["pasted"]
+    addresses = [each for each in addresses_in(before) if each != target]
+    if len(addresses) >= MOST_PASTED:
+        raise ValidationError({"pasted": gettext("Several addresses wait to be passed on. Try again in a moment.")})
+    changed = waiting.filter(pasted=before).update(pasted=Secret.of("\n".join([*addresses, target]).encode()))
+    return bool(changed)
+
+
+def addresses_in(pasted: Secret | None) -> list[str]:
+    """Those that wait to be passed on."""
+    try:
+        return [] if pasted is None else pasted.read().decode("ascii", "replace").splitlines()
+    except SecretUnreadableError:
+        return []
 
 
 def _open(attempt: LoginAttempt) -> QuerySet[LoginAttempt]:

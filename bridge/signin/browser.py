@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import secrets
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -12,7 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bridge.signin.failure import AttemptFailed
-from bridge.signin.page_rules import MOST_REDIRECTS, PageRules, Seen, may_visit, resolver_rule, without_query
+from bridge.signin.page_rules import (
+    MOST_REDIRECTS,
+    PageRules,
+    Seen,
+    known_hosts,
+    may_visit,
+    resolver_rule,
+    without_query,
+)
+from bridge.signin.proxies import proxies_of, script_of
 from bridge.status.attempts import AttemptResult
 
 if TYPE_CHECKING:
@@ -26,9 +36,7 @@ SHOT_MS: Final = 5_000
 LARGEST_SHOT: Final = 1 << 20
 MOST_FRAMES: Final = 20
 LOCAL: Final = re.compile(r"^[a-z]+://([^/?#]*@)?(localhost|127\.|\[|0\.)", re.IGNORECASE)
-PASSED_ON: Final = (
-    "PATH", "LANG", "LC_ALL", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-)  # fmt: skip
+PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TZ")
 ARGUMENTS: Final = (
     "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage", "--disable-extensions",
     "--no-first-run", "--disable-sync", "--deny-permission-prompts",
@@ -174,7 +182,7 @@ async def opened(path: str, profile: Path, first: str, port: int, rules: PageRul
         raise AttemptFailed(AttemptResult.NO_PLAYWRIGHT) from None
     async with async_playwright() as playwright:
         try:
-            context = await _launched(playwright, executable, profile, resolver_rule(first, port, rules.hosts))
+            context = await _launched(playwright, executable, profile, _network(first, port, rules))
         except Error as exc:
             raise AttemptFailed(AttemptResult.NO_BROWSER, exc.message.splitlines()[0]) from None
         try:
@@ -186,7 +194,17 @@ async def opened(path: str, profile: Path, first: str, port: int, rules: PageRul
                     await context.close()
 
 
-async def _launched(playwright: Playwright, executable: str, profile: Path, rule: str) -> BrowserContext:
+def _network(first: str, port: int, rules: PageRules) -> list[str]:
+    """Whom it may ask for what, as Chromium is told by its command line."""
+    proxies = proxies_of(os.environ, f"{secrets.token_hex(8)}.invalid")
+    script = script_of(proxies, known_hosts(first, rules.hosts))
+    return [
+        f"--host-resolver-rules={resolver_rule(first, port, rules.hosts, proxies.all)}",
+        f"--proxy-pac-url={script}" if proxies.all else "--no-proxy-server",
+    ]
+
+
+async def _launched(playwright: Playwright, executable: str, profile: Path, network: list[str]) -> BrowserContext:
     variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return await playwright.chromium.launch_persistent_context(
         str(profile),
@@ -194,7 +212,7 @@ async def _launched(playwright: Playwright, executable: str, profile: Path, rule
         headless=True,
         # As root it has no sandbox; nobody else goes without.
         chromium_sandbox=os.geteuid() != 0,
-        args=[*ARGUMENTS, f"--host-resolver-rules={rule}"],
+        args=[*ARGUMENTS, *network],
         env={**variables, "HOME": str(profile)},
         accept_downloads=False,
         service_workers="block",

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from bridge.pool.options import InstanceSpec
+from bridge.status.versions import WantedVersion
 
 
 class SignInOptions(msgspec.Struct, frozen=True):
@@ -16,8 +17,8 @@ class SignInOptions(msgspec.Struct, frozen=True):
     redis_url: str
     directory: Path
     """Of the work dirs, one for each attempt."""
-    spec: Callable[[Path], InstanceSpec]
-    """How a service is started in a work dir. Raises LingmaError when there is no program."""
+    spec: Callable[[Path, WantedVersion | None], InstanceSpec]
+    """How a service of a version is started in a work dir. Raises LingmaError when there is no program."""
     model: str = "org_auto"
     """Of the chat that tests a login."""
     start_sec: float = 15.0

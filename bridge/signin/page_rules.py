@@ -6,12 +6,14 @@ The page "Login page" of the console changes any of it; what is left empty there
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from bridge.logins.callback import PATHS
+from bridge.signin.proxies import Proxy
 
 Selectors = tuple[str, ...]
 
@@ -106,15 +108,23 @@ def without_query(text: str) -> str:
     return re.sub(r"[?#]\S*", "", text)
 
 
-def resolver_rule(first: str, port: int, hosts: tuple[str, ...]) -> str:
+def known_hosts(first: str, hosts: tuple[str, ...]) -> list[str]:
+    """That of the first page, and those that are listed: none of this machine."""
+    began = urlsplit(first).hostname or ""
+    return [each for each in dict.fromkeys((began, *hosts)) if each and each not in LOOPBACK]
+
+
+def resolver_rule(first: str, port: int, hosts: tuple[str, ...], proxies: Sequence[Proxy] = ()) -> str:
     """For Chromium: it finds these hosts and no other, and of this machine one port, whatever a page asks for.
 
-    Nobody else sees where a redirect leads before it is followed.
+    Nobody else sees where a redirect leads before it is followed. A proxy is found by a name of its own, as it may well
+    be on this machine.
     """
     began = urlsplit(first)
     named = (name for each in hosts for name in (each, f"*.{each}"))
     # Where the login page itself is on this machine, on another port, there is no way to tell the two apart.
     own = [each for each in LOOPBACK if each != began.hostname or began.port == port]
     known = dict.fromkeys(each for each in (began.hostname, *named) if each and each not in own)
-    rules = [*(f"MAP {each} 127.0.0.1:{port}" for each in own), "MAP * ~NOTFOUND"]
+    to_proxies = [f"MAP {each.name} {each.place}" for each in proxies]
+    rules = [*to_proxies, *(f"MAP {each} 127.0.0.1:{port}" for each in own), "MAP * ~NOTFOUND"]
     return " , ".join([*rules, *(f"EXCLUDE {each}" for each in known)])

@@ -131,7 +131,7 @@ async def _keep_holding(lease: AttemptLease) -> None:
 async def _log_in(job: Job, store: AttemptStore, options: SignInOptions) -> AttemptResult:
     directory = options.directory / str(job.attempt)
     try:
-        spec = options.spec(directory)
+        spec = options.spec(directory, job.version)
     except LingmaError as exc:
         raise AttemptFailed(AttemptResult.NO_PROGRAM, str(exc)) from exc
     shadow = Shadow(spec, job.endpoint, options.model, options.start_sec)

@@ -16,10 +16,11 @@ from bridge.fleet.attempts import TASK
 from bridge.lingma.dialects.a.dialect import DialectA
 from bridge.pool.logins import StoreAway
 from bridge.pool.options import InstanceSpec
-from bridge.programs import program
+from bridge.programs import of_version, program
 from bridge.signin import runner
 from bridge.signin.options import SignInOptions
 from bridge.status.attempts import AttemptResult
+from bridge.status.versions import WantedVersion
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +42,14 @@ def options() -> SignInOptions:
     )
 
 
-def _spec(directory: Path) -> InstanceSpec:
+def _spec(directory: Path, version: WantedVersion | None) -> InstanceSpec:
     env = settings.ENV
-    found = program(env, settings.DATA_DIR)
+    found = program(env, settings.DATA_DIR) if version is None else of_version(env, settings.DATA_DIR, version)
     dialect = DialectA(env.lingma_ask_overrides)
     return InstanceSpec(
-        found.upstream, dialect, found.command, found.arguments, directory, environment=found.environment
-    )
+        found.upstream, dialect, found.command, found.arguments, directory,
+        environment=found.environment, version=found.version, sha256=found.sha256,
+    )  # fmt: skip
 
 
 async def run(attempt: int) -> AttemptResult | None:

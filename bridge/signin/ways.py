@@ -96,15 +96,15 @@ async def _relay_pasted(shadow: Shadow, job: Job, store: AttemptStore, url: str)
     """Until cancelled, pass on what somebody pastes: their browser may not reach this machine."""
     while True:
         with suppress(StoreAway):
-            if pasted := await store.take_pasted(job.attempt):
+            for pasted in await store.take_pasted(job.attempt):
                 await store.report(job.attempt, AttemptState.NEEDS_PERSON, url, await _relayed(shadow, pasted))
         await asyncio.sleep(PASTED_EVERY_SEC)
 
 
-async def _relayed(shadow: Shadow, pasted: bytes) -> str:
+async def _relayed(shadow: Shadow, pasted: str) -> str:
     """What there is to say of it; "" when it was taken, as far as can be seen."""
     try:
-        page = await relay(shadow.http_port, pasted.decode("ascii", "replace"))
+        page = await relay(shadow.http_port, pasted)
     except (OSError, TimeoutError) as exc:
         logger.warning("a callback could not be passed on: %s", exc or "no answer in time")
         return "Lingma did not take this address; log in once more."
@@ -113,5 +113,8 @@ async def _relayed(shadow: Shadow, pasted: bytes) -> str:
         return f"Choose an organisation: paste one of {choices}"
     shadow.changed.set()
     # A callback that failed is answered 200 as well, so only the account tells (PROTOCOL 7.3).
-    facts = await shadow.account()
+    try:
+        facts = await shadow.account()
+    except AttemptFailed:
+        return ""  # whoever waits for the account says so; what is pasted next is passed on all the same
     return "" if facts.state.may_chat else "Lingma did not take this address; log in once more."

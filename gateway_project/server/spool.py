@@ -21,7 +21,7 @@ PIECE: Final = 1 << 20
 DISK_SEC: Final = 30.0
 RESERVE: Final = 256 << 20
 """Bytes that stay free on the disk: usage rows, the database and Redis want some."""
-NAME: Final = "upload"
+NAME: Final = "upload.vsix"
 LOCK: Final = "lock"
 T = TypeVar("T")
 

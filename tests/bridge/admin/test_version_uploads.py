@@ -256,7 +256,7 @@ async def test_one_at_a_time(application, data_dir):
 
     first = asyncio.create_task(Slow(API, headers, VSIX, size=100).to(application))
     async with asyncio.timeout(60):
-        while not (data_dir / "uploads" / "upload").exists():
+        while not (data_dir / "uploads" / "upload.vsix").exists():
             await asyncio.sleep(0.01)
     # As another process would, which has no more in common than the disk.
     assert (await Sent(API, headers, VSIX).to(uploads(data_dir))).status == 409

@@ -22,7 +22,7 @@ from tests.bridge.pools import ROOT
 def settings(redis_url, directory, *arguments, **options):
     """Of a gateway whose service has these arguments."""
 
-    def spec(place):
+    def spec(place, version=None):
         command = (sys.executable, "-m", "bridge.simulator")
         return InstanceSpec("simulator", DIALECT, command, arguments, place, environment={"PYTHONPATH": ROOT})
 

@@ -1,8 +1,20 @@
 """What is done with what is seen of a login page, and where a page may lead."""
 
+import base64
+
 import pytest
 
-from bridge.signin.page_rules import PageRules, Progress, Seen, is_callback, may_visit, next_step, resolver_rule
+from bridge.signin.page_rules import (
+    PageRules,
+    Progress,
+    Seen,
+    is_callback,
+    known_hosts,
+    may_visit,
+    next_step,
+    resolver_rule,
+)
+from bridge.signin.proxies import proxies_of, script_of
 
 HOSTS = PageRules().hosts
 FORM = {"username": "#u", "password": "#p"}
@@ -65,3 +77,38 @@ def test_resolver_knows_listed_hosts_and_no_others():
         "EXCLUDE aliyun.com , EXCLUDE *.aliyun.com"
     )
     assert "EXCLUDE localhost" in resolver_rule("http://localhost:8/x", 7, ())
+
+
+def test_proxy_has_a_name_that_is_found():
+    proxies = proxies_of({"HTTP_PROXY": "http://u:p@127.0.0.1:3128", "https_proxy": "proxy.example"}, "x.invalid")
+    assert resolver_rule("https://first.example/x", 7, (), proxies.all) == (
+        "MAP a-x.invalid 127.0.0.1:3128 , MAP b-x.invalid proxy.example:80 , MAP 127.0.0.1 127.0.0.1:7 , "
+        "MAP localhost 127.0.0.1:7 , MAP * ~NOTFOUND , EXCLUDE first.example"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "name", "port"),
+    [
+        ("proxy.example:3128", "PROXY", "a-x", 3128),
+        ("HTTP://proxy.example", "PROXY", "a-x", 80),
+        ("https://proxy.example", "HTTPS", "proxy.example", 443),
+        ("socks5h://[::1]:9", "SOCKS5", "a-x", 9),
+    ],
+)
+def test_proxies_are_those_of_the_variables(value, kind, name, port):
+    (proxy,) = proxies_of({"HTTP_PROXY": value}, "x").all
+    assert (proxy.kind, proxy.name, proxy.port) == (kind, name, port)
+
+
+@pytest.mark.parametrize("value", ["", "http://", "ftp://proxy.example", "http://[bad", "http://h:99999"])
+def test_what_is_no_proxy_is_none(value):
+    assert proxies_of({"HTTP_PROXY": value, "NO_PROXY": "a"}, "x").all == []
+
+
+def test_script_names_hosts_and_exceptions():
+    proxies = proxies_of({"HTTPS_PROXY": "h:1", "NO_PROXY": ".corp.example, *.no:80,"}, "x.invalid")
+    text = base64.b64decode(script_of(proxies, known_hosts("https://first.example/", ("aliyun.com",))).split(",")[1])
+    for part in (b'["first.example", "aliyun.com"]', b'["corp.example", "no"]', b'"PROXY b-x.invalid:1" : "DIRECT"'):
+        assert part in text
+    assert known_hosts("http://127.0.0.1:7/x", ("a.example",)) == ["a.example"]

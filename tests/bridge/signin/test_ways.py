@@ -12,8 +12,10 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import ValidationError
 
 from bridge.fleet import attempts
+from bridge.fleet.attempt_store import AttemptStore
 from bridge.lingma.errors import LingmaError
 from bridge.logins.bundle import Bundle
+from bridge.models import InstanceOrder, Version
 from tests.bridge.living import alive
 from tests.bridge.logins.files import DAY
 from tests.bridge.signin.attempts import begin, login, ran, running, settings, until
@@ -110,6 +112,34 @@ async def test_pasted_callback_logs_in_and_is_forgotten(options):
     assert (attempt.result, attempt.detail, attempt.pasted) == ("logged_in", "", None)
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["right one first", "wrong one first"])
+async def test_addresses_pasted_at_once_are_tried(options, is_first):
+    found = await login()
+    async with running(found, options()):
+        attempt = await until(found, lambda each: each.url)
+        right, wrong = await callback_of(attempt.url), "/auth/callback?state=x&auth=a&token=t"
+        for each in (right, wrong) if is_first else (wrong, right, right):
+            await sync_to_async(attempts.paste)(attempt, each)
+    attempt = await until(found, lambda each: each.ended_at)
+    assert (attempt.result, attempt.pasted) == ("logged_in", None)
+
+
+async def test_waiting_addresses_are_few_and_kept(options):
+    found = await login()
+    attempt, _ = await begin(found)
+    store, paste = AttemptStore(), sync_to_async(attempts.paste)
+    await store.claim(attempt.pk)
+    await store.report(attempt.pk, "needs_person", "https://example.com/")
+    targets = [f"/auth/callback?state={number}" for number in range(attempts.MOST_PASTED)]
+    for target in targets:
+        await paste(attempt, target)
+    with pytest.raises(ValidationError, match="Several addresses wait"):
+        await paste(attempt, "/auth/callback?state=more")
+    await paste(attempt, targets[0])
+    assert await store.take_pasted(attempt.pk) == [*targets[1:], targets[0]]
+    assert await store.take_pasted(attempt.pk) == []
+
+
 async def test_account_of_several_organisations_chooses(options):
     found = await login()
     async with running(found, options("--organizations=red,blue")):
@@ -118,6 +148,33 @@ async def test_account_of_several_organisations_chooses(options):
         chosen = await until(found, lambda each: "organizationId=blue" in each.detail)
         await sync_to_async(attempts.paste)(chosen, "/auth/loginWithOrganization?organizationId=blue")
     assert user_of(found)["org_name"] == "blue"
+
+
+@pytest.mark.parametrize(
+    ("default", "ordered", "wanted"),
+    [
+        (None, [], None), ("2.9.0", [], "2.9.0"), ("2.9.0", [None], "2.9.0"), ("2.9.0", ["2.11.1"], "2.11.1"),
+        ("2.9.0", ["2.11.1", None], "2.9.0"), ("2.9.0", ["2.11.1", None, "2.11.1"], "2.11.1"),
+        (None, ["2.11.1", None], None),
+    ],
+)  # fmt: skip
+async def test_login_is_made_by_its_instances_version(options, tmp_path, default, ordered, wanted):
+    rows = {
+        name: await Version.objects.acreate(version=name, is_default=name == default, executables={})
+        for name in ("2.9.0", "2.11.1")
+    }
+    found = await login("personal_token", b"token")
+    for number, name in enumerate(ordered):
+        await InstanceOrder.objects.acreate(name=f"w1-i{number}", login=found, version=rows.get(name))
+    await InstanceOrder.objects.acreate(name="of-another-login", version=rows["2.11.1"])
+    started = []
+
+    def refusing(_place, version):
+        started.append(version and version.version)
+        raise LingmaError("not here")
+
+    attempt = await ran(found, msgspec.structs.replace(options(), spec=refusing))
+    assert (started, attempt.result) == ([wanted], "no_program")
 
 
 async def test_nobody_who_comes_is_an_answer(options):
@@ -168,7 +225,7 @@ async def test_cancelled_attempt_ends_its_service(options, tmp_path):
     ],
 )
 async def test_secrets_that_are_repeated_are_cut(options, caplog, kind, given):
-    def refusing(_):
+    def refusing(_place, _version):
         raise LingmaError("word-1-too and word-1 are wrong")
 
     device = kind == "device"
