@@ -12,6 +12,7 @@ import redis
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 from django.utils.translation import gettext
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
@@ -27,11 +28,12 @@ from accounts.api.checked import Checked
 from accounts.api.idempotency import Idempotent
 from accounts.api.lists import is_equal
 from accounts.api.problems import Conflict
-from bridge.fleet import attempts, logins, mirror, orders, timelines, versions
+from bridge.fleet import attempts, logins, maintenance, mirror, orders, sizes, timelines, versions
 from bridge.fleet.orders import LONGEST_SEC, Action, NoLogin, UnknownInstance
+from bridge.fleet.sizes import BadSize
 from bridge.fleet.versions import NotInstalled, UnknownVersion, VersionInUse
 from bridge.logins.callback import LONGEST
-from bridge.models import Instance, Login, LoginAttempt, ModelAlias, PromptTemplate, Version
+from bridge.models import Instance, Login, LoginAttempt, MaintenanceWindow, ModelAlias, PromptTemplate, Version
 from bridge.models.attempt import KEPT
 from bridge.status.accounts import AccountState
 from bridge.status.attempts import WAYS, AttemptReason, AttemptResult
@@ -78,6 +80,7 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
     replacing = serializers.SerializerMethodField(help_text="A successor is started beside it.")
     cool_until = serializers.SerializerMethodField(help_text="Until then it takes no turns; null: it has no pause.")
     smoke = serializers.SerializerMethodField(help_text="The last short chat that was asked for; null: none was.")
+    maintenance_until = serializers.SerializerMethodField(help_text="A window holds it; null: none is open.")
     cools_for = serializers.SerializerMethodField(
         help_text="Why the gateway has made the pause: `limited` or `failed`; empty: it has not."
     )
@@ -110,6 +113,10 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
 
     def get_stuck_turns(self, row: Instance) -> int:
         return self._beat(row).stuck
+
+    def get_maintenance_until(self, row: Instance) -> datetime | None:
+        window = self._beat(row).maintenance
+        return datetime.fromtimestamp(window.until, UTC) if window is not None else None
 
     def get_cools_for(self, row: Instance) -> str:
         return self._beat(row).cools_for
@@ -153,6 +160,12 @@ class ActionSerializer(serializers.Serializer[Any]):
         max_length=64, default="",
         help_text="For move: one that was installed; `none`: the default again, or for all what the settings say.",
     )  # fmt: skip
+    size = serializers.IntegerField(
+        min_value=1, max_value=64, default=1, help_text="For size, which is for `all`: instances of a web process."
+    )
+    process = serializers.IntegerField(
+        min_value=0, max_value=64, default=0, help_text="For size: a web process; 0: all of them."
+    )
     instances = serializers.ListField(child=serializers.CharField(), read_only=True)
 
 
@@ -352,13 +365,20 @@ class InstanceViewSet(ReadOnlyModelViewSet[Instance]):
             raise NotFound(str(exc)) from None
         except UnknownVersion as exc:
             raise serializers.ValidationError({"version": str(exc)}) from None
+        except BadSize as exc:
+            raise serializers.ValidationError({"size": str(exc)}) from None
         except NoLogin as exc:
             raise Conflict(str(exc)) from None
         return Response({**asked.data, "instances": names}, status=HTTPStatus.ACCEPTED)
 
 
-def _ordered(name: str, action: str, seconds: int, version: str) -> list[str]:
-    """The instances that were ordered to do it. Raise UnknownInstance, UnknownVersion."""
+def _ordered(name: str, action: str, seconds: int, version: str, size: int, process: int) -> list[str]:
+    """The instances that were ordered to do it. Raise UnknownInstance, UnknownVersion, NoLogin, BadSize."""
+    if action == Action.SIZE:
+        if name != orders.ALL:
+            raise BadSize(gettext("A size is for all instances: /api/instances/all/actions/."))
+        sizes.order(size, process, settings.ENV)
+        return []
     if action == Action.MOVE:
         return orders.move(name, versions.wanted_by(version), settings.REDIS_URL)
     names = orders.names_of(name, settings.REDIS_URL)
@@ -451,7 +471,45 @@ class VersionViewSet(
             raise Conflict(str(exc)) from None
 
 
+class MaintenanceWindowSerializer(Checked):
+    instances = serializers.ListField(
+        child=serializers.CharField(max_length=100), max_length=200, required=False,
+        help_text="Names such as w1-i1; none: all of them.",
+    )  # fmt: skip
+    is_open = serializers.SerializerMethodField(help_text="Now.")
+    opens_at = serializers.SerializerMethodField(help_text="Since when it is open, else the next time; null: never.")
+    closes_at = serializers.SerializerMethodField(help_text="When that ends.")
+
+    class Meta:
+        model = MaintenanceWindow
+        exclude = ("opened_at",)
+
+    def get_is_open(self, row: MaintenanceWindow) -> bool:
+        return maintenance.is_open(row, timezone.now())
+
+    def get_opens_at(self, row: MaintenanceWindow) -> datetime | None:
+        times = maintenance.next_of(row, timezone.now())
+        return times[0] if times else None
+
+    def get_closes_at(self, row: MaintenanceWindow) -> datetime | None:
+        times = maintenance.next_of(row, timezone.now())
+        return times[1] if times else None
+
+
+class MaintenanceWindowViewSet(Idempotent, ModelViewSet[MaintenanceWindow]):
+    """Planned times in which instances take no turns, once or each week; every process keeps them by its own clock."""
+
+    resource = "maintenance-windows"
+    queryset = MaintenanceWindow.objects.all()
+    serializer_class = MaintenanceWindowSerializer
+    lookup_value_regex = "[0-9]+"
+    ordering = ("starts_at", "id")
+    ordering_fields = ("starts_at", "name", "id")
+    filters: ClassVar = {"name": is_equal("name")}
+
+
 router = SimpleRouter()
+router.register("maintenance-windows", MaintenanceWindowViewSet)
 router.register("instances", InstanceViewSet)
 router.register("logins", LoginViewSet)
 router.register("versions", VersionViewSet)

@@ -27,13 +27,15 @@ from bridge.alerts.view import AlertOptions
 from bridge.bounds.load import BodyLoad
 from bridge.bounds.patience import Pace
 from bridge.chat.request import ToolMode
+from bridge.fleet import sizes
 from bridge.fleet.crash_exchange import CrashExchange
 from bridge.fleet.heartbeat import Heartbeat
 from bridge.fleet.login_store import DatabaseLogins, look_after
+from bridge.fleet.maintenance import WindowLog
 from bridge.fleet.modes import Modes
-from bridge.fleet.orders import order_watcher
 from bridge.fleet.place_exchange import PlaceExchange
 from bridge.fleet.replacement_lease import RedisReplacementLease
+from bridge.fleet.wanted import Wanted, wanted_watcher
 from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.lingma.dialects.a.dialect import DialectA
 from bridge.lingma.dialects.base import Dialect
@@ -90,7 +92,8 @@ class Runtime:
         self.bodies = BodyLoad(env.request_buffer_bytes)
         self.ledger = Ledger(self.link, data_dir / "spool", f"w{env.web_process}-{_new_id()}")
         self.refusals = Refusals(self.ledger)
-        specs = _instance_specs(env, data_dir, dialect or DialectA(env.lingma_ask_overrides))
+        dialect = dialect or DialectA(env.lingma_ask_overrides)
+        specs = _instance_specs(env, data_dir, dialect)
         self.pool = Pool(specs, env.web_process, _pool_options(env), _instance_options(env))
         self.ticker = self.pool.ticker
         """Calls whatever lives as long as a turn."""
@@ -102,8 +105,10 @@ class Runtime:
             self.pool, self._sessions(), ImagePipeline(_image_options(env)), _engine_options(env), _new_id
         )
         self.route_watcher = route_watcher(self.link, env.models_refresh_sec, self._take_rules)
-        self.order_watcher = order_watcher(self.link, self.pool.obey)
+        self.wanted_watcher = wanted_watcher(self.link, self._take_wanted)
         self.pool.versions.spec_of = partial(_of_version, env, data_dir)
+        if not env.lingma_attach_urls:
+            self.pool.spec_of = _started(env, data_dir, dialect)
         self.pool.take_logins_from(DatabaseLogins())
         self.pool.share_replacements(RedisReplacementLease(self.link, _new_id()))
         self.siblings = _siblings(env, data_dir, self.pool)
@@ -131,10 +136,12 @@ class Runtime:
         loop = asyncio.get_running_loop()
         places = PlaceExchange(self.link, self.pool.shares, _new_id())
         crashes = CrashExchange(self.link, self.engine.crashes)
+        windows = WindowLog(self.pool.windows)
         modes = Modes(self.link, self.env.web_process, self.env.web_processes, lambda: self.pool.ready)
         work = (
             self.keys.listen, self.keys.preload, self.in_use.follow, self.refusals.follow, self.heartbeat.follow,
-            self.route_watcher.follow, self.order_watcher.follow, logins, places.follow, modes.follow, crashes.follow,
+            self.route_watcher.follow, self.wanted_watcher.follow, logins, places.follow, modes.follow, crashes.follow,
+            windows.follow,
             *([self.siblings.follow] if self.siblings is not None else []),
             *([self.peers.follow, self._serve_peers] if self.peers is not None else []),
             # One judge, as for the modes that it goes by.
@@ -235,6 +242,11 @@ class Runtime:
         names = self.pool.model_names()
         self.engine.routes = Routes(rules.aliases, rules.profiles, names, self.env.default_model)
 
+    def _take_wanted(self, wanted: Wanted) -> None:
+        # First: what is to be taken away need not begin to do what is wanted of it.
+        self.pool.resize(sizes.size_of(self.env.web_process, wanted.sizes, self.env))
+        self.pool.obey(wanted.orders, wanted.windows)
+
     def _take_models(self) -> None:
         """The accounts may offer other models than before."""
         names = self.pool.model_names()
@@ -310,19 +322,24 @@ def _instance_specs(env: Environment, data_dir: Path, dialect: Dialect) -> list[
         # Several processes, or the same URL twice: then the service has other clients than this instance.
         shared = env.web_processes > 1 or len(set(urls)) < len(urls)
         return [InstanceSpec("attached", dialect, attach=url, shared=shared) for url in urls]
-    work_dirs = [
-        data_dir / "instances" / f"w{env.web_process}-i{index}" for index in range(1, env.lingma_instances + 1)
-    ]
+    spec_of = _started(env, data_dir, dialect)
+    return [spec_of(number) for number in range(1, env.lingma_instances + 1)]
+
+
+def _started(env: Environment, data_dir: Path, dialect: Dialect) -> Callable[[int], InstanceSpec]:
+    """Where the instance of that number comes from."""
     found = program(env, data_dir)
     # The simulator has no page where an operator could log in first.
     arguments = ("--login=auto",) if found.upstream == "simulator" else found.arguments
-    return [
-        InstanceSpec(
-            found.upstream, dialect, found.command, arguments, each,
+
+    def spec_of(number: int) -> InstanceSpec:
+        work_dir = data_dir / "instances" / f"w{env.web_process}-i{number}"
+        return InstanceSpec(
+            found.upstream, dialect, found.command, arguments, work_dir,
             environment=found.environment, version=found.version, sha256=found.sha256,
-        )
-        for each in work_dirs
-    ]  # fmt: skip
+        )  # fmt: skip
+
+    return spec_of
 
 
 def _of_version(env: Environment, data_dir: Path, before: InstanceSpec, wanted: WantedVersion) -> InstanceSpec:
@@ -344,7 +361,7 @@ def _siblings(env: Environment, data_dir: Path, pool: Pool) -> Siblings | None:
 
 
 def _pool_options(env: Environment) -> PoolOptions:
-    return PoolOptions(env.in_flight_limit, env.max_queue, env.queue_timeout_sec)
+    return PoolOptions(env.in_flight_limit, env.max_queue, env.queue_timeout_sec, env.places_each)
 
 
 def _instance_options(env: Environment) -> InstanceOptions:

@@ -120,6 +120,7 @@ UNFOLD: dict[str, Any] = {
                         "link": reverse_lazy("admin:doctor"),
                         "permission": lambda request: request.user.has_perm("bridge.view_instance"),
                     },
+                    item(_("Maintenance"), "event_busy", "bridge.maintenancewindow"),
                     item(_("Logins"), "badge", "bridge.login"),
                     item(_("Login page"), "web", "bridge.signinpage"),
                     item(_("Versions"), "deployed_code", "bridge.version"),

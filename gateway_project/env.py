@@ -126,6 +126,9 @@ class Environment(BaseSettings):
         [], description="`ws://…` or `wss://…` of running services to attach to, or work dirs with their `.info.json`."
     )
     lingma_instances: int = Field(1, ge=1, le=64, description="Instances per gateway process.")
+    lingma_instances_max: int = Field(
+        16, ge=1, le=64, description="Instances per gateway process that operators may order at most."
+    )
     lingma_start_timeout_sec: float = Field(15, gt=0, description="How long an instance may take to be ready.")
     lingma_replacement_smoke: bool = Field(
         True, description="An instance that takes the place of another has to answer a short chat first."
@@ -274,7 +277,17 @@ class Environment(BaseSettings):
     def in_flight_limit(self) -> int:
         # Attached services replace our own instances; both are never there at once.
         instances = len(self.lingma_attach_urls) or self.lingma_instances
-        return self.max_in_flight or 8 * instances
+        return self.max_in_flight or self.places_each * instances
+
+    @property
+    def places_each(self) -> int:
+        """Turns at once that each instance brings along; 0: the setting says how many there are in all."""
+        return 0 if self.max_in_flight else 8
+
+    @property
+    def most_instances(self) -> int:
+        """How many one process may have, by order or by the settings."""
+        return max(self.lingma_instances, self.lingma_instances_max)
 
     @property
     def has_peers(self) -> bool:

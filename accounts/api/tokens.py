@@ -26,7 +26,7 @@ LONGEST: Final = 128
 READ: Final = "read"
 RESOURCES: Final = (
     "teams", "keys", "usage", "sessions", "instances", "aliases", "prompts", "audit", "alerts", "alert-channels",
-    "versions", "logins",
+    "versions", "logins", "maintenance-windows",
 )  # fmt: skip
 """Words for scopes. "versions" is reserved for what is to come, so that a token can be made for it."""
 SCOPES: Final = (READ, *RESOURCES)

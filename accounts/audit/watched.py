@@ -56,6 +56,8 @@ MODELS: Final = {
     "bridge.ModelAlias": Watched(),
     "bridge.PromptTemplate": Watched(),
     "bridge.InstanceOrder": Watched(),
+    "bridge.PoolSize": Watched(),
+    "bridge.MaintenanceWindow": Watched(frozenset({"opened_at"})),
     "bridge.Login": Watched(
         frozenset({"account", "expires_at", "refreshed_at", "reported_at", "problem", "failures", "retry_at"})
     ),

@@ -35,13 +35,15 @@ ACTIONS: Final = {
     "renewed": _("logged in anew"),
     "cancelled": _("cancelled"),
     "helped": _("given the callback"),
+    "opened": _("opened"),
+    "closed": _("closed"),
 }
 COLOURS: Final = {
     "created": "success", "changed": "info", "rotated": "info", "paused": "warning", "quarantined": "warning",
     "resumed": "success", "revoked": "danger", "deleted": "danger", "forgotten": "danger", "viewed": "warning",
     "logged_in": "info", "logged_out": "info", "login_failed": "warning", "invited": "info", "new_network": "warning",
     "version_changed": "info", "acknowledged": "success", "renewed": "success", "cancelled": "warning",
-    "helped": "info",
+    "helped": "info", "opened": "warning", "closed": "success",
 }  # fmt: skip
 MORE_NAMES: Final = {"by": _("logged in with"), "failures": _("failures of the last hour")}
 """Of what is no column."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
+from django.conf import settings
 from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -14,12 +15,14 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 
-from bridge.fleet import orders
+from bridge.fleet import orders, sizes
 from bridge.fleet.orders import Action, NoLogin
+from bridge.fleet.sizes import BadSize
 from bridge.models import Instance
+from bridge.models.pool_size import EVERY_PROCESS
 
-BUTTONS: Final = [each for each in Action if each is not Action.MOVE]
-"""Versions have a page of their own."""
+BUTTONS: Final = [each for each in Action if each not in (Action.MOVE, Action.SIZE)]
+"""Versions, and the number of instances, have pages of their own."""
 WORDS: Final[Mapping[Action, tuple[Any, Any]]] = {
     Action.DRAIN: (_("Drain"), _("They finish the turns they have and take no others until they are started again.")),
     Action.RESTART: (
@@ -47,10 +50,36 @@ class InstanceActions:
 
     actions: ClassVar = [f"{each}_selected" for each in BUTTONS]
     actions_detail: ClassVar = [f"{each}_one" for each in BUTTONS]
+    actions_list: ClassVar = ["size"]
 
     def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         """Facts cannot be edited, so the right to change an instance is the right to order it about."""
         return request.user.has_perm("bridge.change_instance")
+
+    @action(description=_("Number of instances"), permissions=["operate"], url_path="size", icon="tune")
+    def size(self, request: HttpRequest) -> HttpResponse:
+        """A GET changes nothing."""
+        page: Any = self
+        env = settings.ENV
+        if request.method == "POST":
+            try:
+                size, process = (int(request.POST.get(each, "")[:5]) for each in ("size", "process"))
+                sizes.order(size, process, env)
+            except ValueError:
+                messages.error(request, gettext("This is no number."))
+            except BadSize as exc:
+                messages.error(request, str(exc))
+            else:
+                messages.success(request, gettext("Ordered. It begins within two seconds."))
+            return HttpResponseRedirect(reverse("admin:bridge_instance_size"))
+        ordered = sizes.read_sizes()
+        numbers = range(1, env.web_processes + 1)
+        context = page.admin_site.each_context(request) | {
+            "title": gettext("Number of instances"), "opts": page.opts, "most": env.most_instances,
+            "attached": bool(env.lingma_attach_urls), "every": EVERY_PROCESS,
+            "processes": [(number, f"web-{number}", sizes.size_of(number, ordered, env)) for number in numbers],
+        }  # fmt: skip
+        return TemplateResponse(request, "admin/bridge/instance/size.html", context)
 
     def _ask(
         self, request: HttpRequest, instances: QuerySet[Instance], what: Action, action_name: str = ""

@@ -22,6 +22,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from bridge.admin.instance_actions import InstanceActions
+from bridge.admin.maintenance import clock
 from bridge.fleet import mirror, timelines
 from bridge.models import Instance, InstanceOrder
 from bridge.status.accounts import AccountState
@@ -106,7 +107,7 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
         if row is not None:
             rows: Any = self._rows(request) or ()
             beat = next((each for each in rows if each.name == row.name), row)
-            row.smoke = beat.smoke
+            row.smoke, row.maintenance = beat.smoke, beat.maintenance
             row.memory, row.disk, row.stuck = beat.memory, beat.disk, beat.stuck
             row.replacing, row.cool_until, row.cools_for = beat.replacing, beat.cool_until, beat.cools_for
         return row
@@ -124,6 +125,8 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
     def header(self, obj: Instance) -> tuple[str, str]:
         if obj.replacing:
             return obj.name, gettext("a successor is starting")
+        if obj.maintenance is not None:
+            return obj.name, gettext("maintenance until %(time)s") % {"time": clock(obj.maintenance)}
         if obj.cool_until is not None and (left := ceil((obj.cool_until - timezone.now()).total_seconds())) > 0:
             return obj.name, gettext(PAUSES[obj.cools_for]) % {"seconds": left}
         return obj.name, gettext("pid %(pid)s") % {"pid": obj.pid} if obj.pid else ""
@@ -164,6 +167,9 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
 
     @display(description=_("What to do"))
     def advice(self, obj: Instance) -> str:
+        if obj.maintenance is not None:
+            words = gettext("The maintenance window %(name)s holds it until %(time)s; then it takes turns by itself.")
+            return words % {"name": obj.maintenance.name, "time": clock(obj.maintenance)}
         if obj.name in InstanceOrder.held():
             return gettext("It is held by order, as the audit log has it. Start it when it is to take turns again.")
         return gettext(advice) if (advice := AccountState(obj.account).advice) else ""

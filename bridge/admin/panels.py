@@ -20,9 +20,11 @@ from accounts.ledger import services as ledger
 from accounts.models import Alert
 from bridge.admin import live
 from bridge.admin.doctor import DOCTOR
+from bridge.admin.maintenance import clock
 from bridge.fleet import mirror, modes
 from bridge.models import Instance, InstanceOrder
 from bridge.status.states import InstanceState
+from bridge.status.wanted import Maintenance
 from gateway_project.lib import degraded
 from gateway_project.lib.degraded import STILL_WORKS, Mode
 from gateway_project.lib.live_rows import redis_away
@@ -44,6 +46,7 @@ def panel(request: HttpRequest) -> Panel:
     instances = [each for each in instances if not mirror.long_gone(each)]
     broken, active = list(filter(needs_a_hand, instances)), modes.active()
     troubles = [*map(trouble_of_mode, active), *troubles, *troubles_of(broken), *holds_of(instances)]
+    troubles += maintenance_of(instances)
     level = level_of(instances, troubles)
     return Panel(
         position=10,
@@ -145,7 +148,7 @@ def trouble_of(state: str, instances: list[Instance]) -> str:
 
 def holds_of(instances: Iterable[Instance]) -> list[str]:
     """Those that operators hold: they come back when somebody starts them, and not before."""
-    idle = [each for each in instances if each.state != InstanceState.READY]
+    idle = [each for each in instances if each.state != InstanceState.READY and each.maintenance is None]
     held = InstanceOrder.held() if idle else set()
     found = [each for each in idle if each.name in held]
     if not found:
@@ -157,6 +160,24 @@ def holds_of(instances: Iterable[Instance]) -> list[str]:
             reverse("admin:bridge_instance_changelist"),
             ngettext("Show it", "Show them", len(found)),
         )
+    ]
+
+
+def maintenance_of(instances: Iterable[Instance]) -> list[str]:
+    """One line for each window that is open: nobody has to do anything about it."""
+    by_window: dict[Maintenance, list[Instance]] = {}
+    for each in instances:
+        if each.maintenance is not None:
+            by_window.setdefault(each.maintenance, []).append(each)
+    words = gettext("%(instances)s: in maintenance until %(time)s (%(name)s).")
+    return [
+        format_html(
+            '{} <a class="underline" href="{}">{}</a>',
+            words % {"instances": _named(held), "time": clock(window), "name": visible(window.name)},
+            reverse("admin:bridge_maintenancewindow_changelist"),
+            gettext("Show the window"),
+        )
+        for window, held in by_window.items()
     ]
 
 

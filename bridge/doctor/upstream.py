@@ -15,6 +15,7 @@ from django.utils.translation import gettext
 
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.installation_state import WAIT_SEC, InstallationState
+from bridge.fleet import sizes
 from bridge.lingma.errors import VsixError
 from bridge.lingma.install import vsix
 from bridge.pool import work_dirs
@@ -102,7 +103,8 @@ def instances(state: InstallationState) -> Iterator[Finding]:
         return
     yield from (_instance(state, status) for status in sorted(state.heartbeats, key=lambda each: each.name))
     env = state.env
-    wanted = env.web_processes * (len(env.lingma_attach_urls) or env.lingma_instances)
+    ordered = sizes.read_sizes() if state.database_answers else {}
+    wanted = sum(sizes.size_of(number, ordered, env) for number in range(1, env.web_processes + 1))
     # Each web process starts its own instances, and each instance has a heartbeat.
     missing = wanted - len(state.heartbeats)
     if missing > 0:

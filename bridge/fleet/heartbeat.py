@@ -31,6 +31,7 @@ class Heartbeat:
         self._ledger = ledger
         self._before = before
         self._changed = asyncio.Event()
+        self._names: set[str] = set()
         self._counted: dict[tuple[Counter, str], int] = {}
 
     def instance_changed(self) -> None:
@@ -63,10 +64,20 @@ class Heartbeat:
             with suppress(RedisUnavailable, ResponseError):
                 key = redis_keys.INSTANCE + status.name
                 await self._link.execute("SET", key, msgspec.json.encode(status), "EX", LIFETIME_SEC)
+        await self._forget_others()
         await self._count_alerts()
         await self._ledger.sign_of_life()
         metrics.LEDGER_BACKLOG.set(await self._ledger.backlog())
         metrics.REDIS_AVAILABLE.set(self._link.available)
+
+    async def _forget_others(self) -> None:
+        """Those that were taken away are gone at once, and nobody misses them."""
+        names = {each.name for each in self._pool.instances}
+        for name in self._names - names:
+            metrics.instance_gone(name)
+            with suppress(RedisUnavailable, ResponseError):
+                await self._link.execute("DEL", redis_keys.INSTANCE + name)
+        self._names = names
 
     async def _count_alerts(self) -> None:
         with suppress(RedisUnavailable, ResponseError, msgspec.MsgspecError):

@@ -11,7 +11,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.alerts.raising import raise_alert
-from bridge.fleet import heartbeats
+from bridge.fleet import heartbeats, sizes
 from bridge.models import Instance
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
@@ -36,8 +36,9 @@ def current(redis_url: str) -> list[Instance]:
     """The instances as they are now, and those that were gone within REMEMBERED. Raise redis.RedisError."""
     with connect(redis_url) as client:
         rows = {status.name: _row(status) for status in heartbeats.read_all(client)}
-    missing = Instance.objects.exclude(pk__in=rows).filter(seen_at__gte=timezone.now() - REMEMBERED)
-    return [*rows.values(), *map(_gone, missing)]
+    missing = list(Instance.objects.exclude(pk__in=rows).filter(seen_at__gte=timezone.now() - REMEMBERED))
+    away = sizes.taken_away(each.name for each in missing)
+    return [*rows.values(), *(_gone(each) for each in missing if each.name not in away)]
 
 
 def long_gone(instance: Instance) -> bool:
@@ -72,6 +73,7 @@ def record(found: Iterable[InstanceStatus], now: datetime) -> None:
         )
         missing = Instance.objects.exclude(pk__in=rows)
         missing.filter(seen_at__lt=now - REMEMBERED).delete()
+        Instance.objects.filter(pk__in=sizes.taken_away(missing.values_list("name", flat=True))).delete()
         # Kept for a day as "gone": an operator looks for what is missing, and a row that vanished says nothing.
         missing.update(state=InstanceState.GONE, in_flight=0, login=False)
         after = {name: (state, version) for name, state, version in _known()}
@@ -135,7 +137,7 @@ def _row(status: InstanceStatus) -> Instance:
         started_at=datetime.fromtimestamp(status.started_at, UTC) if status.started_at else None,
         seen_at=datetime.fromtimestamp(status.at, UTC),
     )
-    row.waiting = status.waiting
+    row.waiting, row.maintenance = status.waiting, status.maintenance
     row.replacing, row.not_replaced = status.replacing, status.not_replaced
     row.cools_for, row.smoke = status.cools_for, status.smoke
     if status.cool_until > status.at:

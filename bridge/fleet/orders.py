@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -14,7 +14,6 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from bridge.fleet import attempts, mirror, versions
-from bridge.fleet.table_watcher import TableWatcher
 from bridge.models import Instance, InstanceOrder, Login, Version
 from bridge.pool.orders import EVERY, Order
 from bridge.status.attempts import AttemptReason
@@ -22,12 +21,7 @@ from bridge.status.logins import WantedLogin
 from bridge.status.states import InstanceState
 from bridge.status.versions import WantedVersion
 from bridge.status.wanted import Mode
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import RedisLink
 
-POLL_SEC: Final = 1.0
-EVERY_SEC: Final = 10.0
-"""Without Redis: so often they are read all the same."""
 ALL: Final = "all"
 LONGEST_SEC: Final = 86_400
 """No instance cools down for longer than a day: who wants that drains or stops it."""
@@ -46,6 +40,8 @@ class Action(StrEnum):
     RELOGIN = "relogin"
     MOVE = "move"
     """To a version, which `move` is told."""
+    SIZE = "size"
+    """Of the pool: how many instances there are, which `sizes.order` is told."""
 
 
 class NoLogin(Exception):
@@ -81,11 +77,6 @@ def _wanted(login: Login | None) -> WantedLogin | None:
 
 def _unix(moment: datetime | None) -> float:
     return moment.timestamp() if moment is not None else 0.0
-
-
-def order_watcher(link: RedisLink, changed: Callable[[Mapping[str, Order]], None]) -> TableWatcher[dict[str, Order]]:
-    """Calls `changed` with all orders when they are first read and whenever they may be others."""
-    return TableWatcher(link, redis_keys.ORDERS, read_orders, changed, every=EVERY_SEC, poll=POLL_SEC)
 
 
 def names_of(name: str, redis_url: str) -> list[str]:
@@ -130,7 +121,7 @@ def move(name: str, version: Version | None, redis_url: str) -> list[str]:
 def give(action: Action, names: Collection[str], *, seconds: int = 300) -> None:
     """Have these instances do it, in whatever process they are, within two seconds; `seconds` is for COOL.
 
-    For MOVE there is `move`. Raise NoLogin for RELOGIN.
+    For MOVE there is `move`, for SIZE `sizes.order`. Raise NoLogin for RELOGIN.
     """
     if action == Action.RELOGIN:
         return _log_in_anew(names)

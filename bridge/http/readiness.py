@@ -28,6 +28,8 @@ OTHER: Final = "it cannot be used; the admin console says why"
 
 def public_reason(status: InstanceStatus) -> str:
     """One of a few sentences; "" for an instance that is ready, or has not failed yet."""
+    if status.maintenance is not None:
+        return "in a maintenance window"
     if status.state is InstanceState.READY or not status.last_error:
         return ""
     for pattern, reason in REASONS:

@@ -4,8 +4,10 @@ from bridge.models.attempt import LoginAttempt as LoginAttempt
 from bridge.models.instance import Instance as Instance
 from bridge.models.login import CHANGES_OF_SERVICE as CHANGES_OF_SERVICE
 from bridge.models.login import Login as Login
+from bridge.models.maintenance import MaintenanceWindow as MaintenanceWindow
 from bridge.models.order import InstanceOrder as InstanceOrder
 from bridge.models.order import announce_orders as announce_orders
+from bridge.models.pool_size import PoolSize as PoolSize
 from bridge.models.routing import ModelAlias as ModelAlias
 from bridge.models.routing import PromptTemplate as PromptTemplate
 from bridge.models.routing import RoutingQuerySet as RoutingQuerySet

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from bridge.status.accounts import AccountState
 from bridge.status.smoke import SmokeReport
 from bridge.status.states import InstanceState
+from bridge.status.wanted import Maintenance
 
 
 class Instance(models.Model):
@@ -50,6 +51,9 @@ class Instance(models.Model):
     replacing: bool = False
     not_replaced: bool = False
     """A successor is started beside it; one is wanted, and does not work."""
+
+    maintenance: Maintenance | None = None
+    """The window that holds it."""
 
     cool_until: datetime | None = None
     cools_for: str = ""

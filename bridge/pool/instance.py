@@ -56,10 +56,13 @@ class Instance:
         """What it takes of this machine, as it was measured last."""
         self.is_replaced = False
         """A successor is started beside it."""
+        self.leaves = False
+        """It is taken away when its turns have ended."""
         self.not_replaced = ""
         """Why a successor that is wanted is not there."""
         self._process_number = process_number
-        self._limit = options.limit
+        self.limit = options.limit
+        """Turns at once."""
         self._upstream = Upstream(spec, options.approval)
         self._link = ServiceLink(name, spec.dialect, options, self.incidents, ticker)
         self.login = InstanceLogin(name, self.work_dir, self._link.account)
@@ -134,11 +137,11 @@ class Instance:
 
     @property
     def candidate(self) -> Candidate:
-        return Candidate(self.name, self.generation, self._life.is_ready, self.in_flight, self._limit)
+        return Candidate(self.name, self.generation, self._life.is_ready, self.in_flight, self.limit)
 
     @property
     def has_room(self) -> bool:
-        return self._life.is_ready and self.in_flight < self._limit
+        return self._life.is_ready and self.in_flight < self.limit
 
     @property
     def affinity(self) -> Affinity:
@@ -192,7 +195,7 @@ class Instance:
             state=self.state,
             login=self.account.may_chat,
             in_flight=self.in_flight,
-            limit=self._limit,
+            limit=self.limit,
             restarts=self.incidents.restarts,
             last_error=self.incidents.last_error or self.not_replaced,
             version=self._link.version,
@@ -205,6 +208,7 @@ class Instance:
             account=self.account.facts.state,
             login_expires_at=self.account.facts.expires_at,
             mode=self.order.mode,
+            maintenance=self.order.maintenance,
             cool_until=max(self.order.cool_until, self.health.cool_until()),
             cools_for=self.health.cause.value,
             smoke=self.smoke,

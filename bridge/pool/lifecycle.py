@@ -130,10 +130,12 @@ class Lifecycle:
             case InstanceState.BACKOFF:
                 return not self._restarts.keeps_failing(now) and self._restarts.back_at - now < seconds
             case InstanceState.STOPPED:
-                return not self._upstream.stopping and not self.orders.is_stopped  # it has not begun yet
+                if self.orders.is_stopped:
+                    return not self._upstream.stopping and self.orders.held_for() < seconds
+                return not self._upstream.stopping  # it has not begun yet
             case InstanceState.DRAINING:
-                # For another run, which begins in a moment.
-                return not self._upstream.stopping and not self.orders.is_held
+                # For another run, which begins in a moment, or for a window that closes.
+                return not self._upstream.stopping and self.orders.held_for() < seconds
             case InstanceState.COOLING:
                 return max(self.orders.cools_for(), self._health.cools_for()) < seconds
             case InstanceState.DEGRADED:
@@ -164,13 +166,19 @@ class Lifecycle:
         if order.cleared_at > before.cleared_at:
             self._restarts.clear()
             self._health.clear()
+        is_other = (order.maintenance is None) != (before.maintenance is None)
+        window = order.maintenance or before.maintenance if is_other else None
+        why = self.orders.why if window is None or order.maintenance is not None else Why.MAINTAINED
+        was = self.state
         if self.is_connected:
-            self._set(self._connected_state(), Why.ORDER)
+            self._set(self._connected_state(), why, window.name if window is not None else "")
+        if window is not None and self.state is was:
+            self.timeline.note(self.state, why, window.name, self.runs.generation)
         self._wake.set()
 
     async def _rest_as_ordered(self) -> None:
         self._wake.clear()
-        self._set(InstanceState.STOPPED, Why.ORDER)
+        self._set(InstanceState.STOPPED, self.orders.why)
         await self._wake.wait()
 
     def stop(self) -> None:
@@ -201,7 +209,7 @@ class Lifecycle:
 
     async def _end_run(self) -> None:
         """Nobody's fault: no failure is counted, and turns that are left are lost with their connection only."""
-        self._set(InstanceState.DRAINING, Why.CLOSED if self._upstream.stopping else Why.ORDER)
+        self._set(InstanceState.DRAINING, Why.CLOSED if self._upstream.stopping else self.orders.why)
         self.runs.settle()
         self._link.close()
         await self._upstream.end(hung=False)
@@ -242,6 +250,8 @@ class Lifecycle:
     async def _live(self) -> None:
         """One run of the service. A lost connection is made again: its sessions live on (PROTOCOL 15.1)."""
         await self._login.prepare(self._options.orders_within)
+        if self.orders.is_stopped:  # which is known only now
+            raise _EndOrdered
         self._upstream.login_endpoint = self._login.endpoint
         self._began_at = time.time()
         self._restarts.begin(time.monotonic())
@@ -359,7 +369,7 @@ class Lifecycle:
 
     async def _drain(self, ends: set[asyncio.Future[Any]]) -> None:
         """Until its turns have ended, or time is up."""
-        self._set(InstanceState.DRAINING, Why.ORDER)
+        self._set(InstanceState.DRAINING, self.orders.why)
         deadline = time.monotonic() + self._options.drain
         while self._is_busy() and time.monotonic() < deadline and not self._upstream.stopping:
             if (await asyncio.wait(ends, timeout=DRAIN_POLL_SEC))[0]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -11,8 +12,9 @@ import msgspec
 from bridge.status.accounts import Remedy
 from bridge.status.logins import WantedLogin
 from bridge.status.states import InstanceState
+from bridge.status.transitions import Why
 from bridge.status.versions import WantedVersion
-from bridge.status.wanted import Mode
+from bridge.status.wanted import Maintenance, Mode
 
 STATES: Final[Mapping[Remedy, InstanceState]] = {
     Remedy.NONE: InstanceState.READY,
@@ -43,6 +45,19 @@ class Order(msgspec.Struct, frozen=True):
     """None: as the settings say."""
     login: WantedLogin | None = None
     """None: no login is put into its work dir."""
+    maintenance: Maintenance | None = None
+    """A window that is open; what is stricter counts, this or `mode`."""
+
+    @property
+    def held_until(self) -> float:
+        """Until when it takes no turns, if nobody gives another order; 0: it may, infinity: nobody knows."""
+        if self.mode is not Mode.RUN:
+            return math.inf
+        return self.maintenance.until if self.maintenance is not None else 0.0
+
+    @property
+    def wants_stop(self) -> bool:
+        return Mode.STOP in (self.mode, self.maintenance.mode if self.maintenance is not None else Mode.RUN)
 
 
 class Orders:
@@ -57,12 +72,21 @@ class Orders:
 
     @property
     def is_held(self) -> bool:
-        """It takes no turns until somebody gives another order."""
-        return self.order.mode is not Mode.RUN
+        """It takes no turns until somebody gives another order, or a window closes."""
+        return self.order.held_until > 0
 
     @property
     def is_stopped(self) -> bool:
-        return self.order.mode is Mode.STOP
+        return self.order.wants_stop
+
+    @property
+    def why(self) -> Why:
+        """For what it is held."""
+        return Why.ORDER if self.order.maintenance is None else Why.MAINTENANCE
+
+    def held_for(self) -> float:
+        """Seconds until it may take turns without anybody's help; 0 or less: it may."""
+        return self.order.held_until - time.time()
 
     def want_end_of(self, began_at: float) -> bool:
         """Whether the run that began then has to end."""

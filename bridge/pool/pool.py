@@ -15,6 +15,7 @@ from bridge.pool.instance import Instance
 from bridge.pool.late_usages import LateUsages
 from bridge.pool.lease import Lease, Waiter
 from bridge.pool.logins import LoginStore
+from bridge.pool.maintenance import MaintenanceWindows
 from bridge.pool.measuring import Measuring
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
@@ -26,11 +27,14 @@ from bridge.pool.remote import RemoteInstance
 from bridge.pool.replacements import ReplacementLease, Replacements
 from bridge.pool.shares import Shares
 from bridge.pool.siblings import SiblingPools
+from bridge.pool.sizing import Sizing, number_of
 from bridge.pool.smoke_tests import SmokeTests
 from bridge.pool.versions import Versions
 from bridge.pool.wait_policy import WaitPolicy
+from bridge.pool.windows import Window
 from bridge.pool.work_dirs import in_use
 from bridge.status.instance import InstanceStatus
+from bridge.status.wanted import Mode
 from gateway_project.lib.background import keep_going
 from gateway_project.lib.ticker import EVERY_SEC, Ticker
 
@@ -55,15 +59,22 @@ class Pool:
         """Calls every turn, and whatever else lives as long as one."""
         self._process_number = process_number
         self._instance_options = instances
-        by_name = {f"w{process_number}-i{index}": spec for index, spec in enumerate(specs, 1)}
+        self.spec_of: Callable[[int], InstanceSpec] | None = None
+        """Where an instance of that number comes from; None: there are as many as at the start."""
+        by_name = {self._name(number): spec for number, spec in enumerate(specs, 1)}
         self.instances = [self._make(name, _as_it_was(spec), self._instance_changed) for name, spec in by_name.items()]
         self._members = Members(self.instances)
         self._replacements = Replacements(
             self._members, by_name, self._make, instances, self.late_usages, self._instance_changed
         )
         self.versions = Versions(by_name, self._replacements.want)
+        self._sizing = Sizing(self._members, self._add, self.late_usages, instances.retire, self._resized)
         self._smoke_tests = SmokeTests(self._members, instances, self._instance_changed)
         self._measuring = Measuring(self._members)
+        self._login_store: LoginStore | None = None
+        self._orders: Mapping[str, Order] | None = None
+        """None: not known yet."""
+        self.windows = MaintenanceWindows(self._obey)
         self._tasks: list[asyncio.Task[None]] = []
         self._places = Places(self.instances, options.max_in_flight)
         self._queue = TurnQueue(self._members, self._places)
@@ -87,6 +98,11 @@ class Pool:
     def in_flight(self) -> int:
         """Turns that run on instances of this process."""
         return self._places.in_flight
+
+    @property
+    def most(self) -> int:
+        """Turns at once on all of them."""
+        return self._places.most
 
     @property
     def waiting(self) -> int:
@@ -138,11 +154,66 @@ class Pool:
         """The names those go by, display names in lower case, to their keys."""
         return self._members.model_names()
 
-    def obey(self, orders: Mapping[str, Order]) -> None:
+    def obey(self, orders: Mapping[str, Order], windows: Sequence[Window] = ()) -> None:
         """Do what operators want of each instance, by its name; EVERY is for those without an order of their own."""
-        others = orders.get(EVERY, Order())
+        self._orders = orders
+        self.windows.take(windows)
+        self._obey()
+
+    def resize(self, size: int) -> None:
+        """Have so many instances: what is too much finishes its turns first."""
+        if self.spec_of is not None:
+            self._sizing.want(size)
+
+    def _resized(self) -> None:
+        """Others stay than before, or one has left."""
+        self._share_places()
+        self._obey()
+        self._instance_changed()
+
+    def _add(self, number: int) -> None:
+        assert self.spec_of is not None  # noqa: S101 - else nothing is ever added
+        name, spec = self._name(number), self.spec_of(number)
+        self._replacements.learn(name, spec)
+        self.versions.learn(name, spec)
+        instance = self._make(name, _as_it_was(spec), self._instance_changed)
+        instance.login.store = self._login_store
+        self.instances.append(instance)
+        self.instances.sort(key=lambda each: number_of(each.name))
+        self._share_places()
+        if self._orders is not None:
+            instance.obey(self._order_of(name))
+            self.versions.obey(instance)
+        self._members.start(instance)
+
+    def _share_places(self) -> None:
+        """Among the instances that stay."""
+        size = self._sizing.size
+        if self.options.places_each:
+            # Those that leave still have turns.
+            self._places.most = self.options.places_each * max(size, len(self.instances))
+        limit = self.options.places_each or -(-self._places.most // size)
+        self._instance_options = msgspec.structs.replace(self._instance_options, limit=limit)
+        for instance in self.instances:
+            instance.limit = limit
+
+    def _name(self, number: int) -> str:
+        return f"w{self._process_number}-i{number}"
+
+    def _order_of(self, name: str) -> Order:
+        order = (self._orders or {}).get(name) or (self._orders or {}).get(EVERY, Order())
+        if (window := self.windows.of(name)) is not None:
+            order = msgspec.structs.replace(order, maintenance=window)
+        if self._sizing.leaves(name) and order.mode is Mode.RUN:
+            order = msgspec.structs.replace(order, mode=Mode.DRAIN)
+        return order
+
+    def _obey(self) -> None:
+        if self._orders is None:
+            return
         for instance in (*self.instances, *self._members.successors.values()):
-            instance.obey(orders.get(instance.name, others))
+            instance.leaves = self._sizing.leaves(instance.name)
+            instance.obey(self._order_of(instance.name))
         for instance in self.instances:
             self.versions.obey(instance)
         self._smoke_tests.look()
@@ -163,6 +234,7 @@ class Pool:
 
     def take_logins_from(self, store: LoginStore) -> None:
         """Instances get the logins that operators want them to have from there. Before they start."""
+        self._login_store = store
         for instance in self.instances:
             instance.login.store = store
 
@@ -175,7 +247,7 @@ class Pool:
     def start(self) -> None:
         for instance in self.instances:
             self._members.start(instance)
-        work = (self._replacements.follow, self._measuring.follow)
+        work = (self._replacements.follow, self._measuring.follow, self.windows.follow, self._sizing.follow)
         self._tasks = [self._loop.create_task(keep_going(each)) for each in work]
 
     async def stop(self) -> None:
@@ -317,5 +389,5 @@ def _as_it_was(spec: InstanceSpec) -> InstanceSpec:
 def retry_hint(error: GatewayError, pool: Pool) -> GatewayError:
     """The service's own rate limit (finish 429) and a login that is gone say no time; ours stands in."""
     if error.status in {429, 503} and error.retry_after is None:
-        error.retry_after = policy.retry_after(pool.waiting, pool.options.max_in_flight, 2.0, random.random())  # noqa: S311
+        error.retry_after = policy.retry_after(pool.waiting, pool.most, 2.0, random.random())  # noqa: S311
     return error

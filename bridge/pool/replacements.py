@@ -115,6 +115,12 @@ class Replacements:
         self._asked[name] = own if spec is None else msgspec.structs.replace(spec, work_dir=own.work_dir)
         self._wake.set()
 
+    def learn(self, name: str, spec: InstanceSpec) -> None:
+        """Of an instance that is new, or there again."""
+        self._specs[name] = spec
+        for known in (self._asked, self._wanted, self._tries):
+            known.pop(name, None)
+
     def want(self, instance: Instance, spec: InstanceSpec) -> None:
         """Have the instance be of that kind from now on: as it begins, else by a successor."""
         name, own = instance.name, self._specs[instance.name]
@@ -154,6 +160,8 @@ class Replacements:
                     await self._disk.run(partial(work_dirs.forget_login, unused))
 
     def _reason(self, instance: Instance) -> Reason | None:
+        if instance.leaves:
+            return None
         asked, wanted, order = self._other_kind(instance.name), instance.login.wanted, instance.order
         # What does not run as it is may run as another kind; with another login it starts by itself.
         if not instance.may_be_replaced and (asked is None or instance.is_stopped or instance.work_dir is None):
@@ -208,6 +216,8 @@ class Replacements:
     async def _put_in_place(self, successor: Successor, reason: Reason, keeping: Keeping) -> None:
         """Raise OfNoUse where it is not there in the end."""
         before = successor.before
+        if before not in self._members.instances:
+            raise OfNoUse("it is not there any more")
         before.is_replaced = True
         before.note(Why.REPLACING, reason.words)
         self._members.successors[before.name] = successor.instance

@@ -21,6 +21,11 @@ class Versions:
         self._want = want
         self._wanted: dict[str, WantedVersion | None] = {}
 
+    def learn(self, name: str, spec: InstanceSpec) -> None:
+        """Of an instance that is new, or there again."""
+        self._specs[name] = spec
+        self._wanted.pop(name, None)
+
     def obey(self, instance: Instance) -> None:
         """Have it run what its order says. What is attached runs what it runs."""
         name, wanted = instance.name, instance.order.version

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from math import ceil
 
 from bridge.chat.errors import GatewayError, Overloaded, RateLimited, Unavailable
@@ -15,7 +16,7 @@ from bridge.pool.policy import Owner
 from bridge.pool.queue import TurnQueue
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
-from bridge.status.wanted import Mode
+from bridge.status.wanted import Maintenance, Mode
 
 
 class WaitPolicy:
@@ -58,8 +59,9 @@ class WaitPolicy:
         if (limited := _rate_limited(statuses)) is not None:
             return limited
         error = _unavailable(statuses)
-        # Sooner than the instances are back, a client would only be refused again.
-        error.retry_after = max(self._retry_after(), self._members.back_in())
+        if error.retry_after is None:
+            # Sooner than the instances are back, a client would only be refused again.
+            error.retry_after = max(self._retry_after(), self._members.back_in())
         return error
 
     def _overloaded(self, what: str, allowed: int | None = None, value: int | None = None) -> Overloaded:
@@ -84,7 +86,17 @@ def _rate_limited(statuses: Sequence[InstanceStatus]) -> RateLimited | None:
 
 
 def _unavailable(statuses: Sequence[InstanceStatus]) -> Unavailable:
-    if statuses and all(each.mode is not Mode.RUN for each in statuses):
-        return Unavailable("The operators of this gateway have paused it.", code="server_is_overloaded")
+    if statuses and all(each.mode is not Mode.RUN or each.maintenance is not None for each in statuses):
+        return _paused(each.maintenance for each in statuses if each.mode is Mode.RUN)
     states = ", ".join(f"{each.name} {each.state}" for each in statuses) or "none configured"
     return Unavailable(f"No Lingma instance is ready ({states}).", code="server_is_overloaded")
+
+
+def _paused(windows: Iterable[Maintenance | None]) -> Unavailable:
+    """By these windows; by order where there are none."""
+    ends = [each.until for each in windows if each is not None]
+    if not ends:
+        return Unavailable("The operators of this gateway have paused it.", code="server_is_overloaded")
+    end = datetime.fromtimestamp(ceil(min(ends)), UTC)
+    words = f"This gateway is in maintenance until {end:%Y-%m-%d %H:%M:%S} UTC; send the request again after that."
+    return Unavailable(words, code="server_is_overloaded", retry_after=max(1, ceil(min(ends) - time.time())))

@@ -7,7 +7,7 @@ import msgspec
 from bridge.status.accounts import AccountState
 from bridge.status.smoke import SmokeReport
 from bridge.status.states import InstanceState
-from bridge.status.wanted import Mode
+from bridge.status.wanted import Maintenance, Mode
 
 
 class InstanceStatus(msgspec.Struct, frozen=True):
@@ -36,6 +36,8 @@ class InstanceStatus(msgspec.Struct, frozen=True):
     """0: not known."""
     mode: Mode = Mode.RUN
     """What operators want of it."""
+    maintenance: Maintenance | None = None
+    """The window that holds it; None: none is open."""
     cool_until: float = 0.0
     """Unix seconds; 0: there is no pause."""
     cools_for: str = ""

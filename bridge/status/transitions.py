@@ -22,6 +22,8 @@ class Why(Labelled):
     CONNECTED = "connected", gettext_noop("it is connected")
     ACCOUNT = "account", gettext_noop("its account is another")
     ORDER = "order", gettext_noop("by order")
+    MAINTENANCE = "maintenance", gettext_noop("a maintenance window is open")
+    MAINTAINED = "maintained", gettext_noop("the maintenance window is over")
     LIMITED = "limited", gettext_noop("its service refuses turns for a while")
     FAILING = "failing", gettext_noop("most turns fail there")
     TRIED = "tried", gettext_noop("one turn tries whether it works again")

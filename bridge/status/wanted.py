@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from bridge.status.labelled import Labelled
 from gateway_project.lib.texts import gettext_noop
 
@@ -12,3 +14,12 @@ class Mode(Labelled):
     RUN = "run", gettext_noop("run")
     DRAIN = "drain", gettext_noop("drain")
     STOP = "stop", gettext_noop("stop")
+
+
+class Maintenance(msgspec.Struct, frozen=True):
+    """A window that is open: what it wants of an instance, and until when."""
+
+    name: str
+    mode: Mode
+    until: float
+    """Unix seconds."""

@@ -276,6 +276,12 @@ def instance_changed(name: str, state: str) -> None:
         INSTANCE_STATE.labels(name, each).set(each == state)
 
 
+def instance_gone(name: str) -> None:
+    """It was taken away: its gauges are 0, as series cannot be deleted."""
+    instance_changed(name, "")
+    instance_measured(name, 0, 0, 0)
+
+
 def instance_measured(name: str, memory: int | None, disk: int | None, stuck: int) -> None:
     """Show what an instance takes, and which of its turns stand still. What is not known is left out."""
     if memory is not None:

@@ -15,10 +15,11 @@ from accounts.alerts.raising import raise_alert
 from accounts.api.tokens import issue
 from accounts.ledger import hours
 from accounts.models import AlertChannel, ApiKey, AuditEntry, Usage
-from bridge.models import Login, ModelAlias, PromptTemplate, Version
+from bridge.models import Login, MaintenanceWindow, ModelAlias, PromptTemplate, Version
 from gateway_project.lib.secrets_at_rest import Secret
 from tests.accounts.api.conftest import Program
 
+HOUR = timedelta(hours=1)
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
 RESOURCES = [
     "teams",
@@ -28,6 +29,7 @@ RESOURCES = [
     "instances",
     "logins",
     "versions",
+    "maintenance-windows",
     "aliases",
     "prompts",
     "audit",
@@ -92,6 +94,7 @@ def rows(keys, teams):
         actor="a", source="rest", action="changed", object_type="key", changes={"a": ["1", "2"]}
     )
     channel = AlertChannel.objects.create(name="ops", address=Secret.of(b"http://127.0.0.1:9"))
+    window = MaintenanceWindow.objects.create(name="nightly", weekly=True, starts_at=now, ends_at=now + HOUR)
     alert = raise_alert("new_network", ["10.0.0.0/24"], now, key=keys["core"])
     return {
         "alerts": {"id": alert.pk}, "alert-channels": {"id": channel.pk},
@@ -99,12 +102,25 @@ def rows(keys, teams):
         "aliases": {"id": ModelAlias.objects.create(pattern="of-the-document").pk}, "audit": {"id": entry.pk},
         "versions": {"id": Version.objects.create(version="2.11.1", archive_sha256="0" * 64).pk},
         "logins": {"id": Login.objects.create(label="main").pk},
+        "maintenance-windows": {"id": window.pk},
         "prompts": {"id": PromptTemplate.objects.create(pattern="x").pk},
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "resource", ["teams", "keys", "usage", "versions", "aliases", "prompts", "audit", "alerts", "alert-channels"]
+    "resource",
+    [
+        "teams",
+        "keys",
+        "usage",
+        "versions",
+        "maintenance-windows",
+        "aliases",
+        "prompts",
+        "audit",
+        "alerts",
+        "alert-channels",
+    ],
 )
 def test_row_and_list_are_those_of_the_document(document, token, rows, resource):
     (name,) = rows[resource]

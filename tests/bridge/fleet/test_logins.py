@@ -14,8 +14,8 @@ from asgiref.sync import sync_to_async
 from bridge.fleet import orders
 from bridge.fleet.login_store import DatabaseLogins, look_after
 from bridge.fleet.logins import import_bundle
-from bridge.fleet.orders import order_watcher
 from bridge.fleet.replacement_lease import RedisReplacementLease
+from bridge.fleet.wanted import wanted_watcher
 from bridge.lingma.dialects.base import Ask
 from bridge.logins.bundle import from_folder, of_two
 from bridge.logins.work_dir import Held
@@ -46,7 +46,7 @@ async def fleet(redis_server, *directories, arguments=(), store=None, options=No
     pool = Pool(specs, process, PoolOptions(), options or InstanceOptions(orders_within=30))
     pool.take_logins_from(store or DatabaseLogins())
     pool.share_replacements(RedisReplacementLease(link, f"w{process}"))
-    watcher = order_watcher(link, pool.obey)
+    watcher = wanted_watcher(link, lambda wanted: pool.obey(wanted.orders))
     await watcher.refresh()
     pool.start()
     tasks = [asyncio.create_task(each) for each in (watcher.follow(), look_after(pool))]

@@ -13,7 +13,8 @@ from django.test import Client
 from django_celery_beat.models import PeriodicTask
 
 from accounts.models import AuditEntry
-from bridge.fleet.orders import order_watcher, read_orders
+from bridge.fleet.orders import read_orders
+from bridge.fleet.wanted import wanted_watcher
 from bridge.models import InstanceOrder, Login, LoginAttempt
 from bridge.status.attempts import AttemptReason
 from bridge.status.instance import InstanceStatus
@@ -183,7 +184,7 @@ def test_console_says_what_is_held(admin_client, instances):
 async def test_every_process_hears_of_an_order(redis_server):
     link, heard = RedisLink(redis_server), []
     await link.execute("FLUSHALL")
-    watcher = order_watcher(link, heard.append)
+    watcher = wanted_watcher(link, lambda wanted: heard.append(wanted.orders))
     await watcher.refresh()
     await InstanceOrder(name="w1-i1", mode=Mode.DRAIN).asave()
     await watcher.refresh()
