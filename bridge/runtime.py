@@ -92,9 +92,7 @@ class Runtime:
         self.bodies = BodyLoad(env.request_buffer_bytes)
         self.ledger = Ledger(self.link, data_dir / "spool", f"w{env.web_process}-{_new_id()}")
         self.refusals = Refusals(self.ledger)
-        dialect = dialect or DialectA(env.lingma_ask_overrides)
-        specs = _instance_specs(env, data_dir, dialect)
-        self.pool = Pool(specs, env.web_process, _pool_options(env), _instance_options(env))
+        self.pool = _pool(env, data_dir, dialect or DialectA(env.lingma_ask_overrides))
         self.ticker = self.pool.ticker
         """Calls whatever lives as long as a turn."""
         # A link of its own: a record of megabytes must not hold up the short commands of every turn.
@@ -106,9 +104,6 @@ class Runtime:
         )
         self.route_watcher = route_watcher(self.link, env.models_refresh_sec, self._take_rules)
         self.wanted_watcher = wanted_watcher(self.link, self._take_wanted)
-        self.pool.versions.spec_of = partial(_of_version, env, data_dir)
-        if not env.lingma_attach_urls:
-            self.pool.spec_of = _started(env, data_dir, dialect)
         self.pool.take_logins_from(DatabaseLogins())
         self.pool.share_replacements(RedisReplacementLease(self.link, _new_id()))
         self.siblings = _siblings(env, data_dir, self.pool)
@@ -313,6 +308,14 @@ _random = random_bytes(16)
 def _new_id() -> str:
     """32 hexadecimal digits, as unique as a UUID."""
     return _random().hex()
+
+
+def _pool(env: Environment, data_dir: Path, dialect: Dialect) -> Pool:
+    pool = Pool(_instance_specs(env, data_dir, dialect), env.web_process, _pool_options(env), _instance_options(env))
+    pool.versions.spec_of = partial(_of_version, env, data_dir)
+    if not env.lingma_attach_urls:
+        pool.spec_of = _started(env, data_dir, dialect)
+    return pool
 
 
 def _instance_specs(env: Environment, data_dir: Path, dialect: Dialect) -> list[InstanceSpec]:

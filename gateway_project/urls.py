@@ -16,7 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("api/", include("accounts.api.urls")),
     path("api/", include("sessions_store.api")),
-    path("api/", include("bridge.api")),
+    path("api/", include("bridge.api.urls")),
     path("usage/export.csv", usage_file, {"form": "csv"}, name="usage_export_csv"),
     path("usage/export.json", usage_file, {"form": "json"}, name="usage_export_json"),
     path("usage/showback/export.csv", showback_file, {"form": "csv"}, name="showback_csv"),

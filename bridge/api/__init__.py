@@ -1,0 +1,1 @@
+"""The operators' REST API on instances, logins, versions, maintenance and models."""
