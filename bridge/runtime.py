@@ -30,6 +30,7 @@ from bridge.chat.request import ToolMode
 from bridge.fleet import sizes
 from bridge.fleet.crash_exchange import CrashExchange
 from bridge.fleet.heartbeat import Heartbeat
+from bridge.fleet.live_reports import LiveReports
 from bridge.fleet.login_store import DatabaseLogins, look_after
 from bridge.fleet.maintenance import WindowLog
 from bridge.fleet.modes import Modes
@@ -52,6 +53,7 @@ from bridge.siblings.siblings import Siblings
 from bridge.status.versions import WantedVersion
 from bridge.telemetry import metrics
 from bridge.telemetry.refusals import Refusals
+from bridge.telemetry.running import RunningTurns
 from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.plan import PlanOptions
 from bridge.turn.record import TurnRecord
@@ -86,6 +88,7 @@ class Runtime:
         self.link = RedisLink(env.redis_or_embedded_url)
         self.keys = KeyRing(pepper, self.link)
         self.in_use = KeysInUse(self.keys)
+        self.running = RunningTurns()
         self.unauthenticated = Pace()
         self.key_reports = KeyReports()
         self.limits = Limits(self.link, env.web_processes)
@@ -115,6 +118,7 @@ class Runtime:
         if env.has_peers:
             self._meet_peers(env, data_dir, pepper)
         self.heartbeat = Heartbeat(self.pool, self.link, self.ledger, self._take_models)
+        self.live = self._live_reports()
         self._background: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -136,7 +140,7 @@ class Runtime:
         work = (
             self.keys.listen, self.keys.preload, self.in_use.follow, self.refusals.follow, self.heartbeat.follow,
             self.route_watcher.follow, self.wanted_watcher.follow, logins, places.follow, modes.follow, crashes.follow,
-            windows.follow,
+            windows.follow, self.live.follow,
             *([self.siblings.follow] if self.siblings is not None else []),
             *([self.peers.follow, self._serve_peers] if self.peers is not None else []),
             # One judge, as for the modes that it goes by.
@@ -225,6 +229,11 @@ class Runtime:
     async def _serve_peers(self) -> None:
         if serve_peers is not None and self.listeners is not None:
             await serve_peers(self.listeners.open())
+
+    def _live_reports(self) -> LiveReports:
+        who = (self.env.process_name, self.env.web_process, _new_id())
+        # Over the link for large records: a report may be one.
+        return LiveReports(self.bulk, self.pool, self.running, who, lambda: self.heartbeat.backlog)
 
     def _sessions(self) -> SessionStore | None:
         if not self.env.session_reuse_enabled:

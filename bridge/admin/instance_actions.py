@@ -95,15 +95,21 @@ class InstanceActions:
             try:
                 orders.give(what, names)
             except NoLogin as exc:
-                messages.error(request, str(exc))
-                return None
+                return _said(request, messages.ERROR, str(exc))
             done = gettext("%(action)s: %(names)s. It begins within two seconds.")
-            messages.success(request, done % {"action": title, "names": ", ".join(names)})
-            return None
+            return _said(request, messages.SUCCESS, done % {"action": title, "names": ", ".join(names)})
         context = page.admin_site.each_context(request) | {
             "title": title, "effect": effect, "opts": page.opts, "names": names, "action_name": action_name,
         }  # fmt: skip
         return TemplateResponse(request, "admin/bridge/instance/ask.html", context)
+
+
+def _said(request: HttpRequest, level: int, text: str) -> HttpResponse | None:
+    """To a script at once; else on the page that follows."""
+    if request.headers.get("X-Requested-With") == "fetch":
+        return HttpResponse(text, content_type="text/plain", status=200 if level < messages.ERROR else 409)
+    messages.add_message(request, level, text)
+    return None
 
 
 def _of_list(what: Action) -> Any:

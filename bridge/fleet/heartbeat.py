@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -15,6 +16,7 @@ from bridge.fleet import modes, timelines
 from bridge.pool.instance import Instance
 from bridge.pool.pool import Pool
 from bridge.telemetry import metrics
+from bridge.telemetry.rates import RATES
 from gateway_project.lib import degraded, redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
 
@@ -26,6 +28,8 @@ class Heartbeat:
     """The status of each instance of `pool` in Redis, and the gauges of this process. `before` is called first."""
 
     def __init__(self, pool: Pool, link: RedisLink, ledger: Ledger, before: Callable[[], None]) -> None:
+        self.backlog = 0
+        """Of the ledger, at the last heartbeat."""
         self._pool = pool
         self._link = link
         self._ledger = ledger
@@ -53,6 +57,7 @@ class Heartbeat:
         self._before()
         # Gauges first: they must be right while Redis is away, too.
         metrics.count_turns()
+        RATES.sample(time.monotonic())
         metrics.IN_FLIGHT.set(self._pool.in_flight)
         metrics.QUEUE_LENGTH.set(self._pool.waiting)
         metrics.modes_changed({each.name for each in modes.active()}, degraded.STILL_WORKS)
@@ -67,7 +72,8 @@ class Heartbeat:
         await self._forget_others()
         await self._count_alerts()
         await self._ledger.sign_of_life()
-        metrics.LEDGER_BACKLOG.set(await self._ledger.backlog())
+        self.backlog = await self._ledger.backlog()
+        metrics.LEDGER_BACKLOG.set(self.backlog)
         metrics.REDIS_AVAILABLE.set(self._link.available)
 
     async def _forget_others(self) -> None:

@@ -1,69 +1,138 @@
-"""What the live page shows: one snapshot of the gateway, encoded once however many watch."""
+"""What the live page shows: one snapshot of the gateway, of the reports of its web processes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Final
 
 import msgspec
+import redis
 
 from bridge.status.instance import InstanceStatus
+from bridge.status.live import (
+    MOST_SHOWN,
+    LiveInstance,
+    LiveKey,
+    LiveLogin,
+    LiveMode,
+    LiveProcess,
+    LiveRates,
+    LiveReport,
+    LiveTurn,
+    LiveView,
+)
+from bridge.status.states import InstanceState
+from bridge.status.wanted import Mode
+from gateway_project.lib import degraded, redis_keys
 from gateway_project.lib.redaction import redacted
 from gateway_project.lib.visible import visible
 
-LONGEST_ERROR = 300
+LONGEST_ERROR: Final = 300
 """Characters of a last error; the page of the instance has all of it."""
+WATCHED_SEC: Final = 5
+"""So long after the last look processes go on reporting."""
+REPORT_SEC: Final = 4
+"""An older report is of a process that has ended, or lost Redis."""
+
+encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(LiveReport).decode
 
 
-class LiveInstance(msgspec.Struct, frozen=True):
-    """One instance; times are Unix seconds, 0 for none."""
-
-    name: str
-    process: int
-    state: str
-    account: str
-    in_flight: int
-    limit: int
-    restarts: int
-    version: str
-    started_at: float
-    login_expires_at: float
-    cool_until: float
-    last_error: str
-    replacing: bool
+def read_reports(client: redis.Redis) -> list[LiveReport]:
+    """Ask all processes to report, and return what they have lately. Raise redis.RedisError."""
+    pipe = client.pipeline(transaction=False)
+    pipe.set(redis_keys.WATCHED, 1, ex=WATCHED_SEC)
+    pipe.time()
+    pipe.hgetall(redis_keys.LIVE)
+    _, (now, _), values = pipe.execute()
+    aged: list[tuple[bytes, bytes, bytes]] = [value.partition(b" ") for value in values.values()]
+    return decoded(report for at, _, report in aged if int(at) >= now - REPORT_SEC)
 
 
-class LiveProcess(msgspec.Struct, frozen=True):
-    """One web process: what runs and what waits there."""
-
-    process: int
-    in_flight: int
-    waiting: int
-
-
-class LiveView(msgspec.Struct, frozen=True):
-    """The gateway as it is at one moment."""
-
-    at: float
-    modes: list[str]
-    """What is away."""
-    processes: list[LiveProcess]
-    instances: list[LiveInstance]
+def decoded(reports: Iterable[bytes]) -> list[LiveReport]:
+    """Those that can be read: during an update, processes of two versions may run at once."""
+    found = []
+    for each in reports:
+        try:
+            found.append(_decode(each))
+        except msgspec.MsgspecError:
+            continue
+    return found
 
 
-def live_view(statuses: Iterable[InstanceStatus], modes: Iterable[str], now: float) -> LiveView:
-    """The same from heartbeats as from a pool; in one order, so that rows stay where they are."""
-    found = sorted(statuses, key=lambda each: (each.process, each.name))
-    numbers = dict.fromkeys(each.process for each in found)
-    return LiveView(now, list(modes), [_process(number, found) for number in numbers], list(map(_instance, found)))
+def live_view(
+    reports: Iterable[LiveReport],
+    statuses: Iterable[InstanceStatus],
+    modes: Iterable[degraded.Mode],
+    now: float,
+    logins: Sequence[LiveLogin] = (),
+) -> LiveView:
+    """In one order, so that rows stay where they are. `statuses` are of processes that may not have reported."""
+    found = _of_each(reports)
+    names = reported(found.values())
+    for report in _of_statuses((each for each in statuses if each.name not in names), now):
+        found.setdefault(report.name, report)
+    in_order = sorted(found.values(), key=lambda each: (each.process, each.name))
+    instances = sorted((each for report in in_order for each in report.instances), key=lambda each: each.name)
+    return LiveView(
+        at=now,
+        modes=[LiveMode(each.name, _shown(each.why), each.since) for each in modes],
+        in_flight=sum(each.in_flight for each in in_order),
+        places=sum(each.limit for each in instances if each.state == InstanceState.READY),
+        waiting=sum(each.waiting for each in in_order),
+        backlog=max((each.backlog for each in in_order), default=0),
+        rates=_together([each.rates for each in in_order if each.rates is not None]),
+        held=bool(instances) and all(each.held for each in instances),
+        processes=list(map(_line, in_order)),
+        instances=instances,
+        turns=_first(turn for each in in_order for turn in each.turns),
+        queue=_queue(line for each in in_order for line in each.queue),
+        logins=list(logins[:MOST_SHOWN]),
+    )
 
 
-def _process(number: int, found: Iterable[InstanceStatus]) -> LiveProcess:
-    own = [each for each in found if each.process == number]
-    # Each heartbeat tells of all turns that wait in its process.
-    return LiveProcess(number, sum(each.in_flight for each in own), max(each.waiting for each in own))
+def reported(reports: Iterable[LiveReport]) -> set[str]:
+    """The names of all instances in them."""
+    return {each.name for report in reports for each in report.instances}
 
 
-def _instance(status: InstanceStatus) -> LiveInstance:
+def without_people(view: LiveView) -> LiveView:
+    """For who may see instances, and neither keys nor logins."""
+    return msgspec.structs.replace(view, turns=[], queue=[], logins=[])
+
+
+def _of_each(reports: Iterable[LiveReport]) -> dict[str, LiveReport]:
+    """The latest of each process: one that was started anew may have two for a moment."""
+    found: dict[str, LiveReport] = {}
+    for each in reports:
+        if each.name not in found or each.at > found[each.name].at:
+            found[each.name] = each
+    return found
+
+
+def _of_statuses(statuses: Iterable[InstanceStatus], now: float) -> list[LiveReport]:
+    """What heartbeats tell of each process."""
+    own: dict[str, list[InstanceStatus]] = {}
+    for each in statuses:
+        own.setdefault(_process_of(each), []).append(each)
+    return [
+        # Each heartbeat tells of all turns that wait in its process.
+        LiveReport(
+            name, those[0].process, now, list(map(live_instance, those)), sum(each.in_flight for each in those),
+            max(each.waiting for each in those),
+        )
+        for name, those in own.items()
+    ]  # fmt: skip
+
+
+def _process_of(status: InstanceStatus) -> str:
+    """The name of its process: where there are several machines, its own name begins with that of the machine."""
+    node = status.name.rpartition(f"-w{status.process}-")[0]
+    return f"{node}/web-{status.process}" if node else f"web-{status.process}"
+
+
+def live_instance(status: InstanceStatus) -> LiveInstance:
     return LiveInstance(
         name=status.name,
         process=status.process,
@@ -72,13 +141,50 @@ def _instance(status: InstanceStatus) -> LiveInstance:
         in_flight=status.in_flight,
         limit=status.limit,
         restarts=status.restarts,
-        version=status.version,
+        version=visible(status.version),
         started_at=status.started_at,
         login_expires_at=status.login_expires_at,
         cool_until=status.cool_until,
-        last_error=visible(redacted(status.last_error))[:LONGEST_ERROR],
+        cools_for=status.cools_for,
+        last_error=_shown(status.last_error),
         replacing=status.replacing,
+        held=status.mode is not Mode.RUN,
+        memory=status.memory or 0,
+        disk=status.disk or 0,
     )
 
 
-encode = msgspec.json.Encoder().encode
+@lru_cache(1024)  # the same ones each second
+def _shown(text: str) -> str:
+    return visible(redacted(text))[:LONGEST_ERROR]
+
+
+def _line(report: LiveReport) -> LiveProcess:
+    return LiveProcess(report.name, report.in_flight, report.waiting, report.pid, report.started_at, report.memory)
+
+
+def _together(rates: Sequence[LiveRates]) -> LiveRates | None:
+    if not rates:
+        return None
+    begun = [(each.turns, each.first_token_ms) for each in rates if each.first_token_ms is not None]
+    weight = sum(turns for turns, _ in begun)
+    first = round(sum(turns * ms for turns, ms in begun) / weight) if weight else None
+    return LiveRates(
+        sum(each.turns for each in rates), sum(each.failed for each in rates), sum(each.tokens for each in rates), first
+    )
+
+
+def _first(turns: Iterable[LiveTurn]) -> list[LiveTurn]:
+    return sorted(turns, key=lambda each: (each.started_at, each.id))[:MOST_SHOWN]
+
+
+def _queue(lines: Iterable[LiveKey]) -> list[LiveKey]:
+    """One line for each key, the longest first."""
+    of_key: dict[int, list[LiveKey]] = {}
+    for each in lines:
+        of_key.setdefault(each.key, []).append(each)
+    found = [
+        LiveKey(key, those[0].key_name, sum(each.waiting for each in those), min(each.since for each in those))
+        for key, those in of_key.items()
+    ]
+    return sorted(found, key=lambda each: (-each.waiting, each.key))[:MOST_SHOWN]

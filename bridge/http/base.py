@@ -54,6 +54,11 @@ UNBUFFERED: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b
 """What proxies must know of a stream."""
 
 
+def shown_model(name: str) -> str:
+    """The name of a model as a client wrote it: some paste their key there."""
+    return _without_secrets(name[:LONGEST_MODEL])
+
+
 class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no types
     """One request. Channels routes to it; its dispatch, which is deaf while a handler runs, is not used.
 
@@ -286,10 +291,10 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         return Trace(limits=nearest_limits(self.limits_seen), param=param, error=shown(error.message))
 
     def usage_row(self, model: str, status: str, started_at: float) -> UsageRow:
-        """A usage row with what every request has. Some paste their key where a model's name belongs."""
+        """A usage row with what every request has."""
         key = self.key_holder
         return UsageRow(
-            model=_without_secrets(model[:LONGEST_MODEL]),
+            model=shown_model(model),
             status=status,
             started_at=started_at,
             request_id=f"req_{self.id}",

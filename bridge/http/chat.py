@@ -18,12 +18,14 @@ from bridge.chat.events import Failed, Finished
 from bridge.chat.fold import fold
 from bridge.chat.request import ChatRequest
 from bridge.http.api import key_closed
-from bridge.http.base import LARGE_PART, Headers
+from bridge.http.base import LARGE_PART, Headers, shown_model
+from bridge.http.client_apps import client_app_of
 from bridge.http.conversation_ids import identified
 from bridge.http.elsewhere import PeerElsewhere
 from bridge.http.hang_up import ListeningConsumer
 from bridge.http.limits import nearest_limits
 from bridge.peers.handover import TAKEN, HandOver
+from bridge.status.live import LiveTurn
 from bridge.telemetry import metrics
 from bridge.telemetry.turn_log import tools_summary, turn_line
 from bridge.turn.content import ReplyLog, content_of, keeping
@@ -33,10 +35,12 @@ from bridge.turn.record import TurnRecord
 from bridge.turn.trace import trace_of
 from bridge.wire.attached import warning_of, warning_of_tools
 from bridge.wire.format import Encoder, ParsedRequest, ReplyFormat, ReplyHead, WireFormat
+from gateway_project.lib.visible import visible
 from sessions_store.store import Found
 
 ENDINGS = (Finished, Failed)
 LONG_BODY_SEC = 1.0  # meanwhile a key may have been revoked
+LONGEST_NAME = 64  # of a key, on a page
 MOST_AT_ONCE = 512  # events that are encoded in one go; a write for each 128 of them cost a flood 6 % of its CPU
 
 
@@ -52,6 +56,7 @@ class ChatConsumer(ListeningConsumer):
         "_encoder",
         "_end_is_open",
         "_has_row",
+        "_is_asked_elsewhere",
         "_is_given_away",
         "_is_in_use",
         "_open_row",
@@ -83,6 +88,7 @@ class ChatConsumer(ListeningConsumer):
         self._end_is_open = False
         self._is_in_use = False
         self._is_given_away = False
+        self._is_asked_elsewhere = False
         self._started_at = time.time()
         self._began = time.monotonic()  # how long things took is counted from here: the clock may be set meanwhile
         self._admission = UNLIMITED
@@ -139,6 +145,7 @@ class ChatConsumer(ListeningConsumer):
         finally:
             if self._is_in_use:
                 self.runtime.in_use.remove(self.caller, self)
+                self.runtime.running.remove(self)
             # For one that ended without a row.
             self._release()
             if self._record.awaited is not None:
@@ -194,6 +201,7 @@ class ChatConsumer(ListeningConsumer):
 
     def hand_over(self, found: Found, sender: str) -> HandOver:
         """What goes along with the request."""
+        self._is_asked_elsewhere = True
         age = time.monotonic() - self._began
         return HandOver(self.id, self._started_at, age, self.client_ip, sender, found)
 
@@ -251,6 +259,19 @@ class ChatConsumer(ListeningConsumer):
         # Only turns that last are listed: for short ones the list would cost more than it is worth.
         self._is_in_use = True
         self.runtime.in_use.add(self.caller, self)
+        self.runtime.running.add(self)
+
+    def live(self) -> LiveTurn | None:
+        """How far it is, for the live page; None: another process lists it."""
+        if self._is_anothers or (self._is_asked_elsewhere and self._record.placed_ms is None):
+            return None
+        record, caller = self._record, self.caller
+        return LiveTurn(
+            f"req_{self.id}", caller.key_id, visible(caller.name)[:LONGEST_NAME],
+            visible(shown_model(record.lingma_model or self.request.model)),
+            client_app_of(self.request_headers.get(b"user-agent", b"")), self._started_at, record.instance,
+            record.first_token_ms,
+        )  # fmt: skip
 
     def key_closed(self, status: KeyStatus) -> None:
         """The turn ends with its key, unless its end is on its way already."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from http.cookies import CookieError, SimpleCookie
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from django.contrib.auth import get_user
@@ -14,10 +13,8 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.db import Error, close_old_connections
 from django.http import HttpRequest
 
-from bridge.fleet import modes
-from bridge.fleet.live_view import encode, live_view
-from bridge.http.live_feed import LiveFeed
-from bridge.runtime import Runtime, get_runtime
+from bridge.http.live_feed import LiveFeed, snapshots_of
+from bridge.runtime import get_runtime
 from gateway_project.lib.query_thread import QueryThread
 
 Scope = dict[str, Any]
@@ -26,6 +23,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 PATH: Final = "/admin/live/socket/"
 RIGHT: Final = "bridge.view_instance"
+PEOPLE: Final = ("accounts.view_usage", "bridge.view_login")
+"""Without all of these a watcher sees neither whose turns run nor logins."""
 CHECK_SEC: Final = 60.0
 """After so long it is looked again whether the session lasts and the right is there."""
 QUERY_SEC: Final = 5.0
@@ -33,6 +32,13 @@ SEND_SEC: Final = 5.0
 """A client that takes no snapshot for so long is dropped."""
 FORBIDDEN, SLOW, ENDED, FULL = 4403, 4408, 4401, 1013
 """Codes of closing: not allowed, does not read, the session has ended, too many watch."""
+
+
+class Watcher(NamedTuple):
+    """Somebody who is logged in and may watch."""
+
+    user: int
+    sees_people: bool
 
 
 class LiveSocket:
@@ -53,23 +59,25 @@ class LiveSocket:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one socket until it ends. A handshake that is not allowed is refused with 403."""
         await receive()  # the handshake
-        user = await self._user(scope) if is_of_this_site(scope) else None
-        if user is None:
+        watcher = await self._watcher(scope) if is_of_this_site(scope) else None
+        if watcher is None:
             await send({"type": "websocket.close", "code": FORBIDDEN})
             return
-        feed = self._feed = self._feed or _feed_of(await get_runtime())
+        feed = self._feed = self._feed or LiveFeed(snapshots_of(await get_runtime()))
         await send({"type": "websocket.accept"})
-        if not feed.enter(user):
+        if not feed.enter(watcher.user):
             await send({"type": "websocket.close", "code": FULL})
             return
         gone = asyncio.ensure_future(receive())  # it says nothing, so any message is the last
         try:
-            await self._show(feed, scope, user, gone, send)
+            await self._show(feed, scope, watcher, gone, send)
         finally:
-            feed.leave(user)
+            feed.leave(watcher.user)
             gone.cancel()
 
-    async def _show(self, feed: LiveFeed, scope: Scope, user: int, gone: asyncio.Future[Any], send: Send) -> None:
+    async def _show(
+        self, feed: LiveFeed, scope: Scope, watcher: Watcher, gone: asyncio.Future[Any], send: Send
+    ) -> None:
         loop = asyncio.get_running_loop()
         check_at = loop.time() + self._check_sec
         while True:
@@ -79,12 +87,13 @@ class LiveSocket:
                 return
             if loop.time() > check_at:
                 check_at = loop.time() + self._check_sec
-                if await self._user(scope) != user:
+                if await self._watcher(scope) != watcher:
                     await send({"type": "websocket.close", "code": ENDED})
                     return
             if not upcoming.done():
                 continue
-            text = await upcoming
+            snapshot = await upcoming
+            text = snapshot.whole if watcher.sees_people else snapshot.without_people
             try:
                 async with asyncio.timeout(self._send_sec):
                     await send({"type": "websocket.send", "text": text})
@@ -92,8 +101,8 @@ class LiveSocket:
                 await send({"type": "websocket.close", "code": SLOW})
                 return
 
-    async def _user(self, scope: Scope) -> int | None:
-        """The id of who is logged in and may watch; None also while the database cannot tell."""
+    async def _watcher(self, scope: Scope) -> Watcher | None:
+        """Who is logged in and may watch; None also while the database cannot tell."""
         key = session_of(scope, self._cookie)
         if not key:
             return None
@@ -123,19 +132,11 @@ def session_of(scope: Scope, name_of_cookie: str) -> str:
     return ""
 
 
-def _allowed(session: SessionBase) -> int | None:
+def _allowed(session: SessionBase) -> Watcher | None:
     close_old_connections()
     request = HttpRequest()
     request.session = session
     user: Any = get_user(request)
     # Django's own check, so that another password ends the session here as well.
     may_watch = user.is_authenticated and user.is_active and user.is_staff and user.has_perm(RIGHT)
-    return int(user.pk) if may_watch else None
-
-
-def _feed_of(runtime: Runtime) -> LiveFeed:
-    def snapshot() -> str:
-        away = [each.name for each in modes.active()]
-        return encode(live_view(runtime.pool.all_statuses(), away, time.time())).decode()
-
-    return LiveFeed(snapshot)
+    return Watcher(int(user.pk), user.has_perms(PEOPLE)) if may_watch else None

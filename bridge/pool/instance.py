@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -157,6 +158,12 @@ class Instance:
     def log(self) -> LogTail | None:
         """The service's log, if it has one."""
         return self._link.log
+
+    @property
+    def log_path(self) -> Path | None:
+        """Where its service writes its log, also while it does not run; None: it has no work dir of ours, or no log."""
+        log = self._upstream.spec.dialect.log
+        return self.work_dir / log.path if self.work_dir is not None and log is not None else None
 
     @property
     def unanswered(self) -> int:

@@ -28,6 +28,7 @@ from prometheus_client.registry import Collector
 
 from accounts.ledger.row import UsageRow
 from bridge.status.states import OWN_STATES
+from bridge.telemetry.rates import RATES
 from gateway_project.lib.prometheus_values import BulkHistogram, drop_stale_gauges, files
 
 # A time stamp per series makes the page twice as long, and nobody reads them.
@@ -216,7 +217,14 @@ def count_turns() -> None:
         if status != "refused":
             _sessions(session)(len(group))
             _observe(group, model, source, ok=status == "ok")
+            _rate(group, failed=status == "error")
     _count_tools()
+
+
+def _rate(turns: list[UsageRow], *, failed: bool) -> None:
+    first = [turn.first_token_ms for turn in turns if turn.first_token_ms is not None]
+    tokens = sum(turn.completion_tokens for turn in turns)
+    RATES.count(len(turns), len(turns) if failed else 0, tokens, len(first), sum(first))
 
 
 def _observe(turns: list[UsageRow], model: str, source: str, *, ok: bool) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 
 
 class Level(IntEnum):
@@ -58,4 +58,5 @@ class Page(NamedTuple):
 
     route: str
     name: str
-    view: Callable[[HttpRequest], HttpResponse]
+    view: Callable[..., HttpResponse]
+    """Of the request, and of what the path has."""

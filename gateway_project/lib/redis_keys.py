@@ -18,6 +18,20 @@ REPLACING: Final = "lgw:replacing:"
 """`<login>`: which web process replaces an instance of it, of which generation, and until when it may (hash), 10 min.
 Written and read by web processes."""
 
+WATCHED: Final = "lgw:watched"
+"""There while somebody looks at the live page, or at the log of an instance: seconds. Written by web processes and the
+console; web processes ask for it twice a second."""
+
+LIVE: Final = "lgw:live"
+"""Hash: start of a web process to its report for the live page, only while somebody looks, 40 s. Written by web
+processes; read by them and the console."""
+
+LOG_WANTED: Final = "lgw:log_wanted:"
+"""`<instance>`: somebody looks at its log, 10 s. Written by the console; read by its web process."""
+
+LOG: Final = "lgw:log:"
+"""`<instance>`: JSON of the end of its log, without secrets, 10 s. Written by its web process; read by the console."""
+
 MODES: Final = "lgw:modes:"
 """`<process>`: JSON of what is away for it, a few seconds. Written by every process; read by web and console."""
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import textwrap
@@ -14,7 +15,7 @@ from tests.bench.cases import CASES, quick
 from tests.bench.figures import all_per, web_per
 from tests.bench.rows import ROWS
 from tests.bench.runs import measure
-from tests.bench.targets import SUPERVISOR, TARGETS, Before, LiteLLM, Ours
+from tests.bench.targets import ROOT, SUPERVISOR, TARGETS, Before, LiteLLM, Ours
 
 TIME_LIMIT = 290  # s; passes that do not fit any more are left out
 ALLOWED = 0.10
@@ -113,6 +114,13 @@ def written(results):
     records.write_ratios(report.ratios(results), report.machine())
 
 
+def live_page():
+    """One line on what it costs to be watched."""
+    argv = [sys.executable, "-m", "tests.bench.live_page"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout.strip() or f"the live page was not measured: {done.stderr[-300:]}"
+
+
 def compared(given, stack):
     """Run the comparison; the exit code."""
     cases, kinds = chosen(given)
@@ -134,6 +142,8 @@ def compared(given, stack):
 
     code = checked(results, again) if given.check else 0
     tell(results)
+    if not given.scenario:
+        print("", live_page(), sep="\n")
     if given.write:
         written(results)
     if given.json:

@@ -8,88 +8,170 @@ import redis
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
+from accounts.models import ApiKey
+from bridge.admin import live as page_module
 from bridge.admin.live import SOCKET
-from bridge.fleet.live_view import LONGEST_ERROR, live_view
+from bridge.fleet.live_view import live_instance
+from bridge.fleet.log_tail_facts import LogTailFacts
 from bridge.http import live
-from bridge.status.instance import InstanceStatus
+from bridge.models import InstanceOrder, Login
+from bridge.status.live import LiveKey, LiveRates, LiveReport, LiveTurn
 from bridge.status.states import InstanceState
+from bridge.status.wanted import Mode
 from gateway_project.server import websocket
+from tests.bridge.fleet.test_live_view import status
 
 pytestmark = pytest.mark.django_db
 PAGE, NOW = reverse("admin:live"), reverse("admin:live_now")
+LOG, LOG_NOW = reverse("admin:live_log", args=["w1-i1"]), reverse("admin:live_log_now", args=["w1-i1"])
 
 
-def status(name, process=1, **changes):
-    facts = {
-        "pid": 9, "generation": 1, "state": InstanceState.READY, "login": True, "in_flight": 2, "limit": 8,
-        "restarts": 3, "last_error": "", "version": "2.11.1", "upstream": "lingma", "models": 6, "started_at": 1.0,
-        "at": time.time(), "waiting": 5,
-    }  # fmt: skip
-    return InstanceStatus(name=name, process=process, **facts | changes)
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    """No process is there that might still report."""
+    monkeypatch.setattr(page_module, "WAIT_SEC", 0.0)
 
 
 @pytest.fixture
 def running(redis_server, settings):
-    """Heartbeats of these instances."""
+    """`running(*statuses, reports=…)`: heartbeats of these instances, and what processes have reported."""
     settings.REDIS_URL = redis_server
     with redis.Redis.from_url(redis_server) as client:
         client.flushdb()
 
-        def running(*statuses):
+        def running(*statuses, reports=()):
             for each in statuses:
                 client.set(f"lgw:instance:{each.name}", msgspec.json.encode(each))
+            for number, each in enumerate(reports):
+                client.hset("lgw:live", f"run{number}", b"%d %b" % (time.time(), msgspec.json.encode(each)))
 
+        running.client = client
         yield running
         client.flushdb()
 
 
+def busy(**fields):
+    """A process with a turn that waits and one that writes."""
+    now = time.time()
+    turns = [
+        LiveTurn("req_aaaabbbbcccc", 7, "alice", "qwen", "codex", now - 75, "w1-i1", 812),
+        LiveTurn("req_dddd", 8, "bob", "qwen", "curl", now - 3),
+    ]
+    given = {"turns": turns, "queue": [LiveKey(8, "bob", 1, now - 3)], "rates": LiveRates(40, 2, 6000, 1500)}
+    return LiveReport(
+        "web-1", 1, now, [live_instance(status())], 1, 1, pid=9, memory=200 << 20, backlog=12, **given | fields
+    )
+
+
+def text_of(answer):
+    return " ".join(answer.content.decode().split())
+
+
 def test_page_is_right_when_it_is_loaded(admin_client, running):
     running(status("w1-i1"), status("w2-i1", 2, state=InstanceState.LOGIN_REQUIRED, cool_until=time.time() + 60))
-    page = admin_client.get(PAGE).content.decode()
-    assert 'data-instance="w1-i1"' in page
+    page = text_of(admin_client.get(PAGE))
+    assert 'data-row="w1-i1"' in page
     assert "login required" in page
     assert "2 / 8" in page
-    assert "paused for" in page
+    assert "by order for 60 s" in page
     assert reverse("admin:bridge_instance_drain_one", args=["w2-i1"]) in page
+    assert 'data-figure="load">4 / 8<' in page
+    assert 'data-figure="turns">–<' in page
+
+
+def test_turns_queue_and_figures_are_shown(admin_client, running):
+    running(reports=[busy()])
+    page = text_of(admin_client.get(PAGE))
+    for field, text in {
+        "short": "req_aaaabbbb", "age": "1:15", "first": "812 ms", "phase": "writes", "longest": "0:03", "key": "bob",
+        "memory": "200 MiB",
+    }.items():  # fmt: skip
+        assert f'data-field="{field}">{text}<' in page
+    for figure, text in {"turns": "40", "failed": "2", "first": "1.5 s", "tokens": "100", "backlog": "12"}.items():
+        assert f'data-figure="{figure}">{text}<' in page
+    assert reverse("usage_request", args=["req_aaaabbbbcccc"]) in page
+    assert reverse("admin:accounts_apikey_change", args=[7]) in page
+    assert "waits for a place" in page
+
+
+def test_logins_are_shown(admin_client, running):
+    Login.objects.create(label="mona", kind="browser", generation=4, account="expired")
+    page = text_of(admin_client.get(PAGE))
+    assert 'data-field="label">mona<' in page
+    assert "the login to Lingma has expired" in page
+
+
+def test_page_waits_for_first_reports(admin_client, running, monkeypatch):
+    monkeypatch.setattr(page_module, "WAIT_SEC", 30.0)
+    running(status("w1-i1"))
+    monkeypatch.setattr(page_module.time, "sleep", lambda _: running(reports=[busy()]))
+    assert "req_aaaabbbb" in text_of(admin_client.get(PAGE))
+    assert 0 < running.client.ttl("lgw:watched") <= 5
 
 
 def test_one_address_names_the_socket_everywhere():
     assert {SOCKET} == {live.PATH} == websocket.PATHS
+    assert page_module.PEOPLE == live.PEOPLE
 
 
 def test_polled_snapshot_is_that_of_the_socket(admin_client, running):
-    running(status("w2-i1", 2), status("w1-i1"))
+    running(status("w2-i1", 2), status("w1-i1"), reports=[busy()])
     found = msgspec.json.decode(admin_client.get(NOW).content)
     assert [each["name"] for each in found["instances"]] == ["w1-i1", "w2-i1"]
-    assert found["processes"] == [
-        {"process": 1, "in_flight": 2, "waiting": 5},
-        {"process": 2, "in_flight": 2, "waiting": 5},
-    ]
-
-
-def test_turns_that_wait_count_once_for_a_process():
-    view = live_view([status("w1-i1"), status("w1-i2")], [], 1.0)
-    assert [(each.in_flight, each.waiting) for each in view.processes] == [(4, 5)]
-
-
-def test_last_errors_are_short_and_without_secrets():
-    [shown] = live_view([status("w1-i1", last_error="token=abcdefghijkl " + "x" * 999)], [], 1.0).instances
-    assert "abcdefghijkl" not in shown.last_error
-    assert len(shown.last_error) == LONGEST_ERROR
+    assert [(each["name"], each["in_flight"]) for each in found["processes"]] == [("web-1", 1), ("web-2", 2)]
+    assert [each["id"] for each in found["turns"]] == ["req_aaaabbbbcccc", "req_dddd"]
 
 
 def test_redis_away_is_said(admin_client, settings):
     settings.REDIS_URL = "redis://127.0.0.1:1"
     assert "Redis cannot be reached" in admin_client.get(PAGE).content.decode()
     assert admin_client.get(NOW).status_code == 503
+    assert "Redis cannot be reached" in admin_client.get(LOG).content.decode()
 
 
-def test_who_may_not_order_has_no_buttons(client, running, django_user_model):
-    running(status("w1-i1"))
+def test_rights_decide_what_is_shown(client, running, django_user_model):
+    running(status("w1-i1"), reports=[busy()])
     user = django_user_model.objects.create_user("ann", is_staff=True)
     client.force_login(user)
     assert client.get(PAGE).status_code == client.get(NOW).status_code == 403
     user.user_permissions.add(Permission.objects.get(codename="view_instance"))
-    page = client.get(PAGE).content.decode()
-    assert 'data-instance="w1-i1"' in page
+    page = text_of(client.get(PAGE))
+    assert 'data-list="instances"' in page
+    assert "alice" not in page
     assert "formaction" not in page
+    assert "alice" not in client.get(NOW).content.decode()
+    user.user_permissions.add(*Permission.objects.filter(codename__in=["view_usage", "view_login"]))
+    page = text_of(client.get(PAGE))
+    assert "alice" in page
+    assert "/accounts/apikey/" not in page
+    assert client.get(LOG).status_code == client.get(LOG_NOW).status_code == 403
+
+
+def test_script_hears_at_once_what_was_ordered(admin_client, running):
+    running(status("w1-i1"))
+    script = {"X-Requested-With": "fetch"}
+    address = reverse("admin:bridge_instance_drain_one", args=["w1-i1"])
+    answer = admin_client.post(address, {"confirmed": "yes"}, headers=script)
+    assert (answer.status_code, answer.content) == (200, b"Drain: w1-i1. It begins within two seconds.")
+    assert InstanceOrder.objects.get().mode == Mode.DRAIN
+    address = reverse("admin:bridge_instance_relogin_one", args=["w1-i1"])
+    answer = admin_client.post(address, {"confirmed": "yes"}, headers=script)
+    assert (answer.status_code, answer.content) == (409, b"No login of this gateway is assigned to w1-i1.")
+    assert "begins within" not in text_of(admin_client.get(PAGE))
+
+
+def test_end_of_a_log_is_shown(admin_client, running):
+    running.client.set("lgw:log:w1-i1", msgspec.json.encode(LogTailFacts(["one", "<two>"])))
+    assert "one &lt;two&gt;" in text_of(admin_client.get(LOG))
+    assert admin_client.get(LOG_NOW).json() == {"lines": ["one", "<two>"], "why": ""}
+    assert running.client.exists("lgw:log_wanted:w1-i1", "lgw:watched") == 2
+    running.client.delete("lgw:log:w1-i1")
+    assert "has not sent it yet" in text_of(admin_client.get(LOG))
+    assert admin_client.get(reverse("admin:live_log", args=["x" * 101])).status_code == 404
+
+
+def test_names_of_keys_are_harmless(admin_client, running):
+    ApiKey.objects.create(name="x", digest="x")
+    turn = LiveTurn("req_1", 1, "<b>x</b>", "m", "curl", time.time())
+    running(reports=[busy(turns=[turn])])
+    assert "<b>x" not in text_of(admin_client.get(PAGE))

@@ -9,13 +9,20 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.test import Client
 
+from bridge.fleet.live_view import live_view
 from bridge.http import live
 from bridge.http.live import LiveSocket
-from bridge.http.live_feed import LiveFeed
+from bridge.http.live_feed import LiveFeed, Snapshot
+from bridge.status.live import LiveReport, LiveTurn
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SITE = (b"origin", b"https://gateway.example")
 HOST = (b"host", b"gateway.example")
+
+
+async def snapshot():
+    turn = LiveTurn("req_1", 7, "alice", "m", "curl", 1.0)
+    return Snapshot(live_view([LiveReport("web-1", 1, 1.0, [], 1, 0, turns=[turn])], [], [], 1.0))
 
 
 @pytest.fixture
@@ -36,7 +43,7 @@ def people(django_user_model):
 def socket():
     def socket(*headers, **options):
         application = LiveSocket("sessionid", SessionStore, **options)
-        application._feed = LiveFeed(lambda: '{"at":1}', every_sec=0.01)
+        application._feed = LiveFeed(snapshot, every_sec=0.01)
         return WebsocketCommunicator(application, live.PATH, headers=list(headers))
 
     return socket
@@ -45,7 +52,20 @@ def socket():
 async def test_staff_with_the_right_gets_snapshots(socket, people):
     communicator = socket(SITE, HOST, people["watcher"][1])
     assert (await communicator.connect(10))[0]
-    assert msgspec.json.decode(await communicator.receive_from(10)) == {"at": 1}
+    found = msgspec.json.decode(await communicator.receive_from(10))
+    assert (found["at"], found["in_flight"]) == (1.0, 1)
+    await communicator.disconnect(timeout=10)
+
+
+@pytest.mark.parametrize("sees", [False, True])
+async def test_whose_turns_run_needs_more_rights(socket, people, sees):
+    user, cookie = people["watcher"]
+    if sees:
+        rights = Permission.objects.filter(codename__in=["view_usage", "view_login"])
+        await sync_to_async(lambda: user.user_permissions.add(*rights))()
+    communicator = socket(SITE, HOST, cookie)
+    assert (await communicator.connect(10))[0]
+    assert ("alice" in await communicator.receive_from(10)) is sees
     await communicator.disconnect(timeout=10)
 
 

@@ -15,7 +15,7 @@ def made():
 
 @pytest.fixture
 async def feed(made):
-    def snapshot():
+    async def snapshot():
         made.append(len(made))
         return str(made[-1])
 
@@ -58,7 +58,7 @@ async def test_sockets_are_bounded_by_user_and_in_all(feed, monkeypatch):
 async def test_broken_snapshot_does_not_end_the_feed(caplog):
     answers = iter([ValueError("broken"), "2"])
 
-    def snapshot():
+    async def snapshot():
         answer = next(answers, "later")
         if isinstance(answer, Exception):
             raise answer

@@ -1,0 +1,23 @@
+"""What happened within the last minute."""
+
+from bridge.status.live import LiveRates
+from bridge.telemetry.rates import MOST_SAMPLES, Rates
+
+
+def test_only_the_last_minute_counts():
+    rates = Rates()
+    rates.sample(0)
+    rates.count(5, 1, 100, 4, 400)
+    assert rates.last_minute(10) == LiveRates(5, 1, 100, 100)
+    rates.sample(50)
+    rates.count(1, 0, 10, 0, 0)
+    assert rates.last_minute(60) == LiveRates(6, 1, 110, 100)
+    assert rates.last_minute(100) == LiveRates(1, 0, 10, None)
+    assert rates.last_minute(200) == LiveRates()
+
+
+def test_samples_are_bounded():
+    rates = Rates()
+    for second in range(10 * MOST_SAMPLES):
+        rates.sample(second)
+    assert len(rates._samples) == MOST_SAMPLES
