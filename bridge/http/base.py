@@ -31,7 +31,7 @@ from bridge.http.limits import nearest_limits
 from bridge.runtime import Runtime, get_runtime
 from bridge.wire import formats
 from bridge.wire.format import WireFormat
-from gateway_project.lib.asgi_extensions import WHOLE
+from gateway_project.lib.asgi_extensions import WHOLE, WRITER, PieceWriter
 from gateway_project.lib.random_bytes import random_bytes
 from gateway_project.lib.redaction import redacted
 
@@ -87,6 +87,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         "request_headers",
         "runtime",
         "scope",
+        "writer",
     )
 
     def __init__(self, wire_format: WireFormat | None = None) -> None:
@@ -98,6 +99,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         self.runtime: Runtime
         self.begun = False
         """The answer has begun."""
+        self.writer: PieceWriter | None
+        """Since the start of the answer: what writes pieces of a stream at once, if the server has such a thing."""
         self._body: HeldBody | None = None
         self._cors: Sequence[tuple[bytes, bytes]] = ()
         """What browsers get besides."""
@@ -251,10 +254,12 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         # Also on errors: a browser hides an answer without these headers from its page.
         if self._cors:
             headers = [*headers, *self._cors]
-        message = {"type": "http.response.start", "status": status, "headers": headers}
+        message: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": headers}
         if whole is not None:
             message["body"] = whole
-        return self.base_send(message)
+        sent = self.base_send(message)
+        self.writer = message.get(WRITER)
+        return sent
 
     def send_part(self, body: bytes, *, last: bool) -> Awaitable[None]:
         return self.base_send({"type": "http.response.body", "body": body, "more_body": not last})

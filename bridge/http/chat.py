@@ -21,6 +21,7 @@ from bridge.http.api import key_closed
 from bridge.http.base import LARGE_PART, Headers, shown_model
 from bridge.http.client_apps import client_app_of
 from bridge.http.conversation_ids import identified
+from bridge.http.direct import DirectWriter
 from bridge.http.elsewhere import PeerElsewhere
 from bridge.http.hang_up import ListeningConsumer
 from bridge.http.limits import nearest_limits
@@ -30,7 +31,7 @@ from bridge.telemetry import metrics
 from bridge.telemetry.turn_log import tools_summary, turn_line
 from bridge.turn.content import ReplyLog, content_of, keeping
 from bridge.turn.elsewhere import Elsewhere
-from bridge.turn.output import Batch, Emit
+from bridge.turn.output import Batch, Emit, FindDirect, no_direct
 from bridge.turn.record import TurnRecord
 from bridge.turn.trace import trace_of
 from bridge.wire.attached import warning_of, warning_of_tools
@@ -53,6 +54,7 @@ class ChatConsumer(ListeningConsumer):
         "_admitted",
         "_began",
         "_body_plain",
+        "_direct",
         "_encoder",
         "_end_is_open",
         "_has_row",
@@ -82,6 +84,7 @@ class ChatConsumer(ListeningConsumer):
         self._reply: ReplyFormat
         self._request: ChatRequest | None = None
         self._encoder: Encoder | None = None
+        self._direct: DirectWriter | None = None
         self._has_row = False
         self._warning = ""
         """What of the messages and tools is not passed on."""
@@ -168,9 +171,10 @@ class ChatConsumer(ListeningConsumer):
         # The engine calls `emit` per batch; a whole reply is one batch with everything in it.
         emit: Emit = self._stream if self.request.stream else self._whole
         reply = None
+        find_direct: FindDirect = self._find_direct
         if self.caller.content_logging:
             reply = ReplyLog()
-            emit = keeping(emit, reply)
+            emit, find_direct = keeping(emit, reply), no_direct
         self._record.on_admitted = self._open
         self._admitted = time.monotonic()
         elsewhere, found = self._elsewhere(), self.handed_over.found if self.handed_over is not None else None
@@ -178,7 +182,7 @@ class ChatConsumer(ListeningConsumer):
             caller = self.caller
             await self.runtime.engine.run(
                 self.request, caller.key_id, self._record, emit, caller.team_id, caller.tools, caller.models,
-                elsewhere, found,
+                elsewhere, found, find_direct,
             )  # fmt: skip
         finally:
             self._record.on_admitted = None  # a circle that the garbage collector would have to find
@@ -302,6 +306,9 @@ class ChatConsumer(ListeningConsumer):
             return self._stream_rare(batch)
         return self.send_part(self._encoder.feed(batch), last=False)
 
+    def _find_direct(self) -> DirectWriter | None:
+        return self._direct
+
     async def _stream_rare(self, batch: Batch) -> None:
         last = type(batch[-1]) in ENDINGS
         if self._encoder is None:
@@ -312,6 +319,8 @@ class ChatConsumer(ListeningConsumer):
                 if self._opening is not None and not self._opening.done():
                     await self._opening.wait()
                 await self.start_stream()
+                if self.writer is not None:
+                    self._direct = DirectWriter(self._encoder, self.writer)
         if len(batch) > MOST_AT_ONCE:
             batch = await self._stream_slices(self._encoder, batch)
         part = self._encoder.feed(batch)

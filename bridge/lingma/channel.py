@@ -15,6 +15,7 @@ from bridge.lingma.errors import Broken, DialFailed, FramingError, NotJson, Refu
 from bridge.lingma.transport import rpc
 from bridge.lingma.transport.framing import Framer
 from bridge.lingma.transport.rpc import Incoming
+from bridge.lingma.transport.single import single_message
 from bridge.lingma.transport.urls import shown
 from bridge.lingma.transport.websocket import WebSocket
 from gateway_project.lib.random_bytes import random_bytes
@@ -24,6 +25,8 @@ ROOM_SEC = 1  # until a question may be tried again that found no room
 
 Receive = Callable[[list[bytes], list[Incoming]], None]
 """Takes the raw bodies of one read and the messages parsed from them, both of the same length."""
+ReceiveOne = Callable[[bytes, Incoming], None]
+"""The same for a read that has brought one message."""
 
 
 class Channel(asyncio.Protocol):
@@ -39,6 +42,7 @@ class Channel(asyncio.Protocol):
         # Set by the handshake, which is after TCP and TLS: a program may accept and never answer.
         self.opened: asyncio.Future[None] = self._loop.create_future()
         self.receive: Receive = lambda _bodies, _messages: None
+        self.receive_one: ReceiveOne = lambda _body, _message: None
         self.on_lost: Callable[[], None] = lambda: None
         """Called once, as soon as nothing more can be expected of it."""
         self.on_closed: Callable[[], None] = lambda: None
@@ -47,6 +51,7 @@ class Channel(asyncio.Protocol):
         """How often bytes have arrived: a sign of life of the service."""
         self._socket = WebSocket(url, random_bytes(4), headers)
         self._framer = Framer()
+        self._is_between = False  # a frame and a message begin with the next read
         self._transport: asyncio.Transport | None = None
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
@@ -97,6 +102,13 @@ class Channel(asyncio.Protocol):
         elif self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._socket.message(*messages))
 
+    def answer_one(self, message: bytes) -> None:
+        """The same for one message, out of `receive_one`."""
+        if self._outgoing or self._transport is None:
+            self.send_now([message])
+        else:
+            self._transport.write(self._socket.frame(message))
+
     def require_room(self, size: int) -> None:
         """Raise ContextFull or Overloaded for a message that would cost all others the connection."""
         if size > SEND_BUFFER_LIMIT:  # twice the text, and more tokens than any model takes
@@ -133,11 +145,14 @@ class Channel(asyncio.Protocol):
         """Read what came, and hand on the messages that it completes."""
         # Counted before parsing: even bytes that make no message yet prove that the service lives.
         self.reads += 1
+        if self._is_between and (single := single_message(data)) is not None:
+            return self._single_received(single)
         try:
             bodies: list[bytes] = []
             for payload in self._socket.feed(data):
                 bodies += self._framer.feed(payload)
             messages = [rpc.parse(body) for body in bodies]
+            self._is_between = self._socket.is_between and self._framer.is_between
         except (Refused, Broken) as exc:
             return self._refused(exc)
         except (FramingError, NotJson) as exc:
@@ -156,6 +171,16 @@ class Channel(asyncio.Protocol):
             self.receive(bodies, messages)
         if self._socket.broken is not None:
             self.give_up(str(self._socket.broken))
+        return None
+
+    def _single_received(self, body: bytes) -> None:
+        """The same without lists, and without what only comes otherwise: handshake, control frames, pieces."""
+        try:
+            message = rpc.parse(body)
+        except NotJson as exc:
+            return self.give_up(f"unreadable message: {exc}")
+        if self._transport is not None and not self._transport.is_closing():
+            self.receive_one(body, message)
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
 from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient, UpstreamFailed, UpstreamTimeout
 from bridge.chat.events import KeepAlive, LingmaToolCall, Overwritten, Piece, TextDelta, ThinkingDelta
 from bridge.lingma.tools.policy import Decision
+from gateway_project.lib.asgi_extensions import Flow
 from gateway_project.lib.ticker import Ticker
 from gateway_project.lib.tool_approval import Approval
 
@@ -20,8 +22,23 @@ MANY_PIECES = 1000
 BEHIND = 256 << 10
 """Unread bytes from which on texts are joined: a reader that is behind gets fewer and larger pieces."""
 JOINED_CHARS = 4096
+PASSED_BYTES = 64 << 10
+"""Unread bytes up to which pieces are passed on at once: to read more takes its time."""
 MOST_BYTES = 256 << 20
 """Bytes of one reply at most. No model writes that much."""
+
+
+class Passing(Protocol):
+    """Takes at once what comes while the reader waits. Each says False when the reader has to go on itself."""
+
+    flow: Flow
+    """Nothing is passed on to a client that has to be waited for."""
+
+    def text(self, text: str) -> bool:
+        """A text that came alone."""
+
+    def pieces(self, pieces: list[Piece]) -> bool:
+        """What came together: some, and not much."""
 
 
 class TurnEnd(msgspec.Struct, frozen=True):
@@ -69,6 +86,7 @@ class ReplyStream:
         self._read = 0  # how many of the texts have been drained
         self._replaced = False  # a new text is on the list
         self._waiter: asyncio.Future[None] | None = None
+        self._passing: Passing | None = None
         self._is_awake = False  # the reader waited for this, and has not had its turn yet
         self._loop = ticker.loop
         self._received_at = self._signed_at = self._loop.time()
@@ -106,6 +124,22 @@ class ReplyStream:
         self._pieces.append(TextDelta(text))
         self._unread += PIECE_BYTES + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
         self._wake()
+
+    def push_single(self, text: str) -> None:
+        """The same for a text that came alone: it need not wait for others, and is passed on at once."""
+        passing = self._passing
+        if passing is None or self._pieces or not text or passing.flow.write_paused or self._read_bytes > MOST_BYTES:
+            return self.push(text)
+        self._received_at = self._signed_at = self._loop.time()
+        self._texts.append(text)
+        self._read += 1
+        self._read_bytes += PIECE_BYTES + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
+        try:
+            if not passing.text(text):
+                self._end_wait()
+        except Exception as exc:  # noqa: BLE001 - it is raised where the reader waits
+            self._end_wait(exc)
+        return None
 
     def push_thinking(self, text: str) -> None:
         """Append reasoning. The client may not get to see it, so it counts as a sign of life from the service only."""
@@ -162,12 +196,16 @@ class ReplyStream:
             await ready
         return self.take()
 
-    def until_ready(self) -> asyncio.Future[None] | None:
-        """What to wait for before `take()`; None when there is something already, or the turn has ended."""
+    def until_ready(self, passing: Passing | None = None) -> asyncio.Future[None] | None:
+        """What to wait for before `take()`; None when there is something already, or the turn has ended.
+
+        What comes meanwhile is offered to `passing` first: while that takes it, the wait goes on.
+        """
         if self._pieces or self.end is not None:
             return None
-        # A future made by hand costs less than an Event or a Queue, and this happens for every chunk of a stream.
+        # A future made by hand costs less than an Event or a Queue, and this may happen for every chunk of a stream.
         self._waiter = self._loop.create_future()
+        self._passing, self._is_awake = passing, False
         return self._waiter
 
     def take(self) -> list[Piece]:
@@ -219,6 +257,7 @@ class ReplyStream:
             return
         # Set before the callbacks: whatever they push or fail from now on is ignored.
         self.end = end
+        self._passing = None  # it holds its reader, which holds us
         self._ticker.remove(self)
         if self.closed is not None:
             self.closed(self)
@@ -232,11 +271,42 @@ class ReplyStream:
             self.overflow()
 
     def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            # The future may be done already: a reader whose request was cancelled has cancelled it.
-            waiter.set_result(None)
+        waiter = self._waiter
+        # The future may be done already: a reader whose request was cancelled has cancelled it.
+        if waiter is None or waiter.done():
+            return
+        if self._passing is None:
+            self._end_wait()
+        elif not self._is_awake:
+            # In the next turn of the loop, with all that has come until then.
+            self._loop.call_soon(self._offer)
             self._is_awake = True
+
+    def _end_wait(self, error: Exception | None = None) -> None:
+        """Have the reader go on; with an error, which is its own."""
+        waiter, self._waiter, self._passing = self._waiter, None, None
+        if waiter is None or waiter.done():
+            return
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
+        self._is_awake = True
+
+    def _offer(self) -> None:
+        """Have what has come passed on, or the reader go on with it."""
+        passing = self._passing
+        if passing is None:  # it goes on already
+            return None
+        much = self._unread > PASSED_BYTES or self._read_bytes + self._unread > MOST_BYTES
+        if much or passing.flow.write_paused:
+            return self._end_wait()
+        try:
+            if not passing.pieces(self.take()):
+                self._end_wait()
+        except Exception as exc:  # noqa: BLE001 - it is raised where the reader waits
+            self._end_wait(exc)
+        return None
 
     def tick(self, now: float) -> None:
         """Fail a turn whose service has been silent for too long; give the client a sign of life when it needs one."""

@@ -136,18 +136,23 @@ class Reader:
             if len(texts) < len(pieces):
                 return self._feed_mixed(pieces)
             text = "".join(texts)
+        events = self.read(text)
+        return cast("list[ChatEvent]", pieces) if events is None else events  # all are texts, none needs a look
+
+    def read(self, text: str) -> list[ChatEvent] | None:
+        """The same for a text alone. None: it is sent as it is."""
         events: list[ChatEvent] = []
         # The splitter may find reasoning in the middle of a text, so it calls back; that is the slow way.
         if not self._splitter.passes(text):
             self._splitter.feed(text, _Parts(self, events))
         elif self._plain and (self._guard is None or self._guard.passes(text)):
             self._texts.append(text)
-            return cast("list[ChatEvent]", pieces)  # all are texts, none needs a look of its own
+            return None
         elif self._plain_beside_calls is not None and (sent := self._plain_beside_calls.pass_on(text)) is not None:
             if not sent:
                 return events
             self._texts.append(sent)
-            return cast("list[ChatEvent]", pieces) if sent is text else [TextDelta(sent)]
+            return None if sent is text else [TextDelta(sent)]
         else:
             self._hold_front(text, events)
         # Only here: plain text can neither call a tool nor stray.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient
 from bridge.chat.events import (
@@ -27,6 +28,7 @@ from bridge.turn.accounting import Accounting
 from bridge.turn.context import EngineContext, TurnContext
 from bridge.turn.limits import ReplyLimits
 from bridge.turn.output import Batch
+from bridge.turn.passing import Passing
 from bridge.turn.readers import new_reader
 
 _MUCH = 64 << 10
@@ -161,12 +163,18 @@ class Attempt:
                 0,
                 Started(record.instance, record.lingma_model, record.session, record.queue_ms, record.prompt_tokens),
             )
+        passing: Passing | None = None
         while not self._is_over(stream):
-            # This loop runs for every chunk: it awaits only where there is something to wait for.
+            # This loop may run for every chunk: it awaits only where there is something to wait for.
             if sending := self._output.start_sending(batch):
                 await sending
-            if (changed := stream.until_ready()) is not None:
+            if passing is None and (direct := self._output.direct()) is not None:
+                is_over = partial(self._is_over, stream)
+                passing = Passing(self._reader, direct, self._take, is_over, limited=self._limits is not None)
+            if (changed := stream.until_ready(passing)) is not None:
                 await changed
+            if passing is not None and passing.last is not None:
+                return passing.last
             pieces = stream.take()
             batch = await self._take_slowly(pieces) if stream.taken > _MUCH else self._take(self._reader.feed(pieces))
         return batch

@@ -39,7 +39,7 @@ from bridge.turn.context import EngineContext, TurnContext
 from bridge.turn.conversation import Conversation
 from bridge.turn.doubt import Doubt
 from bridge.turn.elsewhere import Elsewhere
-from bridge.turn.output import Emit, Stopwatch, TurnOutput
+from bridge.turn.output import Emit, FindDirect, Stopwatch, TurnOutput, no_direct
 from bridge.turn.places import Places
 from bridge.turn.plan import PlanOptions, plan_of
 from bridge.turn.question import Question
@@ -92,6 +92,7 @@ class Engine:
         models: frozenset[str] | None = None,
         elsewhere: Elsewhere | None = None,
         found: Found | None = None,
+        direct: FindDirect = no_direct,
     ) -> Coroutine[Any, Any, None]:
         """Emit the reply's events in batches, and wait for each to be taken. Raise GatewayError only before the first.
 
@@ -101,7 +102,7 @@ class Engine:
         this session; then it gets a place at once, or Overloaded is raised and the session is left alone.
         """
         # A coroutine handed on and not awaited here: one frame less for each step of each turn.
-        run = _Run(self, request, Owner(caller_id, team_id), record, emit, tools, models)
+        run = _Run(self, request, Owner(caller_id, team_id), record, emit, tools, models, direct)
         run.elsewhere, run.handed_over = elsewhere, found
         return run.run()
 
@@ -153,6 +154,7 @@ class _Run:
         emit: Emit,
         tools: ToolPolicy | None,
         models: frozenset[str] | None,
+        direct: FindDirect,
     ) -> None:
         self._engine = engine
         self._emit = emit
@@ -162,7 +164,7 @@ class _Run:
         self._models = models
         self._conversation = conversation = Conversation(engine.sessions, request, owner.key, plan)
         question = Question(request, plan, conversation)
-        self._output = TurnOutput(emit, stream=request.stream)
+        self._output = TurnOutput(emit, stream=request.stream, direct=direct)
         watch = Stopwatch(engine.pool.ticker.loop)
         self._turn = TurnContext(request, owner.key, plan, conversation, question, record, self._output, watch)
         self._places = Places(engine.pool, owner, self._turn, engine.options.keepalive_sec)

@@ -4,11 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from bridge.chat.events import ChatEvent, KeepAlive, Started, TextDelta
+from gateway_project.lib.asgi_extensions import Flow
 
 Batch = list[ChatEvent]
 Emit = Callable[[Batch], Awaitable[None]]
+
+
+class Direct(Protocol):
+    """A way to the client on which nothing is awaited, for a stream that has begun."""
+
+    flow: Flow
+    """Of its client."""
+
+    def write(self, batch: Batch) -> None:
+        """Send it at once; neither an ending nor much."""
+
+    def write_text(self, text: str) -> None:
+        """The same for a text alone."""
+
+
+FindDirect = Callable[[], Direct | None]
+"""None where there is no such way, or not yet."""
+
+
+def no_direct() -> Direct | None:
+    return None
+
 
 UNCOMMITTED = (Started, KeepAlive)
 """Events that commit to nothing: after them another attempt may still take over."""
@@ -28,13 +52,14 @@ class Stopwatch:
 class TurnOutput:
     """Sends events to the client: at once, or all in one batch when it does not stream."""
 
-    def __init__(self, emit: Emit, *, stream: bool) -> None:
+    def __init__(self, emit: Emit, *, stream: bool, direct: FindDirect) -> None:
         self.committed = False
         """Something of the reply was sent: from here on nothing can be taken back."""
         self.open = False
         """Bytes were sent, if only a sign of life: from here on errors are sent as events."""
         self._started = False
         self._emit = emit
+        self._find_direct = direct
         self._stream = stream
         self._pending: Batch = []
 
@@ -54,6 +79,10 @@ class TurnOutput:
         if not self.committed:
             batch = self._opening(batch)
         return self._emit(batch) if batch else None
+
+    def direct(self) -> Direct | None:
+        """How batches of a stream can be sent without waiting, once something of the reply was sent."""
+        return self._find_direct() if self.committed and self._stream else None
 
     def _opening(self, batch: Batch) -> Batch:
         """What is sent while nothing of the reply was: of several attempts only the first opens the stream."""

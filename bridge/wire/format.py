@@ -15,6 +15,7 @@ from bridge.chat.events import (
     Finished,
     KeepAlive,
     Started,
+    TextDelta,
     ThinkingDelta,
     ToolCallDelta,
     ToolCallEnded,
@@ -47,6 +48,10 @@ class Encoder(Protocol):
 
     def feed(self, events: Iterable[ChatEvent]) -> bytes:
         """Encode the next events; b"" for none. After an ending nothing more may come."""
+
+    def text(self, text: str) -> bytes:
+        """The same for a text alone, as most chunks are; to be written anew where it can be done for less."""
+        return self.feed([TextDelta(text)])
 
 
 class ReplyFormat(Protocol):

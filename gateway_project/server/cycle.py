@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from gateway_project.lib.asgi_extensions import WRITER
 from gateway_project.server.cork import Corked
 
 LENGTHS = {b"content-length", b"transfer-encoding"}
@@ -161,7 +162,7 @@ class LeanCycle(RequestResponseCycle):
             return self._send_rare(message)
         body = message.get("body")
         if body is None:
-            return self._send_head(message["status"], shape, values)
+            return self._send_head(message, shape, values)
         if shape.length < 0 or int(values[shape.length]) != len(body):
             raise RuntimeError("A whole answer has a Content-Length, and it is that of the body.")
         self._send_whole(STATUS_LINE[message["status"]] + shape.lines % values + body)
@@ -192,6 +193,11 @@ class LeanCycle(RequestResponseCycle):
             return SENT
         return self._send_rare_piece(message)
 
+    def write_piece(self, body: bytes) -> None:
+        """Write a piece of a stream past `send`, and so past its waiting for the client."""
+        if body and not self.disconnected:
+            self.transport.write_on(b"%x\r\n%b\r\n" % (len(body), body))
+
     def _send_rare_piece(self, message: Any) -> Awaitable[None]:
         body, more = message.get("body", b""), message.get("more_body", False)
         if (
@@ -214,14 +220,15 @@ class LeanCycle(RequestResponseCycle):
             self.on_response()
         return SENT
 
-    def _send_head(self, status: int, shape: Shape, values: tuple[bytes, ...]) -> Awaitable[None]:
+    def _send_head(self, message: Any, shape: Shape, values: tuple[bytes, ...]) -> Awaitable[None]:
         # The fields are those that uvicorn sets at this point; its own code reads them when a piece goes its way.
         self.response_started, self.waiting_for_100_continue = True, False
         self.chunked_encoding = shape.length < 0
-        head = STATUS_LINE[status] + shape.lines % values
+        head = STATUS_LINE[message["status"]] + shape.lines % values
         if self.chunked_encoding:
             self._is_stream = True
             self.transport.write(head)
+            message[WRITER] = self
         else:
             self.expected_content_length = int(values[shape.length])
             # With a length the body follows at once and whole, so the two go out in one write.

@@ -1,6 +1,7 @@
 """Requests to run and services that answer them."""
 
 import asyncio
+from types import SimpleNamespace
 
 from bridge.chat.events import Failed, Finished, KeepAlive, Started, TextDelta
 from bridge.chat.request import ChatRequest, Message
@@ -50,17 +51,30 @@ def once(first, then):
 
 
 class Reading:
-    """One turn as its client reads it, from the moment this is made. `record` is complete when it has ended."""
+    """One turn as its client reads it, from the moment this is made. `record` is complete when it has ended.
+
+    It is also the direct way to that client, as our own server has it; `passed` are the batches that came by it.
+    """
 
     def __init__(self, engine, request, caller_id=1):
         self.record = TurnRecord()
-        self.batches = []
+        self.batches, self.passed = [], []
+        self.flow = SimpleNamespace(write_paused=False)
         self._news = asyncio.Event()
-        self._task = asyncio.create_task(engine.run(request, caller_id, self.record, self._take))
+        running = engine.run(request, caller_id, self.record, self._take, direct=lambda: self)
+        self._task = asyncio.create_task(running)
 
     async def _take(self, batch):
         self.batches.append(list(batch))
         self._news.set()
+
+    def write(self, batch):
+        self.passed.append(list(batch))
+        self.batches.append(list(batch))
+        self._news.set()
+
+    def write_text(self, text):
+        self.write([TextDelta(text)])
 
     async def until(self, kind, times=1):
         """Read until there are so many events of that kind."""

@@ -6,6 +6,7 @@ import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from gateway_project.lib.asgi_extensions import WRITER
 from gateway_project.server.cycle import LeanCycle, shape_of
 
 DATE = (b"date", b"Sat, 28 Nov 2026 00:00:00 GMT")
@@ -106,3 +107,37 @@ async def test_body_of_wrong_length_is_refused():
 
 def test_few_shapes_are_kept():
     assert shape_of.cache_info().maxsize == 256
+
+
+async def test_piece_written_past_send_is_the_same():
+    written = []
+    for way in ("send", "write"):
+        transport, cycle = cycle_of(LeanCycle)
+        transport.write_on = transport.write
+        head = {"type": "http.response.start", "status": 200, "headers": [JSON]}
+        await cycle.send(head)
+        for body in (b"one", b"", b"two"):
+            if way == "send":
+                await cycle.send({"type": "http.response.body", "body": body, "more_body": True})
+            else:
+                head[WRITER].write_piece(body)
+        written.append(transport.data)
+    assert written[0] == written[1]
+    assert head[WRITER].flow.write_paused is False
+
+
+async def test_no_piece_is_written_to_who_left():
+    transport, cycle = cycle_of(LeanCycle)
+    head = {"type": "http.response.start", "status": 200, "headers": [JSON]}
+    await cycle.send(head)
+    before, cycle.disconnected = transport.data, True
+    head[WRITER].write_piece(b"late")
+    assert transport.data == before
+
+
+@pytest.mark.parametrize("headers", [[JSON, (b"content-length", b"2")], [JSON, (b"connection", b"close")]])
+async def test_only_streams_have_a_writer(headers):
+    _, cycle = cycle_of(LeanCycle)
+    head = {"type": "http.response.start", "status": 200, "headers": headers}
+    await cycle.send(head)
+    assert WRITER not in head

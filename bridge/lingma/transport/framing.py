@@ -19,6 +19,11 @@ class Framer:
         self._buffer = bytearray()
         self._needed = 0  # bytes without which another look is pointless
 
+    @property
+    def is_between(self) -> bool:
+        """A message begins."""
+        return not self._buffer
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take what arrived; return the bodies it completes. Raise FramingError."""
         # The usual case costs no copy into a buffer: one frame, one message (PROTOCOL 4.1).

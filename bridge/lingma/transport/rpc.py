@@ -11,6 +11,7 @@ from bridge.lingma.transport.framing import frame
 
 _NOTHING = msgspec.Raw(b"")
 _NULL = b"null"
+_AROUND_ID = len(b'{"jsonrpc":"2.0","id":,"result":null}')
 
 
 class Incoming(msgspec.Struct, gc=False):
@@ -62,7 +63,11 @@ def error_of(message: Incoming) -> RpcError | None:
 
 def acknowledgement(message: Incoming) -> bytes:
     """`result: null` for a push (PROTOCOL 5.2)."""
-    return frame(b'{"jsonrpc":"2.0","id":%b,"result":null}' % bytes(message.id))
+    # As `frame` would write it, in one operation: it is sent for every chunk.
+    return b'Content-Length: %d\r\n\r\n{"jsonrpc":"2.0","id":%b,"result":null}' % (
+        len(message.id) + _AROUND_ID,
+        message.id,
+    )
 
 
 def answer(message: Incoming, result: Any) -> bytes:

@@ -45,6 +45,11 @@ class WebSocket:
         self._in_fragments = False
         self._fragments: list[bytes] = []
 
+    @property
+    def is_between(self) -> bool:
+        """It is open, and a frame begins that is the first of its message."""
+        return self.open and not self._tail and not self._in_fragments
+
     def hello(self) -> bytes:
         request = self._protocol.connect()
         request.headers.update(self._headers)
@@ -60,7 +65,19 @@ class WebSocket:
 
     def message(self, *payloads: bytes) -> bytes:
         """Each payload as one masked binary message (PROTOCOL 17.1); all of them in one write."""
-        return b"".join([_frame(payload, self._mask()) for payload in payloads])
+        return b"".join(map(self.frame, payloads))
+
+    def frame(self, payload: bytes) -> bytes:
+        """One such message."""
+        mask, length = self._mask(), len(payload)
+        if length < 126:
+            head = _SMALL[length]
+        elif length < 65536:
+            head = _MIDDLE(_BINARY, 0x80 | 126, length)
+        else:
+            head = _LARGE(_BINARY, 0x80 | 127, length)
+        # `apply_mask` is in C. A client has to mask (RFC 6455, 5.3), and in Python a large prompt would block the loop.
+        return head + mask + apply_mask(payload, mask)
 
     def ping(self) -> bytes:
         return bytes((0x80 | Opcode.PING, 0x80)) + self._mask()
@@ -77,22 +94,7 @@ class WebSocket:
             self._tail = []
         if not self.open:
             return self._shake_hands(data)
-        payload = self._single_payload(data)
-        return self._take(data) if payload is None else [payload]
-
-    def _single_payload(self, data: bytes) -> bytes | None:
-        """When `data` is exactly one message of usual size, as nearly always where messages do not come in step."""
-        size = len(data)
-        # The first byte holds FIN and the opcode, so this also sends reserved bits and control frames the long way.
-        if size < 4 or self._in_fragments or data[0] not in _SINGLE:
-            return None
-        length, start = data[1], 2
-        if length > 125:
-            # 127 is a 64-bit length, above it the mask bit is set: both are left to the general reader.
-            if length > 126:
-                return None
-            length, start = data[2] << 8 | data[3], 4
-        return data[start:] if start + length == size else None
+        return self._take(data)
 
     def _shake_hands(self, data: bytes) -> list[bytes]:
         end = data.find(b"\r\n\r\n")
@@ -183,15 +185,3 @@ class WebSocket:
                 self.pongs += 1
         if self._protocol.parser_exc is not None or self._protocol.close_expected():
             raise Broken(str(self._protocol.parser_exc or self._protocol.close_rcvd or "closed"))
-
-
-def _frame(payload: bytes, mask: bytes) -> bytes:
-    length = len(payload)
-    if length < 126:
-        head = _SMALL[length]
-    elif length < 65536:
-        head = _MIDDLE(_BINARY, 0x80 | 126, length)
-    else:
-        head = _LARGE(_BINARY, 0x80 | 127, length)
-    # `apply_mask` is in C. A client has to mask (RFC 6455, 5.3), and in Python a large prompt would block the loop.
-    return head + mask + apply_mask(payload, mask)

@@ -27,7 +27,7 @@ from bridge.chat.fold import Call, Text, Thinking, WholeReply
 from bridge.wire import sse
 from bridge.wire.anthropic.errors import error_object
 from bridge.wire.bodies import FieldError, decode
-from bridge.wire.format import AllButText, ReplyHead
+from bridge.wire.format import AllButText, Encoder, ReplyHead
 
 STOP_REASON = {
     FinishReason.STOP: "end_turn",
@@ -61,7 +61,7 @@ class _Signature:
         return base64.b64encode(self._digest.digest()).decode()
 
 
-class MessageEncoder:
+class MessageEncoder(Encoder):
     """Events of one reply. A block is opened by the first event of its kind and closed by the next of another."""
 
     def __init__(self, head: ReplyHead) -> None:
@@ -84,6 +84,11 @@ class MessageEncoder:
             else:
                 pieces.append(self._other(event))
         return b"".join(pieces)
+
+    def text(self, text: str) -> bytes:
+        if self._open is not TextDelta:
+            return super().text(text)
+        return self._delta + sse.json_text(text) + DELTA_END
 
     def _other(self, event: AllButText) -> bytes:
         match event:

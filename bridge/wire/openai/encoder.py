@@ -23,7 +23,7 @@ from bridge.chat.events import (
 )
 from bridge.chat.fold import Text, WholeReply
 from bridge.wire import sse
-from bridge.wire.format import AllButText, ReplyHead
+from bridge.wire.format import AllButText, Encoder, ReplyHead
 from bridge.wire.openai.chat_calls import CallDeltas, FunctionCall, ToolCalls, whole_calls
 from bridge.wire.openai.errors import error_object
 
@@ -36,7 +36,7 @@ FINISH = {
 }
 
 
-class ChatEncoder:
+class ChatEncoder(Encoder):
     """
     Chunks of one reply: the role once, reasoning, texts, calls, the reason, the usage only if asked for, `[DONE]`.
 
@@ -68,6 +68,9 @@ class ChatEncoder:
             else:
                 pieces.append(self._other(event))
         return b"".join(pieces)
+
+    def text(self, text: str) -> bytes:
+        return self._text + sse.json_text(text) + self._text_end
 
     def _other(self, event: AllButText) -> bytes:
         match event:

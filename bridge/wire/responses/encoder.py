@@ -22,7 +22,7 @@ from bridge.chat.events import (
 )
 from bridge.chat.fold import Call, Text, Thinking, WholeReply
 from bridge.wire import sse
-from bridge.wire.format import ReplyHead
+from bridge.wire.format import Encoder, ReplyHead
 from bridge.wire.openai.errors import error_object
 from bridge.wire.responses import output_items as items
 from bridge.wire.responses import stored
@@ -37,7 +37,7 @@ class _NoDelta(TextDelta, frozen=True):
     """The delta of an item that is not open: no event is one."""
 
 
-class ResponsesEncoder:
+class ResponsesEncoder(Encoder):
     """
     Events of one reply, numbered without a gap. `response` is the response object once the reply has ended well;
     `deltas` and `pauses` are what it takes to send the stream again (`Kept`).
@@ -74,6 +74,14 @@ class ResponsesEncoder:
                 pieces += (self._before, b'%d,"delta":' % self.number, sse.json_text(event.text), b"}\n\n")
                 self.number += 1
         return b"".join(pieces)
+
+    def text(self, text: str) -> bytes:
+        if self._kind is not TextDelta:
+            return super().text(text)
+        self._texts.append(text)
+        number = self.number
+        self.number = number + 1
+        return b'%b%d,"delta":%b}\n\n' % (self._before, number, sse.json_text(text))
 
     def _change(self, event: ChatEvent, pieces: list[bytes]) -> None:
         """Whatever is no further delta of the open item: close it, open another, or end."""

@@ -22,10 +22,10 @@ from bridge.chat.events import (
 )
 from bridge.chat.fold import WholeReply
 from bridge.chat.request import ChatRequest, Message
-from bridge.wire.format import ParsedRequest, ReplyHead, WireFormat
+from bridge.wire.format import Encoder, ParsedRequest, ReplyHead, WireFormat
 
 
-class LinesEncoder:
+class LinesEncoder(Encoder):
     """Text as it comes, and the last line."""
 
     def __init__(self, head: ReplyHead) -> None:

@@ -1,6 +1,7 @@
 """One turn: text queues up, is drained whole, and ends once."""
 
 import asyncio
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from bridge.chat.errors import ConnectionLost, SlowClient, UpstreamFailed, UpstreamTimeout
 from bridge.chat.events import KeepAlive, LingmaToolCall, Overwritten, TextDelta, ThinkingDelta
 from bridge.lingma import stream as stream_module
-from bridge.lingma.stream import BEHIND, JOINED_CHARS, ReplyStream, TurnLimits
+from bridge.lingma.stream import BEHIND, JOINED_CHARS, PASSED_BYTES, ReplyStream, TurnLimits
 from gateway_project.lib.ticker import Ticker
 
 
@@ -306,3 +307,119 @@ async def test_after_the_end_nothing_is_added(new_turn):
     turn.push_thinking("late")
     turn.push_call(CALL)
     assert await turn.drain() == []
+
+
+class Passed:
+    """Takes what is passed on, until it wants no more."""
+
+    def __init__(self, most=100):
+        self.batches, self.most = [], most
+        self.flow = SimpleNamespace(write_paused=False)
+
+    def pieces(self, pieces):
+        if self.most == 0:
+            raise RuntimeError("it is over")
+        self.batches.append(pieces)
+        return len(self.batches) < self.most
+
+    def text(self, text):
+        return self.pieces([text])
+
+
+async def test_text_alone_is_passed_on_at_once(new_turn):
+    turn, passed = new_turn(), Passed()
+    ready = turn.until_ready(passed)
+    for text in ("a", "", "b"):
+        turn.push_single(text)
+    assert (passed.batches, turn.text, ready.done(), turn.has_begun) == ([["a"], ["b"]], "ab", False, True)
+
+
+async def test_pieces_together_are_passed_on_together(new_turn):
+    turn, passed = new_turn(), Passed()
+    ready = turn.until_ready(passed)
+    turn.push("a")
+    turn.push_thinking("hm")
+    turn.push_single("b")
+    await asyncio.sleep(0)
+    turn.push_single("c")
+    assert passed.batches == [[TextDelta("a"), ThinkingDelta("hm"), TextDelta("b")], ["c"]]
+    assert not ready.done()
+
+
+async def test_nothing_is_passed_on_to_who_is_behind(new_turn):
+    turn, passed = new_turn(), Passed()
+    ready = turn.until_ready(passed)
+    passed.flow.write_paused = True
+    turn.push_single("a")
+    await asyncio.wait_for(ready, 30)
+    turn.push_single("b")
+    assert (texts(turn.take()), passed.batches) == (["a", "b"], [])
+
+
+async def test_much_at_once_is_the_readers(new_turn):
+    turn, passed = new_turn(), Passed()
+    ready = turn.until_ready(passed)
+    turn.push("x" * PASSED_BYTES)
+    await asyncio.wait_for(ready, 30)
+    assert (len(turn.take()), passed.batches) == (1, [])
+
+
+@pytest.mark.parametrize("push", ["push", "push_single"])
+async def test_reader_goes_on_when_passing_ends(new_turn, push):
+    turn, passed = new_turn(), Passed(most=1)
+    ready = turn.until_ready(passed)
+    getattr(turn, push)("a")
+    await asyncio.wait_for(ready, 30)
+    turn.push_single("b")
+    assert (len(passed.batches), texts(turn.take())) == (1, ["b"])
+
+
+@pytest.mark.parametrize("push", ["push", "push_single"])
+async def test_what_breaks_in_passing_is_the_readers(new_turn, push):
+    turn = new_turn()
+    ready = turn.until_ready(Passed(most=0))
+    getattr(turn, push)("a")
+    with pytest.raises(RuntimeError, match="it is over"):
+        await asyncio.wait_for(ready, 30)
+    turn.push_single("b")
+    assert (turn.end, texts(turn.take())) == (None, ["b"])
+
+
+@pytest.mark.parametrize("left", [0, 1])
+async def test_end_is_the_readers_with_what_is_left(new_turn, left):
+    turn, passed = new_turn(), Passed()
+    ready = turn.until_ready(passed)
+    turn.push_single("a")
+    for _ in range(left):
+        turn.push("b")
+    turn.finish("s2", "")
+    await asyncio.wait_for(ready, 30)
+    assert (passed.batches, texts(turn.take()), turn.end.error) == ([["a"]], ["b"] * left, None)
+
+
+async def test_reader_that_was_cancelled_is_not_woken(new_turn):
+    turn, passed = new_turn(), Passed(most=1)
+    turn.until_ready(passed).cancel()
+    turn.push_single("a")
+    turn.push("b")
+    turn.close()
+    assert (passed.batches, texts(turn.take())) == ([["a"]], ["b"])
+
+
+async def test_keep_alives_are_passed_on(new_turn):
+    turn, passed = new_turn(keepalive_sec=0.02, silence_sec=0.5), Passed()
+    await turn.until_ready(passed)
+    assert passed.batches
+    assert {type(piece) for batch in passed.batches for piece in batch} == {KeepAlive}
+    assert isinstance(turn.end.error, UpstreamTimeout)
+
+
+async def test_endless_reply_ends_though_passed_on(new_turn, monkeypatch):
+    monkeypatch.setattr(stream_module, "MOST_BYTES", 10_000)
+    turn, passed = new_turn(), Passed()
+    ready = turn.until_ready(passed)
+    for _ in range(100):
+        turn.push_single("x" * 1000)
+    await asyncio.wait_for(ready, 30)
+    assert turn.take()
+    assert isinstance(turn.end.error, UpstreamFailed)

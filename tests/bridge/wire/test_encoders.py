@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.chat.events import TextDelta
 from bridge.chat.fold import fold
 from bridge.wire import sse
 from bridge.wire.anthropic import format as anthropic
 from bridge.wire.openai import format as openai_chat
+from bridge.wire.responses.encoder import ResponsesReply
 from tests.bridge.wire.strategies import turns
 from tests.bridge.wire.turns import CHAT, CHAT_WITH_USAGE, GOOD_TURNS, HEAD, MESSAGES, TURNS, every_error, reply
 
@@ -61,6 +63,16 @@ def test_how_events_are_batched_makes_no_difference(name, events, cuts):
             batch = []
     pieces.append(encoder.feed(batch))
     assert b"".join(pieces) == REPLIES[name].encoder(HEAD).feed(events)
+
+
+@pytest.mark.parametrize("asked", [CHAT, CHAT_WITH_USAGE, MESSAGES, ResponsesReply()])
+@settings(deadline=None)
+@given(events=turns())
+def test_text_alone_is_encoded_as_any_event(asked, events):
+    encoder, other = asked.encoder(HEAD), asked.encoder(HEAD)
+    for event in events:
+        alone = encoder.text(event.text) if isinstance(event, TextDelta) else encoder.feed([event])
+        assert alone == other.feed([event])
 
 
 @pytest.mark.parametrize("turn", ["calls", "text_after_a_call", "thinking"])
