@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -19,6 +19,7 @@ from bridge.fleet import versions
 from bridge.fleet.attempts import addresses_in
 from bridge.fleet.login_queries import LoginQueries, moment
 from bridge.fleet.login_refresh import count_failure
+from bridge.fleet.login_store import LATER
 from bridge.logins.bundle import Bundle
 from bridge.models import Login, LoginAttempt, SignInPage, Version, announce_orders
 from bridge.status.accounts import AccountState
@@ -29,8 +30,6 @@ from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
 
 logger = logging.getLogger(__name__)
 
-LATER: Final = timedelta(seconds=1)
-"""Ends are compared as services tell them, and as the database keeps them."""
 SOURCES: Final = {
     AttemptReason.OPERATOR: Source.CONSOLE, AttemptReason.COMMAND: Source.COMMAND,
     AttemptReason.SCHEDULE: Source.SCHEDULE, AttemptReason.LOST: Source.SCHEDULE,

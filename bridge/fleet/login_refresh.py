@@ -20,7 +20,7 @@ from bridge.logins.schedule import (
 )
 from bridge.models import Login
 from bridge.status.accounts import AccountState
-from bridge.status.attempts import AttemptReason, AttemptState
+from bridge.status.attempts import SERVICE, AttemptReason, AttemptState
 from bridge.status.logins import LoginKind
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def known() -> QuerySet[Login]:
 
 def with_facts(rows: QuerySet[Login]) -> QuerySet[Login]:
     has_any = ExpressionWrapper(Q(credentials__isnull=False), output_field=BooleanField())
-    made = Max("attempts__ended_at", filter=Q(attempts__state=AttemptState.DONE))
+    made = Max("attempts__ended_at", filter=Q(attempts__state=AttemptState.DONE) & ~Q(attempts__way=SERVICE))
     return rows.annotate(**{WITH: has_any, MADE: made}).defer("bundle", "credentials")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import transaction
@@ -13,16 +13,19 @@ from django.utils import timezone
 from bridge.fleet.login_queries import LoginQueries, moment
 from bridge.logins.bundle import BadBundle, Bundle
 from bridge.logins.work_dir import Held
-from bridge.models import Login, announce_orders
+from bridge.models import Login, LoginAttempt, announce_orders
 from bridge.pool.logins import Delivery, Report, StoreAway
 from bridge.pool.pool import Pool
 from bridge.status.accounts import AccountState
+from bridge.status.attempts import AttemptResult
 from bridge.status.logins import LoginProblem
 from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
 
 logger = logging.getLogger(__name__)
 
 EVERY_SEC: Final = 1.0
+LATER: Final = timedelta(seconds=1)
+"""Ends are compared as services tell them, and as the database keeps them."""
 
 
 class DatabaseLogins(LoginQueries):
@@ -39,6 +42,9 @@ class DatabaseLogins(LoginQueries):
 
     async def report(self, report: Report) -> None:
         await self._run(lambda: _report(report))
+
+    async def not_renewed(self, held: Held, result: AttemptResult) -> None:
+        await self._run(lambda: _not_renewed(held, result))
 
 
 async def look_after(pool: Pool) -> None:
@@ -76,6 +82,7 @@ def _keep(held: Held, bundle: Bundle, expires_at: datetime | None) -> int | None
         )  # fmt: skip
         if not changed:
             return None
+        _note_if_later(row, expires_at)
         announce_orders()
     logger.info("login %s: the service has renewed it, generation %d", row.label, row.generation + 1)
     return row.generation + 1
@@ -91,9 +98,23 @@ def may_replace(generation: int, expires_at: datetime | None, row: Login) -> boo
     return expires_at >= row.expires_at if generation >= row.generation else expires_at > row.expires_at
 
 
+def _note_if_later(row: Login, expires_at: datetime | None) -> None:
+    """Its service has renewed it: files that it writes anew for another reason end when those before did."""
+    if row.expires_at is not None and expires_at is not None and expires_at > row.expires_at + LATER:
+        LoginAttempt.note_renewal(row.pk, row.generation, AttemptResult.RENEWED)
+
+
+def _not_renewed(held: Held, result: AttemptResult) -> None:
+    if Login.objects.filter(pk=held.login).exists():
+        LoginAttempt.note_renewal(held.login, held.generation, result)
+
+
 def _report(report: Report) -> None:
     # Of an older generation nobody needs to know.
-    Login.objects.filter(pk=report.login, generation=report.generation).update(
+    rows = Login.objects.filter(pk=report.login, generation=report.generation)
+    for row in rows.only("generation", "expires_at"):
+        _note_if_later(row, moment(report.expires_at))
+    rows.update(
         account=report.account, reported_at=timezone.now(), problem=report.problem,
         # Who has been logged out does not know any more until when he was logged in.
         **({"expires_at": moment(report.expires_at)} if report.expires_at else {}),

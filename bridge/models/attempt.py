@@ -10,18 +10,22 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from bridge.models.login import Login
-from bridge.status.attempts import WAYS, AttemptReason, AttemptState
+from bridge.status.attempts import SERVICE, WAYS, AttemptReason, AttemptResult, AttemptState
 from gateway_project.lib.secrets_at_rest import SecretField
 
 KEPT: Final = 50
 """Attempts of a login that are remembered."""
+ONE_FAILURE: Final = timedelta(hours=1)
 
 
 class LoginAttempt(models.Model):
     """One attempt. Who begins it writes the row; who claims it runs it, and is the only one that changes it then."""
 
     login = models.ForeignKey(Login, models.CASCADE, related_name="attempts", verbose_name=_("login"))
-    way = models.CharField(_("way"), max_length=16, choices=[(each.value, _(each.label)) for each in WAYS])
+    way = models.CharField(
+        _("way"), max_length=16,
+        choices=[*((each.value, _(each.label)) for each in WAYS), (SERVICE, _("Lingma itself"))],
+    )  # fmt: skip
     reason = models.CharField(_("why"), max_length=16, choices=[(each.value, _(each.label)) for each in AttemptReason])
     who = models.CharField(_("who"), max_length=150, blank=True)
     state = models.CharField(
@@ -61,6 +65,21 @@ class LoginAttempt(models.Model):
     @property
     def took(self) -> timedelta:
         return (self.ended_at or timezone.now()) - self.begun_at
+
+    @classmethod
+    def note_renewal(cls, login: int, generation: int, result: AttemptResult) -> None:
+        """Put into the history what a service has come to by itself. The same failure within an hour is one."""
+        now, last = timezone.now(), cls.objects.filter(login=login, ended_at__gt=timezone.now() - ONE_FAILURE).first()
+        is_good = result is AttemptResult.RENEWED
+        if not is_good and last is not None and (last.way, last.result) == (SERVICE, result):
+            cls.objects.filter(pk=last.pk).update(ended_at=now)
+            return
+        cls.objects.create(
+            login_id=login, way=SERVICE, reason=AttemptReason.SCHEDULE, result=result,
+            state=AttemptState.DONE if is_good else AttemptState.FAILED,
+            generation=generation, begun_at=now, seen_at=now, ended_at=now,
+        )  # fmt: skip
+        cls.prune(login)
 
     @classmethod
     def prune(cls, login: int) -> None:

@@ -68,6 +68,7 @@ class Instance:
         self._link = ServiceLink(name, spec.dialect, options, self.incidents, ticker)
         self.login = InstanceLogin(name, self.work_dir, self._link.account)
         """The one it is given, if it is given any."""
+        self.login.log = lambda: self._link.log
         self._outages = OutageLog(name)
         self.health = Health(options.longest_pause)
         """Whether it is asked at all."""

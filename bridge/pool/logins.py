@@ -17,12 +17,15 @@ from typing import Final, Protocol
 
 import msgspec
 
+from bridge.lingma.process.log_tail import LogTail
 from bridge.logins import work_dir
 from bridge.logins.bundle import Bundle
 from bridge.logins.work_dir import Held, Stamp
 from bridge.pool.account import Account
 from bridge.pool.disk import Disk
+from bridge.pool.renewals import Renewals
 from bridge.status.accounts import AccountState, Remedy
+from bridge.status.attempts import AttemptResult
 from bridge.status.logins import LoginProblem, WantedLogin
 
 logger = logging.getLogger(__name__)
@@ -65,6 +68,9 @@ class LoginStore(Protocol):
     async def report(self, report: Report) -> None:
         """Tell operators."""
 
+    async def not_renewed(self, held: Held, result: AttemptResult) -> None:
+        """Put into the history of the login that its service could not renew it, or has only said so."""
+
 
 class InstanceLogin:
     """`prepare()` before each start of the service, `tick()` each second. An attached service has none."""
@@ -80,6 +86,8 @@ class InstanceLogin:
         """Whether the account is that of the service that runs now."""
         self.wake: Callable[[], None] = lambda: None
         """Has the account read."""
+        self.log: Callable[[], LogTail | None] = lambda: None
+        """That of the service that runs now."""
         self._name = name
         self._dir = directory
         self._account = account
@@ -93,6 +101,7 @@ class InstanceLogin:
         self._worked = False
         self._problem = LoginProblem.NONE
         self._reported: Report | None = None
+        self._renewals = Renewals()
 
     @property
     def endpoint(self) -> str:
@@ -202,6 +211,7 @@ class InstanceLogin:
                 except (OSError, TimeoutError) as exc:
                     logger.warning("%s: its login cannot be looked at: %s", self._name, exc or "no answer")
                 await self._report(self.held)
+                await self._watch_renewals(self.held)
 
     def close(self) -> None:
         self._disk.close()
@@ -264,6 +274,17 @@ class InstanceLogin:
                 self.held = Held(held.login, generation, bundle.digest, held.endpoint, tuple(bundle.files))
                 await self._disk.run(partial(work_dir.note, directory, self.held))
         self._looked_at = seen
+
+    async def _watch_renewals(self, held: Held) -> None:
+        """What the log says is a hint, and no more: the end of the login tells."""
+        assert self.store is not None  # noqa: S101 - `tick` has looked
+        before = self._renewals.is_claimed
+        result = self._renewals.look(self.log(), self._account.facts.expires_at, time.monotonic())
+        if self._renewals.is_claimed and not before:
+            self.wake()
+        if result is not None:
+            logger.warning("%s: login %d: %s", self._name, held.login, result.label)
+            await self.store.not_renewed(held, result)
 
     async def _report(self, held: Held) -> None:
         assert self.store is not None  # noqa: S101 - `tick` has looked

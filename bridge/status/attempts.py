@@ -10,6 +10,8 @@ from gateway_project.lib.texts import gettext_noop
 
 WAYS: Final = tuple(kind for kind in LoginKind if kind is not LoginKind.BUNDLE)
 """By which a login can be made again."""
+SERVICE: Final = "service"
+"""The way of what no attempt is: Lingma renews a login that runs, shortly before its end."""
 
 
 class AttemptReason(Labelled):
@@ -49,6 +51,11 @@ class AttemptResult(Advised):
     NONE = "", ""
     LOGGED_IN = "logged_in", gettext_noop("logged in"), gettext_noop("Its instances take it over by themselves.")
     CANCELLED = "cancelled", gettext_noop("somebody ended it")
+    RENEWED = "renewed", gettext_noop("Lingma has renewed it")
+    NOT_RENEWED = (
+        "not_renewed", gettext_noop("Lingma could not renew it"),
+        gettext_noop("It is made again by itself where that can be; else log in before it ends."),
+    )  # fmt: skip
     NO_WORKER = (
         "no_worker", gettext_noop("no login worker took it up"),
         gettext_noop("See whether the gateway's login worker runs, and whether Redis answers."),

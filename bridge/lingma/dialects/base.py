@@ -131,6 +131,10 @@ class LogFormat(msgspec.Struct, frozen=True):
     decode: Callable[[bytes], LoggedUsage]
     late_ack: bytes
     """What stands in a line that misses an acknowledgement."""
+    renewal: bytes
+    """What stands in every line about a renewal of the login."""
+    renewed: bytes
+    """In one that says that it has gone well; any other says that it has not."""
 
 
 class Pushes(msgspec.Struct, frozen=True):

@@ -27,6 +27,8 @@ class LogTail:
     def __init__(self, work_dir: Path, format_: LogFormat) -> None:
         self.late_acks = 0
         """Lines in which the service complains about a missing acknowledgement."""
+        self.renewed = self.not_renewed = 0
+        """Lines that say that it has renewed its login, or could not."""
         self._format = format_
         self._path = str(work_dir / format_.path)
         self._usages: dict[str, LoggedUsage] = {}
@@ -70,7 +72,7 @@ class LogTail:
     def usage(self, request_id: str) -> LoggedUsage | None:
         """The usage of one turn, once: None as long as it is not in the log."""
         if request_id not in self._usages:
-            self._look()
+            self.look()
         # Taken out: each turn asks once, and what nobody asks for is bounded by MAX_KEPT.
         usage = self._usages.pop(request_id, None)
         if usage is not None:
@@ -79,10 +81,11 @@ class LogTail:
 
     def usages(self, request_ids: Collection[str]) -> list[LoggedUsage]:
         """The usages of those turns that are in the log by now; each once."""
-        self._look()
+        self.look()
         return [self._usages.pop(id_) for id_ in request_ids if id_ in self._usages]
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Read what has come since."""
         if time.monotonic() < self._retry_at:
             return
         try:
@@ -127,6 +130,8 @@ class LogTail:
         # A line may be half written at the moment of the look; the rest waits for the next one.
         whole, _, self._rest = data.rpartition(b"\n")
         self.late_acks += whole.count(self._format.late_ack)
+        if self._format.renewal in whole:
+            self._count_renewals(whole)
         mark = self._format.usage
         # Searched by bytes and not line by line: nearly all lines are about something else.
         position = whole.find(mark)
@@ -134,6 +139,12 @@ class LogTail:
             end = whole.find(b"\n", position)
             self._store(whole[position + len(mark) : end if end >= 0 else len(whole)])
             position = whole.find(mark, position + 1)
+
+    def _count_renewals(self, whole: bytes) -> None:
+        lines = [each for each in whole.split(b"\n") if self._format.renewal in each]
+        renewed = sum(self._format.renewed in each for each in lines)
+        self.renewed += renewed
+        self.not_renewed += len(lines) - renewed
 
     def _store(self, text: bytes) -> None:
         try:

@@ -19,7 +19,7 @@ from bridge.fleet.wanted import wanted_watcher
 from bridge.lingma.dialects.base import Ask
 from bridge.logins.bundle import from_folder, of_two
 from bridge.logins.work_dir import Held
-from bridge.models import InstanceOrder, Login
+from bridge.models import InstanceOrder, Login, LoginAttempt
 from bridge.pool.logins import Report, StoreAway
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.pool import Pool
@@ -131,6 +131,7 @@ async def test_renewed_login_is_stored_once(redis_server, tmp_path):
     async with fleet(redis_server, tmp_path / "w1", arguments=arguments) as pool:
         await in_state(pool, "ready")
         pid = pool.statuses()[0].pid
+        await until_stored(account="logged_in")  # with its end, to which the next is compared
         (tmp_path / "w1" / "simulator.json").write_text('{"renewal": "works"}')
         found = await until_stored(generation=2)
         assert found.expires_at > datetime.now(UTC) + timedelta(days=50)
@@ -140,6 +141,23 @@ async def test_renewed_login_is_stored_once(redis_server, tmp_path):
         assert (await stored()).generation == 2
         assert pool.statuses()[0].pid == pid
         assert (await stored()).bundle.read().count((tmp_path / "w1" / "cache" / "user").read_bytes()) == 1
+        attempt = await LoginAttempt.objects.aget()
+        assert (attempt.way, attempt.state, attempt.result) == ("service", "done", "renewed")
+
+
+async def test_renewal_that_fails_is_in_the_history(redis_server, tmp_path):
+    login = await bring(tmp_path / "files", days=1)
+    await give(login, "w1-i1", "w1-i2")
+    arguments = (f"--renewal-sec={2 * DAY}", "--renewal=fails", "--renewal-every-sec=0.5")
+    async with fleet(redis_server, tmp_path / "w1", tmp_path / "w2", arguments=arguments) as pool:
+        await in_state(pool, "ready", "ready")
+        async with asyncio.timeout(60):
+            # Of two instances, and again and again: one row, which says how long it lasts.
+            while not (found := await LoginAttempt.objects.afirst()) or found.took < timedelta(seconds=1):
+                await asyncio.sleep(0.05)
+        attempt = await LoginAttempt.objects.aget()
+        assert (attempt.way, attempt.state, attempt.result) == ("service", "failed", "not_renewed")
+        assert ((await stored()).generation, (await stored()).failures) == (1, 0)
 
 
 async def test_renewal_of_one_instance_reaches_another(redis_server, tmp_path):

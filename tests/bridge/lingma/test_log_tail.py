@@ -36,6 +36,14 @@ def append(path, text):
         file.write(text)
 
 
+def test_renewals_of_the_login_are_counted(log, path):
+    append(path, f"{STAMP}renew token success. new expire time: 1\n{STAMP}Renew token got error from auth server\n")
+    append(path, f"{STAMP}Failed to get renew token response\n{STAMP}nothing new\n")
+    log.look()
+    log.look()
+    assert (log.renewed, log.not_renewed) == (1, 2)
+
+
 def test_usage_of_a_turn_is_read_once(log, path):
     append(path, f"{STAMP}something else\n{line('r1')}{line('r2', 7, 8)}")
     assert log.usage("r2") == LoggedUsage("r2", 7, 8)

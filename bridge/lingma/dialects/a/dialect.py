@@ -60,6 +60,8 @@ LOG: Final = LogFormat(
     usage=b"[TOKEN_USAGE]: ",
     decode=msgspec.json.Decoder(LoggedUsage).decode,
     late_ack=b"no response from client",
+    renewal=b"enew token",
+    renewed=b"renew token success",
 )  # PROTOCOL 3.3: the only place with real token usage
 
 
