@@ -25,6 +25,7 @@ ID: Final = "__id__"
 KEY: Final = "__key__"
 """Stand for what a row is about, and for the key of a turn, in the addresses of rows that the script makes."""
 MODE: Final = gettext_noop("Degraded: %(part)s for %(time)s (%(why)s). Still: %(still)s.")
+WINDOW: Final = gettext_noop("maintenance window %(name)s, for %(time)s more")
 PHASES: Final = {
     "place": gettext_noop("waits for a place"),
     "first": gettext_noop("waits for the first token"),
@@ -53,6 +54,7 @@ def words() -> dict[str, Any]:
         "phases": {phase: gettext(text) for phase, text in PHASES.items()},
         "still": {name: gettext(text) for name, text in STILL_WORKS.items()},
         "mode": gettext(MODE),
+        "window": gettext(WINDOW),
         "pid": gettext("pid %(pid)s"),
         "days": gettext("%(count)s d"),
         "over": gettext("is over"),
@@ -192,6 +194,8 @@ def login_places(login: int | str) -> dict[str, Any]:
 
 def pause(instance: LiveInstance, at: float) -> str:
     """What keeps it from turns that is no state of its own."""
+    if instance.window:
+        return gettext(WINDOW) % {"name": instance.window, "time": span(instance.window_until - at)}
     seconds = round(instance.cool_until - at)
     if seconds > 0:
         return gettext(PAUSES[instance.cools_for]) % {"seconds": seconds}

@@ -133,6 +133,7 @@ def _process_of(status: InstanceStatus) -> str:
 
 
 def live_instance(status: InstanceStatus) -> LiveInstance:
+    window = status.maintenance
     return LiveInstance(
         name=status.name,
         process=status.process,
@@ -148,7 +149,9 @@ def live_instance(status: InstanceStatus) -> LiveInstance:
         cools_for=status.cools_for,
         last_error=_shown(status.last_error),
         replacing=status.replacing,
-        held=status.mode is not Mode.RUN,
+        held=status.mode is not Mode.RUN or window is not None,
+        window=visible(window.name) if window is not None else "",
+        window_until=window.until if window is not None else 0.0,
         memory=status.memory or 0,
         disk=status.disk or 0,
     )

@@ -60,7 +60,10 @@ class LiveInstance(msgspec.Struct, frozen=True):
     last_error: str
     replacing: bool
     held: bool
-    """Operators do not want it to take turns."""
+    """Operators do not want it to take turns, or a maintenance window is open."""
+    window: str = ""
+    window_until: float = 0.0
+    """The window that holds it; "": none."""
     memory: int = 0
     disk: int = 0
     """Bytes of its service and of its work dir; 0: not known."""
@@ -130,7 +133,7 @@ class LiveView(msgspec.Struct, frozen=True):
     rates: LiveRates | None
     """None while no process has reported it."""
     held: bool
-    """Operators hold every instance."""
+    """Every instance is held."""
     processes: list[LiveProcess]
     instances: list[LiveInstance]
     turns: list[LiveTurn] = []

@@ -12,6 +12,7 @@ from tests.e2e.formats import ANTHROPIC, OPENAI, Stream, exchange, head_of, send
 from tests.e2e.installation import KEY, OTHER_KEY, Gateway, until
 from tests.e2e.test_hang_up import LONG, left
 from tests.e2e.test_http_edges import HELLO, is_error_of, post
+from tests.e2e.watching import begun, watching
 
 SAY = '[[sim: text="Hello from the other side" size=4 usage="31,7"]] Say hello'
 TURN = [{"role": "user", "content": SAY}]
@@ -202,3 +203,11 @@ def test_sigterm_lets_a_running_stream_end(gateway):
     assert (answer.text, answer.finish, answer.error) == ("two three", "stop", None)
     assert process.wait(30) == 0
     assert gateway.row(running.request_id)["status"] == "ok"
+
+
+def test_live_page_has_its_socket(gateway):
+    with Stream(gateway, OPENAI, '[[sim: text="first second" chunks=2 delay_ms=20000]] x', key=KEY) as running:
+        running.until(b"first")
+        with watching(gateway) as found:
+            turn = begun(found(lambda it: begun(it, running.request_id)), running.request_id)
+    assert (turn["instance"], turn["key_name"]) == ("w1-i1", "alice")

@@ -6,8 +6,9 @@ import re
 import pytest
 
 from tests.e2e.fixtures import reached_by
-from tests.e2e.formats import ANTHROPIC, OPENAI, exchange, send
+from tests.e2e.formats import ANTHROPIC, OPENAI, Stream, exchange, send
 from tests.e2e.installation import KEY, METRICS_KEY, REVOCABLE_KEYS, django, until
+from tests.e2e.watching import watching
 
 REVOKE = """
 import time
@@ -98,3 +99,18 @@ def test_killed_process_ends_the_whole_gateway(twins):
     assert {reached_by(twins) for _ in range(10)} == {"w1-i1"}
     twins.processes[1].wait()
     assert send(twins, "GET", "/v1/models", key=KEY).status == 200
+
+
+def test_live_page_shows_both_processes(twins):
+    prompt = '[[sim: text="first second" chunks=2 delay_ms=20000]] x'
+    with Stream(twins, OPENAI, prompt, key=KEY) as one, Stream(twins, OPENAI, prompt, key=KEY) as two:
+        for each in (one, two):
+            each.until(b"first")
+        with watching(twins) as found:
+            snapshot = found(lambda it: len(it["turns"]) == len(it["processes"]) == 2)
+    assert {each["id"] for each in snapshot["turns"]} == {one.request_id, two.request_id}
+    assert {each["key_name"] for each in snapshot["turns"]} == {"alice"}
+    assert [each["name"] for each in snapshot["processes"]] == ["web-1", "web-2"]
+    assert [each["name"] for each in snapshot["instances"]] == ["w1-i1", "w2-i1"]
+    assert min(each["memory"] for each in snapshot["processes"]) > 10 << 20
+    assert snapshot["in_flight"] == 2

@@ -31,6 +31,7 @@ function span(seconds) {
 }
 
 function held(each, at) {
+  if (each.window) return filled(words.window, { name: each.window, time: span(each.window_until - at) });
   const seconds = Math.round(each.cool_until - at);
   if (seconds > 0) return filled(words.pauses[each.cools_for] || words.pauses[""], { seconds });
   return each.replacing ? words.replacing : "";

@@ -17,7 +17,7 @@ from bridge.http import live
 from bridge.models import InstanceOrder, Login
 from bridge.status.live import LiveKey, LiveRates, LiveReport, LiveTurn
 from bridge.status.states import InstanceState
-from bridge.status.wanted import Mode
+from bridge.status.wanted import Maintenance, Mode
 from gateway_project.server import websocket
 from tests.bridge.fleet.test_live_view import status
 
@@ -77,6 +77,13 @@ def test_page_is_right_when_it_is_loaded(admin_client, running):
     assert reverse("admin:bridge_instance_drain_one", args=["w2-i1"]) in page
     assert 'data-figure="load">4 / 8<' in page
     assert 'data-figure="turns">–<' in page
+
+
+def test_windows_that_are_open_are_shown(admin_client, running):
+    running(status("w1-i1", state="draining", maintenance=Maintenance("updates", Mode.DRAIN, time.time() + 90)))
+    page = text_of(admin_client.get(PAGE))
+    assert "maintenance window updates, for 1:" in page
+    assert "data-held>Every instance is held" in page
 
 
 def test_turns_queue_and_figures_are_shown(admin_client, running):

@@ -7,7 +7,7 @@ from bridge.fleet.live_view import LONGEST_ERROR, decoded, encode, live_view, wi
 from bridge.status.instance import InstanceStatus
 from bridge.status.live import MOST_SHOWN, LiveKey, LiveLogin, LiveRates, LiveReport, LiveTurn
 from bridge.status.states import InstanceState
-from bridge.status.wanted import Mode
+from bridge.status.wanted import Maintenance, Mode
 from gateway_project.lib import degraded
 
 
@@ -70,6 +70,12 @@ def test_rates_add_up():
 def test_every_instance_held_is_said(modes, held):
     statuses = [status(f"w1-i{number}", mode=mode) for number, mode in enumerate(modes)]
     assert view_of(statuses=statuses).held is held
+
+
+def test_maintenance_window_holds_its_instance():
+    view = view_of(statuses=[status(maintenance=Maintenance("updates", Mode.DRAIN, 99.0))])
+    assert view.held
+    assert [(each.window, each.window_until) for each in view.instances] == [("updates", 99.0)]
 
 
 def test_last_errors_are_short_and_without_secrets():
