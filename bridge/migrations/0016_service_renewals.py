@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bridge', '0014_smoke_orders'),
+        ('bridge', '0015_maintenance'),
     ]
 
     operations = [
