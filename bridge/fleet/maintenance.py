@@ -15,14 +15,13 @@ from accounts.audit.entries import record
 from bridge.models import MaintenanceWindow
 from bridge.models.maintenance import MOST
 from bridge.pool.maintenance import MaintenanceWindows
-from bridge.pool.windows import Occurrence, Window, occurrence
+from bridge.pool.windows import Window, occurrence
 from bridge.status.wanted import Mode
 from gateway_project.lib import database_state as database
 from gateway_project.lib.query_thread import QueryThread
 
 logger = logging.getLogger(__name__)
 
-LOOK_SEC: Final = 1.0
 AGAIN_SEC: Final = 5.0
 QUERY_SEC, GIVE_UP_SEC = 5.0, 8.0
 OPENED: Final = "opened"
@@ -75,25 +74,26 @@ class WindowLog:
     """`follow()` until it is cancelled, in every web process."""
 
     def __init__(self, windows: MaintenanceWindows) -> None:
-        self._windows = windows
         self._thread = QueryThread("windows")
-        self._told: list[Occurrence] | None = None
+        self._changed = asyncio.Event()
+        # Also once at the start: one may have closed while no process ran.
+        windows.on_change = self._changed.set
 
     async def follow(self) -> None:
         while True:
-            pause = LOOK_SEC
-            # Also once at the start: one may have closed while no process ran.
-            if self._windows.known and self._windows.open != self._told:
-                pause = LOOK_SEC if await self._tell(self._windows.open) else AGAIN_SEC
-            await asyncio.sleep(pause)
+            await self._changed.wait()
+            self._changed.clear()
+            if not await self.tell():
+                self._changed.set()
+                await asyncio.sleep(AGAIN_SEC)
 
-    async def _tell(self, open_: list[Occurrence]) -> bool:
+    async def tell(self) -> bool:
+        """Bring the log up to date; whether that was possible."""
         try:
             await self._thread.run(self._settle, GIVE_UP_SEC)
         except Error as exc:
             database.failed(exc)
             return False
-        self._told = open_
         return True
 
     def _settle(self) -> None:

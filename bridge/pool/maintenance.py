@@ -23,20 +23,23 @@ class MaintenanceWindows:
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self.open: list[Occurrence] = []
-        self.known = False
-        """It is known which there are."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after `changed`, and when it is first known which there are."""
         self._changed = changed
         self._windows: Sequence[Window] = ()
+        self._known = False
         self._next_at = math.inf
         self._taken = asyncio.Event()
 
     def take(self, those: Sequence[Window]) -> None:
         """Those that there are from now on."""
-        self.known = True
+        is_first, self._known = not self._known, True
         if those != self._windows:
             self._windows = those
             self._look()
             self._taken.set()
+        if is_first:
+            self.on_change()
 
     def of(self, instance: str) -> Maintenance | None:
         return windows.maintenance_of(instance, self.open)
@@ -58,3 +61,4 @@ class MaintenanceWindows:
         if found != self.open:
             self.open = found
             self._changed()
+            self.on_change()

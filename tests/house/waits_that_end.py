@@ -132,6 +132,7 @@ WAITS = {
     ],
     "It waits for changes as long as the process lives; nothing and nobody waits for it.": [
         "bridge/telemetry/refusals.py: await self._noted.wait()",
+        "bridge/fleet/maintenance.py: await self._changed.wait()",
         "bridge/siblings/siblings.py: await asyncio.wait({borrower.link.lost})",
         "gateway_project/supervise/child.py: await process.wait()",
         "gateway_project/supervise/forks.py: await self._ended.wait()",

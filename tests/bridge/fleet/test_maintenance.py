@@ -139,7 +139,7 @@ async def test_every_process_opens_and_one_tells(redis_server):
     await MaintenanceWindow(name="now", starts_at=now, ends_at=now + timedelta(hours=1)).asave()
     for watcher, each in zip(watchers, logs, strict=True):
         await watcher.refresh()
-        seen.append(await each._tell(each._windows.open))
+        seen.append(await each.tell())
     assert [[one.window.name for one in each.open] for each in pools] == [["now"], ["now"]]
     assert seen == [True, True]
     assert await AuditEntry.objects.filter(action="opened").acount() == 1

@@ -1,0 +1,81 @@
+"""Maintenance windows and the number of instances, on a gateway that runs."""
+
+import json
+
+import pytest
+
+from tests.e2e.formats import FORMATS, OPENAI, send
+from tests.e2e.installation import django, until
+
+OPEN = """
+from datetime import timedelta
+from django.utils import timezone
+from bridge.models import MaintenanceWindow
+now = timezone.now()
+MaintenanceWindow.objects.create(name="upgrade", starts_at=now, ends_at=now + timedelta(hours=1))
+"""
+CLOSE = """
+from django.utils import timezone
+from bridge.models import MaintenanceWindow
+for row in MaintenanceWindow.objects.all():
+    row.ends_at = timezone.now()
+    row.save()
+"""
+TOLD = """
+import json
+from django.conf import settings
+from accounts.models import AuditEntry
+from bridge.fleet import timelines
+rows = AuditEntry.objects.filter(object_type="bridge.maintenancewindow", source="schedule").order_by("id")
+steps = [each.why for each in timelines.read(settings.REDIS_URL, "w1-i1") if each.detail == "upgrade"]
+print(json.dumps([[row.action for row in rows], steps[::-1]]))
+"""
+SIZE = """
+from django.core.management import call_command
+call_command("pool", "size", "%d")
+"""
+
+
+def works(gateway):
+    return gateway.ask(OPENAI, "[[sim: text=x]] x").status == 200
+
+
+def ready(gateway):
+    there = send(gateway, "GET", "/readyz").json()["instances"]
+    return [each["name"] for each in there if each["state"] == "ready"]
+
+
+def test_instances_come_and_go_by_order(mortal):
+    for size in (2, 1):
+        django(mortal.data_dir, SIZE % size)
+        until(lambda: ready(mortal) == [f"w1-i{number}" for number in range(1, size + 1)])  # noqa: B023
+        assert works(mortal)
+    with mortal.redis() as client:
+        until(lambda: not client.exists("lgw:instance:w1-i2"))
+
+
+@pytest.fixture(scope="module")
+def closed(mortal):
+    """A gateway in maintenance."""
+    until(lambda: works(mortal))
+    django(mortal.data_dir, OPEN)
+    until(lambda: not works(mortal))
+    until(lambda: json.loads(django(mortal.data_dir, TOLD))[0])
+    yield mortal
+    django(mortal.data_dir, CLOSE)
+    until(lambda: works(mortal))
+    told = until(lambda: len((found := json.loads(django(mortal.data_dir, TOLD)))[0]) == 2 and found)
+    assert told == [["opened", "closed"], ["maintenance", "maintained"]]
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=str)
+def test_pool_in_maintenance_says_until_when(closed, wire):
+    answer = closed.ask(wire, "[[sim: text=x]] x", stream=True)
+    assert answer.status == 503
+    assert 3000 < int(answer.headers["retry-after"]) <= 3600
+    assert "in maintenance until 20" in answer.body.decode()
+
+
+def test_readiness_names_the_maintenance(closed):
+    answer = send(closed, "GET", "/readyz")
+    assert (answer.status, "in a maintenance window" in answer.body.decode()) == (503, True)
