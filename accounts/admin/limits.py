@@ -11,21 +11,30 @@ import redis
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.timezone import get_default_timezone_name, localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.admin.key_figures import LINK
 from accounts.keys.limit_set import LimitSet, limit_set
 from accounts.keys.reader import caller_of
 from accounts.limits.counters import LimitState
 from accounts.limits.lookup import ShadowDay, shadow_day, states_of
-from accounts.limits.periods import periods_at
-from accounts.models import ApiKey, Policy, Team
+from accounts.limits.periods import PERIODS, periods_at
+from accounts.models import LIMITS, ApiKey, Policy, Team
+from accounts.reports.visibility import visible_to
 from accounts.roles.reach import keys_of
 from gateway_project.lib.redis_client import connect
 
 OWNERS: Final = {"key": _("the key"), "team": _("its team")}
 MOST_KEYS: Final = 5
+MINUTE_SEC: Final = 60
+PERIOD_OF: Final = {"rpm": "minute", "tpm": "minute"} | {
+    name: name.partition("_")[2] for name in LIMITS if name.endswith(PERIODS)
+}
+"""Over what a limit counts; turns at once over no time."""
 
 
 class LimitsNow:
@@ -37,12 +46,12 @@ class LimitsNow:
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         owner = self.get_object(request, object_id)  # type: ignore[attr-defined]  # a ModelAdmin's
-        context = (extra_context or {}) | ({"limits_now": limits_now(owner)} if owner else {})
+        context = (extra_context or {}) | ({"limits_now": limits_now(owner, request.user)} if owner else {})
         page: HttpResponse = super().change_view(request, object_id, form_url, context)  # type: ignore[misc]
         return page
 
 
-def limits_now(owner: ApiKey | Team) -> dict[str, Any] | None:
+def limits_now(owner: ApiKey | Team, user: Any) -> dict[str, Any] | None:
     """A table of the limits, None where there are none; `away` while Redis cannot be asked."""
     limits, is_counted = _limits_of(owner)
     if not limits:
@@ -54,7 +63,11 @@ def limits_now(owner: ApiKey | Team) -> dict[str, Any] | None:
     except redis.RedisError:
         return {"away": True}
     headers = [gettext("Limit"), gettext("Of"), gettext("Used"), gettext("Left"), gettext("Free again")]
-    rows = [_row(state, [_sum(day, state, is_counted) for day in days]) for state in states]
+    addresses = {} if visible_to(user).nothing else rows_counted(limits, time.time())
+    rows = [
+        _row(state, addresses.get((state.scope, state.name), ""), [_sum(day, state, is_counted) for day in days])
+        for state in states
+    ]
     if not any(state.shadow for state in states):
         return {"headers": headers, "rows": [row[:-1] for row in rows]}
     return {"headers": [*headers, gettext("Shadow mode")], "rows": rows}
@@ -83,12 +96,25 @@ def _sum(day: ShadowDay, state: LimitState, is_counted: Callable[[int], bool]) -
     )
 
 
-def _row(state: LimitState, would_have: Sequence[int]) -> list[str]:
+def rows_counted(limits: Sequence[LimitSet], now: float) -> dict[tuple[str, str], str]:
+    """The addresses of the rows that each limit counts, by scope and name. Turns at once have no rows yet."""
+    found: dict[tuple[str, str], str] = {}
+    for each in limits:
+        since = dict(zip(PERIODS, periods_at(now, each.time_zone).starts, strict=True)) | {"minute": now - MINUTE_SEC}
+        for name in LIMITS:
+            if (start := since.get(PERIOD_OF.get(name, ""))) is not None:
+                at = datetime.fromtimestamp(start, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+                query = urlencode({str(each.scope): str(each.id), "from": at, "status": "!refused"})
+                found[each.scope, name] = f"{reverse('usage_rows')}?{query}"
+    return found
+
+
+def _row(state: LimitState, address: str, would_have: Sequence[int]) -> list[str]:
     name = Policy._meta.get_field(state.name).verbose_name  # type: ignore[union-attr]  # a column's
     return [
         f"{state.limit:,} {name}",
         str(OWNERS[state.scope]),
-        f"{state.used:,}",
+        format_html(LINK, address, f"{state.used:,}") if address and state.used else f"{state.used:,}",
         f"{state.remaining:,}",
         _reset(state),
         _shadow_words(*would_have) if state.shadow else "–",

@@ -20,7 +20,7 @@ from accounts.api.permissions import SeesUsage, WithinScopes
 from accounts.api.summary import PARAMETERS, SummarySerializer, ordered, rows_of
 from accounts.explain.ids import request_id_of
 from accounts.models import Usage
-from accounts.reports.filters import NAMES, OUTCOMES, TIMES, Filters, parse
+from accounts.reports.filters import COLUMNS, NAMES, OUTCOMES, WEEKLY, Filters, parse
 from accounts.reports.period import RANGES
 from accounts.reports.summary import rows, summarize, total
 from accounts.reports.visibility import visible_to
@@ -28,8 +28,12 @@ from accounts.reports.visibility import visible_to
 CHOICES: Final[Mapping[str, list[str]]] = {
     "status": list(Usage.Status.values), "range": list(RANGES), "outcome": list(OUTCOMES),
 }  # fmt: skip
-REPEATED: Final = frozenset(NAMES) - {*TIMES, "outcome"}
-HELP: Final = dict.fromkeys(("from", "to"), "A date or a time of ISO 8601.")
+REPEATED: Final = frozenset(COLUMNS)
+HELP: Final = {
+    **dict.fromkeys(("from", "to"), "A date or a time of ISO 8601."),
+    **dict.fromkeys(COLUMNS, "With ! in front: all rows but those that have it."),
+    WEEKLY: "Such as mon-14: this hour of each week since `from`.",
+}
 
 
 def filters_of(request: Request, *others: str) -> Filters:

@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.utils import timezone
+from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext
 
 from accounts.models import Usage
 from accounts.pages.names import Names
 from accounts.pages.query import VIEW, Query
 from accounts.pages.tables import program
-from accounts.reports.filters import COLUMNS, NONE
+from accounts.reports.filters import COLUMNS, HOURS, NONE, NOT, WEEKLY
 from accounts.reports.period import RANGES
 from gateway_project.lib.visible import visible
 
@@ -61,6 +62,7 @@ def labels() -> dict[str, str]:
         "client_app": gettext("Program"), "status": gettext("Status"), "reason": gettext("Reason"),
         "instance": gettext("Instance"), "session": gettext("Session"), "source": gettext("Tokens from"),
         "outcome": gettext("Outcome"), "from": gettext("From"), "to": gettext("To"),
+        WEEKLY: gettext("Hour of the week"),
     }  # fmt: skip
 
 
@@ -101,10 +103,17 @@ def fields(query: Query, names: Names, models: list[str], reasons: list[str]) ->
 
     def field(name: str, **how: Any) -> Field:
         values = query.filters.values.get(name, ()) if name in COLUMNS else (query.filters.outcome,)
-        first = values[0] if values else ""
+        # What rows may not have goes along, and stands above as what is set.
+        first = next((value for value in values if not value.startswith(NOT)), "")
         if how.get("choices") is not None and first and first not in dict(how["choices"]):
             how["choices"] = [*how["choices"], (first, visible(first))]
-        return Field(name=name, label=every[name], value=first, kept=tuple(values[1:]), **how)
+        return Field(
+            name=name,
+            label=every[name],
+            value=first,
+            kept=tuple(value for value in values if value not in ("", first)),
+            **how,
+        )
 
     teams = [(str(pk), name) for pk, name in names.teams.items()]
     # Who sees their teams alone sees no turn of a key without one.
@@ -145,6 +154,10 @@ def chips(query: Query, names: Names, page: str = "usage") -> list[Chip]:
     if query.filters.outcome:
         outcome = dict(outcomes())[query.filters.outcome]
         found.append(Chip(label=every["outcome"], value=outcome, href=query.href(page, outcome=None)))
+    if asked := query.filters.hour_of_week:
+        weekday, hour = HOURS[asked]
+        shown = f"{WEEKDAYS[weekday]} {hour:02}:00"
+        found.append(Chip(label=every[WEEKLY], value=shown, href=query.href(page, **{WEEKLY: None})))
     if query.filters.range and page != "usage":
         shown = next(choice.name for choice in ranges(query) if choice.value == query.filters.range)
         found.append(Chip(label=gettext("Range"), value=shown, href=query.href(page, range=None)))
@@ -157,6 +170,8 @@ def chips(query: Query, names: Names, page: str = "usage") -> list[Chip]:
 
 
 def _shown(name: str, value: str, names: Names) -> str:
+    if value.startswith(NOT):
+        return gettext("not %(value)s") % {"value": _shown(name, value[1:], names)}
     if value == NONE:
         return gettext("none")
     if name == "team" and value.isdecimal():
@@ -175,4 +190,5 @@ def moment_value(query: Query, name: str) -> str:
 def kept(query: Query) -> list[tuple[str, str]]:
     """What the form sends along unseen: how the page looks, the range, further values of a filter."""
     unseen = [(name, value) for name in VIEW if name != "all" for value in query.given.get(name, ())]
-    return [*unseen, *([("range", query.filters.range)] if query.filters.range else [])]
+    hidden = [("range", query.filters.range), (WEEKLY, query.filters.hour_of_week)]
+    return [*unseen, *((name, value) for name, value in hidden if value)]

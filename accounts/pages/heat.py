@@ -11,15 +11,17 @@ from django.utils.dates import WEEKDAYS
 
 from accounts.pages.query import Query
 from accounts.pages.timeline import rows_of
+from accounts.reports.filters import HOURS, WEEKLY
 from accounts.reports.sums import Sums
 from accounts.reports.words import short
 
 LEVELS: Final = 9
+NAMES: Final = {place: name for name, place in HOURS.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """`level` is from 0 to LEVELS, by the share of the busiest hour. `href` is "" for a sum of several weeks."""
+    """`level` is from 0 to LEVELS, by the share of the busiest hour."""
 
     turns: str
     level: int
@@ -45,13 +47,22 @@ def heat(query: Query, by_hour: Mapping[datetime, Sums]) -> list[Day]:
         Day(
             name=str(WEEKDAYS[weekday]),
             cells=[
-                _cell(query, turns.get((weekday, hour), 0), most, hours.get((weekday, hour), ())) for hour in range(24)
+                _cell(query, (weekday, hour), turns.get((weekday, hour), 0), most, hours.get((weekday, hour), ()))
+                for hour in range(24)
             ],
         )
         for weekday in range(7)
     ]
 
 
-def _cell(query: Query, turns: int, most: int, hours: Sequence[datetime]) -> Cell:
-    href = rows_of(query, hours[0], hours[0] + timedelta(hours=1)) if len(hours) == 1 else ""
-    return Cell(turns=short(turns) if turns else "", level=-(-LEVELS * turns // most), href=href)
+def _cell(query: Query, place: tuple[int, int], turns: int, most: int, hours: Sequence[datetime]) -> Cell:
+    return Cell(
+        turns=short(turns) if turns else "", level=-(-LEVELS * turns // most), href=_href(query, place, sorted(hours))
+    )  # fmt: skip
+
+
+def _href(query: Query, place: tuple[int, int], hours: Sequence[datetime]) -> str:
+    if not hours:
+        return ""
+    weekly = {} if len(hours) == 1 else {WEEKLY: NAMES[place]}
+    return rows_of(query, hours[0], hours[-1] + timedelta(hours=1), **weekly)

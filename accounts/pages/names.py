@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils.translation import gettext
 
 from accounts.models import ApiKey, Team
+from accounts.reports.filters import NOT
 from accounts.reports.visibility import Visibility
 from gateway_project.lib.visible import visible
 
@@ -47,7 +48,7 @@ def names_for(visibility: Visibility, on_rows: Iterable[int], asked: Iterable[st
     teams = Team.objects.all() if visibility.everything else Team.objects.filter(pk__in=visibility.teams)
     shown = list(dict.fromkeys(on_rows))[:MOST]
     wanted = Q(pk__in=shown)
-    if ids := [int(text) for text in asked if text.isdecimal()]:
+    if ids := [int(text) for each in asked if (text := each.removeprefix(NOT)).isdecimal()]:
         wanted |= Q(pk__in=ids) & visibility.condition
     found = ApiKey.objects.filter(wanted).values_list("pk", "name") if shown or ids else ()
     return Names(

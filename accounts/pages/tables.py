@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext
 from accounts.models import Usage
 from accounts.pages.names import Names
 from accounts.pages.query import Query
-from accounts.reports.filters import NONE
+from accounts.reports.filters import MOST_VALUES, NONE, NOT
 from accounts.reports.sums import Sums
 from accounts.reports.words import UNKNOWN, number, seconds, share, tokens
 
@@ -94,18 +94,19 @@ def _table(query: Query, name: str, title: str, groups: Groups, called: Callable
     sort = query.view("sort") if query.view("sort") in SORTS else SORTS[0]
     ordered = sorted(groups.items(), key=lambda each: (getattr(each[1], sort), each[1].turns), reverse=True)
     shown = MOST if query.view("all") == name else TOP
-    whole, others = Sums(), Sums()
-    for place, (_, sums) in enumerate(ordered):
-        whole.merge(sums, histograms=False)
-        if place >= shown:
-            others.merge(sums, histograms=False)
+    whole = _sum(sums for _, sums in ordered)
     rows = [_row(query, name, value, called(value), sums, whole) for value, sums in ordered[:shown]]
     whole_href = ""
     if len(ordered) > shown:
         more = len(ordered) - shown
         whole_href = query.href(all=name) if shown == TOP else ""
-        called_others = gettext("%(count)s others") % {"count": number(more)}
-        rows.append(_others(called_others, f"{whole_href}#by-{name}" if whole_href else "", others, whole))
+        others = _Others(
+            called=gettext("%(count)s others") % {"count": number(more)},
+            href=f"{whole_href}#by-{name}" if whole_href else "",
+            values=_others_in(query, name, ordered, shown),
+            sums=_sum(sums for _, sums in ordered[shown:]),
+        )
+        rows.append(others.row(query, name, whole))
     return Table(name=name, title=title, columns=_columns(query, sort), rows=rows, whole_href=whole_href)
 
 
@@ -120,23 +121,58 @@ def _columns(query: Query, sort: str) -> list[Column]:
     ]
 
 
+def _sum(all_sums: Iterable[Sums]) -> Sums:
+    whole = Sums()
+    for sums in all_sums:
+        whole.merge(sums, histograms=False)
+    return whole
+
+
 def _row(query: Query, name: str, value: Any, called: str, sums: Sums, whole: Sums) -> Row:
-    chosen = NONE if value in (None, "") else str(value)
-    every = query.frozen(**{name: chosen})
+    chosen = _chosen(value)
+    href = query.href(**{name: chosen, "all": None})
+    return Row(name=called, href=href, cells=_cells(query, name, [chosen], sums, whole), bar=_bar(sums, whole))
+
+
+def _chosen(value: Any) -> str:
+    return NONE if value in (None, "") else str(value)
+
+
+def _cells(query: Query, name: str, values: Sequence[str], sums: Sums, whole: Sums) -> list[Cell]:
+    """Each leads to its rows; without values, which are too many for an address then, nowhere."""
+    every = query.frozen(**{name: values})
     outcomes = {1: "failed", 2: "turned_away"}
-    cells = [
+    return [
         Cell(
             text=text,
-            href="" if text in NOTHING else query.frozen(**{name: chosen, "outcome": outcomes[place]})
+            href="" if text in NOTHING or not values else query.frozen(**{name: values, "outcome": outcomes[place]})
             if place in outcomes else every,
         )
         for place, text in enumerate(_texts(sums, whole))
     ]  # fmt: skip
-    return Row(name=called, href=query.href(**{name: chosen, "all": None}), cells=cells, bar=_bar(sums, whole))
 
 
-def _others(called: str, href: str, sums: Sums, whole: Sums) -> Row:
-    return Row(name=called, href=href, cells=[Cell(text=text) for text in _texts(sums, whole)], bar=_bar(sums, whole))
+@dataclass(frozen=True, kw_only=True)
+class _Others:
+    """The line of all groups that have none of their own. `values` of the filter lead to their rows."""
+
+    called: str
+    href: str
+    values: Sequence[str]
+    sums: Sums
+
+    def row(self, query: Query, name: str, whole: Sums) -> Row:
+        cells = _cells(query, name, self.values, self.sums, whole)
+        return Row(name=self.called, href=self.href, cells=cells, bar=_bar(self.sums, whole))
+
+
+def _others_in(query: Query, name: str, ordered: Sequence[tuple[Any, Sums]], shown: int) -> list[str]:
+    """What leads to the rows of the others: their values, or those that have a line with a NOT."""
+    if len(ordered) - shown <= MOST_VALUES:
+        return [_chosen(value) for value, _ in ordered[shown:]]
+    # Of reasons there are some that no line has, but never as many.
+    without = [*query.filters.values.get(name, ()), *(f"{NOT}{_chosen(value)}" for value, _ in ordered[:shown])]
+    return without if len(without) <= MOST_VALUES else []
 
 
 def _texts(sums: Sums, whole: Sums) -> list[str]:

@@ -42,16 +42,19 @@ class Asked:
     """
 
     def __init__(self, filters: Filters, visibility: Visibility, groupings: Sequence[Grouping]) -> None:
-        self.conditions: list[tuple[str, frozenset[Any]]] = list(filters.accepted.items())
-        if not visibility.everything:
-            self.conditions.append(("team_id", visibility.teams))
+        self.conditions: list[tuple[str, frozenset[Any], bool]] = [
+            *((column, values, True) for column, values in filters.accepted.items()),
+            *((column, values, False) for column, values in filters.excluded.items()),
+            *(() if visibility.everything else [("team_id", visibility.teams, True)]),
+        ]
+        """A column, values, and whether rows have one of these or none."""
         self.outcome = OUTCOMES.get(filters.outcome)
         self.span, self.zone = filters.span, filters.zone
         self.grouped = {COLUMNS.get(name, "quarter") for group_by, _ in groupings for name in group_by}
         histograms = HISTOGRAMS if any(wanted for _, wanted in groupings) else ()
         summed = {*self.grouped, END, "count", *SUMMED, *histograms} if groupings else {AT}
         ends = {END} if self.outcome is not None else set()
-        self.names = sorted({*(column for column, _ in self.conditions), *summed, *ends})
+        self.names = sorted({*(column for column, *_ in self.conditions), *summed, *ends})
 
 
 class Day:
@@ -64,7 +67,7 @@ class Day:
     def is_known(self) -> bool:
         """False if what is asked for may be among the rare values of a column."""
         return all(
-            self._columns[name].whole or wanted <= set(self.values(name)) for name, wanted in self._asked.conditions
+            self._columns[name].whole or values <= set(self.values(name)) for name, values, _ in self._asked.conditions
         ) and all(self._columns[name].whole for name in self._asked.grouped)
 
     def values(self, name: str) -> list[Any]:
@@ -84,9 +87,9 @@ class Day:
     def _rows(self) -> Numbers:
         """The places of the rows that the filters leave."""
         left = np.ones(len(self._all(self._asked.names[0])), dtype=bool)
-        for name, wanted in self._asked.conditions:
+        for name, values, having in self._asked.conditions:
             # One more: the place of rare values.
-            left &= np.array([value in wanted for value in [*self.values(name), _Rare]])[self._all(name)]
+            left &= np.array([(value in values) is having for value in [*self.values(name), _Rare]])[self._all(name)]
         if self._asked.outcome is not None:
             left &= self.counts[self._all(END), self._asked.outcome] > 0
         if AT in self._columns:

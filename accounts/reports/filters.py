@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils.translation import gettext
 
 from accounts.models import FAILED, TURNED_AWAY, ApiKey, Team, Usage
-from accounts.reports.period import RANGES, BadTime, Span, before, moment, span_of
+from accounts.reports.period import DAY, HOUR, RANGES, BadTime, Span, before, moment, span_of, weekly
 
 COLUMNS: Final = {
     "team": "team_id", "key": "api_key_id", "model": "model", "lingma_model": "lingma_model", "protocol": "protocol",
@@ -26,8 +26,15 @@ NONE: Final = "none"
 """As a value: rows that have none, such as those of keys without a team."""
 TIMES: Final = ("from", "to", "range")
 OUTCOMES: Final = ("failed", "turned_away")
-NAMES: Final = (*TIMES, *COLUMNS, "outcome")
+WEEKLY: Final = "hour_of_week"
+"""Such as `mon-14`: an hour of each week of the span."""
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+HOURS: Final = {f"{day}-{hour:02}": (number, hour) for number, day in enumerate(WEEKDAYS) for hour in range(24)}
+NAMES: Final = (*TIMES, *COLUMNS, "outcome", WEEKLY)
+NOT: Final = "!"
+"""In front of a value: all rows but those that have it."""
 MOST_VALUES: Final = 50
+MOST_WEEKS: Final = 120
 LONGEST: Final = 128
 MOST_DIGITS: Final = 18
 """More would not fit into the column of an id."""
@@ -38,7 +45,10 @@ EVER: Final = Span(None, None)
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """What rows are asked for. Values of one filter are alternatives; all filters must hold."""
+    """What rows are asked for. Values of one filter are alternatives, but for those with a NOT; all filters must hold.
+
+    With `hour_of_week` the span has a start.
+    """
 
     now: datetime
     zone: tzinfo
@@ -46,6 +56,15 @@ class Filters:
     span: Span = EVER
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     outcome: str = ""
+    hour_of_week: str = ""
+
+    @cached_property
+    def spans(self) -> tuple[Span, ...]:
+        """The span, or those hours of it that are asked for."""
+        start, end = self.span
+        if not self.hour_of_week or start is None:
+            return (self.span,)
+        return tuple(weekly(start, end or self.now + HOUR, HOURS[self.hour_of_week], self.zone))
 
     @property
     def needs_rows(self) -> bool:
@@ -55,7 +74,17 @@ class Filters:
     @cached_property
     def accepted(self) -> dict[str, frozenset[Any]]:
         """By column, the values that rows may have: ids instead of names, None or "" for none."""
-        return {COLUMNS[name]: frozenset(_accepted(name, values)) for name, values in self.values.items()}
+        return self._stored({name: [text for text in texts if text[0] != NOT] for name, texts in self.values.items()})
+
+    @cached_property
+    def excluded(self) -> dict[str, frozenset[Any]]:
+        """By column, the values that rows may not have."""
+        return self._stored(
+            {name: [text[1:] for text in texts if text[0] == NOT] for name, texts in self.values.items()}
+        )
+
+    def _stored(self, by_name: Mapping[str, list[str]]) -> dict[str, frozenset[Any]]:
+        return {COLUMNS[name]: frozenset(_accepted(name, texts)) for name, texts in by_name.items() if texts}
 
     @property
     def condition(self) -> Q:
@@ -64,6 +93,10 @@ class Filters:
         for column, values in self.accepted.items():
             found = Q(**{f"{column}__in": sorted(values - {None})})
             met &= found | Q(**{f"{column}__isnull": True}) if None in values else found
+        for column, values in self.excluded.items():
+            # Rows with none are left, as Django puts it.
+            met &= ~Q(**{f"{column}__in": sorted(values - {None})})
+            met &= Q(**{f"{column}__isnull": False}) if None in values else Q()
         match self.outcome:
             case "failed":
                 met &= FAILED
@@ -87,20 +120,29 @@ def parse(given: Mapping[str, Sequence[str]], now: datetime, zone: tzinfo, defau
     chosen, span = "", EVER
     if errors.keys().isdisjoint(TIMES):
         chosen, span = _span(texts, now, zone, default_range, errors)
+        if texts[WEEKLY] and (span.start is None or (span.end or now) - span.start > MOST_WEEKS * 7 * DAY):
+            errors.setdefault(WEEKLY, gettext("It needs a start, at most %(most)d weeks ago.") % {"most": MOST_WEEKS})
     if errors:
         raise ValidationError(errors)
     values = {name: tuple(dict.fromkeys(texts[name])) for name in COLUMNS if texts[name]}
-    return Filters(now=now, zone=zone, range=chosen, span=span, values=values, outcome="".join(texts["outcome"]))
+    outcome, hour = "".join(texts["outcome"]), "".join(texts[WEEKLY])
+    return Filters(
+        now=now, zone=zone, range=chosen, span=span, values=values, outcome=outcome, hour_of_week=hour
+    )  # fmt: skip
 
 
 def _flaw(name: str, values: list[str]) -> str:
     """What is wrong with the values of a filter, "" when nothing is."""
-    if any(len(text) > LONGEST or "\0" in text for text in values) or len(values) > MOST_VALUES:
+    if any(len(text) > LONGEST or "\0" in text or text == NOT for text in values) or len(values) > MOST_VALUES:
         return gettext("This is longer than any value can be.")
-    if name in {*TIMES, "outcome"} and len(values) > 1:
+    if name in COLUMNS:
+        values = [text.removeprefix(NOT) for text in values]
+    if name in {*TIMES, "outcome", WEEKLY} and len(values) > 1:
         return gettext("This may be given once.")
     if name in ("team", "key") and any(text.isdecimal() and len(text) > MOST_DIGITS for text in values):
         return gettext("This is the id of nothing.")
+    if name == WEEKLY and not HOURS.keys() >= set(values):
+        return gettext("This is no hour of the week such as mon-14.")
     choices = {"status": Usage.Status.values, "range": list(RANGES), "outcome": list(OUTCOMES)}.get(name)
     if choices and (unknown := [text for text in values if text not in choices]):
         words = {"value": unknown[0], "choices": ", ".join(choices)}
@@ -128,7 +170,7 @@ def _span(
     return chosen, span_of(chosen, now, zone) if chosen else EVER
 
 
-def _accepted(name: str, values: tuple[str, ...]) -> Iterator[Any]:
+def _accepted(name: str, values: Sequence[str]) -> Iterator[Any]:
     texts = [text for text in values if text != NONE]
     if name not in ("team", "key"):
         yield from [*texts, *([""] if NONE in values else [])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, NamedTuple
@@ -100,6 +101,21 @@ def pieces(span: Span, unit: timedelta = HOUR) -> Pieces:
     if end is not None and last is not None and last < end:
         cuts.append(Span(last, end))
     return Pieces(Span(first, last), tuple(cuts))
+
+
+def weekly(start: datetime, end: datetime, place: tuple[int, int], zone: tzinfo) -> Iterator[Span]:
+    """The parts of this time that lie in an hour of the week: a weekday, Monday being 0, and an hour.
+
+    Hours are those of UTC, and count for the hour of the zone in which they begin.
+    """
+    at = start - (start - EPOCH) % HOUR
+    while at < end:
+        local = at.astimezone(zone)
+        away = ((place[0] - local.weekday()) * 24 + place[1] - local.hour) % (7 * 24)
+        if not away:
+            yield Span(max(at, start), min(at + HOUR, end))
+        # Up to the hour before: clocks may be changed on the way.
+        at += max(away - 1, 1) * HOUR
 
 
 def floor(at: datetime | None, unit: timedelta) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from django.db.models import CharField, F, Func, Model, Q, QuerySet, Sum
@@ -60,7 +61,11 @@ def within(span: Span, column: str) -> Q:
 
 
 def hours_in(spans: tuple[Span, ...], condition: Q) -> QuerySet[UsageHour]:
-    return UsageHour.objects.filter(_any(spans, "hour"), condition).order_by()
+    return UsageHour.objects.filter(within_any(spans, "hour"), condition).order_by()
+
+
+def hours_at(hours: Sequence[Any], condition: Q) -> QuerySet[UsageHour]:
+    return UsageHour.objects.filter(condition, hour__in=hours).order_by()
 
 
 def totals_in(span: Span, condition: Q, level: str) -> QuerySet[UsageTotal]:
@@ -68,10 +73,13 @@ def totals_in(span: Span, condition: Q, level: str) -> QuerySet[UsageTotal]:
 
 
 def rows_in(spans: tuple[Span, ...], condition: Q) -> QuerySet[Usage]:
-    return Usage.objects.filter(_any(spans, "started_at"), condition).order_by()
+    return Usage.objects.filter(within_any(spans, "started_at"), condition).order_by()
 
 
-def _any(spans: tuple[Span, ...], column: str) -> Q:
+def within_any(spans: tuple[Span, ...], column: str) -> Q:
+    """Rows whose time lies in one of the spans; none without any."""
+    if not spans:
+        return Q(pk__in=())
     # One condition for both ends of a period, so that they are one query.
     met = Q()
     for span in spans:

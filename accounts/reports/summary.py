@@ -14,7 +14,7 @@ from accounts.models import Usage, UsageHour, UsageTotal
 from accounts.reports import days
 from accounts.reports.filters import COLUMNS, ROW_ONLY, Filters
 from accounts.reports.period import DAY, HOUR, Span, is_whole_hours, pieces
-from accounts.reports.sources import TimeText, Unindexed, aggregates, hours_in, rows_in, totals_in
+from accounts.reports.sources import TimeText, Unindexed, aggregates, hours_at, hours_in, rows_in, totals_in
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility
 
@@ -39,7 +39,7 @@ the zone of the filters for `day`."""
 
 def rows(filters: Filters, visibility: Visibility) -> QuerySet[Usage]:
     """The rows themselves, without an order."""
-    return rows_in((filters.span,), filters.condition & visibility.condition)
+    return rows_in(filters.spans, filters.condition & visibility.condition)
 
 
 def latest(filters: Filters, visibility: Visibility, most: int) -> list[Usage]:
@@ -136,6 +136,9 @@ def _sources(
         cut = [pieces(span) for span in spans]
         wholes = [each.whole for each in cut if each.whole is not None]
         cuts = [span for each in cut for span in each.cuts]
+    if filters.hour_of_week and wholes:
+        yield hours_at([whole.start for whole in wholes], condition)
+        wholes = []
     for whole in wholes:
         # Each by itself: of two, SQLite would walk all hours in the order of their groups.
         yield hours_in((whole,), condition)
@@ -145,7 +148,7 @@ def _sources(
 
 def _level(filters: Filters, visibility: Visibility, group_by: Sequence[str], histograms: bool) -> str:
     """The level of totals that has all the columns which filters and groups are about, "" when none has."""
-    if _splits_days(filters, group_by):
+    if _splits_days(filters, group_by) or filters.hour_of_week:
         return ""
     asked = {*filters.values, *group_by, *(() if visibility.everything else ("team",))}
     asked |= {"outcome"} if filters.outcome else set()

@@ -47,6 +47,7 @@ def test_key_page_shows_what_is_used_and_left(admin_client, client_of_redis, key
     assert "would have refused 4 today, 37 yesterday" in text
     assert "would have refused 2 today, 2 yesterday" in text
     assert "9 requests per month" in text
+    assert re.search(rf'<a [^>]*href="/usage/rows/\?key={key.pk}&amp;from=[^"]*Z&amp;status=%21refused">2</a>', text)
     assert re.search(r"\d\d:\d\d:\d\d UTC", text), "a time without its zone means nothing"
 
 

@@ -11,13 +11,13 @@ from django.contrib.auth.models import User
 from django.contrib.staticfiles import finders
 from django.utils import timezone
 
-from accounts.ledger import days
-from accounts.models import ApiKey, Team, Usage
+from accounts.ledger import days, totals
+from accounts.models import ApiKey, Team, Usage, UsageHour
 from accounts.pages.export import export
 from accounts.reports.filters import parse
 from accounts.reports.words import share, short
 from tests.accounts.pages.reading import Page
-from tests.accounts.reports.sample import COLUMN, forget, left_by, make, random_filters, sums_of
+from tests.accounts.reports.sample import COLUMN, forget, hours_of, left_by, make, random_filters, sums_of
 
 pytestmark = pytest.mark.django_db
 TABLES = {"team": "by-team", "key": "by-key", "lingma_model": "by-lingma_model", "reason": "by-reason"}
@@ -175,6 +175,44 @@ def test_number_of_a_table_has_its_rows(viewer, sample):
     cells = re.findall(r"<td[^>]*>(.*?)</td>", tables)
     assert len(cells) > 200
     assert {cell for cell in cells if "<a href=" not in cell} <= {"", "0", "–"}
+
+
+def test_others_lead_to_their_rows(viewer, sample, monkeypatch):
+    monkeypatch.setattr("accounts.pages.tables.TOP", 2)
+    for most in (50, 4):  # their own values, or those of all but them
+        monkeypatch.setattr("accounts.pages.tables.MOST_VALUES", most)
+        page = viewer.get("/usage/", {"range": "7d", "status": ["ok", "refused"]}).content.decode()
+        rows = re.findall(r"\d+ others.*?</tr>", page, re.S)
+        assert len(rows) > 3
+        links = [each for row in rows for each in re.findall(r'<td><a href="(.*?)">([\d,]+)</a>', row)]
+        for href, words in links[::4]:
+            assert_sum(viewer, href, words)
+
+
+def assert_sum(viewer, href, words):
+    """The rows at an address sum up to a number."""
+    told = viewer.get(href.replace("&amp;", "&")).content.decode()
+    sums = re.findall(r"<dd>(?:≈\s)?([\d,]+)", told)
+    assert words in [re.search(r"Turns in all: ([\d,]+)", told)[1], *sums], href
+
+
+def test_cell_of_several_weeks_leads_to_its_rows(viewer, sample):
+    made = [copy(row, row.started_at - timedelta(weeks=weeks)) for row in sample[::30] for weeks in (1, 2)]
+    UsageHour.objects.bulk_create(hours_of(Usage.objects.bulk_create(made)))
+    totals.rebuild(min(row.started_at for row in made), timezone.now())
+    page = viewer.get("/usage/", {"range": "30d", "status": ["ok", "cancelled"]}).content.decode()
+    heat = page.partition('id="heat-title"')[2].partition('id="latest-title"')[0]
+    cells = re.findall(r'<td[^>]*><a href="(.*?)">([\d,]+)</a></td>', heat)
+    weekly = [(href, words) for href, words in cells if "hour_of_week" in href]
+    assert len(weekly) > 10
+    for href, words in weekly[::3]:
+        assert_sum(viewer, href, words)
+    assert not re.findall(r"<td[^>]*>[^<]", heat)
+
+
+def copy(row, started_at):
+    fields = {field.attname: getattr(row, field.attname) for field in Usage._meta.concrete_fields}
+    return Usage(**fields | {"id": None, "request_id": f"{row.request_id}{started_at:%d}", "started_at": started_at})
 
 
 def test_no_team_is_offered_who_sees_all(viewer, member):

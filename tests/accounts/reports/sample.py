@@ -168,5 +168,15 @@ def left_by(given, filters, rows):
     for name, values in given.items():
         if name in ("from", "to", "range"):
             continue
-        left = [row for row in left if (str(getattr(row, COLUMN.get(name, name)) or "") or "none") in values]
+        wanted, unwanted = ([each.lstrip("!") for each in values if (each[0] == "!") is no] for no in (False, True))
+        texts = {row: str(getattr(row, COLUMN.get(name, name)) or "") or "none" for row in left}
+        left = [row for row in left if texts[row] not in unwanted and (not wanted or texts[row] in wanted)]
     return left
+
+
+def without(given, random_):
+    """The same with a ! in front of some values."""
+    return {
+        name: values if name in ("from", "to", "range") else [f"{random_.choice(['', '!'])}{each}" for each in values]
+        for name, values in given.items()
+    }

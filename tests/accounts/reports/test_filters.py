@@ -35,7 +35,8 @@ def test_span_is_what_times_say(query, start, end):
     ("name", "value"),
     [
         ("status", "odd"), ("range", "2h"), ("from", "yesterday"), ("to", "2026-13-01"), ("key", "9" * 19),
-        ("model", "m" * 129), ("reason", "a\0b"), ("outcome", "ok"), ("from", "0001-01-01"),
+        ("model", "m" * 129), ("reason", "a\0b"), ("outcome", "ok"), ("from", "0001-01-01"), ("key", "!"),
+        ("status", "!odd"), ("hour_of_week", "mon-24"), ("hour_of_week", "mon-14"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_named(name, value):

@@ -1,5 +1,5 @@
 import random
-from datetime import UTC
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -7,10 +7,11 @@ from django.core.exceptions import ValidationError
 
 from accounts.models import ApiKey, Team
 from accounts.reports.filters import parse
-from accounts.reports.summary import rows, summarize, total
+from accounts.reports.period import weekly
+from accounts.reports.summary import latest, rows, summarize, total
 from accounts.reports.sums import COUNTS, HISTOGRAMS
 from accounts.reports.visibility import Visibility
-from tests.accounts.reports.sample import COLUMN, NOW, left_by, make, random_filters, sums_of
+from tests.accounts.reports.sample import COLUMN, NOW, left_by, make, random_filters, sums_of, without
 
 pytestmark = pytest.mark.django_db
 ALL = Visibility(everything=True)
@@ -37,7 +38,7 @@ def turns_by(rows, *columns):
 @pytest.mark.parametrize("seed", range(30))
 def test_sums_are_those_of_the_rows(sample, seed):
     random_ = random.Random(seed)
-    given = random_filters(random_, sample)
+    given = without(random_filters(random_, sample), random_)
     filters = parse(given, NOW, SHANGHAI)
     left = left_by(given, filters, sample)
     assert set(rows(filters, ALL)) == set(left)
@@ -67,6 +68,32 @@ def test_days_are_those_of_the_zone(sample, zone, query):
     assert {group: told(sums) for group, sums in found.items()} == {
         group: sums_of(those) for group, those in expected.items()
     }
+
+
+@pytest.mark.parametrize("zone", [UTC, SHANGHAI, KOLKATA])
+@pytest.mark.parametrize("query", [{}, {"model": ["org_auto"]}, {"to": ["2026-11-28T06:20:00Z"], "status": ["!ok"]}])
+def test_hour_of_the_week_leaves_its_rows(sample, zone, query):
+    given = {"from": ["2026-11-20T06:40:00Z"]} | query
+    start = datetime(2026, 11, 26, 6, tzinfo=UTC).astimezone(zone)
+    weekly = {"hour_of_week": [f"{start:%a}-{start:%H}".lower()]}
+    filters = parse(given | weekly, NOW, zone)
+    of_hour = [row for row in sample if f"{row.started_at:%d %H}" == "26 06"]
+    left = left_by(given, filters, of_hour)
+    assert set(rows(filters, ALL)) == set(left)
+    assert latest(filters, ALL, 5) == sorted(left, key=lambda row: (row.started_at, row.pk), reverse=True)[:5]
+    assert told(total(filters, ALL)) == sums_of(left)
+    assert left
+
+
+def test_hours_of_weeks_are_those_of_the_clock():
+    """Where clocks are changed, an hour of the week is another one of UTC, comes twice, or does not come."""
+    zone, start = ZoneInfo("Europe/Berlin"), datetime(2026, 10, 1, 0, 30, tzinfo=UTC)
+    found = list(weekly(start, datetime(2026, 11, 5, 2, tzinfo=UTC), (3, 2), zone))
+    assert [f"{each.start:%m-%d %H:%M}" for each in found] == [
+        "10-01 00:30", "10-08 00:00", "10-15 00:00", "10-22 00:00", "10-29 01:00", "11-05 01:00",
+    ]  # fmt: skip
+    twice = list(weekly(start, datetime(2026, 10, 26, tzinfo=UTC), (6, 2), zone))
+    assert [each.start.hour for each in twice] == [0, 0, 0, 0, 1]
 
 
 def test_hours_begin_in_utc(sample):
