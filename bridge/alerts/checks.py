@@ -48,7 +48,7 @@ def _instances(view: View, is_in: Callable[[Instance], bool]) -> Found:
 
 
 def _in_state(*states: InstanceState) -> Callable[[View], Found]:
-    return lambda view: _instances(view, lambda each: each.state in states and not _is_blocked(each))
+    return lambda view: _instances(view, lambda each: each.state in states and not (_is_blocked(each) or _waits(each)))
 
 
 def _mode(name: str, *hidden_by: str) -> Callable[[View], Found]:
@@ -82,6 +82,18 @@ def _none_ready(view: View) -> Found:
 
 def _is_blocked(instance: Instance) -> bool:
     return AccountState(instance.account).remedy is Remedy.ADMINISTRATOR
+
+
+def _waits(instance: Instance) -> bool:
+    """Its account gets well by itself, or by somebody who sees to the network: never by a login."""
+    account = AccountState(instance.account)
+    return instance.state == InstanceState.DEGRADED and account.remedy is Remedy.TIME and bool(account.advice)
+
+
+def _waiting(view: View) -> Found:
+    if view.instances is None:
+        return None
+    return _by((each.account, each.name) for each in view.instances if _waits(each))
 
 
 def _blocked(view: View) -> Found:
@@ -190,6 +202,10 @@ CHECKS: Final = (
     Check(
         "account_blocked", Severity.CRITICAL, _("account blocked"), _("%(names)s: %(what)s, since %(time)s."),
         _blocked, 60, 30,
+    ),
+    Check(
+        "account_unreachable", Severity.WARNING, _("account cannot be reached"),
+        _("%(names)s: %(what)s, since %(time)s."), _waiting, 120, 60,
     ),
     Check(
         "instances_failing", Severity.WARNING, _("instances fail"),

@@ -1,5 +1,7 @@
 """Each code of `chat/finish` (PROTOCOL 9.6), before and after text, in every form of a reply."""
 
+from base64 import b64encode
+
 import pytest
 
 from tests.e2e.formats import ANTHROPIC, OPENAI, send
@@ -111,6 +113,28 @@ def test_a_plan_that_is_used_up_is_final(gateway, wire, code):
     answer = gateway.ask(wire, f"[[sim: fault=finish_code after=0 finish={code}]] x")
     assert (answer.status, answer.headers["x-should-retry"]) == (403, "false")
     assert "retry-after" not in answer.headers
+
+
+def inside(reason):
+    """A 403 whose text is this."""
+    return f"[[sim: fault=finish_code after=0 finish=403 reason=base64:{b64encode(reason.encode()).decode()}]] x"
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("code", [112, 10011])
+def test_no_plan_inside_a_403_is_final(gateway, path, stream, code):
+    knobs = inside(f'{{"code":{code},"message":"https://example.com/pricing"}}')
+    answer = send(gateway, "POST", path, key=KEY, body=PATHS[path](knobs, stream=stream))
+    assert (answer.status, answer.headers["x-should-retry"]) == (403, "false")
+    assert answer.error["type"] == ("permission_error" if path == ANTHROPIC.path else "insufficient_quota")
+    assert "retry-after" not in answer.headers
+
+
+@pytest.mark.parametrize(("path", "stream"), list(zip(PATHS, (True, False, True), strict=True)))
+def test_queue_inside_a_403_is_429(gateway, path, stream):
+    knobs = inside('{"isQueued":true,"queueCount":3,"retryAfterSeconds":7,"waitTime":30,"code":"10605"}')
+    answer = send(gateway, "POST", path, key=KEY, body=PATHS[path](knobs, stream=stream))
+    assert (answer.status, answer.headers["retry-after"]) == (429, "7")
 
 
 @pytest.mark.parametrize("code", [429, 500])

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 
 from tests.house.tree import PACKAGES, files, functions, modules, source, text, tree
 
@@ -116,3 +117,11 @@ def test_every_name_in_redis_stands_in_one_table():
     """What lies there, for how long, who writes and who reads it."""
     named = [path for path in source() if path.name not in {"redis_keys.py", "redaction.py"} and "lgw:" in text(path)]
     assert named == []
+
+
+def test_migrations_of_an_app_are_one_row():
+    """Two that were written at the same time have the same number, and the same one before them."""
+    paths = [path for path in files() if "migrations" in path.parts and path.name[:4].isdecimal()]
+    numbers = Counter((path.parts[0], path.name[:4]) for path in paths)
+    assert len(numbers) > 30
+    assert [number for number, count in numbers.items() if count > 1] == []

@@ -91,8 +91,11 @@ _WAIT = re.compile(
     r"|(\d+(?:\.\d+)?) ?(秒|分钟|小时)(?:后|之后)",
     re.IGNORECASE,
 )
+_WAIT_OF_QUEUE = re.compile(r"retryAfterSeconds\W{1,4}(\d+)()()()")
 _SECONDS = {"ms": 0.001, "m": 60, "min": 60, "分钟": 60, "h": 3600, "hour": 3600, "小时": 3600}
 _WRAPPED = re.compile(r"\b(10010|10011|10605)\b|code\W{1,4}(110|112)\b", re.IGNORECASE)
+_QUEUED = re.compile(r"isQueued\W{1,4}true\b", re.IGNORECASE)
+QUEUE: Final = 10605
 
 
 def context_full(reason: str) -> ContextFull | None:
@@ -138,7 +141,9 @@ def failure(text: str, reason: str) -> GatewayError:
 
 def wait(reason: str) -> int | None:
     """The seconds after which the service takes a request again, by its own words; at most MOST_WAIT."""
-    found = _WAIT.search(reason[:READ_CHARS])
+    text = reason[:READ_CHARS]
+    # Of a queue it says both how long it takes in all and when to come again (PROTOCOL 9.6).
+    found = _WAIT_OF_QUEUE.search(text) or _WAIT.search(text)
     if found is None:
         return None
     # The words come from outside, and a number in them may have any length.
@@ -149,8 +154,10 @@ def wait(reason: str) -> int | None:
 
 def wrapped_code(reason: str) -> int | None:
     """The code that another one wraps: what 403 and 418 stand for is in their words (PROTOCOL 9.6)."""
-    found = _WRAPPED.search(reason[:READ_CHARS])
-    return int(found[1] or found[2]) if found else None
+    text = reason[:READ_CHARS]
+    if found := _WRAPPED.search(text):
+        return int(found[1] or found[2])
+    return QUEUE if _QUEUED.search(text) else None
 
 
 def _sizes(text: str) -> tuple[int, int]:

@@ -62,6 +62,10 @@ def kinds_of(looked):
         ({"state": "login_required", "login": False, "account": "expired"}, {"login_needed", "none_ready"}),
         ({"state": "failed", "account": "no_licence"}, {"account_blocked", "none_ready"}),
         ({"state": "failed"}, {"instances_failing", "none_ready"}),
+        ({"state": "degraded", "account": "network_error"}, {"account_unreachable", "none_ready"}),
+        ({"state": "degraded", "account": "error"}, {"account_unreachable", "none_ready"}),
+        ({"state": "degraded", "account": "unknown"}, {"instances_failing", "none_ready"}),
+        ({"state": "backoff", "account": "network_error"}, {"instances_failing", "none_ready"}),
         ({"state": "gone", "login": False}, {"instances_gone", "none_ready"}),
         ({"login_expires_at": timezone.now() + timedelta(days=2, hours=23)}, {"login_expiring"}),
         ({"login_expires_at": timezone.now() + timedelta(days=3, hours=1)}, set()),
@@ -156,7 +160,7 @@ def test_logins_that_need_somebody_are_named(db):
 
 def test_every_kind_has_a_sentence_in_both_languages():
     for check in CHECKS:
-        subject = "no_licence" if check.kind == "account_blocked" else ""
+        subject = "no_licence" if check.kind in ("account_blocked", "account_unreachable") else ""
         alert = Alert(kind=check.kind, subject=subject, facts=["w1-i1"], count=1)
         said = []
         for language in ("en", "zh-hans"):

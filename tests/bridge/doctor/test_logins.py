@@ -3,10 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.translation import gettext
 
 from bridge.doctor import logins
 from bridge.models import InstanceOrder, Login
+from bridge.status.accounts import AccountState, Remedy
 from gateway_project.lib.secrets_at_rest import Secret
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +67,21 @@ def test_what_is_wrong_with_one(found, columns, level, words):
     [(said, text)] = found()
     assert said == level
     assert words in text
+
+
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
+@pytest.mark.parametrize("account", [each for each in AccountState if each.advice])
+def test_each_state_of_an_account_says_what_helps(found, account, language):
+    a_login(account=account)
+    with translation.override(language):
+        [(level, text)] = found()
+        assert gettext(account.label) in text
+        if account.remedy is not Remedy.LOGIN:
+            assert gettext(account.advice) in text
+        # Nobody is told to log in where that would not help.
+        assert ("lingma_login" in text) is (account.remedy is Remedy.LOGIN)
+    assert level == ("warn" if account.remedy is Remedy.TIME else "fail")
+    assert (account.label in text) is (language == "en")
 
 
 def test_lost_one_with_credentials_is_tried_again(found):

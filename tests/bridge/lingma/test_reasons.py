@@ -1,11 +1,16 @@
 """What the words of vendors mean, whatever code came with them."""
 
+import json
+
 import pytest
 
 from bridge.chat import errors
 from bridge.lingma.dialects import reasons
 from bridge.lingma.dialects.a.endings import error_of
 from bridge.lingma.dialects.a.messages import FinishParams
+from bridge.wire.anthropic import format as anthropic
+from bridge.wire.openai import format as openai
+from bridge.wire.responses import format as responses
 
 FULL = [
     ("prompt is too long: 213462 tokens > 200000 maximum", 213462, 200000),
@@ -97,6 +102,8 @@ def test_reason_of_any_size_costs_bounded_work(words):
         (403, "remote status 10010", errors.RateLimited, None),
         (403, "not authorised", errors.Forbidden, None),
         (403, "room 112", errors.Forbidden, None),
+        (403, '{"isQueued": true, "retryAfterSeconds": 7}', errors.RateLimited, None),
+        (403, '{"isQueued": false}', errors.Forbidden, None),
         (418, '{"code":"10605"} Unknown sse issue', errors.RateLimited, None),
         (418, "Unknown sse issue", errors.UpstreamFailed, None),
         (110, "", errors.RateLimited, None),
@@ -173,3 +180,36 @@ def test_quota_that_comes_back_may_be_retried(words):
 )
 def test_retry_time_is_the_services_own(reason, seconds):
     assert error_of(FinishParams("r", statusCode=429, reason=reason)).retry_after == seconds
+
+
+QUEUE = (
+    '{"isQueued":true,"modelKey":"m","queueCount":3,"queueType":"q","retryAfterSeconds":7,"serviceAvailable":true,'
+    '"waitTime":30}'
+)
+NO_PLAN = (403, "insufficient_quota", "permission_error", "insufficient_quota")
+LIMITED = (429, "rate_limit_error", "rate_limit_error", "rate_limit_exceeded")
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["alone", "inside a 403"])
+@pytest.mark.parametrize(
+    ("code", "reason", "seen", "seconds"),
+    [
+        (112, "https://example.com/pricing", NO_PLAN, None), (10011, "no usable plan", NO_PLAN, None),
+        (110, "", LIMITED, None), (10010, "retry after 3 s", LIMITED, 3), (10605, QUEUE, LIMITED, 7),
+        (10605, '{"waitTime":30,"retryAfterSeconds":9}', LIMITED, 9), (10605, '{"waitTime":30}', LIMITED, 30),
+    ],
+)  # fmt: skip
+def test_every_format_tells_what_a_code_means(code, reason, seen, seconds, is_wrapped):
+    status, openai_type, anthropic_type, openai_code = seen
+    given = (403, f'{{"code":"{code}","message":{reason}}}') if is_wrapped else (code, reason)
+    error = error_of(FinishParams("r", statusCode=given[0], reason=given[1]))
+    assert (error.retry_after, error.retryable) == (seconds, status == 429)
+    for wire, kind in (
+        (openai.FORMAT, openai_type),
+        (responses.FORMAT, openai_type),
+        (anthropic.FORMAT, anthropic_type),
+    ):
+        found_status, body = wire.error(error, "0" * 32)
+        found = json.loads(body)["error"]
+        assert (found_status, found["type"]) == (status, kind)
+        assert found.get("code", openai_code) == openai_code
