@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import time
 from collections.abc import Callable, Coroutine
@@ -44,6 +43,7 @@ from bridge.lingma.stream import TurnLimits
 from bridge.peers.guests import Guests
 from bridge.peers.listeners import Listener, Listeners, Tls
 from bridge.peers.report import PeerReport
+from bridge.peers.secret import peer_secret
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.pool.pool import Pool
 from bridge.programs import of_version, program
@@ -136,7 +136,7 @@ class Runtime:
         places = PlaceExchange(self.link, self.pool.shares, _new_id())
         crashes = CrashExchange(self.link, self.engine.crashes)
         windows = WindowLog(self.pool.windows)
-        modes = Modes(self.link, self.env.web_process, self.env.web_processes, lambda: self.pool.ready)
+        modes = Modes(self.link, self.env.web_process, self.env.process_names, lambda: self.pool.ready)
         work = (
             self.keys.listen, self.keys.preload, self.in_use.follow, self.refusals.follow, self.heartbeat.follow,
             self.route_watcher.follow, self.wanted_watcher.follow, logins, places.follow, modes.follow, crashes.follow,
@@ -211,20 +211,21 @@ class Runtime:
         from bridge.peers.client import PeerClient  # 12 MiB, for nothing where a process is alone
         from bridge.peers.peers import Peers
 
-        # Processes of one machine share its data directory, and need no secret of their own.
-        secret = env.peer_secret.get_secret_value() or hmac.digest(pepper, b"peers", "sha256").hex()
+        secret = peer_secret(env.peer_secret.get_secret_value(), pepper)
         self.peer_secret = secret.encode()
         host, port = env.peer_address
         tls = Tls(env.peer_tls_cert, env.peer_tls_key, env.peer_tls_ca)
         self.listeners = Listeners(data_dir.resolve(), env.web_process, host, port, tls)
         client = PeerClient(env.node, secret, tls.client())
-        self.peers = Peers(self.link, client, partial(self._peer_report, _new_id()))
+        self.peers = peers = Peers(self.link, client, partial(self._peer_report, _new_id()))
+        self.pool.has_room_elsewhere = lambda: peers.has_room
 
     def _peer_report(self, run: str) -> PeerReport:
         env, listeners = self.env, self.listeners
         ready = {each.name: each.generation for each in self.pool.instances if each.is_ready and self.pool.lends}
         path, url = (listeners.path, listeners.url) if listeners is not None else ("", "")
-        return PeerReport(env.process_name, run, env.node, time.time(), path, url, ready)
+        free = self.pool.free if self.pool.lends and not self.pool.waiting else 0
+        return PeerReport(env.process_name, run, env.node, time.time(), path, url, ready, free)
 
     async def _serve_peers(self) -> None:
         if serve_peers is not None and self.listeners is not None:
@@ -379,6 +380,7 @@ def _pool_options(env: Environment) -> PoolOptions:
 def _instance_options(env: Environment) -> InstanceOptions:
     instances = len(env.lingma_attach_urls) or env.lingma_instances
     return InstanceOptions(
+        node=env.named_node,
         # Rounded up: the sum may be a little more than the limit, never less.
         limit=-(-env.in_flight_limit // instances),
         start_timeout=env.lingma_start_timeout_sec,

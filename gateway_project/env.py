@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 from gateway_project.lib import redis_url
 from gateway_project.lib.setting_types import (
+    SHORTEST_KEY,
     Attachment,
     DatabaseUrl,
     Issuer,
@@ -37,6 +38,7 @@ from gateway_project.lib.setting_types import (
     Sha256,
     TimeZone,
     ToolApproval,
+    is_loopback,
     split,
 )
 
@@ -273,6 +275,20 @@ class Environment(BaseSettings):
         files = [SecretFiles(settings_cls, each) for each in (environment, dotenv)]
         return (given, environment, files[0], dotenv, files[1])
 
+    @model_validator(mode="after")
+    def _check_peers(self) -> Environment:
+        """What machines say to each other is encrypted, and none speaks to strangers."""
+        files = (self.peer_tls_cert, self.peer_tls_key, self.peer_tls_ca)
+        if missing := [path for path in files if path and not Path(path).is_file()]:
+            raise ValueError(f"PEER_TLS: cannot find {missing[0]}")
+        if any(files) and not all(files):
+            raise ValueError("PEER_TLS_CERT, PEER_TLS_KEY and PEER_TLS_CA are set together")
+        if self.peer_listen and len(self.peer_secret.get_secret_value()) < SHORTEST_KEY:
+            raise ValueError(f"PEER_LISTEN needs a PEER_SECRET of {SHORTEST_KEY} characters, the same on all machines")
+        if self.peer_listen and not all(files) and not is_loopback(self.peer_address[0]):
+            raise ValueError("PEER_LISTEN needs PEER_TLS_CERT, PEER_TLS_KEY and PEER_TLS_CA outside of loopback")
+        return self
+
     @property
     def in_flight_limit(self) -> int:
         # Attached services replace our own instances; both are never there at once.
@@ -313,14 +329,13 @@ class Environment(BaseSettings):
     @property
     def process_name(self) -> str:
         """Of this web process, among all of the gateway."""
-        name = f"web-{self.web_process}"
-        return f"{self.named_node}/{name}" if self.named_node else name
+        return self.process_names[self.web_process - 1]
 
     @property
-    def instance_prefix(self) -> str:
-        """What the names of the instances of this process begin with."""
-        name = f"w{self.web_process}-"
-        return f"{self.named_node}-{name}" if self.named_node else name
+    def process_names(self) -> list[str]:
+        """Of the web processes of this machine, in order, as all of the gateway know them."""
+        machine = f"{self.named_node}/" if self.named_node else ""
+        return [f"{machine}web-{number}" for number in range(1, self.web_processes + 1)]
 
     @property
     def turn_silence_sec(self) -> float:
@@ -392,8 +407,9 @@ def load() -> Environment:
     except ValidationError as exc:
         # One at a time, so that the message stays one line with one thing to do.
         first = exc.errors()[0]
-        name = str(first["loc"][0]).upper() if first["loc"] else "environment"
-        raise SettingError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        # What concerns several names them itself.
+        raise SettingError(f"{str(first['loc'][0]).upper()}: {message}" if first["loc"] else message) from None
     except SettingsError as exc:  # a value that should be JSON and is not
         # The name stands in the message alone, in quotes.
         name = str(exc).partition('"')[2].partition('"')[0].upper()

@@ -59,17 +59,23 @@ class Authority:
     """A certificate authority nobody knows. Its files, and a server's for 127.0.0.1, lie in the directory."""
 
     def __init__(self, directory):
+        self._directory = directory
         self.ca_file = directory / "ca.pem"
-        self.certificate = directory / "server.pem"
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "An authority of its own")])
         self.ca_file.write_bytes(_pem(self._signed(self._key, self._name, ca=True)))
+        self.certificate = self.sign("127.0.0.1")
+
+    def sign(self, address):
+        """A file with a certificate for that address, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, address)])
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        self.certificate.write_bytes(private + _pem(self._signed(key, name)))
+        file = self._directory / f"{address}.pem"
+        file.write_bytes(private + _pem(self._signed(key, name, address=address)))
+        return file
 
     def server(self, *, of_clients=False):
         """A context that serves with the certificate, and may demand one of the authority's from clients."""
@@ -80,14 +86,14 @@ class Authority:
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
-    def _signed(self, key, name, *, ca=False):
+    def _signed(self, key, name, *, address="127.0.0.1", ca=False):
         now = datetime.datetime.now(datetime.UTC)
         builder = (
             x509.CertificateBuilder(self._name, name, key.public_key(), x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=1))
             .not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), False)
             # Python 3.13 asks for these (RFC 5280 4.2.1.1, 4.2.1.3).
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)

@@ -210,7 +210,7 @@ def places_figure(instances: list[Instance]) -> Figure:
 
 def queue_figures(instances: list[Instance]) -> list[Figure]:
     """How many turns wait for a place, as far as heartbeats tell; each tells it of its whole process."""
-    by_process = {each.process: each.waiting for each in instances if each.waiting is not None}
+    by_process = {each.web_process: each.waiting for each in instances if each.waiting is not None}
     if not by_process:
         return []
     waiting = sum(by_process.values())

@@ -140,7 +140,7 @@ def _cooling(view: View) -> Found:
 def _queue(view: View) -> Found:
     if view.instances is None:
         return None
-    waiting = {each.process: each.waiting or 0 for each in view.instances if each.state != InstanceState.GONE}
+    waiting = {each.web_process: each.waiting or 0 for each in view.instances if each.state != InstanceState.GONE}
     return {"": [HERE]} if sum(waiting.values()) >= view.options.queue_length else {}
 
 

@@ -106,7 +106,7 @@ def instances(state: InstallationState) -> Iterator[Finding]:
     ordered = sizes.read_sizes() if state.database_answers else {}
     wanted = sum(sizes.size_of(number, ordered, env) for number in range(1, env.web_processes + 1))
     # Each web process starts its own instances, and each instance has a heartbeat.
-    missing = wanted - len(state.heartbeats)
+    missing = wanted - sum(each.node == env.named_node for each in state.heartbeats)
     if missing > 0:
         advice = gettext("A web process is starting or down: see its log. Were settings changed since the start?")
         what = gettext("%(count)d of %(wanted)d give no sign of life") % {"count": missing, "wanted": wanted}
@@ -139,7 +139,8 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
 
 
 def _work_dir(state: InstallationState, status: InstanceStatus) -> Path:
-    return work_dirs.in_use(state.data_dir / "instances" / status.name)
+    name = status.name.removeprefix(f"{status.node}-") if status.node else status.name
+    return work_dirs.in_use(state.data_dir / "instances" / name)
 
 
 def _log_in(state: InstallationState, status: InstanceStatus) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from redis import ResponseError
 
@@ -32,13 +32,13 @@ def active() -> list[Mode]:
 class Modes:
     """The view of one web process; the first of them also notices that worker, beat or every instance is away."""
 
-    def __init__(self, link: RedisLink, process: int, processes: int, ready: Callable[[], bool]) -> None:
+    def __init__(self, link: RedisLink, process: int, names: Sequence[str], ready: Callable[[], bool]) -> None:
+        """`names`: those of all web processes of this machine, in order; `process` counts from 1."""
         self._link = link
-        self._own = f"{redis_keys.MODES}web-{process}"
+        self._own = redis_keys.MODES + names[process - 1]
         # One judge: with several, each process would begin and end the same mode by its own clock.
         self._judges = process == 1
-        others = (f"web-{number}" for number in range(1, processes + 1) if number != process)
-        self._names = [*BACKGROUND, *others]
+        self._names = [*BACKGROUND, *(name for number, name in enumerate(names, 1) if number != process)]
         self._ready = ready
         self._clock = asyncio.get_running_loop().time
         self._grace_until = self._clock() + START_SEC

@@ -177,12 +177,12 @@ class ChatConsumer(ListeningConsumer):
             emit, find_direct = keeping(emit, reply), no_direct
         self._record.on_admitted = self._open
         self._admitted = time.monotonic()
-        elsewhere, found = self._elsewhere(), self.handed_over.found if self.handed_over is not None else None
+        given, elsewhere = self.handed_over, self._elsewhere()
         try:
             caller = self.caller
             await self.runtime.engine.run(
                 self.request, caller.key_id, self._record, emit, caller.team_id, caller.tools, caller.models,
-                elsewhere, found, find_direct,
+                elsewhere, given.found if given is not None else None, find_direct, at_once=given is not None,
             )  # fmt: skip
         finally:
             self._record.on_admitted = None  # a circle that the garbage collector would have to find
@@ -203,7 +203,7 @@ class ChatConsumer(ListeningConsumer):
         """Another process writes the row: that which took the turn, or that which has sent it here in vain."""
         return self._is_given_away or (self.handed_over is not None and self._opening is None)
 
-    def hand_over(self, found: Found, sender: str) -> HandOver:
+    def hand_over(self, found: Found | None, sender: str) -> HandOver:
         """What goes along with the request."""
         self._is_asked_elsewhere = True
         age = time.monotonic() - self._began
@@ -212,7 +212,7 @@ class ChatConsumer(ListeningConsumer):
     def given_away(self, instance: str) -> None:
         """The other process has taken the turn: its row, its limits and its content are kept there."""
         self._is_given_away = True
-        self._record.instance, self._record.session = instance, "reused"
+        self._record.instance = instance
         self._admission.leave()
 
     def lost_elsewhere(self, error: GatewayError) -> GatewayError:

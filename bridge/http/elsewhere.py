@@ -45,9 +45,14 @@ class PeerElsewhere:
     def holds(self, affinity: Affinity) -> bool:
         return self._peers.holder(affinity) is not None
 
-    async def run(self, found: Found) -> bool:
+    @property
+    def has_room(self) -> bool:
+        return self._peers.has_room
+
+    async def run(self, found: Found | None) -> bool:
         """See `bridge.turn.elsewhere`."""
-        peer = self._peers.holder(Affinity(found.instance, found.generation))
+        peers = self._peers
+        peer = peers.holder(Affinity(found.instance, found.generation)) if found is not None else peers.roomiest()
         if peer is None:
             return False
         response: aiohttp.ClientResponse | None = None
@@ -65,7 +70,7 @@ class PeerElsewhere:
             if response is not None:
                 response.close()
 
-    async def _ask(self, peer: Peer, found: Found) -> aiohttp.ClientResponse | None:
+    async def _ask(self, peer: Peer, found: Found | None) -> aiohttp.ClientResponse | None:
         """The head of the answer; None when the process is gone. It may take as long as a turn takes."""
         consumer = self._consumer
         headers = _passed_on(consumer.scope["headers"])

@@ -81,3 +81,8 @@ class Instance(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def web_process(self) -> tuple[int, str]:
+        """The same for all instances of one process, of whatever machine."""
+        return self.process, self.name.rpartition("-")[0]

@@ -31,21 +31,21 @@ class PeerClient:
     lost = LOST
 
     def __init__(self, node: str, secret: str, tls: ssl.SSLContext | None = None) -> None:
-        self._node = node
+        self.node = node
         self._secret = (SECRET.decode(), secret)
         self._tls = tls
         self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     def reaches(self, report: PeerReport) -> bool:
         """The process says where it listens, and it can be reached from here."""
-        return bool(report.socket if report.node == self._node else report.url)
+        return bool(report.socket if report.node == self.node else report.url)
 
     async def post(self, report: PeerReport, path: str, headers: Headers, body: bytes) -> aiohttp.ClientResponse:
         """The answer, as soon as its head is there. Raise one of LOST. There is no deadline: cancel it."""
         session = self._sessions.get(report.run)
         if session is None:
             session = self._sessions[report.run] = self._open(report)
-        base = "http://peer" if report.node == self._node else report.url
+        base = "http://peer" if report.node == self.node else report.url
         sent = [*headers, self._secret, ("content-length", str(len(body)))]
         # In slices where it is large: the library would write it at once, and nobody else would be served.
         data = body if len(body) <= SLICE else _slices(body)
@@ -62,7 +62,7 @@ class PeerClient:
 
     def _open(self, report: PeerReport) -> aiohttp.ClientSession:
         connector: aiohttp.BaseConnector
-        if report.node == self._node:
+        if report.node == self.node:
             connector = aiohttp.UnixConnector(report.socket, limit=MOST_CONNECTIONS, keepalive_timeout=KEPT_SEC)
         else:
             tls = self._tls if self._tls is not None else True

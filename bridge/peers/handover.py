@@ -20,7 +20,7 @@ PREFIX: Final = b"x-lingma-peer-"
 
 
 class HandOver(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A request that was admitted, and whose session the other process holds."""
+    """A request that was admitted, and whose session, or whose place, the other process has."""
 
     request_id: str
     """32 hexadecimal digits."""
@@ -32,8 +32,8 @@ class HandOver(msgspec.Struct, frozen=True, omit_defaults=True):
     """The client's address."""
     sender: str
     """The process that it came to."""
-    found: Found
-    """The session, which was claimed for this turn."""
+    found: Found | None = None
+    """The session, which was claimed for this turn; None: only a place is looked for."""
 
 
 _encode = msgspec.json.Encoder().encode

@@ -28,10 +28,13 @@ class Peer:
     def __init__(self, report: PeerReport, seen_at: float) -> None:
         self.report = report
         self.seen_at = seen_at
+        self.free = report.free
+        """Places it has for others, less those that were asked for since its report."""
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Resolved when it is."""
 
     def go(self) -> None:
+        """Nobody waits for it any more."""
         if not self.gone.done():
             self.gone.set_result(None)
 
@@ -48,6 +51,8 @@ class Peers:
         self._silence_sec = silence_sec
         self._peers: dict[str, Peer] = {}
         self._holders: dict[Affinity, Peer] = {}
+        self._others: list[Peer] = []
+        """Those of other machines. Within one machine processes lend each other places."""
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -64,6 +69,19 @@ class Peers:
     def holder(self, affinity: Affinity) -> Peer | None:
         """The process whose instance holds that session, if it is another one and can be reached."""
         return self._holders.get(affinity)
+
+    @property
+    def has_room(self) -> bool:
+        """A process of another machine has a free place, as far as is known."""
+        return any(peer.free > 0 for peer in self._others)
+
+    def roomiest(self) -> Peer | None:
+        """The process of another machine that has most of them; None when there is none. One of them is taken."""
+        peer = max(self._others, key=lambda each: each.free, default=None)
+        if peer is None or peer.free <= 0:
+            return None
+        peer.free -= 1
+        return peer
 
     def instances_changed(self) -> None:
         """Report soon."""
@@ -96,16 +114,15 @@ class Peers:
             if peer is None or peer.report.run != report.run:
                 await self._forget(report.name)
                 peer = self._peers[report.name] = Peer(report, now)
-            peer.report, peer.seen_at = report, now
+            peer.report, peer.seen_at, peer.free = report, now, report.free
             there.append(peer)
         for name in [name for name, peer in self._peers.items() if now - peer.seen_at > self._silence_sec]:
             await self._forget(name)
         # Of those that have reported just now: one that hangs is asked for nothing more.
+        there = [peer for peer in there if self.client.reaches(peer.report)]
+        self._others = [peer for peer in there if peer.report.node != self.client.node]
         self._holders = {
-            Affinity(name, generation): peer
-            for peer in there
-            if self.client.reaches(peer.report)
-            for name, generation in peer.report.instances.items()
+            Affinity(name, generation): peer for peer in there for name, generation in peer.report.instances.items()
         }
 
     async def _forget(self, name: str) -> None:

@@ -22,6 +22,8 @@ class PeerReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where those of other machines reach it, such as `https://10.0.0.5:8400`; "": nowhere."""
     instances: dict[str, int] = {}
     """Those that take turns, and in which generation each is."""
+    free: int = 0
+    """Places that a turn could take at once; nobody waits for them."""
 
 
 encode = msgspec.json.Encoder().encode

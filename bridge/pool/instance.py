@@ -64,6 +64,7 @@ class Instance:
         self._process_number = process_number
         self.limit = options.limit
         """Turns at once."""
+        self._node = options.node
         self._upstream = Upstream(spec, options.approval)
         self._link = ServiceLink(name, spec.dialect, options, self.incidents, ticker)
         self.login = InstanceLogin(name, self.work_dir, self._link.account)
@@ -198,6 +199,7 @@ class Instance:
         return InstanceStatus(
             name=self.name,
             process=self._process_number,
+            node=self._node,
             pid=self.pid,
             generation=self.generation,
             state=self.state,

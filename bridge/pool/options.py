@@ -34,6 +34,8 @@ class InstanceSpec(msgspec.Struct, frozen=True):
 class InstanceOptions(msgspec.Struct, frozen=True):
     """What all instances of a pool share. Times in seconds."""
 
+    node: str = ""
+    """The machine, where several are one gateway: the first part of the names of instances."""
     limit: int = 8
     start_timeout: float = 15.0
     rpc_timeout: float = 60.0

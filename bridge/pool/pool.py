@@ -50,6 +50,8 @@ class Pool:
     ) -> None:
         self.options = options
         self.on_change: Callable[[], None] = lambda: None
+        self.has_room_elsewhere: Callable[[], bool] = lambda: False
+        """Another machine has a free place: a turn may be tried there although no instance of this one is there."""
         self.lends = True
         """Other processes may borrow places; not of a process that stops."""
         self.turn_limits = instances.turn
@@ -198,7 +200,9 @@ class Pool:
             instance.limit = limit
 
     def _name(self, number: int) -> str:
-        return f"w{self._process_number}-i{number}"
+        name = f"w{self._process_number}-i{number}"
+        node = self._instance_options.node
+        return f"{node}-{name}" if node else name
 
     def _order_of(self, name: str) -> Order:
         order = (self._orders or {}).get(name) or (self._orders or {}).get(EVERY, Order())
@@ -283,7 +287,7 @@ class Pool:
         """
         # Nobody overtakes those who wait, not even with a place that is free for a moment.
         lease = None if self._queue.lines.count else self._queue.take(affinity, excluded, owner)
-        if lease is None and not self._wait_policy.may_be_served(self._until(until)):
+        if lease is None and not (self._wait_policy.may_be_served(self._until(until)) or self.has_room_elsewhere()):
             raise self._wait_policy.unavailable()
         return lease
 

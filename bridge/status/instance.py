@@ -58,5 +58,7 @@ class InstanceStatus(msgspec.Struct, frozen=True):
     """Bytes of its processes and of its work dir, half a minute old at most; None: not known."""
     stuck: int = 0
     """Turns of which nothing has come for STUCK_TURN_SEC."""
+    node: str = ""
+    """The machine of its web process; "": there is only one."""
     waiting: int = 0
     """Turns of the whole web process that wait for a place."""

@@ -14,8 +14,14 @@ class Elsewhere(Protocol):
     def holds(self, affinity: Affinity) -> bool:
         """Another process holds this session."""
 
-    async def run(self, found: Found) -> bool:
+    @property
+    def has_room(self) -> bool:
+        """Another machine has a free place, as far as is known."""
+
+    async def run(self, found: Found | None) -> bool:
         """Have it run there, and the client answered; False: it could not, and nothing was sent.
+
+        Without a session, where there is room.
 
         Raise GatewayError when it was lost in the middle of its answer.
         """

@@ -93,17 +93,19 @@ class Engine:
         elsewhere: Elsewhere | None = None,
         found: Found | None = None,
         direct: FindDirect = no_direct,
+        *,
+        at_once: bool = False,
     ) -> Coroutine[Any, Any, None]:
         """Emit the reply's events in batches, and wait for each to be taken. Raise GatewayError only before the first.
 
         Cancel it at any time: the service is told to stop and the place is free at once. A reply that is not streamed
         is emitted whole, in one batch. `tools` and `models` (patterns) are what the caller is restricted to.
-        `elsewhere` may run it in the process that holds its session. `found`: another process has handed it over with
-        this session; then it gets a place at once, or Overloaded is raised and the session is left alone.
+        `elsewhere` may run it in another process. `at_once`: another process has handed it over, with the session
+        `found` if it has one; then it gets a place at once, or Overloaded is raised and that session is left alone.
         """
         # A coroutine handed on and not awaited here: one frame less for each step of each turn.
         run = _Run(self, request, Owner(caller_id, team_id), record, emit, tools, models, direct)
-        run.elsewhere, run.handed_over = elsewhere, found
+        run.elsewhere, run.found, run.at_once = elsewhere, found, at_once
         return run.run()
 
     def count_tokens(self, request: ChatRequest, key: int, record: TurnRecord | None = None) -> int:
@@ -143,7 +145,8 @@ class _Run:
     """
 
     elsewhere: Elsewhere | None = None
-    handed_over: Found | None = None
+    found: Found | None = None
+    at_once = False
 
     def __init__(
         self,
@@ -177,8 +180,8 @@ class _Run:
             # One test for a turn, as long as no exit of the service is remembered.
             if self._engine.crashes.records:
                 self._recall()
-            if self.handed_over is not None:
-                self._conversation.continue_from(self.handed_over)
+            if self.found is not None:
+                self._conversation.continue_from(self.found)
             else:
                 await self._conversation.find()
                 if self.elsewhere is not None and await self._runs_elsewhere(self.elsewhere):
@@ -219,6 +222,13 @@ class _Run:
         self._in_background(conversation.rebuild("elsewhere"))
         return False
 
+    async def _runs_where_room_is(self) -> bool:
+        """Whether another machine, which has a free place, has run the turn."""
+        elsewhere = self.elsewhere
+        if elsewhere is None or not elsewhere.has_room or (self._doubt is not None and self._doubt.care):
+            return False
+        return await elsewhere.run(None)
+
     async def _attempts(self) -> None:
         """Ask; what is lost before anything of the reply was sent is asked again, of whoever is there first."""
         for tried in range(1, MOST_TRIES + 1):
@@ -227,6 +237,8 @@ class _Run:
             # Without waiting where a place is free: no task switch, no timer.
             lease = None if careful else self._places.lease()
             if lease is None:
+                if tried == 1 and await self._runs_where_room_is():
+                    return
                 lease = await self._wait_for_place(again=tried > 1)
             # A new one for each attempt: nothing of a lost one can leak into the next.
             attempt = Attempt(self._turn, self._engine.context, lease, last_try=tried == MOST_TRIES)
@@ -297,9 +309,10 @@ class _Run:
         return self._conversation.state == "reused" and isinstance(error, (UpstreamFailed, InvalidRequest))
 
     async def _wait_for_place(self, *, again: bool) -> Lease:
-        if self.handed_over is not None and not again:
+        if self.at_once and not again:
             # It waits where it came from, and the session with it.
-            self._conversation.left_elsewhere()
+            if self.found is not None:
+                self._conversation.left_elsewhere()
             raise Overloaded("No place is free in the process that holds the session.", retry_after=1)
         # Verdicts may come while this turn is queued: it must be asked with the care that is due by then.
         while True:

@@ -112,6 +112,14 @@ def _node(value: str) -> str:
     return value
 
 
+def is_loopback(host: str) -> bool:
+    """Only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _peer_address(value: str) -> str:
     host, _, port = value.rpartition(":")
     if value and (not host or not port.isdigit() or not 0 < int(port) < 65_000):

@@ -38,6 +38,9 @@ def read(monkeypatch):
         ("LINGMA_ASK_OVERRIDES", "{"),
         ("TIME_ZONE", "Mars"),
         ("LOG_LEVEL", "LOUD"),
+        ("NODE_NAME", "two words"),
+        ("PEER_LISTEN", "10.0.0.5"),
+        ("PEER_LISTEN", "0.0.0.0:8400"),
     ],
 )
 def test_broken_value_is_refused_in_one_line(read, name, value):
@@ -45,6 +48,33 @@ def test_broken_value_is_refused_in_one_line(read, name, value):
         read(**{name: value})
     assert str(refusal.value).startswith(f"{name}: ")
     assert "\n" not in str(refusal.value)
+
+
+SECRET = "x" * 20
+
+
+@pytest.mark.parametrize(
+    ("variables", "missing"),
+    [
+        ({"PEER_LISTEN": "127.0.0.1:8400"}, "PEER_SECRET"),
+        ({"PEER_LISTEN": "127.0.0.1:8400", "PEER_SECRET": "short"}, "PEER_SECRET"),
+        ({"PEER_LISTEN": "10.0.0.5:8400", "PEER_SECRET": SECRET}, "PEER_TLS_CERT"),
+        ({"PEER_TLS_CERT": __file__}, "PEER_TLS_KEY"),
+        ({"PEER_TLS_CERT": "/nowhere"}, "/nowhere"),
+    ],
+)
+def test_machines_do_not_speak_in_the_clear(read, variables, missing):
+    with pytest.raises(SettingError, match=missing):
+        read(**variables)
+
+
+def test_machine_has_a_name_where_there_are_several(read):
+    assert read().process_names == ["web-1"]
+    named = read(NODE_NAME="north", WEB_PROCESSES="2")
+    assert named.process_names == ["north/web-1", "north/web-2"]
+    several = read(NODE_NAME="", PEER_LISTEN="[::1]:8400", PEER_SECRET=SECRET)
+    assert several.named_node == several.node != ""
+    assert several.peer_address == ("::1", 8400)
 
 
 def test_a_refusal_does_not_repeat_a_secret(read):

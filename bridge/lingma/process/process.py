@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import signal
@@ -40,13 +41,17 @@ class _Info(msgspec.Struct):
 class Process:
     """One run of the program. `exited` resolves to its exit code."""
 
-    def __init__(self, child: asyncio.subprocess.Process, work_dir: Path, socket_port: int, http_port: int) -> None:
+    def __init__(
+        self, child: asyncio.subprocess.Process, work_dir: Path, socket_port: int, http_port: int, lock: int
+    ) -> None:
+        """`lock`: a descriptor that holds the lock of the work dir; it is closed when the program has ended."""
         self.pid = child.pid
         self.work_dir = work_dir
         self.port = socket_port
         self.http_port = http_port
         self.url = f"ws://127.0.0.1:{socket_port}/"
         self.exited = asyncio.ensure_future(child.wait())
+        self.exited.add_done_callback(lambda _: os.close(lock))
         self._child = child
 
     @classmethod
@@ -65,6 +70,7 @@ class Process:
         if sha256:
             await _check(Path(command[0]), sha256)
         work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  once per start, a local disk
+        lock = _lock(work_dir)
         # Chosen anew for each run: those of the run before may be somebody else's by now.
         socket_port, http_port = free_ports(2)
         arguments = [
@@ -81,8 +87,12 @@ class Process:
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
         except OSError as exc:
+            os.close(lock)
             raise StartFailed(f"{command[0]}: {exc.strerror}") from exc
-        return cls(child, work_dir, socket_port, http_port)
+        except BaseException:
+            os.close(lock)
+            raise
+        return cls(child, work_dir, socket_port, http_port, lock)
 
     async def holder(self) -> ports.Holder:
         """Who listens on the port that the program was given: between its choice and now it was anybody's to take."""
@@ -121,6 +131,22 @@ class Process:
         with suppress(ProcessLookupError, PermissionError):
             # The id of the group is that of the child, as it leads its session.
             os.killpg(self.pid, number)
+
+
+def _lock(work_dir: Path) -> int:
+    """Hold the work dir for one program: two would write over each other's login and sessions. Raise StartFailed."""
+    # Beside it, as a successor's dir is filled before it is used. The kernel frees it with this process.
+    path = work_dir.with_name(f"{work_dir.name}.lock")
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise StartFailed(f"{path}: {exc.strerror}") from exc
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise StartFailed(f"{work_dir} is used by another process; each needs a DATA_DIR of its own") from None
+    return lock
 
 
 async def _check(executable: Path, sha256: str) -> None:

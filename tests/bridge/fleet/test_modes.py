@@ -35,7 +35,7 @@ def _well():
 async def view(url, process=1, processes=2, *, ready=lambda: True):
     link = RedisLink(url)
     try:
-        yield Modes(link, process, processes, ready)
+        yield Modes(link, process, [f"web-{number}" for number in range(1, processes + 1)], ready)
     finally:
         await link.close()
 

@@ -111,6 +111,15 @@ async def test_an_exit_is_seen(start):
     await child.stop()
 
 
+async def test_work_dir_has_one_program_at_a_time(start, tmp_path):
+    child, _ = await start()
+    with pytest.raises(StartFailed, match="is used by another process"):
+        await Process.start(COMMAND, tmp_path / "work", (), {})
+    await child.stop()
+    again, _ = await start()
+    await again.stop()
+
+
 async def test_missing_program_exits_at_once(tmp_path):
     child = await Process.start(("/nowhere/Lingma",), tmp_path, (), {})
     assert await asyncio.wait_for(child.exited, 30) != 0

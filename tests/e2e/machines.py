@@ -1,0 +1,70 @@
+"""Two machines that are one gateway: each in a network of its own where that is allowed, else at its own address."""
+
+import subprocess
+from contextlib import contextmanager
+
+from tests.doors import Authority
+from tests.e2e.installation import Gateway
+
+NODES = ("north", "south")
+PORT = 8400
+SECRET = "what machines show each other"
+
+
+def _run(*command):
+    return subprocess.run(command, capture_output=True, check=True)
+
+
+@contextmanager
+def networks():
+    """Addresses of two machines, and what a process of each is started with."""
+    names = [f"lgw-{node}" for node in NODES]
+    try:
+        _make(names)
+    except (OSError, subprocess.CalledProcessError):
+        # Not root, or no namespaces here: then the machines share their network, and differ in their addresses.
+        _remove(names)
+        yield ["127.0.0.2", "127.0.0.3"], [(), ()]
+        return
+    try:
+        yield ["10.83.17.1", "10.83.17.2"], [("ip", "netns", "exec", name) for name in names]
+    finally:
+        _remove(names)
+
+
+def _make(names):
+    _remove(names)  # of a run that was killed
+    for name in names:
+        _run("ip", "netns", "add", name)
+        _run("ip", "-n", name, "link", "set", "lo", "up")
+    _run("ip", "link", "add", "cable", "netns", names[0], "type", "veth", "peer", "name", "cable", "netns", names[1])
+    for number, name in enumerate(names, 1):
+        _run("ip", "-n", name, "address", "add", f"10.83.17.{number}/24", "dev", "cable")
+        _run("ip", "-n", name, "link", "set", "cable", "up")
+
+
+def _remove(names):
+    for name in names:
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+@contextmanager
+def machines(directory, template, **settings):
+    """The two gateways. They share a database, a Redis and their secrets; files and networks are their own."""
+    authority = Authority(directory)
+    with networks() as (addresses, launchers):
+        first = directory / NODES[0]
+        shared = {
+            "REDIS_URL": f"unix://{first}/redis.sock", "DATABASE_URL": f"sqlite:///{first}/gateway.sqlite3",
+            "PEER_SECRET": SECRET, "PEER_TLS_CA": str(authority.ca_file), **settings,
+        }  # fmt: skip
+
+        def started(number):
+            file = str(authority.sign(addresses[number]))
+            own = {"NODE_NAME": NODES[number], "PEER_LISTEN": f"{addresses[number]}:{PORT}"}
+            own |= {"PEER_TLS_CERT": file, "PEER_TLS_KEY": file}
+            launcher = launchers[number]
+            return Gateway(directory / NODES[number], template, wait=False, launcher=launcher, **shared, **own)
+
+        with started(0) as north, started(1) as south:
+            yield north, south
