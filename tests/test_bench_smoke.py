@@ -162,9 +162,9 @@ def test_ratios_not_measured_stay_as_they_were(tmp_path):
     ("costs", "told"),
     [
         ((100, 101, 102), "flat"),
-        ((100, 190, 1090), "1.00"),
-        ((100, 200, 10_100), "1.92 FASTER"),
-        ((100, 99, 130), "0.29"),
+        ((100, 110, 1100), "1.00"),
+        ((100, 200, 10_000), "1.70 FASTER"),
+        ((9, 100, 130), "0.11"),
     ],
 )
 def test_growth_is_told_by_its_exponent(costs, told):

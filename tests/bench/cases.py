@@ -18,6 +18,7 @@ class Case:
     spread: float = 0.0
     warm: float = 0.5
     window: float = 2.0
+    warm_requests: int = 0  # that must have been answered, too, before the window begins
     timed: bool = True  # read the time stamp of every chunk
     passes: int = 99
     path: str = "/v1/chat/completions"

@@ -14,7 +14,7 @@ def all_per(unit):
     """CPU µs of all processes that belong to the gateway, per request or chunk."""
 
     def figure(run):
-        if unit == "requests" and run["filed"]:
+        if unit == "requests" and run["filed"] and run[unit]:
             return web_per(unit)(run) + total(run["until_filed"], {*OUTSIDE, "web"}) / run["filed"] * 1e6
         return total(run["cpu"], OUTSIDE) / run[unit] * 1e6 if run[unit] else None
 
@@ -27,8 +27,21 @@ def total(values, but):
 
 
 def behind_per_row(part):
-    """CPU µs that a part behind the web process spends on each turn, until it is filed."""
-    return lambda run: run["until_filed"].get(part, 0) / run["filed"] * 1e6 if run["filed"] else None
+    """CPU µs of a part behind the web process for each turn until it is filed, beyond what it spends at rest."""
+    return lambda run: beyond_rest(run, {part}) / run["filed"] * 1e6 if run["filed"] else None
+
+
+def beyond_rest(run, parts):
+    """CPU seconds that these parts spent until all was filed, beyond those they would have spent at rest."""
+    seconds, at_rest = run["seconds_until_filed"], run["cores_at_rest"]
+    return sum(max(0, run["until_filed"].get(part, 0) - at_rest.get(part, 0) * seconds) for part in parts)
+
+
+def work_per_turn(run):
+    """CPU µs of a turn in all processes, without what they would have spent at rest."""
+    web = web_per("requests")(run)
+    behind = set(run["until_filed"]) - OUTSIDE - {"web"}
+    return web + beyond_rest(run, behind) / run["filed"] * 1e6 if web and run["filed"] else None
 
 
 def per_second(unit):

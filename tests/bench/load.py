@@ -21,6 +21,7 @@ from tests.bench.processes import forget_peak, memory, peak_bytes, snapshot
 
 SYSTEM = "You are a helpful assistant. Answer briefly and to the point, in the language of the question."
 BODY_END = b"\r\n0\r\n\r\n"
+LONGEST_WARM = 90.0  # s
 DRAIN = 4.0  # s that answers may still take when the window is over
 
 
@@ -174,6 +175,8 @@ async def run(case, port, keys, watch):
     for number, client in enumerate(clients):
         loop.call_at(began + case.spread * number / case.clients, client.ask)
     await asyncio.sleep(began + case.warm - loop.time())
+    while load.requests < case.warm_requests and loop.time() < began + LONGEST_WARM:
+        await asyncio.sleep(0.02)
     before, requests, chunks = snapshot(watch), load.requests, load.chunks
     load.counting = True
     await asyncio.sleep(case.window)

@@ -110,6 +110,14 @@ def part(what):
     return next((each for each, found in words.items() if found in what), "rest")
 
 
+def by_part(values, parts):
+    """The sums of what belongs to the same part: `values` by pid, as a text where they come from JSON."""
+    sums = {}
+    for pid, value in values.items():
+        sums[parts[int(pid)]] = sums.get(parts[int(pid)], 0) + value
+    return sums
+
+
 def snapshot(pids):
     """CPU seconds of each process and of the machine at one moment."""
     busy, stolen = machine_seconds()

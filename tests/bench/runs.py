@@ -6,24 +6,28 @@ import sys
 from dataclasses import asdict
 
 from tests.bench import processes
+from tests.bench.processes import by_part
 from tests.bench.targets import ROOT, clean_environment
 
-TIMEOUT = 90
+TIMEOUT = 150
 OUTSIDE = {"source", "client"}  # parts of the bench, not of the gateway
 
 
 def measure(case, target):
     """The figures of `load` by parts instead of processes, and what was spent until the last row was filed."""
     parts = target.parts()
-    filed, before = target.filed(), processes.snapshot(parts)["cpu"]
+    filed, before = target.filed(), processes.snapshot(parts)
     run = load(case, target, list(parts))
     rows = target.settle(filed + run["all_requests"]) - filed
-    after = processes.snapshot(parts)["cpu"]
+    after = processes.snapshot(parts)
+    spent = {pid: seconds - before["cpu"][pid] for pid, seconds in after["cpu"].items()}
     parts[run["load_pid"]] = "client"
     return run | {
         "cpu": by_part(run["cpu"], parts),
         # Filing goes on when the last answer has ended, so what stands behind the turns is counted over all of it.
-        "until_filed": by_part({pid: after[pid] - before[pid] for pid in after}, parts),
+        "until_filed": by_part(spent, parts),
+        "seconds_until_filed": after["at"] - before["at"],
+        "cores_at_rest": target.at_rest,
         "filed": rows,
         "pss": {when: by_part({pid: pss for pid, (_, pss) in run[when].items()}, parts) for when in MOMENTS},
         "rss": {when: by_part({pid: rss for pid, (rss, _) in run[when].items()}, parts) for when in MOMENTS},
@@ -44,11 +48,3 @@ def load(case, target, watch):
     if done.returncode:
         raise SystemExit(f"the load client failed on {case.name} against {target.name}:\n{done.stderr.decode()}")
     return json.loads(done.stdout)
-
-
-def by_part(values, parts):
-    """The sums of what belongs to the same part. pids may be texts, as JSON makes them."""
-    sums = {}
-    for pid, value in values.items():
-        sums[parts[int(pid)]] = sums.get(parts[int(pid)], 0) + value
-    return sums

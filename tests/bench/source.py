@@ -32,6 +32,7 @@ STATUS = {"messageId": "", "status": 2, "name": "bench", "id": "1", "accountId":
           "refreshToken": "rt-bench", "expireTime": 4102444800000, "quota": 0, "whitelist": 3,
           "userType": "personal_standard", "isSubAccount": False, "cloudType": "cloud"}  # fmt: skip
 INITIALIZED = {"capabilities": {}, "serverInfo": {"name": "lingma", "version": VERSION}}
+UPLOADED = "image/uploadResultNotification"
 RESULTS = {
     "initialize": INITIALIZED,
     "auth/status": STATUS,
@@ -258,8 +259,9 @@ class Gateway(Connection):
             self.reply(call, result=accepted)
             turn.start()
         elif call.method == "image/upload":
-            uploaded = {"requestId": call.params.request_id, "imageUrl": "https://example.com/image", "success": True}
-            self.reply(call, result={"requestId": call.params.request_id, "result": uploaded})
+            self.reply(call, result={"requestId": call.params.request_id, "result": {"success": True}})
+            uploaded = {"requestId": call.params.request_id, "imageUrl": "https://example.com/image"}
+            self.out.append(message({"jsonrpc": "2.0", "method": UPLOADED, "params": {"result": uploaded}}))
         elif call.method in RESULTS:
             self.reply(call, result=RESULTS[call.method])
             if call.method == "chat/stop" and (turn := self.turns.get(call.params.request_id)):

@@ -19,6 +19,7 @@ from tests.bench import processes, seeds
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT = 120
 STOP_TIMEOUT = 15
+REST = 4  # s in which the parts of a gateway are watched while nothing happens
 SETTLE_TIMEOUT = 8  # s without a row more, until no more are waited for
 KEY = "bench-key-0123456789abcdef"
 SUPERVISOR = f"{shlex.quote(sys.executable)} -m gateway_project.supervise"
@@ -48,6 +49,17 @@ def answers(port, path):
     return get(port, path)[0] == 200
 
 
+def ask(port, key):
+    """One short chat; SystemExit when it is not answered with 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    body = json.dumps({"model": "org_auto", "messages": [{"role": "user", "content": "Hello."}]})
+    connection.request("POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {key}"})
+    answer = connection.getresponse()
+    if answer.status != 200:
+        raise SystemExit(f"a first chat was answered with {answer.status}: {answer.read().decode()}")
+    connection.close()
+
+
 def clean_environment(**changes):
     """This environment without what would configure a gateway, plus the changes."""
     from gateway_project.env import Environment
@@ -69,6 +81,7 @@ class Target:
         self.directory = directory / self.name
         self.directory.mkdir()
         self.roots = []
+        self.at_rest = {}  # part -> CPU seconds a second, while it only waits
         self.port = 0
         self.serving = 0
 
@@ -234,6 +247,23 @@ class Ours(Target):
     @property
     def data(self):
         return self.directory / "data"
+
+    def start(self):
+        super().start()
+        deadline, filed = time.monotonic() + START_TIMEOUT, 0
+        while not filed:  # it serves before its worker files
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{self.name} files no usage; the end of its output:\n{self.output()}")
+            ask(self.port, KEY)
+            filed = self.settle(1)
+        parts = self.parts()
+        before = processes.snapshot(parts)
+        time.sleep(REST)
+        after = processes.snapshot(parts)
+        seconds = after["at"] - before["at"]
+        self.at_rest = processes.by_part(
+            {pid: (spent - before["cpu"][pid]) / seconds for pid, spent in after["cpu"].items()}, parts
+        )
 
     def keys(self, case):
         if case.limited and not self.has_limited_key:
