@@ -88,8 +88,7 @@ def write(seed: int, rows: int, end: datetime, expected: Expected | None = None)
 def _mark_used(uses: Mapping[int, Sequence[Any]]) -> None:
     """When each key was used, by its first turn and its last."""
     ApiKey.objects.mark_first_used({pk: first.started_at for pk, (first, _) in uses.items()})
-    for pk, (_, last) in uses.items():
-        ApiKey.objects.filter(pk=pk).mark_used(last.started_at, last.client)
+    ApiKey.objects.all().mark_last_used({pk: (last.started_at, last.client) for pk, (_, last) in uses.items()})
 
 
 def _rows(batch: list[dict[str, Any]], keys: list[ApiKey], expected: Expected | None) -> Iterator[Any]:

@@ -165,10 +165,8 @@ def _mark_used(rows: Iterable[UsageRow]) -> None:
     uses: dict[int, list[Use]] = {}
     for (key_id, client), span in spans.items():
         uses.setdefault(key_id, []).extend(Use(datetime.fromtimestamp(at, UTC), client) for at in span)
-    for key_id, used in uses.items():
-        # One update for each key and batch, not for each row.
-        last_use = max(used)
-        ApiKey.objects.filter(pk=key_id).mark_used(last_use.started_at, last_use.client)
+    # One update for each key and batch, not for each row.
+    ApiKey.objects.all().mark_last_used({key_id: max(used) for key_id, used in uses.items()})
     networks.note(uses)
     with by_first_use():
         ApiKey.objects.all().mark_first_used({key_id: min(used).started_at for key_id, used in uses.items()})

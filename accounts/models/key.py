@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import connection, models, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import Truncator
@@ -23,6 +23,10 @@ from gateway_project.lib.visible import visible
 
 SOON = timedelta(days=14)
 IDLE = timedelta(days=30)
+_USED = (
+    "UPDATE accounts_apikey SET last_used_at = %s, last_used_from = %s "
+    "WHERE id = %s AND (last_used_at IS NULL OR last_used_at < %s)"
+)
 NAME_TAKEN = _("A live key of this team has this name already.")
 
 
@@ -77,11 +81,16 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         announce(_all(digests) if len(digests) == changed else None)  # others may have come meanwhile
         return changed
 
-    def mark_used(self, at: datetime, address: str) -> int:
-        """Move their last use forward, never back; how many it moved. Not announced."""
-        later = self.filter(Q(last_used_at=None) | Q(last_used_at__lt=at))
-        # Past our own `update`, which announces: each use of a key would make every process read it again.
-        return super(ApiKeyQuerySet, later).update(last_used_at=at, last_used_from=address)
+    def mark_last_used(self, uses: Mapping[int, tuple[datetime, str]]) -> None:
+        """Move the last use of each key, by id, forward to this time and address, never back. Not announced."""
+        # Past our own `update`, which announces: each use of a key would make every process read it again. And past the
+        # ORM, which takes ten times as long: to file the turns of many keys would cost more than to serve them.
+        adapt = connection.ops.adapt_datetimefield_value
+        # In the order of ids, so that two batches never wait for each other.
+        rows = [(moment := adapt(at), address, key, moment) for key, (at, address) in sorted(uses.items())]
+        if rows:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.executemany(_USED, rows)
 
     def mark_first_used(self, uses: Mapping[int, datetime]) -> None:
         """Note first uses, by key, where none is known. A key with days from its first use has an end from now on.

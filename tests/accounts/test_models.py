@@ -67,10 +67,14 @@ def test_usable_keys_are_neither_revoked_nor_expired():
 def test_the_last_use_moves_forward_only():
     made, _ = key()
     now = timezone.now()
-    assert ApiKey.objects.filter(pk=made.pk).mark_used(now, "10.0.0.1") == 1
-    assert ApiKey.objects.filter(pk=made.pk).mark_used(now - timedelta(seconds=1), "10.0.0.2") == 0
+    other, _ = key("other")
+    ApiKey.objects.all().mark_last_used({other.pk: (now, "10.0.0.3"), made.pk: (now, "10.0.0.1")})
+    ApiKey.objects.all().mark_last_used({made.pk: (now - timedelta(seconds=1), "10.0.0.2")})
+    ApiKey.objects.all().mark_last_used({})
     made.refresh_from_db()
+    other.refresh_from_db()
     assert (made.last_used_at, made.last_used_from) == (now, "10.0.0.1")
+    assert (other.last_used_at, other.last_used_from) == (now, "10.0.0.3")
 
 
 @pytest.mark.django_db

@@ -103,7 +103,7 @@ def test_use_of_a_key_is_no_change():
     key = make_key("alice")
     user = User.objects.create_user("ann")
     with new_rows() as rows:
-        ApiKey.objects.filter(pk=key.pk).mark_used(timezone.now(), "10.0.0.1")
+        ApiKey.objects.all().mark_last_used({key.pk: (timezone.now(), "10.0.0.1")})
         key.last_used_at = timezone.now()
         key.save(update_fields=["last_used_at"])
         user.last_login = timezone.now()
