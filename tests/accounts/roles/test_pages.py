@@ -42,6 +42,8 @@ GET   admin:auth_group_changelist               o n n n n l n l
 GET   admin:bridge_instance_changelist          o o o n n l n l
 GET   admin:doctor                              o o o n n l n l
 GET   admin:live                                o o o n n l n l
+GET   /admin/live/log/w1-i1/                    o o n n n l n l
+GET   /admin/live/log/w1-i1/now/                o o n n n l n l
 GET   admin:bridge_modelalias_changelist        o o o n n l n l
 POST  admin:bridge_modelalias_change:alias      o o n n n l n l
 GET   admin:bridge_prompttemplate_changelist    o o o n n l n l
