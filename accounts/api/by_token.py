@@ -10,7 +10,7 @@ from typing import Any
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 
 from accounts.api.problems import PROBLEM, problem
 from accounts.api.tokens import TokenAuthentication, allows
@@ -30,11 +30,10 @@ def by_token(resource: str, view: View) -> View:
             found = authentication.authenticate(request)
         except AuthenticationFailed as exc:
             return _refused(HTTPStatus.UNAUTHORIZED, str(exc.detail), "authentication_failed")
+        except NotAuthenticated as exc:
+            return _refused(HTTPStatus.UNAUTHORIZED, str(exc.detail), "not_authenticated")
         if found is None:
-            words = gettext(
-                "This takes Authorization: Token …, of manage.py create_api_token, or the log-in of a browser."
-            )
-            return _refused(HTTPStatus.UNAUTHORIZED, words, "not_authenticated")
+            return view(request, *args, **kwargs)
         request.user, token = found
         if not allows(token, resource, reads=True):
             return _refused(HTTPStatus.FORBIDDEN, gettext("The token's scopes do not allow this."), "scope")

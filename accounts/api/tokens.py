@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.request import Request
 
 from accounts.apps import accounts_config
@@ -56,10 +56,18 @@ def allows(token: ApiToken, resource: str, reads: bool) -> bool:
 
 
 class TokenAuthentication(BaseAuthentication):
-    """`Authorization: Token …`. What is wrong with a token is not said: 401 for all."""
+    """`Authorization: Token …`. What is wrong with a token is not said: 401 for all.
+
+    Other schemes but Bearer are left to the session: a proxy in front may ask for a password of its own.
+    """
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
         scheme, _, text = get_authorization_header(request).partition(b" ")
+        if scheme.lower() == b"bearer":
+            # A session beside it might see more than the program that sends this is meant to.
+            raise NotAuthenticated(
+                gettext("This takes Authorization: Token …, of manage.py create_api_token, or the log-in of a browser.")
+            )
         if scheme.lower() != b"token":
             return None
         now = timezone.now()

@@ -1,6 +1,7 @@
 """The addresses of the operators' API."""
 
 from django.urls import path, re_path
+from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
 from accounts.api.alerts import AlertViewSet
@@ -19,6 +20,7 @@ router.register("alerts", AlertViewSet)
 router.register("alert-channels", ChannelViewSet)
 router.register("audit", AuditViewSet)
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="api-docs")),
     path("schema/", Document.as_view(), name="api-schema"),
     path("docs/", Docs.as_view(), name="api-docs"),
     re_path(rf"docs/(?P<name>{ASSETS})$", asset, name="api-asset"),

@@ -40,7 +40,7 @@ def _turns(query: Query, now: Sums, before: Sums | None) -> Figure:
         href=query.frozen(),
         note=_counted(gettext("%(count)s turned away"), now.turned_away),
         note_href=query.frozen(outcome="turned_away"),
-        change=_against(change(now.turns, before.turns), number(before.turns)) if before else "",
+        change=_against(now.turns, before.turns) if before else "",
     )
 
 
@@ -119,8 +119,11 @@ def _before(value: str) -> str:
     return gettext("before: %(value)s") % {"value": value}
 
 
-def _against(difference: str, value: str) -> str:
-    return gettext("%(difference)s, before: %(value)s") % {"difference": difference, "value": value}
+def _against(now: int, before: int) -> str:
+    if not before:
+        return _before(number(before))
+    words = gettext("%(difference)s, before: %(value)s")
+    return words % {"difference": change(now, before), "value": number(before)}
 
 
 def _ratio(part: int, whole: int) -> float | None:

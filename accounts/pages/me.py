@@ -169,7 +169,9 @@ def _limit(state: LimitState, now: datetime) -> dict[str, Any]:
         "left": state.remaining,
         "resets_in": resets_in if state.used else None,
         "shadow": state.shadow,
-        "high": state.limit * 0.8,
+        # Browsers draw what is above in yellow and in red.
+        "much": state.limit * 0.8,
+        "all": state.limit - 0.01,
     }
 
 

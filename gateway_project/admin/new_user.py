@@ -74,6 +74,8 @@ class NewUserForm(forms.ModelForm):
             return
         self.fields["group"].choices = group_choices()  # type: ignore[attr-defined]  # the field is the one above
         self.fields["teams"].queryset = Team.objects.order_by("name")  # type: ignore[attr-defined]
+        if not Team.objects.exists():
+            self.fields["teams"].help_text = gettext("There are no teams yet.")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

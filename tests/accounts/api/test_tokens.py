@@ -76,6 +76,20 @@ def test_session_needs_the_csrf_token(root):
     assert browser("POST", "keys/", {"name": "a"}).status_code == 403
 
 
+@pytest.mark.parametrize("path", ["audit/", "keys/"])
+def test_session_adds_nothing_to_a_token(root, path):
+    narrow = program_of(root, scopes=["read", "usage"])
+    narrow.client.force_login(root)
+    for method in ("GET", "OPTIONS"):
+        assert narrow(method, path).status_code == 403
+    narrow.headers = {"Authorization": narrow.headers["Authorization"].replace("Token", "Bearer")}
+    answer = narrow("GET", path)
+    assert (answer.status_code, answer.data["code"]) == (401, "not_authenticated")
+    assert "Authorization: Token" in answer.data["detail"]
+    narrow.headers = {"Authorization": "Basic b3BzOm9wcw=="}  # of a proxy in front
+    assert narrow("GET", path).status_code == 200
+
+
 def test_console_ends_a_token(admin_client, root, api):
     token = ApiToken.objects.get()
     page = admin_client.get("/admin/accounts/apitoken/").content.decode()
