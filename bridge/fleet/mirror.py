@@ -11,7 +11,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.alerts.raising import raise_alert
-from bridge.fleet import heartbeats, sizes
+from bridge.fleet import behaviours, heartbeats, sizes
 from bridge.models import Instance
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
@@ -68,6 +68,7 @@ def record(found: Iterable[InstanceStatus], now: datetime) -> None:
     # Readers see all instances of one moment, or all of the one before.
     with transaction.atomic():
         before = {name: (state, version) for name, state, version in _known()}
+        asked = behaviours.keep(rows)
         Instance.objects.bulk_create(
             rows.values(), update_conflicts=True, unique_fields=["name"], update_fields=MUTABLE
         )
@@ -79,6 +80,7 @@ def record(found: Iterable[InstanceStatus], now: datetime) -> None:
         after = {name: (state, version) for name, state, version in _known()}
         moved = {name for name, row in rows.items() if is_as_installed(row)}
         _raise_drift({name: facts for name, facts in before.items() if name not in moved}, after, now)
+        behaviours.raise_alert_about(asked, rows, now)
     for name, (state, _) in after.items():
         was = before[name][0] if name in before else None
         if was != state:

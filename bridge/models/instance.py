@@ -9,7 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from bridge.status.accounts import AccountState
-from bridge.status.smoke import SmokeReport
+from bridge.status.smoke import Behaviour, SmokeReport
 from bridge.status.states import InstanceState
 from bridge.status.wanted import Maintenance
 
@@ -42,6 +42,12 @@ class Instance(models.Model):
     version = models.CharField(_("version"), max_length=100, blank=True)
     upstream = models.CharField(_("upstream"), max_length=16, blank=True)
     models_offered = models.PositiveIntegerField(_("models"))
+    behaviour = models.CharField(
+        _("behaviour"), max_length=20, blank=True, default="", db_default="",
+        choices=[(each.value, _(each.label)) for each in Behaviour if each],
+    )  # fmt: skip
+    behaves_in = models.CharField(_("behaviour seen in"), max_length=100, blank=True, default="", db_default="")
+    """The version that was asked a short question when it showed that behaviour."""
     started_at = models.DateTimeField(_("started"), null=True)
     seen_at = models.DateTimeField(_("last heartbeat"))
 

@@ -134,6 +134,11 @@ class Instance:
         return self._life.runs.generation
 
     @property
+    def version(self) -> str:
+        """What the service says that it is."""
+        return self._link.version
+
+    @property
     def upstream(self) -> str:
         """What kind of service it is."""
         return self._upstream.spec.upstream
@@ -208,7 +213,7 @@ class Instance:
             limit=self.limit,
             restarts=self.incidents.restarts,
             last_error=self.incidents.last_error or self.not_replaced,
-            version=self._link.version,
+            version=self.version,
             upstream=self.upstream,
             installed=self._upstream.spec.version,
             models=len(self.account.models),
@@ -287,7 +292,7 @@ class Instance:
         """Take the place of that one: what others know by its name goes on."""
         self._outages.name, before._outages.name = self.name, f"{self.name} (replaced)"
         self._life.succeed(before._life)
-        self.smoke, self.smoked_for = before.smoke, max(self.smoked_for, before.smoked_for)
+        self.smoke, self.smoked_for = self.smoke or before.smoke, max(self.smoked_for, before.smoked_for)
         for counted in ("restarts", "reconnects", "unknown_pushes", "unrouted_tool_events"):
             mine, theirs = getattr(self.incidents, counted), getattr(before.incidents, counted)
             setattr(self.incidents, counted, mine + theirs)

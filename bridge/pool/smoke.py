@@ -12,8 +12,10 @@ import msgspec
 from bridge.chat.errors import GatewayError, Overloaded, RateLimited
 from bridge.lingma.dialects.base import Ask
 from bridge.pool.instance import Instance
+from bridge.status.smoke import Behaviour, SmokeReport
 
-QUESTION = "Answer with the one word pong."
+WORD = "pong"
+QUESTION = f"Answer with the one word {WORD}."
 WITHIN_SEC = 60.0
 
 
@@ -28,10 +30,20 @@ class SmokeResult(msgspec.Struct):
 
 
 class Smoke(NamedTuple):
-    """The result, and whether the service was only too busy to answer."""
+    """The result, whether the service was only too busy to answer, and what it did if it was not."""
 
     result: SmokeResult
     is_busy: bool = False
+    behaviour: Behaviour = Behaviour.UNKNOWN
+
+    def report(self, instance: Instance, before: SmokeReport | None) -> SmokeReport:
+        """For operators; `before` is the last one."""
+        result, failed = self.result, before.failed if before is not None else 0
+        error = "" if result.ok else result.error or "it answered nothing"
+        failed = 0 if result.ok else failed + (not self.is_busy)
+        return SmokeReport(
+            time.time(), result.ok, result.total_ms, error[:500], failed, instance.version, self.behaviour
+        )  # fmt: skip
 
 
 def model_of(instance: Instance, wanted: str) -> str:
@@ -43,6 +55,7 @@ def model_of(instance: Instance, wanted: str) -> str:
 async def smoke_chat(instance: Instance, model: str, new_id: Callable[[], str], within: float = WITHIN_SEC) -> Smoke:
     """Ask it, busy or not. Never raises for an instance that fails. No usage is counted."""
     result = SmokeResult(instance.name, ok=False)
+    unknown = instance.incidents.unknown_pushes
     began = time.monotonic()
     # A session of its own, which nobody continues.
     ask = Ask(new_id(), new_id(), QUESTION, model)
@@ -60,8 +73,22 @@ async def smoke_chat(instance: Instance, model: str, new_id: Callable[[], str], 
                     instance.give_up(turn)
     except (GatewayError, TimeoutError) as exc:
         result.error = str(exc) or f"no answer within {within:.0f} s"
-        return Smoke(result, isinstance(exc, TimeoutError | Overloaded))
+        is_busy = isinstance(exc, TimeoutError | Overloaded)
+        return Smoke(result, is_busy, Behaviour.UNKNOWN if is_busy else Behaviour.FAILS)
     result.total_ms = round((time.monotonic() - began) * 1000)
     result.error = str(turn.end.error) if turn.end.error else None
     result.ok = result.error is None and bool(turn.text)
-    return Smoke(result, isinstance(turn.end.error, RateLimited))
+    if isinstance(turn.end.error, RateLimited):
+        return Smoke(result, is_busy=True)
+    strange = instance.incidents.unknown_pushes > unknown
+    return Smoke(result, behaviour=_behaviour(turn.text, failed=turn.end.error is not None, strange=strange))
+
+
+def _behaviour(text: str, *, failed: bool, strange: bool) -> Behaviour:
+    if failed:
+        return Behaviour.FAILS
+    if not text.strip():
+        return Behaviour.SILENT
+    if strange:
+        return Behaviour.UNKNOWN_MESSAGES
+    return Behaviour.AS_ASKED if WORD in text.lower() else Behaviour.OTHER_WORDS

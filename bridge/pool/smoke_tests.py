@@ -11,7 +11,6 @@ from bridge.pool.instance import Instance
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions
 from bridge.pool.smoke import model_of, smoke_chat
-from bridge.status.smoke import SmokeReport
 from gateway_project.lib.random_bytes import random_bytes
 
 IDLE_SEC: Final = 10.0
@@ -52,8 +51,5 @@ class SmokeTests:
                 await asyncio.sleep(LOOK_SEC)
             model = model_of(instance, self._options.smoke_model)
             smoke = await smoke_chat(instance, model, lambda: _new_id().hex(), self._options.smoke_sec)
-        result, before = smoke.result, instance.smoke.failed if instance.smoke is not None else 0
-        failed = 0 if result.ok else before + (not smoke.is_busy)
-        error = "" if result.ok else result.error or "it answered nothing"
-        instance.smoke = SmokeReport(time.time(), result.ok, result.total_ms, error[:500], failed)
+        instance.smoke = smoke.report(instance, instance.smoke)
         self._changed()
