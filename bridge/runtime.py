@@ -57,6 +57,7 @@ from bridge.telemetry.running import RunningTurns
 from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.plan import PlanOptions
 from bridge.turn.record import TurnRecord
+from gateway_project.lib import upstream
 from gateway_project.lib.background import keep_going
 from gateway_project.lib.random_bytes import random_bytes
 from gateway_project.lib.redis_link import RedisLink
@@ -192,6 +193,7 @@ class Runtime:
         for task in self._background:
             task.cancel()
         await asyncio.wait(self._background)
+        upstream.set_running("")
         await self.link.close()
         await self.bulk.close()
 
@@ -263,7 +265,9 @@ class Runtime:
         self._take_models()
         kinds = {each.upstream for each in self.pool.instances}
         # Whoever might get a made up answer is told so.
-        self.upstream = ("simulator" if "simulator" in kinds else "/".join(sorted(kinds))).encode()
+        kind = "simulator" if "simulator" in kinds else "/".join(sorted(kinds))
+        self.upstream = kind.encode()
+        upstream.set_running(kind)
         self.heartbeat.instance_changed()
         self._tell_others()
 

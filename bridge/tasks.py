@@ -12,15 +12,17 @@ from accounts.alerts.notices import deliver, notice_options
 from accounts.audit.context import unrecorded
 from bridge.alerts.run import run
 from bridge.alerts.view import AlertOptions
-from bridge.fleet import attempts, login_refresh, mirror, orders
+from bridge.fleet import attempts, behaviours, login_refresh, mirror, orders
 from gateway_project.lib import database_state as database
 from gateway_project.lib.redis_client import AWAY
 
 
 @shared_task(name="bridge.check_instances", throws=AWAY)
 def check_instances() -> None:
-    """Bring the instances in the database up to date. Raise redis.RedisError."""
-    mirror.refresh(settings.REDIS_URL)
+    """Bring the instances in the database up to date; ask those of another version. Raise redis.RedisError."""
+    rows = mirror.refresh(settings.REDIS_URL)
+    with database.doing_without(), unrecorded():
+        orders.give(orders.Action.SMOKE, behaviours.to_be_asked(rows, timezone.now()))
 
 
 @shared_task(name="bridge.check_alerts", ignore_result=True)

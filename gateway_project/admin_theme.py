@@ -11,6 +11,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
+from gateway_project.lib.upstream import shown
+
 
 def item(title: Promise, icon: str, model: str) -> dict[str, Any]:
     """A line of the sidebar, shown to those who may see the model (`app.model`)."""
@@ -26,7 +28,7 @@ def item(title: Promise, icon: str, model: str) -> dict[str, Any]:
 
 def environment(request: HttpRequest) -> list[Any]:
     """What answers the chats, as the label that every page bears."""
-    label, colour = UPSTREAMS[settings.ENV.upstream]
+    label, colour = UPSTREAMS[shown(settings.ENV.upstream)]
     return [label, colour]
 
 

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.pages.zones import chosen_zone, zone_of, zone_of_usage
 from accounts.reports.visibility import Visibility, visible_to
+from gateway_project.lib.upstream import shown
 
 View = Callable[..., HttpResponseBase]
 
@@ -36,7 +37,7 @@ class Layout:
 
     @property
     def upstream(self) -> str:
-        return str(settings.ENV.upstream)
+        return shown(settings.ENV.upstream)
 
     @property
     def environment(self) -> str:

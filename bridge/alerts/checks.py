@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.alerts.words import Kind, Severity, listed
 from accounts.models import Alert
 from bridge.alerts.view import View
+from bridge.fleet.behaviours import BEHAVIOUR_CHANGED
 from bridge.fleet.mirror import VERSION_CHANGED, is_as_installed
 from bridge.models import Instance
 from bridge.status.accounts import AccountState, Remedy
@@ -315,7 +316,14 @@ def _version_changed(alert: Alert, since: str) -> str:
     return gettext("another version since %(time)s: %(names)s.") % {"names": listed(alert), "time": since}
 
 
+def _behaviour_changed(alert: Alert, since: str) -> str:
+    words = gettext("another version answers a short question in another way, since %(time)s: %(names)s. %(advice)s")
+    advice = gettext("See whether turns are as they should be, or move the instance back.")
+    return words % {"names": listed(alert), "time": since, "advice": advice}
+
+
 KINDS: Final = {
     **{check.kind: kind_of(check) for check in CHECKS},
+    BEHAVIOUR_CHANGED: Kind(_behaviour_changed, "facts", _("another behaviour"), Severity.WARNING),
     VERSION_CHANGED: Kind(_version_changed, "facts", _("version changed"), Severity.INFO),
 }

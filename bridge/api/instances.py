@@ -26,6 +26,7 @@ from bridge.fleet.orders import LONGEST_SEC, Action, NoLogin, UnknownInstance
 from bridge.fleet.sizes import BadSize
 from bridge.fleet.versions import UnknownVersion
 from bridge.models import Instance
+from bridge.status.smoke import Behaviour
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Why
 from gateway_project.lib.live_rows import query_set_of
@@ -37,6 +38,10 @@ class SmokeSerializer(serializers.Serializer[Any]):
     total_ms = serializers.IntegerField(allow_null=True)
     error = serializers.CharField(allow_blank=True)
     failed = serializers.IntegerField(help_text="Failures in a row.")
+    version = serializers.CharField(allow_blank=True, help_text="Of the service that was asked.")
+    behaviour = serializers.ChoiceField(
+        choices=[each.value for each in Behaviour], help_text="What it did; empty: it was too busy, or not there."
+    )
 
 
 class InstanceSerializer(serializers.ModelSerializer[Instance]):
@@ -53,7 +58,7 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
 
     class Meta:
         model = Instance
-        fields = "__all__"
+        exclude = ("behaviour", "behaves_in")  # of the copy alone; `smoke` has what was seen last
 
     def get_replacing(self, row: Instance) -> bool:
         return self._beat(row).replacing

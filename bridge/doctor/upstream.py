@@ -34,6 +34,8 @@ def lingma(state: InstallationState) -> Iterator[Finding]:
         yield _executable(Path(env.lingma_bin))
     elif env.lingma_vsix:
         yield _unpacked(state)
+    elif state.heartbeats and all(each.upstream != "simulator" for each in state.heartbeats):
+        yield ok("lingma", gettext("a version that was installed is the default"))
     else:
         advice = gettext("Set LINGMA_BIN, LINGMA_VSIX or LINGMA_ATTACH_URLS for the real one.")
         yield warn("lingma", gettext("the bundled simulator: every answer is made up"), advice)

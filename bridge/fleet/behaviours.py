@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
 from accounts.alerts.raising import raise_alert
-from bridge.models import Instance
+from bridge.models import Instance, InstanceOrder
 from bridge.status.smoke import Behaviour
+from bridge.status.states import InstanceState
 
 BEHAVIOUR_CHANGED: Final = "behaviour_changed"
 Seen = Mapping[str, tuple[str, str]]
 """Names to behaviours, and the versions that showed them."""
+COLUMNS: Final = ("behaviour", "behaves_in")
+AGAIN: Final = timedelta(minutes=10)
+"""One that was only too busy is asked again then."""
 
 
 def keep(rows: Mapping[str, Instance]) -> Seen:
@@ -39,9 +43,11 @@ def raise_alert_about(before: Seen, rows: Mapping[str, Instance], now: datetime)
         raise_alert(BEHAVIOUR_CHANGED, changed, now, subject="")
 
 
-def to_be_asked(rows: Collection[Instance]) -> list[str]:
-    """Those of another version than the one that was asked last, where one was: whether it behaves as before."""
-    return [each.name for each in rows if each.version and each.behaves_in not in ("", each.version)]
-
-
-COLUMNS: Final = ("behaviour", "behaves_in")
+def to_be_asked(rows: Iterable[Instance], now: datetime) -> list[str]:
+    """Those that run another version than the one that was asked last, where one was: do they behave as before?"""
+    ready = [each for each in rows if each.state == InstanceState.READY and each.version]
+    names = {each.name for each in ready if each.behaves_in not in ("", each.version)}
+    if not names:
+        return []
+    lately = InstanceOrder.objects.filter(name__in=names, smoke_at__gt=now - AGAIN)
+    return sorted(names.difference(lately.values_list("name", flat=True)))

@@ -53,16 +53,17 @@ def places() -> int | None:
     return found or None
 
 
-def refresh(redis_url: str) -> None:
-    """Bring the copy up to date. Safe to run twice and at once. Raise redis.RedisError."""
+def refresh(redis_url: str) -> list[Instance]:
+    """Bring the copy up to date; those that are alive. Safe to run twice and at once. Raise redis.RedisError."""
     with connect(redis_url) as client:
         # Redis first, so that no connection to the database is held while it is waited for.
         found = heartbeats.read_all(client)
     with database.doing_without():
-        record(found, timezone.now())
+        return record(found, timezone.now())
+    return []
 
 
-def record(found: Iterable[InstanceStatus], now: datetime) -> None:
+def record(found: Iterable[InstanceStatus], now: datetime) -> list[Instance]:
     """Make the copy say what was found, and log which states changed. Safe to run twice and at once."""
     rows = {status.name: _row(status) for status in found}
     # Readers see all instances of one moment, or all of the one before.
@@ -85,6 +86,7 @@ def record(found: Iterable[InstanceStatus], now: datetime) -> None:
         was = before[name][0] if name in before else None
         if was != state:
             _log_change(name, was, state, rows.get(name))
+    return [*rows.values()]
 
 
 def is_as_installed(instance: Instance) -> bool:

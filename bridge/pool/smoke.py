@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bridge.chat.errors import GatewayError, Overloaded, RateLimited
+from bridge.chat.errors import ConnectionLost, GatewayError, Overloaded, RateLimited, UpstreamFailed
 from bridge.lingma.dialects.base import Ask
 from bridge.pool.instance import Instance
 from bridge.status.smoke import Behaviour, SmokeReport
@@ -73,20 +73,21 @@ async def smoke_chat(instance: Instance, model: str, new_id: Callable[[], str], 
                     instance.give_up(turn)
     except (GatewayError, TimeoutError) as exc:
         result.error = str(exc) or f"no answer within {within:.0f} s"
-        is_busy = isinstance(exc, TimeoutError | Overloaded)
-        return Smoke(result, is_busy, Behaviour.UNKNOWN if is_busy else Behaviour.FAILS)
+        return Smoke(result, isinstance(exc, TimeoutError | Overloaded))
     result.total_ms = round((time.monotonic() - began) * 1000)
     result.error = str(turn.end.error) if turn.end.error else None
     result.ok = result.error is None and bool(turn.text)
     if isinstance(turn.end.error, RateLimited):
         return Smoke(result, is_busy=True)
     strange = instance.incidents.unknown_pushes > unknown
-    return Smoke(result, behaviour=_behaviour(turn.text, failed=turn.end.error is not None, strange=strange))
+    return Smoke(result, behaviour=_behaviour(turn.text, turn.end.error, strange=strange))
 
 
-def _behaviour(text: str, *, failed: bool, strange: bool) -> Behaviour:
-    if failed:
-        return Behaviour.FAILS
+def _behaviour(text: str, error: GatewayError | None, *, strange: bool) -> Behaviour:
+    if error is not None:
+        # A connection that was lost, or an account that may not chat, says nothing of how the service behaves.
+        failed = isinstance(error, UpstreamFailed) and not isinstance(error, ConnectionLost)
+        return Behaviour.FAILS if failed else Behaviour.UNKNOWN
     if not text.strip():
         return Behaviour.SILENT
     if strange:

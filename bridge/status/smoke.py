@@ -31,4 +31,4 @@ class SmokeReport(msgspec.Struct, frozen=True):
     version: str = ""
     """Of the service that was asked."""
     behaviour: Behaviour = Behaviour.UNKNOWN
-    """UNKNOWN: it was only too busy."""
+    """UNKNOWN: it was only too busy, or did not come to answer."""

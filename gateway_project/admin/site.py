@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.i18n import JavaScriptCatalog
 from unfold.sites import UnfoldAdminSite
 
+from gateway_project.lib import upstream
 from gateway_project.lib.panels import Level, Page, Panel
 
 View = Callable[..., HttpResponse]
@@ -41,7 +42,11 @@ class GatewayAdminSite(UnfoldAdminSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         shown = panels(request)
-        context = {"panels": shown, "verdict": verdict(shown), "simulated": settings.ENV.upstream == "simulator"}
+        context = {
+            "panels": shown,
+            "verdict": verdict(shown),
+            "simulated": upstream.shown(settings.ENV.upstream) == "simulator",
+        }
         page: HttpResponse = super().index(request, context | (extra_context or {}))
         return page
 

@@ -6,6 +6,7 @@ import pytest
 from django.urls import reverse
 
 from accounts.models import Team
+from gateway_project.lib import upstream
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
 
@@ -36,3 +37,16 @@ def test_object_stands_before_its_kind(admin_client):
 
 def test_stranger_reads_what_the_page_is(client):
     assert title_of(client.get(reverse("login"))) == "Log in · Lingma Gateway · Simulator"
+
+
+@pytest.mark.parametrize(
+    ("runs", "ending", "is_simulated"),
+    [("", " · Simulator", True), ("simulator", " · Simulator", True), ("lingma", "", False),
+     ("attached", " · Lingma, attached", False)],
+)  # fmt: skip
+def test_what_runs_is_shown_not_what_is_set(admin_client, monkeypatch, runs, ending, is_simulated):
+    monkeypatch.setattr(upstream, "_running", runs)
+    page = admin_client.get(reverse("admin:index"))
+    assert title_of(page) == f"Overview · Lingma Gateway{ending}"
+    assert ("The simulator answers" in page.content.decode()) is is_simulated
+    assert title_of(admin_client.get(reverse("usage"))).endswith(f"Lingma Gateway{ending}")

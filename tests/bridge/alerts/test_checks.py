@@ -16,10 +16,10 @@ from bridge.alerts.stand_in import StandIn
 from bridge.alerts.view import AlertOptions, View, _crashing, _need_person, without_quota
 from bridge.chat.errors import NO_QUOTA
 from bridge.fleet import mirror, modes
-from bridge.models import Instance, Login, LoginAttempt
+from bridge.models import Instance, InstanceOrder, Login, LoginAttempt
 from bridge.status.instance import InstanceStatus
-from bridge.status.smoke import SmokeReport
-from bridge.tasks import check_alerts
+from bridge.status.smoke import Behaviour, SmokeReport
+from bridge.tasks import check_alerts, check_instances
 from gateway_project.lib import degraded
 from gateway_project.lib.degraded import Mode
 from gateway_project.lib.secrets_at_rest import Secret
@@ -183,6 +183,7 @@ def fleet(redis_server):
                     name=name, process=1, pid=9, generation=1, state=state, login=True, in_flight=0, limit=8,
                     restarts=0, last_error="", version=fields.get("version", "2.5"), upstream="lingma", models=1,
                     started_at=0, at=time.time(), installed=fields.get("installed", ""),
+                    smoke=fields.get("smoke"),
                 )  # fmt: skip
                 client.set(f"lgw:instance:{name}", msgspec.json.encode(status))
 
@@ -229,6 +230,39 @@ def test_a_move_to_another_version_is_none(fleet, redis_server):
         fleet("ready", ["w1-i1"], version=version, installed=f"v{version}")
         mirror.refresh(redis_server)
     assert not Alert.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("version", "behaviour", "facts"),
+    [
+        ("2.6", "silent", ["w1-i1: 2.5 → 2.6: answers as asked → answers nothing"]), ("2.6", "as_asked", None),
+        ("2.5", "fails", None), ("2.6", "", None),
+    ],
+)  # fmt: skip
+def test_another_behaviour_in_another_version_is_an_alert(fleet, redis_server, version, behaviour, facts):
+    for seen in (("2.5", "as_asked"), (version, behaviour)):
+        smoke = SmokeReport(time.time(), ok=True, version=seen[0], behaviour=Behaviour(seen[1]))
+        fleet("ready", ["w1-i1"], version=seen[0], installed=seen[0], smoke=smoke)
+        mirror.refresh(redis_server)
+        fleet("starting", ["w1-i1"], version=seen[0], installed=seen[0])  # its process has begun anew
+        mirror.refresh(redis_server)
+    assert [each.facts for each in Alert.objects.filter(kind="behaviour_changed")] == ([facts] if facts else [])
+
+
+@pytest.mark.django_db
+def test_instance_of_another_version_is_asked_once(fleet):
+    seen = SmokeReport(time.time(), ok=True, version="2.5", behaviour=Behaviour.AS_ASKED)
+    for state, version, smoke, asked in (
+        ("ready", "2.5", seen, False), ("starting", "2.6", None, False), ("ready", "2.6", None, True),
+    ):  # fmt: skip
+        fleet(state, ["w1-i1", "w1-i2"][: 2 if asked else 1], version=version, smoke=smoke)
+        check_instances()
+        rows = InstanceOrder.objects.values_list("name", "smoke_at")
+        assert [name for name, at in rows if at] == (["w1-i1"] if asked else [])
+    [before] = InstanceOrder.objects.values_list("smoke_at", flat=True)
+    check_instances()
+    assert InstanceOrder.objects.get().smoke_at == before
 
 
 def drift(version, installed):

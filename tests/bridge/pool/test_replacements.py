@@ -123,6 +123,8 @@ async def test_work_dirs_take_turns_and_are_found_again(tmp_path):
         await taken_over(pool, before)
         assert await gone(before)
         assert work_dirs.in_use(first) == first
+        report = pool.statuses()[0].smoke
+        assert (report.ok, report.version, bool(report.behaviour)) == (True, pool.statuses()[0].version, True)
 
 
 async def test_successor_that_cannot_start_is_thrown_away(tmp_path):
@@ -172,7 +174,7 @@ async def test_smoke_chat_can_be_left_out(tmp_path):
         control(tmp_path / "i1", finish=500)
         restart(pool)
         await taken_over(pool, before)
-        assert pool.statuses()[0].state == "ready"
+        assert (pool.statuses()[0].state, pool.statuses()[0].smoke) == ("ready", None)
 
 
 async def test_who_can_serve_nothing_is_replaced_at_once(tmp_path):

@@ -3,8 +3,11 @@
 import asyncio
 import time
 
+import pytest
+
 from bridge.pool.orders import Order
 from bridge.pool.smoke import QUESTION
+from bridge.status.smoke import Behaviour
 from bridge.status.wanted import Mode
 from tests.bridge.lingma.service import Service, answer, finish
 from tests.bridge.pools import attached, running, until
@@ -47,6 +50,28 @@ async def test_failures_in_a_row_are_counted():
         service.on_ask = pong
         third = await asked(pool, time.time() + 3)
         assert (third.ok, third.failed) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    ("pushes", "behaviour"),
+    [
+        (lambda id_: [answer("Pong.", id_), finish(id_)], Behaviour.AS_ASKED),
+        (lambda id_: [answer("Hello!", id_), finish(id_)], Behaviour.OTHER_WORDS),
+        (lambda id_: [("chat/novelty", {}), answer("pong", id_), finish(id_)],
+         Behaviour.UNKNOWN_MESSAGES),
+        (lambda id_: [finish(id_)], Behaviour.SILENT),
+        (lambda id_: [finish(id_, code=500)], Behaviour.FAILS),
+        (lambda id_: [finish(id_, code=429)], Behaviour.UNKNOWN),
+    ],
+    ids=["as asked", "other words", "unknown messages", "silent", "fails", "busy"],
+)  # fmt: skip
+async def test_report_says_what_the_service_did(pushes, behaviour):
+    async def reply(peer, params):
+        await peer.push(*pushes(params["requestId"]))
+
+    async with Service(on_ask=reply) as service, running(attached(service)) as pool:
+        report = await asked(pool, time.time() + 1)
+        assert (report.behaviour, report.version) == (behaviour, pool.statuses()[0].version)
 
 
 async def test_stopped_instance_is_not_asked():
