@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -22,10 +22,13 @@ NEEDED: Final = (USER, ID)
 LARGEST: Final = 8 << 20
 """Bytes of all files together."""
 MOST_FILES: Final = 256
+LARGEST_EXTRA: Final = 256 << 10
+"""Bytes of a file beside the two; a larger one of a work dir is left there."""
 DEEPEST: Final = 4
 """Folders below the one that is named, in which a login is looked for."""
 LEFT_OUT: Final = re.compile(r"cache/(db/|ai_tracker/|diagnosis|.*\.tmp$)")
 """Sessions, with a token in clear text on one product, and what is internal: a login does without."""
+T = TypeVar("T")
 _NAME: Final = re.compile(r"cache(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){1,4}")
 
 
@@ -102,24 +105,38 @@ def of_two(user: bytes, identity: bytes) -> Bundle:
 
 def from_folder(folder: Path) -> Bundle:
     """
-    The login in a folder: a work dir, a folder with `user` and `id`, or one that has such a folder somewhere below.
+    The login in a folder: a work dir, a folder with `user` and `id`, or one that has such a folder, or a ZIP, below.
 
-    Symbolic links are not followed. Raise BadBundle, or OSError.
+    The nearest counts: a work dir may have others in it (PROTOCOL 3.1). Symbolic links are not followed. `folder` may
+    be a ZIP as well. Raise BadBundle, or OSError.
     """
+    if folder.is_file():
+        return from_zip(_read(folder, [LARGEST]))
     if not folder.is_dir():
         raise BadBundle(gettext_noop("%(name)s is no folder."), name=folder)
-    found = list(_login_folders(folder))
+    found = _nearest({each: len(each.parts) for each in _login_folders(folder)})
+    if not found and len(archives := [each for each in folder.glob("*.zip") if not each.is_symlink()]) == 1:
+        return from_zip(_read(archives[0], [LARGEST]))
     if len(found) != 1:
         raise _of_many(len(found))
     left = [LARGEST]
+    files = {f"cache/{name}": _read(found[0] / name, left) for name in ("user", "id")}
     # A folder that is called otherwise may hold anything beside the two.
-    wanted = _files_of(found[0]) if found[0].name == "cache" else (found[0] / "user", found[0] / "id")
-    files = {}
-    for path in wanted:
+    for path in _files_of(found[0]) if found[0].name == "cache" else ():
         name = f"cache/{path.relative_to(found[0]).as_posix()}"
-        if is_of_login(name):
+        if is_of_login(name) and name not in files and len(files) < MOST_FILES and _is_small(path):
             files[name] = _read(path, left)
     return checked(files)
+
+
+def _nearest(depths: Mapping[T, int]) -> list[T]:
+    least = min(depths.values(), default=0)
+    return [each for each, depth in depths.items() if depth == least]
+
+
+def _is_small(path: Path) -> bool:
+    """What is larger is no login: a login does without what is not one of the two."""
+    return path.stat().st_size <= LARGEST_EXTRA
 
 
 def _login_folders(folder: Path) -> Iterator[Path]:
@@ -180,15 +197,18 @@ def _unzipped(archive: zipfile.ZipFile) -> dict[str, bytes]:
         raise _too_large()
     if any(".." in name.split("/") or name.startswith("/") or "\\" in name for name in members):
         raise BadBundle(gettext_noop("A path in it leads out of its folder."))
-    folders = [name.removesuffix("user") for name in members if name.rpartition("/")[2] == "user"]
-    folders = [each for each in folders if f"{each}id" in members]
+    found = [name.removesuffix("user") for name in members if name.rpartition("/")[2] == "user"]
+    folders = _nearest({each: each.count("/") for each in found if f"{each}id" in members})
     if len(folders) != 1:
         raise _of_many(len(folders))
-    prefix, left, files = folders[0], [LARGEST], {}
+    prefix, left = folders[0], [LARGEST]
+    files: dict[str, bytes] = {}
     whole = prefix == "cache/" or prefix.endswith("/cache/")
     for name, member in members.items():
         path = f"cache/{name.removeprefix(prefix)}"
         if not name.startswith(prefix) or not is_of_login(path) or not (whole or path in NEEDED):
+            continue
+        if path not in NEEDED and (len(files) >= MOST_FILES - 2 or member.file_size > LARGEST_EXTRA):
             continue
         if stat.S_ISLNK(member.external_attr >> 16):
             raise BadBundle(gettext_noop("%(name)s is no plain file."), name=path)

@@ -76,7 +76,7 @@ class Command(RecordedCommand):
 def _add_ways(how: Any) -> None:
     how.add_argument(
         "--bundle", type=Path, metavar="DIR",
-        help="a work directory that is logged in, or a folder that has one with the files user and id",
+        help="a work directory that is logged in, a folder that has one with the files user and id, or a ZIP of either",
     )  # fmt: skip
     how.add_argument(
         "--browser", action="store_true",

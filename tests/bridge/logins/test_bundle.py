@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from bridge.logins import work_dir
-from bridge.logins.bundle import LARGEST, BadBundle, Bundle, from_folder, from_zip, of_two
+from bridge.logins.bundle import LARGEST, LARGEST_EXTRA, BadBundle, Bundle, from_folder, from_zip, of_two
 from bridge.logins.work_dir import Held
 from tests.bridge.logins.files import write_login
 
@@ -45,6 +45,21 @@ def test_work_dir_leaves_database_out(tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "lingma.log").write_text("log")
     assert set(from_folder(tmp_path).files) == {*TWO, "cache/quota"}
+
+
+def test_nearest_login_of_a_work_dir_counts(tmp_path):
+    write_login(tmp_path / "cache")
+    write_login(tmp_path / "vscode" / "sharedClientCache" / "cache", name="other")
+    (tmp_path / "cache" / "model.bin").write_bytes(bytes(LARGEST_EXTRA + 1))
+    bundle = from_folder(tmp_path)
+    assert set(bundle.files) == set(TWO)
+    assert b"alice" in bundle.files["cache/user"]
+    files = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert from_zip(zipped(files)) == bundle
+    (tmp_path / "secrets").mkdir()
+    archive = tmp_path / "secrets" / "bundle.zip"
+    archive.write_bytes(zipped({f"lingma/{name}": content for name, content in files.items()}))
+    assert from_folder(archive) == from_folder(tmp_path / "secrets") == bundle
 
 
 def test_folder_without_or_with_several_is_refused(tmp_path):
