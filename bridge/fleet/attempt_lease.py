@@ -5,6 +5,7 @@ The row of the attempt says the same; the lease also ends by itself with the pro
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Any, Final
 
@@ -35,6 +36,17 @@ class AttemptLease:
 
     async def hold(self) -> bool:
         """Take or keep it. False: another process holds it."""
+        # The client loses a cancellation that comes while it sends (`asyncio.wait_for`, Python 3.11), and whoever is
+        # cancelled would hold the lease for good.
+        asking = asyncio.ensure_future(self._ask())
+        try:
+            await asyncio.wait({asking}, timeout=2 * WAIT_SEC)
+        except asyncio.CancelledError:
+            await asyncio.wait({asking}, timeout=2 * WAIT_SEC)  # what is on its way would come behind `free`
+            raise
+        return asking.result() if asking.done() else True
+
+    async def _ask(self) -> bool:
         try:
             return bool(await self._client.eval(RENEW, 1, self._key, self._value, LEASE_SEC))
         except redis.RedisError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,7 @@ from bridge.signin import ways
 from bridge.signin.automatic import automatically
 from bridge.signin.failure import AttemptFailed
 from bridge.signin.options import SignInOptions
-from bridge.signin.shadow import Shadow
+from bridge.signin.shadow import Shadow, remove
 from bridge.status.attempts import AttemptResult, AttemptState
 from bridge.status.logins import LoginKind
 
@@ -181,7 +180,7 @@ async def clean(store: AttemptStore, directory: Path) -> None:
     if over := set(left) - await store.running(left):
         async with asyncio.timeout(CLEAN_SEC):
             for each in over:
-                await asyncio.to_thread(shutil.rmtree, left[each], ignore_errors=True)
+                await asyncio.to_thread(remove, left[each])
 
 
 async def _listed(directory: Path) -> list[Path]:

@@ -15,6 +15,7 @@ import msgspec
 from bridge.chat.errors import ConnectionLost, GatewayError, RateLimited
 from bridge.lingma.dialects.base import AccountFacts, Ask, Call, Dialect
 from bridge.lingma.errors import LingmaError, RpcError
+from bridge.lingma.process.process import lock_of
 from bridge.logins import work_dir
 from bridge.logins.bundle import NEEDED, Bundle
 from bridge.pool.incidents import Incidents
@@ -33,6 +34,12 @@ FILES_SEC: Final = 30.0
 LOOK_SEC: Final = 0.25
 QUESTION: Final = "Answer with the one word pong."
 T = TypeVar("T")
+
+
+def remove(directory: Path) -> None:
+    """A work dir that nobody uses any more, and its lock."""
+    shutil.rmtree(directory, ignore_errors=True)
+    lock_of(directory).unlink(missing_ok=True)
 
 
 class Shadow:
@@ -133,7 +140,7 @@ class Shadow:
         """Never raises."""
         await self._stop()
         try:
-            await self._on_disk(partial(shutil.rmtree, self.directory, ignore_errors=True))
+            await self._on_disk(partial(remove, self.directory))
         except AttemptFailed:
             return  # the next attempt removes it
 

@@ -133,10 +133,14 @@ class Process:
             os.killpg(self.pid, number)
 
 
+def lock_of(work_dir: Path) -> Path:
+    """The file that is locked while a program runs in a work dir. Beside it, as one is filled before it is used."""
+    return work_dir.with_name(f"{work_dir.name}.lock")
+
+
 def _lock(work_dir: Path) -> int:
     """Hold the work dir for one program: two would write over each other's login and sessions. Raise StartFailed."""
-    # Beside it, as a successor's dir is filled before it is used. The kernel frees it with this process.
-    path = work_dir.with_name(f"{work_dir.name}.lock")
+    path = lock_of(work_dir)  # which the kernel frees with this process
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:

@@ -1,5 +1,6 @@
 """Logins that are made again by themselves, and what a new login may take the place of."""
 
+import asyncio
 import time
 from datetime import timedelta
 
@@ -8,6 +9,7 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from bridge.fleet import attempts, login_refresh
+from bridge.fleet.attempt_lease import AttemptLease
 from bridge.fleet.attempt_store import AttemptStore
 from bridge.fleet.logins import import_bundle
 from bridge.logins.bundle import of_two
@@ -171,3 +173,20 @@ async def test_history_is_bounded_and_pictures_are_forgotten():
     await LoginAttempt.objects.filter(pk=attempt.pk).aupdate(begun_at=old)
     await sync_to_async(attempts.forget_screenshots)(7)
     assert (await attempt_of(found)).screenshot is None
+
+
+async def test_lease_that_is_cancelled_is_let_go(redis_server):
+    """At whatever step of its way to Redis."""
+    for steps in range(12):
+        lease = AttemptLease(redis_server, 4711, 1, 1)
+        holding = asyncio.create_task(lease.hold())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        holding.cancel()
+        await asyncio.wait({holding}, timeout=10)
+        assert holding.done()
+        assert holding.cancelled() or holding.result()
+        await lease.free()
+    other = AttemptLease(redis_server, 4711, 1, 2)
+    assert await other.hold()
+    await other.free()
