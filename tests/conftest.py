@@ -16,6 +16,7 @@ from xdist.scheduler import LoadFileScheduling
 from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded
 from gateway_project.log_handler import QueuedHandler
+from tests.by_file import AllTests
 from tests.directories import copy, kept, made_once, migrate
 from tests.environment import DATA_DIR, start_redis
 
@@ -34,19 +35,52 @@ TOGETHER = [
 ]
 """Modules in tests/e2e that share a gateway, and so a worker."""
 
-FIRST = ("gateway_project/test_supervise", "e2e/")
-"""What waits for processes, the longest first: begun last, it would keep a run from ending while a core is idle."""
+WAITING = ("gateway_project/test_supervise", "e2e/test_log_in", "e2e/test_upstreams", "e2e/")
+"""What waits for processes, the longest first."""
+LONG = ("house/", "accounts/roles/", "accounts/api/test_document", "accounts/pages/test_usage")
+"""What takes the longest of all else. Begun last, it would keep a run from ending while a core is idle."""
 
 
 def pytest_collection_modifyitems(items):
-    def place(item):
-        path = item.path.as_posix()
-        return next((number for number, part in enumerate(FIRST) if f"/tests/{part}" in path), len(FIRST))
-
-    items.sort(key=place)
+    if all(isinstance(item, AllTests) for item in items):
+        items[:] = _mixed(items)
     for item in items:
         if any(f"/tests/{folder}/" in item.path.as_posix() for folder in ("e2e", "browser", "trials")):
             item.add_marker(pytest.mark.e2e)
+        _drop_idle_fixtures(item)
+
+
+def _mixed(modules):
+    """While some workers wait, others compute: those that wait are spread over four fifths of a run."""
+    waiting = [module for module in modules if _place(module, WAITING) < len(WAITING)]
+    others = [module for module in modules if module not in waiting]
+    if not waiting or not others:
+        return modules
+    waiting.sort(key=lambda module: _place(module, WAITING))
+    others.sort(key=lambda module: (_place(module, LONG), -module.path.stat().st_size))
+    times = [(0.8 * number / len(waiting), module) for number, module in enumerate(waiting)]
+    times += [(number / len(others), module) for number, module in enumerate(others)]
+    return [module for _, module in sorted(times, key=lambda each: each[0])]
+
+
+def _place(module, folders):
+    path = module.path.as_posix()
+    return next((number for number, part in enumerate(folders) if f"/tests/{part}" in path), len(folders))
+
+
+IDLE = {
+    "_django_clear_site_cache", "_django_db_marker", "_django_isolate_apps", "_django_set_urlconf",
+    "_django_setup_unittest", "_dj_autoclear_mailbox", "_live_server_helper", "_template_string_if_invalid_marker",
+}  # fmt: skip
+"""Fixtures of pytest-django that every test gets, and that do something for tests with a certain mark only."""
+
+
+def _drop_idle_fixtures(item):
+    """They were a third of what a small test costs. The one mark that is used here is `django_db`."""
+    names = getattr(item, "fixturenames", None)
+    if names is not None:
+        used = {"_django_db_marker"} if item.get_closest_marker("django_db") else set()
+        item.fixturenames = [name for name in names if name not in IDLE - used]
 
 
 class ByGateway(LoadFileScheduling):
@@ -59,6 +93,21 @@ class ByGateway(LoadFileScheduling):
         name = path.removeprefix("tests/e2e/test_").removesuffix(".py")
         return next((" ".join(names) for names in TOGETHER if name in names), path)
 
+    def _reschedule(self, node):
+        """One module runs and one waits: more of them would wait for a long one while another worker has nothing."""
+        if not self.workqueue or self._pending_of(self.assigned_work[node]) < 2:
+            super()._reschedule(node)
+
+    def remove_node(self, node):
+        """What a worker died of is not begun again."""
+        modules = [module for unit in self.assigned_work[node].values() for module in unit.items()]
+        died_of = next((name for name, done in modules if not done), None)
+        for unit in self.assigned_work[node].values():
+            if died_of in unit:
+                unit[died_of] = True
+        super().remove_node(node)
+        return died_of
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
@@ -69,20 +118,15 @@ def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write what is told now into tests/golden")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def plain_static_files():
-    """Pages name their static files as they are; the manifest of hashed names exists in an installation only."""
+def pytest_sessionstart():
+    # Pages name their static files as they are; the manifest of hashed names exists in an installation only.
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_passwords():
-    """A good hash takes a quarter of a second, and tests of pages make many users. Real processes have the real one."""
+    # A good hash takes a quarter of a second, and tests of pages make many users. Real processes have the real one.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
-@pytest.fixture(autouse=True)
-def no_log_between_the_dots():
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
     """Log records go to pytest, which shows those of a test that failed. Celery, once loaded, asks for ours again."""
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, QueuedHandler)]:
@@ -90,10 +134,9 @@ def no_log_between_the_dots():
         handler.close()
 
 
-@pytest.fixture(autouse=True)
-def well():
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown():
     """A trouble that one test has met is not the next one's."""
-    yield
     degraded._active.clear()
     database.works()
 

@@ -4,7 +4,6 @@ import json
 from datetime import timedelta
 
 import pytest
-from django.core import mail
 from django.urls import reverse
 from django.utils import timezone
 
@@ -120,15 +119,15 @@ def test_message_is_in_the_language_of_the_channel(receiver):
     assert body.keys() == {"timestamp", "sign", "msg_type", "content"}
 
 
-def test_mail_has_all_alerts():
+def test_mail_has_all_alerts(mailoutbox):
     AlertChannel.objects.create(name="mail", kind="email", address=Secret.of(b"a@example.com, b@example.com"))
     observe("unwell", {"": ["i1"]}, NOW)
     deliver(OPTIONS, NOW)
-    (letter,) = mail.outbox
+    (letter,) = mailoutbox
     assert (letter.to, letter.from_email) == (["a@example.com", "b@example.com"], "gateway@example.com")
     assert "i1 unwell" in letter.body
     deliver(OPTIONS._replace(sender=""), NOW)
-    assert len(mail.outbox) == 1
+    assert len(mailoutbox) == 1
 
 
 def test_mail_without_a_server_says_so():
