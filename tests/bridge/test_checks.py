@@ -2,14 +2,13 @@
 
 import io
 import os
-import subprocess
-import sys
 
 import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
 
-from gateway_project.env import BASE_DIR, Environment
+from gateway_project.env import Environment
+from tests.prepared import manage
 
 
 @pytest.fixture
@@ -91,6 +90,5 @@ def test_production_profile_passes_with_one_check_silenced(tmp_path):
         "HOST": "0.0.0.0", "ALLOWED_HOSTS": "gw.example.com", "CSRF_TRUSTED_ORIGINS": "https://gw.example.com",
         "TRUSTED_PROXIES": "10.0.0.7", "DATA_DIR": str(tmp_path),
     }  # fmt: skip
-    program = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
-    done = subprocess.run(program, env=os.environ | behind_proxy, cwd=BASE_DIR, capture_output=True, text=True)
+    done = manage("check", "--deploy", "--fail-level", "WARNING", env=os.environ | behind_proxy)
     assert (done.returncode, done.stdout) == (0, "System check identified no issues (1 silenced).\n"), done.stderr

@@ -22,6 +22,7 @@ from tests.e2e import shell
 from tests.e2e.formats import Answer, send
 from tests.environment import start_redis
 from tests.gateway_project.gateway import survivors
+from tests.prepared import Process
 from tests.processes import command_line
 
 ROOT = Path(__file__).parents[2]
@@ -171,11 +172,13 @@ class Gateway:
         """Start a web process."""
         env = environment(self.data_dir, WEB_PROCESS=str(number), **self._settings, **more)
         with (self.data_dir / "output.log").open("ab") as output:
-            return subprocess.Popen(
-                [*self._launcher, *LAUNCHER, str(os.getpid()), sys.executable, "-m", "gateway_project.server", "--fd",
-                 str(self._listener.fileno())],
-                cwd=ROOT, env=env, stdout=output, stderr=output, pass_fds=[self._listener.fileno(), *inherited],
-            )  # fmt: skip
+            options = {"cwd": ROOT, "env": env, "stdout": output, "stderr": output,
+                       "pass_fds": [self._listener.fileno(), *inherited]}  # fmt: skip
+            module = ("gateway_project.server", "--fd", str(self._listener.fileno()))
+            if not self._launcher:
+                return Process(*module, **options)
+            command = [*self._launcher, *LAUNCHER, str(os.getpid()), sys.executable, "-m", *module]
+            return subprocess.Popen(command, **options)
 
     # -- what can be seen ---------------------------------------------------------------------------------------
 

@@ -3,27 +3,12 @@
 import atexit
 import json
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-LOOP = """
-import contextlib, io, json, sys, traceback
+from tests.prepared import Process
 
-def after(): pass
-exec(sys.argv[1])
-answers = sys.stdout
-for line in sys.stdin:
-    printed, failure = io.StringIO(), ""
-    with contextlib.redirect_stdout(printed):
-        try:
-            exec(json.loads(line), {})
-        except BaseException:
-            failure = traceback.format_exc()
-    after()
-    print(json.dumps([printed.getvalue(), failure]), file=answers, flush=True)
-"""
+ROOT = Path(__file__).parents[2]
 DJANGO = "import django; django.setup(); from django.db import connections; after = connections.close_all"
 KEPT = 3
 """Tests look into one installation at a time, few into two."""
@@ -34,8 +19,8 @@ _turn = threading.Lock()
 
 class Shell:
     def __init__(self, environment, begin):
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", LOOP, begin], cwd=ROOT, env=environment, text=True,
+        self.process = Process(
+            "tests.e2e.shell_loop", begin, cwd=ROOT, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 

@@ -1,21 +1,18 @@
 """The operators' API over the wire: a team and its keys are made, used, limited, rotated and revoked by programs."""
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.e2e.formats import OPENAI, send
-from tests.e2e.installation import ROOT, django, environment, until
+from tests.e2e.installation import django, environment, until
+from tests.prepared import manage
 
 
 @pytest.fixture(scope="module")
 def token(gateway):
-    made = subprocess.run(
-        [sys.executable, "manage.py", "create_api_token", "admin", "--expires", "1d"],
-        cwd=ROOT, env=environment(gateway.data_dir), capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+    made = manage("create_api_token", "admin", "--expires", "1d", env=environment(gateway.data_dir))
+    assert made.returncode == 0, made.stderr
     return made.stdout.strip()
 
 

@@ -4,8 +4,6 @@ import http.client
 import json
 import re
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
@@ -14,8 +12,9 @@ import redis
 from gateway_project.lib.key_secret import generate
 from tests.directories import copy
 from tests.e2e.formats import FORMATS, OPENAI, Stream, send
-from tests.e2e.installation import PASSWORD, ROOT, SIMULATOR, django, environment, until
+from tests.e2e.installation import PASSWORD, SIMULATOR, django, environment, until
 from tests.gateway_project import gateway as whole
+from tests.prepared import manage
 
 OLD, NEW = "the old key of this installation", "the new key of this installation"
 LOGGED, PLAIN = generate(), generate()
@@ -210,10 +209,7 @@ def test_secrets_are_rotated_by_command(installation):
 
 
 def command(installation, *arguments, **settings):
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment(installation.data_dir, **settings),
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    return manage(*arguments, env=environment(installation.data_dir, **settings))
 
 
 def test_pruned_content_is_gone_but_not_its_row(installation):

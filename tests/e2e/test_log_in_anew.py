@@ -14,6 +14,7 @@ import pytest
 from gateway_project.lib.life_signs import LIFE_FD
 from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import ROOT, Gateway, django, environment, until
+from tests.prepared import manage
 from tests.processes import command_line
 
 WRAPPER = """#!/bin/sh
@@ -53,11 +54,7 @@ class Anew:
         return self.django(COMMANDED % (stdin.encode(), [str(each) for each in arguments]))
 
     def manage(self, *arguments, code=0):
-        done = subprocess.run(
-            [sys.executable, "manage.py", *map(str, arguments)], cwd=ROOT, stdin=subprocess.DEVNULL,
-            env=environment(self.gateway.data_dir, **self._settings), capture_output=True, text=True, check=False,
-            timeout=120,
-        )  # fmt: skip
+        done = manage(*arguments, env=environment(self.gateway.data_dir, **self._settings))
         assert done.returncode == code, done.stderr
         return done
 

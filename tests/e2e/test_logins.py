@@ -2,7 +2,6 @@
 
 import json
 import stat
-import subprocess
 import sys
 import threading
 
@@ -11,6 +10,7 @@ import pytest
 from tests.bridge.logins.files import DAY, write_login
 from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import ROOT, Gateway, django, environment, until
+from tests.prepared import manage
 
 WRAPPER = """#!/bin/sh
 cd {root} && exec {python} -m bridge.simulator "$@" --renewal=never
@@ -39,10 +39,7 @@ def lingma_login(gateway, *arguments):
 
 
 def by_command_line(gateway, *arguments):
-    done = subprocess.run(
-        [sys.executable, "manage.py", "lingma_login", *map(str, arguments)], cwd=ROOT,
-        env=environment(gateway.data_dir), capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    done = manage("lingma_login", *arguments, env=environment(gateway.data_dir))
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

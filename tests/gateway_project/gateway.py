@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.prepared import Process
 from tests.processes import command_line
 
 ROOT = Path(__file__).parents[2]
@@ -22,17 +23,22 @@ def free_port():
 
 
 class Gateway:
-    """A supervisor on a data directory of its own. Use as a context: nothing of it survives."""
+    """A supervisor on a data directory of its own. Use as a context: nothing of it survives.
+
+    With a wrapper, such as `env`, it starts as it does for a user; without one its libraries have been loaded before.
+    """
 
     def __init__(self, data_dir, *, wrapper=(), cwd=ROOT, **variables):
         self.port = variables.pop("PORT", None) or free_port()
         environment = {name: value for name, value in os.environ.items() if name != "MAKELEVEL"}
         environment |= {"DATA_DIR": str(data_dir), "PORT": str(self.port), "DRAIN_SEC": "5", "LOG_LEVEL": "INFO"}
         environment |= variables
-        self.process = subprocess.Popen(
-            [*wrapper, sys.executable, "-m", "gateway_project.supervise"],
-            cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        options = {"cwd": cwd, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        if wrapper:
+            command = [*wrapper, sys.executable, "-m", "gateway_project.supervise"]
+            self.process = subprocess.Popen(command, **options)
+        else:
+            self.process = Process("gateway_project.supervise", **options)
         self.lines = []
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read)

@@ -37,7 +37,7 @@ def shared_mib(process):
 def forking(tmp_path_factory, migrated):
     """A gateway, which the last test ends."""
     directory = copy(migrated, tmp_path_factory.mktemp("forking"))
-    with Gateway(directory) as gateway:
+    with Gateway(directory, wrapper=("env",)) as gateway:
         gateway.complete()
         yield directory, gateway
 

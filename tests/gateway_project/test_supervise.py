@@ -24,7 +24,7 @@ def answers(gateway, path="/admin/login/"):
 
 
 def test_first_start_prints_secrets_and_leaves_nothing(tmp_path):
-    with Gateway(tmp_path) as gateway:
+    with Gateway(tmp_path, wrapper=("env",)) as gateway:
         processes = gateway.complete()
         assert answers(gateway) == 200
         key = gateway.until(r"API key +(lgw_\S+)")[1]

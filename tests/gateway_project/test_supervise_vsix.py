@@ -3,15 +3,14 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 
 import pytest
 
+from tests import prepared
 from tests.bridge.lingma.test_vsix import simulator
-from tests.gateway_project.gateway import ROOT, Gateway
+from tests.gateway_project.gateway import Gateway
 
 pytestmark = pytest.mark.e2e
 
@@ -43,10 +42,8 @@ def test_lingma_from_vsix_answers_a_chat(tmp_path, data_dir):
 
 
 def manage(data_dir, *arguments):
-    done = subprocess.run(
-        [sys.executable, "manage.py", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=True,
-        timeout=60, env={**os.environ, "DATA_DIR": str(data_dir)},
-    )  # fmt: skip
+    done = prepared.manage(*arguments, env={**os.environ, "DATA_DIR": str(data_dir)})
+    assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 

@@ -3,24 +3,19 @@
 import io
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 from django.core.management import call_command
 
 from bridge.doctor import run
-from gateway_project.env import BASE_DIR
 from tests.gateway_project.gateway import free_port
+from tests.prepared import manage
 
 
 def doctor(data_dir, *arguments, **variables):
     """Exit code and output of the command."""
     environment = {**os.environ, "DATA_DIR": str(data_dir), "PORT": str(free_port()), **variables}
-    done = subprocess.run(
-        [sys.executable, "manage.py", "lingma_doctor", *arguments],
-        cwd=BASE_DIR, env=environment, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    done = manage("lingma_doctor", *arguments, env=environment)
     return done.returncode, done.stdout, done.stderr
 
 
