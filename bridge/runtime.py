@@ -137,7 +137,7 @@ class Runtime:
         places = PlaceExchange(self.link, self.pool.shares, _new_id())
         crashes = CrashExchange(self.link, self.engine.crashes)
         windows = WindowLog(self.pool.windows)
-        modes = Modes(self.link, self.env.web_process, self.env.process_names, lambda: self.pool.ready)
+        modes = Modes(self.link, self.env.web_process, self.env.process_names, self._is_well)
         work = (
             self.keys.listen, self.keys.preload, self.in_use.follow, self.refusals.follow, self.heartbeat.follow,
             self.route_watcher.follow, self.wanted_watcher.follow, logins, places.follow, modes.follow, crashes.follow,
@@ -253,6 +253,10 @@ class Runtime:
         # First: what is to be taken away need not begin to do what is wanted of it.
         self.pool.resize(sizes.size_of(self.env.web_process, wanted.sizes, self.env))
         self.pool.obey(wanted.orders, wanted.windows)
+
+    def _is_well(self) -> bool:
+        """Turns can be taken, or nobody expects it now."""
+        return self.pool.ready or self.pool.in_maintenance
 
     def _take_models(self) -> None:
         """The accounts may offer other models than before."""

@@ -108,11 +108,11 @@ class MaintenanceWindowAdmin(AuditHistory, ClosedLookups, ModelAdmin):
         if not obj.enabled:
             return "off", gettext("off")
         if maintenance.is_open(obj, timezone.now()):
-            return "open", gettext("open")
+            return "open", gettext("open now")
         times = maintenance.next_of(obj, timezone.now())
         return ("planned", gettext("planned")) if times else ("over", gettext("over"))
 
-    @display(description=_("Next"), ordering="starts_at")
+    @display(description=_("Next time"), ordering="starts_at")
     def next_time(self, obj: MaintenanceWindow) -> str | None:
         """In its own zone."""
         times = maintenance.next_of(obj, timezone.now())

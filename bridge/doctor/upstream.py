@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -136,6 +137,11 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
             path = _work_dir(state, status) / "logs" / "lingma.log"
             advice = gettext("It is started again by itself. See %(path)s.") % {"path": path}
             return fail(topic, f"{shown}{error}", advice)
+        case _ if status.maintenance is not None:
+            end = f"{datetime.fromtimestamp(status.maintenance.until, UTC):%Y-%m-%d %H:%M} UTC"
+            words = gettext("%(shown)s: in the maintenance window %(window)s until %(time)s")
+            facts = {"shown": shown, "window": status.maintenance.name, "time": end}
+            return warn(topic, words % facts, gettext("Then it takes turns by itself."))
         case _:
             return warn(topic, f"{shown}{error}", gettext("Look again in a moment."))
 

@@ -53,8 +53,8 @@ class MaintenanceWindow(models.Model):
         _("mode"), max_length=8, choices=list(MODES.items()), default=Mode.DRAIN.value,
         help_text=_("Drain: they finish the turns they have. Stop: after that they end."),
     )  # fmt: skip
-    starts_at = models.DateTimeField(_("from"))
-    ends_at = models.DateTimeField(_("to"))
+    starts_at = models.DateTimeField(_("begins"))
+    ends_at = models.DateTimeField(_("ends"))
     weekly = models.BooleanField(_("every week"), default=False, help_text=_("Else once."))
     time_zone = models.CharField(
         _("time zone"), max_length=64, default="UTC",

@@ -115,6 +115,11 @@ class Pool:
         """At least one instance can take a turn, if only one of another process."""
         return self._members.ready
 
+    @property
+    def in_maintenance(self) -> bool:
+        """All instances of this process are in a window: nobody misses them."""
+        return all(self.windows.of(each.name) is not None for each in self.instances)
+
     def has_another(self, excluded: Collection[str]) -> bool:
         """An instance beside these can take a turn."""
         return self._members.siblings.ready or any(

@@ -2,10 +2,12 @@
 
 import json
 import socket
+from datetime import UTC, datetime
 
 import pytest
 
 from bridge.doctor import upstream
+from bridge.status.wanted import Maintenance, Mode
 from tests.gateway_project.gateway import free_port
 
 
@@ -93,6 +95,14 @@ def test_advice_names_the_work_dir_in_use(installed, findings, status):
     checked.redis_answers, checked.heartbeats = True, [status(state="login_required", last_error="it broke")]
     [(_, text)] = findings(upstream.instances, checked)
     assert f"{folder / status().name}.b" in text
+
+
+def test_window_is_named_with_its_end(installed, findings, status):
+    state = installed(held=True)
+    window = Maintenance("nightly", Mode.DRAIN, datetime(2100, 1, 1, 4, tzinfo=UTC).timestamp())
+    state.redis_answers, state.heartbeats = True, [status(state="draining", maintenance=window)]
+    words = "w1-i1 is draining: in the maintenance window nightly until 2100-01-01 04:00 UTC"
+    assert findings(upstream.instances, state) == [("warn", f"{words} Then it takes turns by itself.")]
 
 
 def test_instances_without_a_sign_of_life_are_missed(installed, findings, status):
