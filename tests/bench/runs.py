@@ -9,7 +9,7 @@ from tests.bench import processes
 from tests.bench.processes import by_part
 from tests.bench.targets import ROOT, clean_environment
 
-TIMEOUT = 150
+TIMEOUT = 300
 OUTSIDE = {"source", "client"}  # parts of the bench, not of the gateway
 
 
