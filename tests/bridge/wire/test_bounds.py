@@ -7,7 +7,17 @@ import pytest
 
 from bridge.chat.errors import GatewayError
 from bridge.wire.anthropic import format as anthropic
-from bridge.wire.bounds import LONGEST_ID, LONGEST_NAME, LONGEST_STOP, MOST_MESSAGES, MOST_TOOLS, shown
+from bridge.wire.bounds import (
+    LONGEST_ID,
+    LONGEST_NAME,
+    LONGEST_STOP,
+    MOST_MESSAGES,
+    MOST_TOKENS,
+    MOST_TOOLS,
+    SMALL,
+    is_crowded,
+    shown,
+)
 from bridge.wire.openai import format as openai_chat
 from bridge.wire.responses import format as responses
 
@@ -67,6 +77,14 @@ def test_memory_stays_in_proportion_to_the_body(name, field, many):
         tracemalloc.stop()
     assert peak < 4 * len(raw)
     assert error.param in ((field,), ())
+
+
+@pytest.mark.parametrize("string", [rb'""', rb'"\\"', rb'"\""', rb'"\\\""', rb'"[{,"', rb'"say \"[1, 2]\", {}"'])
+def test_strings_count_once_whatever_they_hold(string):
+    """Each with the comma behind it is two of the values that are counted."""
+    for count, crowded in ((MOST_TOKENS // 2 + 1, True), (MOST_TOKENS // 2 - 1, False)):
+        text = b"[" + b",".join([string] * count) + b"]"
+        assert is_crowded(text + b" " * SMALL) is crowded
 
 
 @formats
