@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from django.contrib.admin.utils import quote
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext
@@ -57,6 +58,7 @@ def words() -> dict[str, Any]:
         "window": gettext(WINDOW),
         "pid": gettext("pid %(pid)s"),
         "days": gettext("%(count)s d"),
+        "in": gettext("in %(time)s"),
         "over": gettext("is over"),
         "replacing": gettext("a successor is starting"),
         "silent": gettext("gives no sign of life"),
@@ -101,7 +103,7 @@ def process_row(process: LiveProcess, at: float) -> dict[str, Any]:
     pid = gettext("pid %(pid)s") % {"pid": process.pid} if process.pid else ""
     return {
         "id": process.name, "name": process.name, "pid": pid, "in_flight": process.in_flight,
-        "waiting": process.waiting, "memory": mib(process.memory), "up": since(process.started_at, at),
+        "waiting": process.waiting, "memory": size(process.memory), "up": since(process.started_at, at),
     }  # fmt: skip
 
 
@@ -115,8 +117,8 @@ def instance_row(instance: LiveInstance, at: float, request: HttpRequest) -> dic
         "pause": pause(instance, at),
         "version": instance.version,
         "up": since(instance.started_at, at),
-        "memory": mib(instance.memory),
-        "disk": mib(instance.disk),
+        "memory": size(instance.memory),
+        "disk": size(instance.disk),
         "restarts": instance.restarts,
         "login": ends(instance.login_expires_at, at),
         "last_error": instance.last_error,
@@ -210,7 +212,7 @@ def ends(moment: float, at: float) -> str:
     """How long until then."""
     if not moment:
         return ""
-    return span(moment - at) if moment > at else gettext("is over")
+    return gettext("in %(time)s") % {"time": span(moment - at)} if moment > at else gettext("is over")
 
 
 def span(seconds: float) -> str:
@@ -228,5 +230,5 @@ def ms(milliseconds: int | None) -> str:
     return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
 
 
-def mib(size: int) -> str:
-    return f"{size >> 20:,} MiB" if size else ""
+def size(count: int) -> str:
+    return filesizeformat(count) if count else ""

@@ -273,8 +273,8 @@ class ChatConsumer(ListeningConsumer):
         return LiveTurn(
             f"req_{self.id}", caller.key_id, visible(caller.name)[:LONGEST_NAME],
             visible(shown_model(record.lingma_model or self.request.model)),
-            client_app_of(self.request_headers.get(b"user-agent", b"")), self._started_at, record.instance,
-            record.first_token_ms,
+            client_app_of(self.request_headers.get(b"user-agent", b"")), self._started_at,
+            *(("", None) if record.waits else (record.instance, record.first_token_ms)),
         )  # fmt: skip
 
     def key_closed(self, status: KeyStatus) -> None:

@@ -9,9 +9,10 @@ from bridge.status.live import MOST_TURNS, LiveKey, LiveTurn
 
 
 class Running(Protocol):
-    """A turn that can say how far it is; None: another process runs it, and lists it."""
+    """A turn that can say how far it is."""
 
-    def live(self) -> LiveTurn | None: ...
+    def live(self) -> LiveTurn | None:
+        """None: another process runs it, and lists it."""
 
 
 class RunningTurns:

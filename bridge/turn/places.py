@@ -37,11 +37,13 @@ class Places:
         Raise GatewayError when the queue is full, or after the queue time-out.
         """
         waiter = self._join_queue(care, again=again)
-        self._turn.record.queued = True
-        self._turn.record.admitted()
+        record = self._turn.record
+        record.queued = record.waits = True
+        record.admitted()
         try:
             while not await self._is_served(waiter):
                 await self._turn.output.send([KeepAlive()])
+            record.waits = False
             return waiter.lease.result()
         except BaseException:
             # Also when it is cancelled: a place could otherwise be given to a turn that is gone.

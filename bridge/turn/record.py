@@ -31,6 +31,8 @@ class TurnRecord(msgspec.Struct):
     retry_after: int | None = None
     """Seconds, where the error said when to come back."""
     queued: bool = False
+    waits: bool = False
+    """It has no place now, whatever it had before."""
     queue_ms: int = 0
     first_token_ms: int | None = None
     estimated: int = 0

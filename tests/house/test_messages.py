@@ -21,7 +21,7 @@ WORDS = re.compile(r"[A-Za-z]{2,}[,;:.]? [A-Za-z]|\s[A-Za-z]{2,}[.!?]?$|^[A-Z][a
 TECHNICAL = re.compile(r"<|gw-|[a-z]+\.[a-z_]+|oklch|json_each|[a-z]+-[a-z]+ ")
 ALLOWED = {
     "Lingma Gateway", "Lingma", "OpenAI", "Anthropic", "LangChain", "Claude Code", "Codex", "Cline",  # names
-    "Cache-Control", "Retry-After", "Entry", "Usage", "ms", "MiB",
+    "Cache-Control", "Retry-After", "Entry", "Usage", "ms",
     "a value out of range in the address",  # into the log
     # Into the database, where they stay in one language.
     "Revoked.", "Paused.", "Resumed.", "Rotated.", "Moved to another team.", "Limits set.", "Extended.", "Changed.",

@@ -18,10 +18,15 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const filled = (text, values) => text.replace(/%\((\w+)\)s/g, (_, name) => values[name]);
 const grouped = (number) => number.toLocaleString("en-US");
 const two = (number) => String(number).padStart(2, "0");
-const mib = (bytes) => (bytes ? `${grouped(Math.floor(bytes / 2 ** 20))} MiB` : "");
 const ms = (count) => (count == null ? "–" : count < 1000 ? `${count} ms` : `${(count / 1000).toFixed(1)} s`);
 const since = (moment, at) => (moment ? span(at - moment) : "");
-const ends = (moment, at) => (!moment ? "" : moment > at ? span(moment - at) : words.over);
+const ends = (moment, at) => (!moment ? "" : moment > at ? filled(words.in, { time: span(moment - at) }) : words.over);
+
+function size(bytes) {
+  if (!bytes) return "";
+  const power = Math.max(1, Math.min(4, Math.floor(Math.log2(bytes) / 10)));
+  return `${(bytes / 1024 ** power).toFixed(1)}\u00a0${["KB", "MB", "GB", "TB"][power - 1]}`;
+}
 
 function span(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
@@ -48,13 +53,13 @@ const LISTS = {
     text: filled(words.mode, { part: each.name, time: span(at - each.since), why: each.why, still: words.still[each.name] }),
   }],
   processes: (each, at) => [each.name, {
-    name: each.name, pid: each.pid ? filled(words.pid, { pid: each.pid }) : "", in_flight: each.in_flight, waiting: each.waiting, memory: mib(each.memory),
+    name: each.name, pid: each.pid ? filled(words.pid, { pid: each.pid }) : "", in_flight: each.in_flight, waiting: each.waiting, memory: size(each.memory),
     up: since(each.started_at, at), gone: "",
   }],
   instances: (each, at) => [each.name, {
     name: each.name, state: words.states[each.state] || each.state, account: words.accounts[each.account] || each.account,
     load: `${each.in_flight} / ${each.limit}`, pause: held(each, at), version: each.version,
-    up: since(each.started_at, at), memory: mib(each.memory), disk: mib(each.disk), restarts: each.restarts,
+    up: since(each.started_at, at), memory: size(each.memory), disk: size(each.disk), restarts: each.restarts,
     login: ends(each.login_expires_at, at), last_error: each.last_error,
   }],
   turns: (each, at) => [each.id, {

@@ -91,7 +91,7 @@ def test_turns_queue_and_figures_are_shown(admin_client, running):
     page = text_of(admin_client.get(PAGE))
     for field, text in {
         "short": "req_aaaabbbb", "age": "1:15", "first": "812 ms", "phase": "writes", "longest": "0:03", "key": "bob",
-        "memory": "200 MiB",
+        "memory": "200.0 MB",
     }.items():  # fmt: skip
         assert f'data-field="{field}">{text}<' in page
     for figure, text in {"turns": "40", "failed": "2", "first": "1.5 s", "tokens": "100", "backlog": "12"}.items():

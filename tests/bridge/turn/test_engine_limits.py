@@ -72,8 +72,10 @@ async def test_waiting_turn_gets_keepalives_then_its_place(new_service, new_engi
     reading = Reading(engine, request("Hi"))
     await reading.until(KeepAlive, times=2)
     assert reading.batches == [[KeepAlive()], [KeepAlive()]]
+    assert reading.record.waits
     lease.release()
     done = await reading.to_end()
+    assert not done.record.waits
     started = next(event for event in done.events if isinstance(event, Started))
     assert (done.text, started.queue_ms > 0, done.record.queue_ms) == ("Hello", True, started.queue_ms)
 
