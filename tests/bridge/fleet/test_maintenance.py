@@ -3,9 +3,11 @@
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import msgspec
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
@@ -166,3 +168,40 @@ def test_pages_show_who_is_in_maintenance(admin_client, held):
     found = {row["name"]: row["maintenance_until"] for row in admin_client.get("/api/instances/").json()["results"]}
     assert found == {"w1-i1": None, "w2-i1": "2100-01-01T23:59:00Z"}
     assert time.time() < datetime.fromisoformat(found["w2-i1"]).timestamp()
+
+
+def by_command(*arguments):
+    out = StringIO()
+    call_command("maintenance_window", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_command_plans_lists_and_deletes():
+    times = ("--from=2100-01-02T02:00", "--to=2100-01-02T04:00")
+    line = "nightly: stop w1-i1, w2-i1 from 2100-01-02T02:00+0800 to 2100-01-02T04:00+0800, each week\n"
+    planned = ("--zone=Asia/Shanghai", "--weekly", "--stop", "--instances=w1-i1,w2-i1")
+    assert by_command("add", "nightly", *times, *planned) == line
+    assert MaintenanceWindow.objects.get().starts_at == datetime(2100, 1, 1, 18, tzinfo=UTC)
+    assert by_command("add", "once", *times).startswith("once: drain all instances from 2100-01-02T02:00+0000 to")
+    assert by_command("list").splitlines()[0] == line.strip()
+    assert by_command("delete", "nightly") == "deleted: nightly\n"
+    assert by_command("delete", "once")
+    assert by_command("list") == ""
+    assert [entry[:3] for entry in log()] == [
+        ("command", "maintenance_window", each) for each in ("created", "created", "deleted", "deleted")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("add", "x"), "needs --from and --to"), (("add",), "needs a NAME"), (("delete", "x"), "no window x"),
+        (("add", "x", "--from=2100-01-02", "--to=2100-01-01"), "ends before it begins"),
+        (("add", "x", "--from=2100-01-02", "--to=2100-01-03", "--zone=Nowhere"), "no time zone"),
+        (("add", "x", "--from=tomorrow", "--to=2100-01-03"), "no date and time"),
+    ],
+)  # fmt: skip
+def test_command_says_what_is_wrong(arguments, words):
+    with pytest.raises(CommandError, match=words):
+        by_command(*arguments)
+    assert not MaintenanceWindow.objects.exists()
