@@ -21,7 +21,6 @@ from bridge.http.api import key_closed
 from bridge.http.base import LARGE_PART, Headers, shown_model
 from bridge.http.client_apps import client_app_of
 from bridge.http.conversation_ids import identified
-from bridge.http.direct import DirectWriter
 from bridge.http.elsewhere import PeerElsewhere
 from bridge.http.hang_up import ListeningConsumer
 from bridge.http.limits import nearest_limits
@@ -31,7 +30,7 @@ from bridge.telemetry import metrics
 from bridge.telemetry.turn_log import tools_summary, turn_line
 from bridge.turn.content import ReplyLog, content_of, keeping
 from bridge.turn.elsewhere import Elsewhere
-from bridge.turn.output import Batch, Emit, FindDirect, no_direct
+from bridge.turn.output import Batch, Direct, Emit, FindDirect, no_direct
 from bridge.turn.record import TurnRecord
 from bridge.turn.trace import trace_of
 from bridge.wire.attached import warning_of, warning_of_tools
@@ -84,7 +83,7 @@ class ChatConsumer(ListeningConsumer):
         self._reply: ReplyFormat
         self._request: ChatRequest | None = None
         self._encoder: Encoder | None = None
-        self._direct: DirectWriter | None = None
+        self._direct: Direct | None = None
         self._has_row = False
         self._warning = ""
         """What of the messages and tools is not passed on."""
@@ -306,7 +305,7 @@ class ChatConsumer(ListeningConsumer):
             return self._stream_rare(batch)
         return self.send_part(self._encoder.feed(batch), last=False)
 
-    def _find_direct(self) -> DirectWriter | None:
+    def _find_direct(self) -> Direct | None:
         return self._direct
 
     async def _stream_rare(self, batch: Batch) -> None:
@@ -319,8 +318,9 @@ class ChatConsumer(ListeningConsumer):
                 if self._opening is not None and not self._opening.done():
                     await self._opening.wait()
                 await self.start_stream()
-                if self.writer is not None:
-                    self._direct = DirectWriter(self._encoder, self.writer)
+                if (writer := self.writer) is not None:
+                    encoder = self._encoder
+                    self._direct = Direct(writer.flow, writer.write_piece, encoder.feed, encoder.text)
         if len(batch) > MOST_AT_ONCE:
             batch = await self._stream_slices(self._encoder, batch)
         part = self._encoder.feed(batch)

@@ -15,9 +15,9 @@ from bridge.lingma.errors import Broken, DialFailed, FramingError, NotJson, Refu
 from bridge.lingma.transport import rpc
 from bridge.lingma.transport.framing import Framer
 from bridge.lingma.transport.rpc import Incoming
-from bridge.lingma.transport.single import single_message
 from bridge.lingma.transport.urls import shown
 from bridge.lingma.transport.websocket import WebSocket
+from bridge.lingma.transport.whole import whole_messages
 from gateway_project.lib.random_bytes import random_bytes
 
 SEND_BUFFER_LIMIT = 32 << 20  # bytes the service may leave unread before it counts as dead; no question takes it there
@@ -25,8 +25,6 @@ ROOM_SEC = 1  # until a question may be tried again that found no room
 
 Receive = Callable[[list[bytes], list[Incoming]], None]
 """Takes the raw bodies of one read and the messages parsed from them, both of the same length."""
-ReceiveOne = Callable[[bytes, Incoming], None]
-"""The same for a read that has brought one message."""
 
 
 class Channel(asyncio.Protocol):
@@ -42,7 +40,6 @@ class Channel(asyncio.Protocol):
         # Set by the handshake, which is after TCP and TLS: a program may accept and never answer.
         self.opened: asyncio.Future[None] = self._loop.create_future()
         self.receive: Receive = lambda _bodies, _messages: None
-        self.receive_one: ReceiveOne = lambda _body, _message: None
         self.on_lost: Callable[[], None] = lambda: None
         """Called once, as soon as nothing more can be expected of it."""
         self.on_closed: Callable[[], None] = lambda: None
@@ -102,13 +99,6 @@ class Channel(asyncio.Protocol):
         elif self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._socket.message(*messages))
 
-    def answer_one(self, message: bytes) -> None:
-        """The same for one message, out of `receive_one`."""
-        if self._outgoing or self._transport is None:
-            self.send_now([message])
-        else:
-            self._transport.write(self._socket.frame(message))
-
     def require_room(self, size: int) -> None:
         """Raise ContextFull or Overloaded for a message that would cost all others the connection."""
         if size > SEND_BUFFER_LIMIT:  # twice the text, and more tokens than any model takes
@@ -145,14 +135,12 @@ class Channel(asyncio.Protocol):
         """Read what came, and hand on the messages that it completes."""
         # Counted before parsing: even bytes that make no message yet prove that the service lives.
         self.reads += 1
-        if self._is_between and (single := single_message(data)) is not None:
-            return self._single_received(single)
+        bodies = whole_messages(data) if self._is_between else None
+        is_whole = bodies is not None
         try:
-            bodies: list[bytes] = []
-            for payload in self._socket.feed(data):
-                bodies += self._framer.feed(payload)
-            messages = [rpc.parse(body) for body in bodies]
-            self._is_between = self._socket.is_between and self._framer.is_between
+            if bodies is None:
+                bodies = self._read(data)
+            messages = list(map(rpc.parse, bodies))
         except (Refused, Broken) as exc:
             return self._refused(exc)
         except (FramingError, NotJson) as exc:
@@ -160,6 +148,8 @@ class Channel(asyncio.Protocol):
         # It was given up meanwhile: its turns may be asked elsewhere already, and nothing of them counts any more.
         if self._transport is None or self._transport.is_closing():
             return None
+        if is_whole:  # none of what follows comes with it
+            return self.receive(bodies, messages)
         # A pong or a close must not wait behind what the handlers do.
         if control := self._socket.to_send():
             self._transport.write(control)
@@ -173,15 +163,13 @@ class Channel(asyncio.Protocol):
             self.give_up(str(self._socket.broken))
         return None
 
-    def _single_received(self, body: bytes) -> None:
-        """The same without lists, and without what only comes otherwise: handshake, control frames, pieces."""
-        try:
-            message = rpc.parse(body)
-        except NotJson as exc:
-            return self.give_up(f"unreadable message: {exc}")
-        if self._transport is not None and not self._transport.is_closing():
-            self.receive_one(body, message)
-        return None
+    def _read(self, data: bytes) -> list[bytes]:
+        """The bodies that the data complete, step by step. Raise Refused, Broken or FramingError."""
+        bodies: list[bytes] = []
+        for payload in self._socket.feed(data):
+            bodies += self._framer.feed(payload)
+        self._is_between = self._socket.is_between and self._framer.is_between
+        return bodies
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End everything that was under way (PROTOCOL 17.1). asyncio calls it once, also after `abort`."""

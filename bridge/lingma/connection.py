@@ -52,7 +52,7 @@ class Connection:
         handlers = self._replies.handlers() | self.tools.handlers() | self._uploads.handlers()
         inbox = Inbox(channel, dialect, self._calls, self._replies, self.tools, handlers)
         inbox.on_other = self._on_other
-        channel.receive, channel.receive_one = inbox.receive, inbox.receive_one
+        channel.receive = inbox.receive
         channel.on_closed = self._on_closed
         self._replies.on_logged_out = self._on_logged_out
 

@@ -37,7 +37,6 @@ class Inbox:
         self._replies = replies
         self._tools = tools
         self._handlers = handlers
-        self._single_handlers = handlers | replies.single_handlers()
         self._invocations = dialect.pushes.invocations
         self._repeats = dialect.repeats
         self._last_body = b""
@@ -49,13 +48,7 @@ class Inbox:
         if answers:
             self._channel.send_now(answers)
         for body, message in zip(bodies, messages, strict=True):
-            self._act(body, message, self._handlers)
-
-    def receive_one(self, body: bytes, message: Incoming) -> None:
-        """The same for a message that came alone."""
-        if message.method and rpc.wants_answer(message):
-            self._channel.answer_one(self._answer(message))
-        self._act(body, message, self._single_handlers)
+            self._act(body, message)
 
     def _answer(self, message: Incoming) -> bytes:
         """An acknowledgement; only an invocation of a tool may want an answer with content (PROTOCOL 11.4)."""
@@ -64,7 +57,7 @@ class Inbox:
             return rpc.answer(message, result)
         return rpc.acknowledgement(message)
 
-    def _act(self, body: bytes, message: Incoming, handlers: dict[str, Handler]) -> None:
+    def _act(self, body: bytes, message: Incoming) -> None:
         method = message.method
         # Ids of both sides overlap, so only the method distinguishes a request from an answer (PROTOCOL 5.1).
         if method is None:
@@ -74,7 +67,7 @@ class Inbox:
         if body == self._last_body and self._repeats and rpc.wants_answer(message):
             return None  # the same request once more (F14): acknowledged again, but handled once
         self._last_body = body
-        handler = handlers.get(method)
+        handler = self._handlers.get(method)
         if handler is None:
             # Anything about a turn is still a sign of life of it.
             if (stream := self._replies.of(message.params)) is not None:

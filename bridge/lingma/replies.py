@@ -35,16 +35,11 @@ class Replies:
         """A handler for each method about replies."""
         pushes = self._dialect.pushes
         return {
-            **{method: partial(self._on_text, ReplyStream.push, read) for method, read in pushes.texts.items()},
+            **{method: partial(self._on_text, read) for method, read in pushes.texts.items()},
             **{method: partial(self._on_thought, read) for method, read in pushes.thoughts.items()},
             **{method: partial(self._on_ending, read) for method, read in pushes.endings.items()},
             **{method: partial(self._on_failure, read) for method, read in pushes.failures.items()},
         }
-
-    def single_handlers(self) -> dict[str, Handler]:
-        """For a message that came alone: other handlers of some methods."""
-        texts = self._dialect.pushes.texts
-        return {method: partial(self._on_text, ReplyStream.push_single, read) for method, read in texts.items()}
 
     def of(self, params: bytes) -> ReplyStream | None:
         """The stream that a message of any other kind is about, or None."""
@@ -57,7 +52,7 @@ class Replies:
         for stream in list(self.streams.values()):
             stream.fail(error)
 
-    def _on_text(self, push: Callable[[ReplyStream, str], None], read: Callable[[bytes], Delta], params: bytes) -> None:
+    def _on_text(self, read: Callable[[bytes], Delta], params: bytes) -> None:
         delta = read(params)
         stream = self.streams.get(delta.request_id)
         if stream is None:
@@ -70,7 +65,7 @@ class Replies:
         if delta.replaces:
             stream.replace(text)
         else:
-            push(stream, text)
+            stream.push(text)
         return None
 
     def _on_thought(self, read: Callable[[bytes], Delta], params: bytes) -> None:

@@ -109,9 +109,33 @@ class ReplyStream:
 
     def push(self, text: str) -> None:
         """Append text; empty deltas count as a sign of life only."""
+        now, passing = self._loop.time(), self._passing
+        # The loop's clock moves on between its turns: what comes faster than one a turn is gathered, and passed on
+        # together.
+        if (
+            passing is None
+            or now == self._received_at
+            or self._pieces
+            or not text
+            or passing.flow.write_paused
+            or self._read_bytes > MOST_BYTES
+        ):
+            return self._queue(text, now)
+        self._received_at = self._signed_at = now
+        self._texts.append(text)
+        self._read += 1
+        self._read_bytes += PIECE_BYTES + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
+        try:
+            if not passing.text(text):
+                self._end_wait()
+        except Exception as exc:  # noqa: BLE001 - it is raised where the reader waits
+            self._end_wait(exc)
+        return None
+
+    def _queue(self, text: str, now: float) -> None:
         # Two clocks: `_received_at` is the service's sign of life, `_signed_at` the last thing the client has seen.
         # Empty pieces move the first one only, so that a client still gets its keep-alive.
-        self._received_at = now = self._loop.time()
+        self._received_at = now
         if not text or self.end is not None:
             return
         self._signed_at = now
@@ -124,22 +148,6 @@ class ReplyStream:
         self._pieces.append(TextDelta(text))
         self._unread += PIECE_BYTES + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
         self._wake()
-
-    def push_single(self, text: str) -> None:
-        """The same for a text that came alone: it need not wait for others, and is passed on at once."""
-        passing = self._passing
-        if passing is None or self._pieces or not text or passing.flow.write_paused or self._read_bytes > MOST_BYTES:
-            return self.push(text)
-        self._received_at = self._signed_at = self._loop.time()
-        self._texts.append(text)
-        self._read += 1
-        self._read_bytes += PIECE_BYTES + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
-        try:
-            if not passing.text(text):
-                self._end_wait()
-        except Exception as exc:  # noqa: BLE001 - it is raised where the reader waits
-            self._end_wait(exc)
-        return None
 
     def push_thinking(self, text: str) -> None:
         """Append reasoning. The client may not get to see it, so it counts as a sign of life from the service only."""

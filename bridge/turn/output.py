@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import NamedTuple
 
 from bridge.chat.events import ChatEvent, KeepAlive, Started, TextDelta
 from gateway_project.lib.asgi_extensions import Flow
@@ -13,17 +13,15 @@ Batch = list[ChatEvent]
 Emit = Callable[[Batch], Awaitable[None]]
 
 
-class Direct(Protocol):
-    """A way to the client on which nothing is awaited, for a stream that has begun."""
+class Direct(NamedTuple):
+    """A way to the client of a stream that has begun, on which nothing is awaited: not for much, nor for the end."""
 
     flow: Flow
-    """Of its client."""
-
-    def write(self, batch: Batch) -> None:
-        """Send it at once; neither an ending nor much."""
-
-    def write_text(self, text: str) -> None:
-        """The same for a text alone."""
+    """Of the client."""
+    write: Callable[[bytes], None]
+    encode: Callable[[Batch], bytes]
+    encode_text: Callable[[str], bytes]
+    """The same for a text alone."""
 
 
 FindDirect = Callable[[], Direct | None]

@@ -17,7 +17,10 @@ class Passing:
     behind, a long piece of work, the end.
     """
 
-    __slots__ = ("_direct", "_is_over", "_is_plain", "_may_be_plain", "_read", "_reader", "_take", "flow", "last")
+    __slots__ = (
+        "_encode", "_encode_text", "_is_over", "_is_plain", "_may_be_plain", "_read", "_reader", "_take", "_write",
+        "flow", "last",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -29,12 +32,11 @@ class Passing:
         limited: bool,
     ) -> None:
         """`take` makes of events what may be sent, `is_over` says whether nothing may follow."""
-        self.flow = direct.flow
+        self.flow, self._write, self._encode, self._encode_text = direct
         self.last: Batch | None = None
         """What is to be sent with the end."""
         self._reader = reader
         self._read = reader.read
-        self._direct = direct
         self._take = take
         self._is_over = is_over
         self._may_be_plain = not limited
@@ -44,7 +46,7 @@ class Passing:
         """A piece of text that came alone. False: the turn goes on in its task."""
         events = self._read(text)
         if events is None and self._is_plain:
-            self._direct.write_text(text)
+            self._write(self._encode_text(text))
             return True
         return self._pass_on([TextDelta(text)] if events is None else events)
 
@@ -60,5 +62,5 @@ class Passing:
             self.last = batch
             return False
         if batch:
-            self._direct.write(batch)
+            self._write(self._encode(batch))
         return True

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 from bridge.chat.events import Failed, Finished, KeepAlive, Started, TextDelta
 from bridge.chat.request import ChatRequest, Message
+from bridge.turn.output import Direct
 from bridge.turn.record import TurnRecord
 from tests.bridge.lingma.service import SILENT, answer, finish
 
@@ -53,7 +54,7 @@ def once(first, then):
 class Reading:
     """One turn as its client reads it, from the moment this is made. `record` is complete when it has ended.
 
-    It is also the direct way to that client, as our own server has it; `passed` are the batches that came by it.
+    It has a direct way to that client, as our own server has; `passed` are the batches that came by it.
     """
 
     def __init__(self, engine, request, caller_id=1):
@@ -61,7 +62,8 @@ class Reading:
         self.batches, self.passed = [], []
         self.flow = SimpleNamespace(write_paused=False)
         self._news = asyncio.Event()
-        running = engine.run(request, caller_id, self.record, self._take, direct=lambda: self)
+        direct = Direct(self.flow, lambda batch: self.write(batch), list, lambda text: [TextDelta(text)])
+        running = engine.run(request, caller_id, self.record, self._take, direct=lambda: direct)
         self._task = asyncio.create_task(running)
 
     async def _take(self, batch):
@@ -69,12 +71,9 @@ class Reading:
         self._news.set()
 
     def write(self, batch):
-        self.passed.append(list(batch))
-        self.batches.append(list(batch))
+        self.passed.append(batch)
+        self.batches.append(batch)
         self._news.set()
-
-    def write_text(self, text):
-        self.write([TextDelta(text)])
 
     async def until(self, kind, times=1):
         """Read until there are so many events of that kind."""

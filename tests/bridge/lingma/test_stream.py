@@ -330,58 +330,79 @@ async def test_text_alone_is_passed_on_at_once(new_turn):
     turn, passed = new_turn(), Passed()
     ready = turn.until_ready(passed)
     for text in ("a", "", "b"):
-        turn.push_single(text)
+        turn.push(text)
     assert (passed.batches, turn.text, ready.done(), turn.has_begun) == ([["a"], ["b"]], "ab", False, True)
 
 
 async def test_pieces_together_are_passed_on_together(new_turn):
     turn, passed = new_turn(), Passed()
     ready = turn.until_ready(passed)
-    turn.push("a")
     turn.push_thinking("hm")
-    turn.push_single("b")
+    turn.push("a")
+    turn.push("b")
     await asyncio.sleep(0)
-    turn.push_single("c")
-    assert passed.batches == [[TextDelta("a"), ThinkingDelta("hm"), TextDelta("b")], ["c"]]
+    turn.push("c")
+    assert passed.batches == [[ThinkingDelta("hm"), TextDelta("a"), TextDelta("b")], ["c"]]
     assert not ready.done()
+
+
+class StoppedClock:
+    """A loop whose time stands still, as that of uvloop does within a turn."""
+
+    def __init__(self, loop):
+        self.time = lambda: 1.0
+        self.call_soon, self.create_future, self.call_later = loop.call_soon, loop.create_future, loop.call_later
+
+
+async def test_more_than_one_a_turn_is_gathered():
+    ticker = Ticker()
+    ticker.loop = StoppedClock(ticker.loop)
+    turn, passed = ReplyStream("r1", "s1", TurnLimits(), ticker), Passed()
+    turn.until_ready(passed)
+    ticker.loop.time = lambda: 2.0
+    for text in "abc":
+        turn.push(text)
+    await asyncio.sleep(0)
+    turn.close()
+    assert passed.batches == [["a"], [TextDelta("b"), TextDelta("c")]]
 
 
 async def test_nothing_is_passed_on_to_who_is_behind(new_turn):
     turn, passed = new_turn(), Passed()
     ready = turn.until_ready(passed)
     passed.flow.write_paused = True
-    turn.push_single("a")
+    turn.push("a")
     await asyncio.wait_for(ready, 30)
-    turn.push_single("b")
+    turn.push("b")
     assert (texts(turn.take()), passed.batches) == (["a", "b"], [])
 
 
 async def test_much_at_once_is_the_readers(new_turn):
     turn, passed = new_turn(), Passed()
     ready = turn.until_ready(passed)
-    turn.push("x" * PASSED_BYTES)
+    turn.push_thinking("x" * PASSED_BYTES)
     await asyncio.wait_for(ready, 30)
     assert (len(turn.take()), passed.batches) == (1, [])
 
 
-@pytest.mark.parametrize("push", ["push", "push_single"])
+@pytest.mark.parametrize("push", ["push", "push_thinking"])
 async def test_reader_goes_on_when_passing_ends(new_turn, push):
     turn, passed = new_turn(), Passed(most=1)
     ready = turn.until_ready(passed)
     getattr(turn, push)("a")
     await asyncio.wait_for(ready, 30)
-    turn.push_single("b")
+    turn.push("b")
     assert (len(passed.batches), texts(turn.take())) == (1, ["b"])
 
 
-@pytest.mark.parametrize("push", ["push", "push_single"])
+@pytest.mark.parametrize("push", ["push", "push_thinking"])
 async def test_what_breaks_in_passing_is_the_readers(new_turn, push):
     turn = new_turn()
     ready = turn.until_ready(Passed(most=0))
     getattr(turn, push)("a")
     with pytest.raises(RuntimeError, match="it is over"):
         await asyncio.wait_for(ready, 30)
-    turn.push_single("b")
+    turn.push("b")
     assert (turn.end, texts(turn.take())) == (None, ["b"])
 
 
@@ -389,9 +410,9 @@ async def test_what_breaks_in_passing_is_the_readers(new_turn, push):
 async def test_end_is_the_readers_with_what_is_left(new_turn, left):
     turn, passed = new_turn(), Passed()
     ready = turn.until_ready(passed)
-    turn.push_single("a")
+    turn.push("a")
     for _ in range(left):
-        turn.push("b")
+        turn.push_thinking("b")
     turn.finish("s2", "")
     await asyncio.wait_for(ready, 30)
     assert (passed.batches, texts(turn.take()), turn.end.error) == ([["a"]], ["b"] * left, None)
@@ -400,8 +421,8 @@ async def test_end_is_the_readers_with_what_is_left(new_turn, left):
 async def test_reader_that_was_cancelled_is_not_woken(new_turn):
     turn, passed = new_turn(), Passed(most=1)
     turn.until_ready(passed).cancel()
-    turn.push_single("a")
-    turn.push("b")
+    turn.push("a")
+    turn.push_thinking("b")
     turn.close()
     assert (passed.batches, texts(turn.take())) == ([["a"]], ["b"])
 
@@ -419,7 +440,7 @@ async def test_endless_reply_ends_though_passed_on(new_turn, monkeypatch):
     turn, passed = new_turn(), Passed()
     ready = turn.until_ready(passed)
     for _ in range(100):
-        turn.push_single("x" * 1000)
+        turn.push("x" * 1000)
     await asyncio.wait_for(ready, 30)
     assert turn.take()
     assert isinstance(turn.end.error, UpstreamFailed)

@@ -1,4 +1,4 @@
-"""A read of one message is recognized as what it would be read as step by step, and nothing else is."""
+"""A read of whole messages gives what it would give step by step, and nothing else is taken for one."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from bridge.lingma.transport.framing import Framer, frame
-from bridge.lingma.transport.single import LONGEST, single_message
+from bridge.lingma.transport.whole import LONGEST, whole_messages
 from tests.bridge.lingma.test_websocket import Pair
 
 
@@ -23,10 +23,10 @@ def step_by_step(data):
 
 @pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
 @pytest.mark.parametrize("size", [0, 2, 104, 105, 106, 300, 65_000, LONGEST, LONGEST + 1, 70_000])
-def test_single_message_is_recognized_up_to_its_bound(opcode, size):
-    data = sent(frame(b"x" * size), opcode)
-    assert single_message(data) == (b"x" * size if size <= LONGEST else None)
-    assert step_by_step(data) == ([b"x" * size], True)
+def test_messages_are_read_whole_up_to_their_bound(opcode, size):
+    data = sent(frame(b"x" * size), opcode) * 3
+    assert whole_messages(data) == ([b"x" * size] * 3 if size <= LONGEST else None)
+    assert step_by_step(data) == ([b"x" * size] * 3, True)
 
 
 ONE = frame(b'{"a":"Content-Length: 3\\r\\n\\r\\n"}')
@@ -37,9 +37,16 @@ ONE = frame(b'{"a":"Content-Length: 3\\r\\n\\r\\n"}')
     [
         b"",
         b"\r\n\r\n",
+        b"\r\n\r\n" * 3,
+        sent(b"Content-Length:  2\r\n\r\n{}") * 2,
+        sent(b"Content-Length: -2\r\n\r\n{}") * 2,
+        sent(b"Content-Length: x\r\n\r\n{}") * 2,
+        sent(frame(b"{}\r\n\r\n")),
         ONE,
         sent(ONE)[:-1],
-        sent(ONE) * 2,
+        sent(ONE) + sent(ONE)[:-1],
+        sent(ONE) + sent(ONE)[:2],
+        sent(ONE) + b"\x81",
         sent(ONE * 2),
         sent(ONE + b" "),
         sent(ONE, fin=False),
@@ -53,16 +60,18 @@ ONE = frame(b'{"a":"Content-Length: 3\\r\\n\\r\\n"}')
     ],
 )
 def test_all_else_is_read_step_by_step(data):
-    assert single_message(data) is None
+    assert whole_messages(data) is None
 
 
-@given(st.binary(max_size=300), st.sampled_from([Opcode.TEXT, Opcode.BINARY]), st.data())
-def test_changed_byte_is_no_other_single_message(body, opcode, data):
-    whole = bytearray(sent(frame(body), opcode))
-    at, bit = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(0, 7))
-    whole[at] ^= 1 << bit
-    if (found := single_message(bytes(whole))) is not None:
-        assert step_by_step(bytes(whole)) == ([found], True)
+@given(st.lists(st.binary(max_size=300), max_size=4), st.sampled_from([Opcode.TEXT, Opcode.BINARY]), st.data())
+def test_any_bytes_are_read_as_step_by_step(bodies, opcode, data):
+    whole = bytearray(b"".join(sent(frame(body), opcode) for body in bodies))
+    has_blank_line = any(b"\r\n\r\n" in body for body in bodies)  # JSON has none
+    assert has_blank_line or (whole_messages(bytes(whole)) or []) == bodies
+    if whole and data.draw(st.booleans()):
+        whole[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    if found := whole_messages(bytes(whole)):
+        assert step_by_step(bytes(whole)) == (found, True)
 
 
 def test_what_begins_in_pieces_is_not_between():
