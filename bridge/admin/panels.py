@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import redis
 from django.conf import settings
@@ -33,6 +33,7 @@ from gateway_project.lib.visible import visible
 
 PAGES = (DOCTOR, *live.PAGES)
 LONGEST_REASON = 160
+OLD = timedelta(seconds=30)  # a heartbeat; they come every second
 LATE = 30.0  # seconds; usage rows are filed every two
 LEDGER_MODES = frozenset(("redis", "database", "worker", "flush"))
 """While one of them is on, nobody finds out whether the ledger adds up."""
@@ -92,8 +93,16 @@ def instances_now() -> tuple[list[Instance], list[str]]:
         instances, troubles = mirror.current(url), late_rows(ledger.waiting_since(url))
     except redis.RedisError as exc:
         instances = list(Instance.objects.all())
-        troubles = [" ".join([redis_away(exc), gettext("The page shows the last copy.")])]
+        troubles = [" ".join([redis_away(exc), copy_of(instances)])]
     return sorted(instances, key=lambda each: (each.process, each.name)), troubles
+
+
+def copy_of(instances: Iterable[Instance]) -> str:
+    """How old the copies are that a page shows."""
+    if (at := max((each.seen_at for each in instances), default=None)) is None:
+        return gettext("The page shows the last copy.")
+    words = gettext("The page shows the last copy, of %(time)s.")
+    return words % {"time": f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S %Z}"}
 
 
 def late_rows(waiting_since: float | None) -> list[str]:
@@ -195,7 +204,10 @@ def _named(instances: list[Instance]) -> str:
 def instance_figure(instances: list[Instance]) -> Figure:
     """How many can take a turn, of those there should be."""
     ready = sum(instance.state == InstanceState.READY for instance in instances)
-    tone = "good" if instances and ready == len(instances) else "bad"
+    old = timezone.now() - OLD
+    # Of a copy nobody knows whether it is still so.
+    fine = "good" if any(each.seen_at >= old for each in instances) else ""
+    tone = fine if instances and ready == len(instances) else "bad"
     return Figure(
         gettext("Instances ready"), f"{ready} / {len(instances)}", reverse("admin:bridge_instance_changelist"), tone
     )

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Alert
+from bridge.admin.panels import instance_figure
 from bridge.models import Instance
 from bridge.status.instance import InstanceStatus
 from bridge.status.smoke import SmokeReport
@@ -209,6 +210,20 @@ def test_overview_shows_that_nobody_files_turns(admin_client, heartbeats):
 def test_overview_shows_that_redis_is_gone(admin_client, settings):
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
     assert "Redis cannot be reached" in text(admin_client.get(reverse("admin:index")))
+
+
+def test_overview_says_how_old_a_copy_is(admin_client, beat, settings):
+    beat("w1-i1")
+    check_instances()
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    now = timezone.now()
+    for age, tone in ((1, "good"), (90, "")):
+        seen = now - timedelta(seconds=age)
+        Instance.objects.update(seen_at=seen)
+        assert f"The page shows the last copy, of {seen:%Y-%m-%d %H:%M:%S} UTC." in text(
+            admin_client.get(reverse("admin:index"))
+        )
+        assert instance_figure(list(Instance.objects.all())).tone == tone
 
 
 def test_a_generation_may_be_a_time_in_milliseconds(admin_client, beat):
