@@ -43,7 +43,8 @@ class PeerElsewhere:
         self._body = body
 
     def holds(self, affinity: Affinity) -> bool:
-        return self._peers.holder(affinity) is not None
+        # Of a process that has just come nobody has heard yet.
+        return self._peers.holder(affinity) is not None or not self._consumer.runtime.pool.named(affinity.name)
 
     @property
     def has_room(self) -> bool:
@@ -52,7 +53,10 @@ class PeerElsewhere:
     async def run(self, found: Found | None) -> bool:
         """See `bridge.turn.elsewhere`."""
         peers = self._peers
-        peer = peers.holder(Affinity(found.instance, found.generation)) if found is not None else peers.roomiest()
+        if found is not None:
+            peer = await peers.find(Affinity(found.instance, found.generation))
+        else:
+            peer = peers.roomiest()
         if peer is None:
             return False
         response: aiohttp.ClientResponse | None = None

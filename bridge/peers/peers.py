@@ -18,6 +18,7 @@ from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
 
 EVERY_SEC: Final = 1.0
+LOOK_SEC: Final = 0.1
 SILENCE_SEC: Final = 10.0
 """A process that has not reported for so long hangs or is dead: what was handed over to it is lost."""
 
@@ -54,6 +55,7 @@ class Peers:
         self._others: list[Peer] = []
         """Those of other machines. Within one machine processes lend each other places."""
         self._changed = asyncio.Event()
+        self._looked_at = -LOOK_SEC
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -69,6 +71,15 @@ class Peers:
     def holder(self, affinity: Affinity) -> Peer | None:
         """The process whose instance holds that session, if it is another one and can be reached."""
         return self._holders.get(affinity)
+
+    async def find(self, affinity: Affinity) -> Peer | None:
+        """The same, after a look at the latest reports where nobody was known to hold it."""
+        peer = self._holders.get(affinity)
+        # What nobody holds any more is asked for, too: not with each turn.
+        if peer is None and self._loop.time() - self._looked_at >= LOOK_SEC:
+            await self.exchange()
+            peer = self._holders.get(affinity)
+        return peer
 
     @property
     def has_room(self) -> bool:
@@ -99,6 +110,8 @@ class Peers:
             await self.client.close()
 
     async def exchange(self) -> None:
+        """Report, and take what the others have reported."""
+        self._looked_at = self._loop.time()
         own = self._own()
         try:
             found = await self._link.run(EXCHANGE, [redis_keys.PEERS], [own.name, reports.encode(own)])

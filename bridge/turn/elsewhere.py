@@ -12,7 +12,7 @@ class Elsewhere(Protocol):
     """What hands one turn over."""
 
     def holds(self, affinity: Affinity) -> bool:
-        """Another process holds this session."""
+        """The session is none of this process: another one may hold it."""
 
     @property
     def has_room(self) -> bool:

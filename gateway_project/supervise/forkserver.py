@@ -29,6 +29,7 @@ APPS = (PREPARE, "django.db.models.sql.compiler", "gateway_project.lib.redis_cli
 WEB = ("bridge.http.routing", "bridge.runtime", "channels.routing", "django.contrib.sessions.backends.db",
        "django.core.asgi", "gateway_project.server.__main__", "gateway_project.server.bodies",
        "gateway_project.server.pages", "whitenoise.storage")  # fmt: skip
+PEERS = ("bridge.peers.client", "bridge.peers.peers")
 UVICORN = ("gateway_project.server.uvicorn_server", "uvicorn.lifespan.on", "uvicorn.loops.uvloop")
 CELERY = ("accounts.ledger.flusher", "billiard.dummy", "billiard.pool", "celery.app.amqp", "celery.app.control",
           "celery.app.events", "celery.app.log", "celery.apps.beat", "celery.apps.worker",
@@ -71,6 +72,8 @@ def load_web() -> None:
     from django.conf import settings
 
     _import([*WEB, settings.ROOT_URLCONF, *settings.MIDDLEWARE])
+    if settings.ENV.has_peers:
+        _import(PEERS)
     # daphne brings a loop along, which each process needs for itself.
     if settings.ENV.gateway_server == "uvicorn":
         _import(UVICORN)

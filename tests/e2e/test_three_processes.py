@@ -12,6 +12,7 @@ from tests.e2e.installation import KEY, Gateway, until
 
 HOLD = '[[sim: text="first second" chunks=2 delay_ms=60000]] '
 PROCESSES = (1, 2, 3)
+PAIRS = ((1, 2), (2, 3), (3, 1))
 
 pytestmark = pytest.mark.timeout(120)  # three processes start together
 
@@ -33,6 +34,23 @@ def three(gateway):
     until(lambda: all(sees_all(gateway, number) for number in PROCESSES), 60)
     until(lambda: gateway.in_flight() == 0)
     return gateway
+
+
+@pytest.fixture(scope="module")
+def acquainted(gateway):
+    """Each process has heard what the others hold, which they report each second."""
+    for here, there in PAIRS:
+        until(lambda here=here, there=there: sessions(gateway, here, there, OPENAI)[1] == "reused")
+
+
+def sessions(gateway, here, there, wire, stream=False):
+    """A conversation that goes on in another process: the answers of both, and what became of the session."""
+    question = f'[[sim: text="an answer"]] {wire} {stream} {here} {there}'
+    begun = asked(gateway, here, OPENAI, question)
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": begun.text}]
+    messages.append({"role": "user", "content": '[[sim: text="and on" think="a thought"]] go on'})
+    answer = asked(gateway, there, wire, messages, stream=stream)
+    return (begun, answer), answer.headers["x-lingma-session"]
 
 
 @contextmanager
@@ -127,18 +145,24 @@ def test_place_freed_anywhere_ends_a_wait(three, streams, wire):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-def test_conversation_keeps_its_session_through_any_process(three, wire, stream):
-    for here, there in ((1, 2), (2, 3), (3, 1)):
-        question = f'[[sim: text="an answer"]] {wire} {stream} {here}'
-        begun = asked(three, here, OPENAI, question)
-        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": begun.text}]
-        messages.append({"role": "user", "content": '[[sim: text="and on" think="a thought"]] go on'})
-        answer = asked(three, there, wire, messages, stream=stream)
-        assert (answer.status, answer.text, answer.finish) == (200, "and on", wire.done)
-        assert answer.headers["x-lingma-session"] == "reused"
+def test_conversation_keeps_its_session_through_any_process(acquainted, three, wire, stream):
+    for here, there in PAIRS:
+        (begun, answer), session = sessions(three, here, there, wire, stream)
+        assert (answer.status, answer.text, answer.finish, session) == (200, "and on", wire.done, "reused")
         assert begun.headers["x-lingma-instance"] == answer.headers["x-lingma-instance"] == f"w{here}-i1"
         row = three.row(answer.headers["x-request-id"])
         assert (row["status"], row["usage_source"]) == ("ok", three.row(begun.headers["x-request-id"])["usage_source"])
+
+
+def test_killed_holder_costs_a_rebuild(three):
+    question = '[[sim: text="an answer"]] before the end'
+    begun = three.ask(OPENAI, question)
+    holder = int(begun.headers["x-lingma-instance"][1]) - 1
+    three.processes[holder].kill()
+    three.processes[holder].wait()
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": begun.text}]
+    answer = three.ask(ANTHROPIC, [*messages, {"role": "user", "content": "[[sim: text=again]] go on"}])
+    assert (answer.status, answer.text, answer.headers["x-lingma-session"]) == (200, "again", "rebuilt")
 
 
 def test_lent_turn_has_rows_and_counts_like_any(three, streams):

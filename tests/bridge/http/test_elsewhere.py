@@ -19,6 +19,7 @@ from bridge.peers.client import PeerClient
 from bridge.peers.listeners import Listeners, Tls
 from bridge.peers.peers import Peers
 from bridge.peers.report import PeerReport
+from bridge.pool.policy import Affinity
 from gateway_project.lib.redis_keys import PEERS, SESSIONS, USAGE
 from gateway_project.server import private
 from tests.bridge.chats import replying, say
@@ -179,6 +180,23 @@ async def test_lost_process_before_the_answer_costs_a_rebuild(handing):
     answer = await gateway.ask(PATHS[0], "go on")
     assert (answer.status, answer.headers[b"x-lingma-session"]) == (200, b"rebuilt")
     assert [row["status"] for row in await gateway.rows()] == ["ok", "ok"]
+
+
+async def test_process_that_hangs_is_not_waited_for(handing):
+    gateway = await handing(replying("Hello"))
+    await gateway.begin()
+
+    async def on_ask(_peer, _params):
+        gateway.service.on_ask = replying("Hello")
+
+    gateway.service.on_ask = on_ask
+    asking = asyncio.create_task(gateway.ask(PATHS[0], "go on"))
+    async with asyncio.timeout(30):
+        await gateway.service.got("chat/ask", times=2)
+        [other] = gateway.runtime.peers.known
+        gateway.runtime.peers.holder(Affinity(*other.instances.popitem())).go()
+        answer = await asking
+    assert (answer.status, answer.headers[b"x-lingma-session"]) == (200, b"rebuilt")
 
 
 async def test_wrong_secret_is_refused_and_costs_a_rebuild(handing):

@@ -53,6 +53,13 @@ async def test_holder_is_who_reports_that_run(process):
     assert (first.holder("w2-i1", 3), first.holder("w1-i1", 1), first.holder("w9-i1", 4)) == (None, None, None)
 
 
+async def test_news_are_looked_for_when_they_matter(process):
+    first, second = process("web-1"), process("web-2", instances={"w2-i1": 1})
+    await second.peers.exchange()
+    found = await first.peers.find(Affinity("w2-i1", 1))
+    assert (found.report.name, await first.peers.find(Affinity("w9-i1", 1))) == ("web-2", None)
+
+
 @pytest.mark.parametrize("reached", [{"node": "here", "url": ""}, {"node": "there", "socket": ""}])
 async def test_machine_decides_on_the_way(process, reached):
     assert PeerClient("here", "").reaches(process("web-2", **reached).report)
