@@ -36,6 +36,8 @@ SOURCES: Final = {
 }  # fmt: skip
 BLAMELESS: Final = (AttemptResult.WORKER_ENDED, AttemptResult.NEWER, AttemptResult.BUSY)
 """Such ends say nothing of what another attempt would come to."""
+PASSING: Final = (AttemptResult.UNREACHABLE, AttemptResult.PAGE_AWAY, AttemptResult.LOST_SERVICE)
+"""After such an end there is a pause, but never the last one: what is away comes back."""
 R = TypeVar("R")
 
 
@@ -224,5 +226,5 @@ def _end(job: Job, state: AttemptState, result: AttemptResult, detail: str = "",
         screenshot=Secret.of(screenshot) if screenshot else None,
     )  # fmt: skip
     if ended and state is AttemptState.FAILED and job.reason.by_itself and result not in BLAMELESS:
-        count_failure(job.login)
+        count_failure(job.login, passes=result in PASSING)
     LoginAttempt.prune(job.login)

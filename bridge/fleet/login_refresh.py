@@ -88,10 +88,14 @@ def _reason(login: Login, defaults: Mapping[str, float]) -> AttemptReason | None
     return reason_to_log_in(facts_of(login), times_of(login, defaults), timezone.now().timestamp())
 
 
-def count_failure(login: int) -> None:
-    """An attempt that began by itself has failed: the next one waits, or there is none until somebody acts."""
-    Login.objects.filter(pk=login).update(failures=F("failures") + 1)
-    failures = Login.objects.values_list("failures", flat=True).get(pk=login)
+def count_failure(login: int, *, passes: bool = False) -> None:
+    """An attempt that began by itself has failed: the next one waits, or there is none until somebody acts.
+
+    `passes`: for a reason that passes by itself; then there is a next one.
+    """
+    row = Login.objects.filter(pk=login)
+    (row.filter(failures__lt=MOST_FAILURES - 1) if passes else row).update(failures=F("failures") + 1)
+    failures = row.values_list("failures", flat=True).get()
     Login.objects.filter(pk=login).update(retry_at=timezone.now() + timedelta(seconds=pause_after(failures)))
 
 

@@ -19,7 +19,7 @@ from bridge.pool.logins import StoreAway
 from bridge.signin.failure import AttemptFailed
 from bridge.signin.relay import relay
 from bridge.signin.shadow import Shadow
-from bridge.status.accounts import Remedy
+from bridge.status.accounts import AccountState, Remedy
 from bridge.status.attempts import AttemptResult, AttemptState
 from bridge.status.logins import LoginKind
 
@@ -42,7 +42,9 @@ async def until_logged_in(shadow: Shadow, within: float, late: AttemptResult) ->
         if facts.state.remedy is Remedy.ADMINISTRATOR:
             raise AttemptFailed(AttemptResult.ACCOUNT, facts.state.label)
         if loop.time() >= until:
-            raise AttemptFailed(late, "" if facts.state.remedy is Remedy.LOGIN else facts.state.label)
+            is_away = facts.state in (AccountState.NETWORK_ERROR, AccountState.ERROR)
+            detail = "" if facts.state.remedy is Remedy.LOGIN else facts.state.label
+            raise AttemptFailed(AttemptResult.UNREACHABLE if is_away else late, detail)
         with suppress(TimeoutError):
             async with asyncio.timeout(min(ASK_EVERY_SEC, max(until - loop.time(), 0))):
                 await shadow.changed.wait()

@@ -95,6 +95,10 @@ class AttemptResult(Advised):
         "account", gettext_noop("logged in, but the account may not chat"),
         gettext_noop("An administrator of the organisation has to change that. What was stored stays."),
     )  # fmt: skip
+    UNREACHABLE = (
+        "unreachable", gettext_noop("Lingma did not reach its servers, or could not tell whether it is logged in"),
+        gettext_noop("Check the network and the proxy of this machine. What was stored stays, and it is tried again."),
+    )  # fmt: skip
     CHAT_FAILED = (
         "chat_failed", gettext_noop("logged in, but a chat to test it failed"), gettext_noop("What was stored stays.")
     )  # fmt: skip

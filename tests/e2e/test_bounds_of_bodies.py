@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from tests.e2e.formats import send
-from tests.e2e.installation import KEY, OTHER_KEY
+from tests.e2e.installation import KEY, OTHER_KEY, django
 
 MIB = 1 << 20
 ALLOWED_GROWTH = 96 * MIB
@@ -63,3 +63,17 @@ def test_a_limit_may_be_spelt_with_a_point(gateway, api, spelt):
     answer = post(gateway, api, json.dumps(asked).replace('"HERE"', "16.5").encode())
     assert answer.status == 400
     assert field in answer.error["message"]
+
+
+def test_large_file_is_read_for_those_who_may(gateway):
+    """Beyond what else Django takes; and it is looked at."""
+    token = django(
+        gateway.data_dir, "from django.core.management import call_command as c; c('create_api_token', 'admin')"
+    )
+    kind = {"content-type": "application/octet-stream"}
+    strange = send(gateway, "POST", "/api/versions/", body=bytes(4 * MIB), headers=kind)
+    assert (strange.status, strange.headers["connection"]) == (401, "close")
+    headers = kind | {"authorization": f"Token {token}"}
+    answer = send(gateway, "POST", "/api/versions/", body=bytes(4 * MIB), headers=headers)
+    assert (answer.status, "damaged or no VSIX" in answer.json()["detail"]) == (400, True)
+    assert send(gateway, "POST", "/api/teams/", body=bytes(4 * MIB), headers=headers).status == 413

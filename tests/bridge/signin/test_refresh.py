@@ -98,6 +98,17 @@ async def test_only_a_later_end_is_a_success(options):
     assert (await ran(found, options("--token-days=2"))).result == "logged_in"
 
 
+async def test_trouble_that_passes_never_stops_it(options):
+    found = await due()
+    for failures in (1, 2, 2):
+        await Login.objects.filter(pk=found.pk).aupdate(retry_at=None)
+        await begin_due(TIMES)
+        attempt = await run_open(found, options("--auth-status=5", answer_sec=0.2))
+        assert (attempt.result, attempt.detail) == ("unreachable", "Lingma does not reach its servers")
+        assert (found.failures, found.generation) == (failures, 1)
+        assert found.retry_at > timezone.now() + timedelta(minutes=4)
+
+
 async def test_import_before_the_claim_stays(options):
     found = await due()
     await begin_due(TIMES)
