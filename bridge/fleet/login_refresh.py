@@ -95,7 +95,7 @@ def count_failure(login: int, *, passes: bool = False) -> None:
     """
     row = Login.objects.filter(pk=login)
     (row.filter(failures__lt=MOST_FAILURES - 1) if passes else row).update(failures=F("failures") + 1)
-    failures = row.values_list("failures", flat=True).get()
+    failures = Login.objects.values_list("failures", flat=True).get(pk=login)
     Login.objects.filter(pk=login).update(retry_at=timezone.now() + timedelta(seconds=pause_after(failures)))
 
 
