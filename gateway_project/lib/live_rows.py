@@ -48,6 +48,12 @@ class LiveRows:
         # In the order of the table's query set, which a new one does not have.
         return table if rows is None else query_set_of(table.model, rows).order_by(*table.query.order_by)
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """With `is_copy`: an empty copy says nothing of what there is now."""
+        page: Any = super().get_changelist_instance(request)  # type: ignore[misc]
+        page.is_copy = self._rows(request) is None
+        return page
+
     def _rows(self, request: HttpRequest) -> Sequence[Model] | None:
         # Cached on the request: the admin reads the list, its count and each filter in turn.
         cached: dict[type, Sequence[Model] | None] = request.__dict__.setdefault("live_rows", {})

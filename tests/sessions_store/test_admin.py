@@ -114,6 +114,13 @@ def test_list_without_redis_shows_what_was_known(admin_client, put, settings):
     assert "Redis cannot be reached" in page.content.decode()
 
 
+def test_empty_copy_is_no_empty_store(admin_client, settings):
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    page = admin_client.get(LIST).content.decode()
+    assert "The last copy is empty" in page
+    assert "A session appears when" not in page
+
+
 def test_empty_list_explains_what_it_would_show(admin_client, client_of_redis):
     assert "A session appears when" in admin_client.get(LIST).content.decode()
 
