@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from tests.bridge.lingma.test_vsix import HERE, packed
 from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import KEY, PASSWORD, until
 
@@ -249,3 +250,20 @@ def test_api_document_is_shown_and_tried_out(page, whole):
     assert page.inner_text(".live-responses-table .response .response-col_status") == "200"
     assert troubles == []
     assert [url for url in requested if not url.startswith((f"http://127.0.0.1:{whole.port}/", "data:"))] == []
+
+
+def test_vsix_is_uploaded_with_progress(page, tmp_path):
+    """What is no VSIX is told on the same page; nothing of it was reloaded."""
+    good, bad = tmp_path / "good.vsix", tmp_path / "bad.vsix"
+    good.write_bytes(packed({f"0.0.1/{HERE}/Lingma": "lingma"}, "0.0.1"))
+    bad.write_bytes(bytes(4 << 20))
+    page.goto("/admin/bridge/version/upload/")
+    send_form = "form[data-upload] button[type=submit]"
+    page.set_input_files("input[type=file]", bad)
+    page.click(send_form)
+    page.wait_for_function("document.querySelector('[data-error]').textContent.includes('damaged or no VSIX')")
+    assert page.evaluate("document.querySelector('progress').value") == 100
+    page.set_input_files("input[type=file]", good)
+    page.click(send_form)
+    page.wait_for_url(re.compile("/admin/bridge/version/$"))
+    assert "0.0.1 is installed on this machine." in page.inner_text("main, #content, body")

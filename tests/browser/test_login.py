@@ -16,6 +16,7 @@ CONSOLE = (
     "/admin/", "/admin/accounts/apikey/", "/admin/accounts/apikey/add/", "/admin/accounts/team/",
     "/admin/accounts/team/add/", "/admin/accounts/usage/", "/admin/accounts/auditentry/", "/admin/bridge/instance/",
     "/admin/bridge/login/", "/admin/bridge/login/add/", "/admin/bridge/signinpage/1/change/",
+    "/admin/bridge/version/upload/", "/admin/bridge/version/back/",
     "/admin/bridge/modelalias/", "/admin/bridge/modelalias/add/", "/admin/bridge/prompttemplate/add/",
     "/admin/sessions_store/entry/", "/admin/auth/user/", "/admin/auth/user/1/change/", "/admin/auth/group/add/",
     "/admin/django_celery_beat/periodictask/", "/admin/django_celery_beat/periodictask/add/", "/admin/nothing/",
