@@ -15,6 +15,7 @@ OWN_PAGES = (
 CONSOLE = (
     "/admin/", "/admin/accounts/apikey/", "/admin/accounts/apikey/add/", "/admin/accounts/team/",
     "/admin/accounts/team/add/", "/admin/accounts/usage/", "/admin/accounts/auditentry/", "/admin/bridge/instance/",
+    "/admin/bridge/instance/size/", "/admin/bridge/maintenancewindow/", "/admin/bridge/maintenancewindow/add/",
     "/admin/bridge/login/", "/admin/bridge/login/add/", "/admin/bridge/signinpage/1/change/",
     "/admin/bridge/version/upload/", "/admin/bridge/version/back/",
     "/admin/bridge/modelalias/", "/admin/bridge/modelalias/add/", "/admin/bridge/prompttemplate/add/",

@@ -45,11 +45,16 @@ def ready(gateway):
     return [each["name"] for each in there if each["state"] == "ready"]
 
 
-def test_instances_come_and_go_by_order(mortal):
-    for size in (2, 1):
-        django(mortal.data_dir, SIZE % size)
-        until(lambda: ready(mortal) == [f"w1-i{number}" for number in range(1, size + 1)])  # noqa: B023
-        assert works(mortal)
+def test_number_of_instances_outlives_the_process(mortal):
+    django(mortal.data_dir, SIZE % 2)
+    until(lambda: ready(mortal) == ["w1-i1", "w1-i2"])
+    mortal.processes[0].kill()
+    mortal.processes[0].wait()
+    mortal.processes[0] = mortal.start(1)
+    until(lambda: ready(mortal) == ["w1-i1", "w1-i2"])
+    django(mortal.data_dir, SIZE % 1)
+    until(lambda: ready(mortal) == ["w1-i1"])
+    assert works(mortal)
     with mortal.redis() as client:
         until(lambda: not client.exists("lgw:instance:w1-i2"))
 
