@@ -50,9 +50,10 @@ class MaintenanceWindows:
             self._look()
             looked = time.time()
             # In short steps by the clock on the wall: a sleep of hours would not notice that it was set.
+            step = LOOK_SEC if self._windows else AGAIN_SEC
             while looked <= time.time() < min(self._next_at, looked + AGAIN_SEC) and not self._taken.is_set():
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(min(LOOK_SEC, max(0.01, self._next_at - time.time()))):
+                    async with asyncio.timeout(min(step, max(0.01, self._next_at - time.time()))):
                         await self._taken.wait()
 
     def _look(self) -> None:

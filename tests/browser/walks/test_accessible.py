@@ -38,6 +38,7 @@ CONSOLE = (
     "accounts/apikey/whose/", "accounts/team/", "accounts/team/add/", "accounts/team/{team_id}/change/",
     "accounts/usage/", "accounts/usage/{row_id}/change/", "accounts/auditentry/",
     "accounts/auditentry/{entry_id}/change/", "bridge/instance/", "bridge/instance/w1-i1/change/",
+    "bridge/instance/size/", "bridge/maintenancewindow/", "bridge/maintenancewindow/add/",
     "live/", "live/log/w1-i1/", "doctor/", "bridge/login/", "bridge/login/add/", "bridge/login/spread/",
     "sessions_store/entry/", "bridge/modelalias/", "bridge/modelalias/add/", "bridge/modelalias/try/?name=gpt-5",
     "bridge/prompttemplate/", "bridge/prompttemplate/add/", "django_celery_beat/periodictask/",
