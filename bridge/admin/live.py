@@ -32,6 +32,8 @@ PEOPLE: Final = ("accounts.view_usage", "bridge.view_login")
 """Without all of these nobody sees whose turns run, nor logins."""
 WAIT_SEC: Final = 1.2
 """Processes report only while somebody looks: a page that is loaded waits so long for the first reports."""
+FRESH_SEC: Final = 1
+"""Reports come each second, in whole seconds of Redis."""
 LONGEST_NAME: Final = 100
 
 
@@ -100,13 +102,13 @@ def _now(request: HttpRequest, wait_sec: float = 0.0) -> LiveView:
 
 
 def _reports(client: redis.Redis, statuses: Collection[InstanceStatus], wait_sec: float) -> list[LiveReport]:
-    """Those of all processes that are there, if they come in time."""
+    """Those of all processes that are there; where there is time to wait, none from before somebody looked."""
     there, until = {each.name for each in statuses}, time.monotonic() + wait_sec
-    reports = read_reports(client)
-    while there - reported(reports) and time.monotonic() < until:
-        time.sleep(0.1)
-        reports = read_reports(client)
-    return reports
+    while (left := until - time.monotonic()) > 0:
+        if there <= reported(reports := read_reports(client, FRESH_SEC)):
+            return reports
+        time.sleep(min(0.1, left))
+    return read_reports(client)
 
 
 def _logins() -> list[LiveLogin]:

@@ -27,6 +27,7 @@ KEY: Final = "__key__"
 """Stand for what a row is about, and for the key of a turn, in the addresses of rows that the script makes."""
 MODE: Final = gettext_noop("Degraded: %(part)s for %(time)s (%(why)s). Still: %(still)s.")
 WINDOW: Final = gettext_noop("maintenance window %(name)s, for %(time)s more")
+UNREPORTED: Final = gettext_noop("its turns are not known now")
 PHASES: Final = {
     "place": gettext_noop("waits for a place"),
     "first": gettext_noop("waits for the first token"),
@@ -61,6 +62,7 @@ def words() -> dict[str, Any]:
         "in": gettext("in %(time)s"),
         "over": gettext("is over"),
         "replacing": gettext("a successor is starting"),
+        "unreported": gettext(UNREPORTED),
         "silent": gettext("gives no sign of life"),
     }
 
@@ -104,6 +106,7 @@ def process_row(process: LiveProcess, at: float) -> dict[str, Any]:
     return {
         "id": process.name, "name": process.name, "pid": pid, "in_flight": process.in_flight,
         "waiting": process.waiting, "memory": size(process.memory), "up": since(process.started_at, at),
+        "gone": "" if process.reports else gettext(UNREPORTED),
     }  # fmt: skip
 
 

@@ -39,15 +39,15 @@ encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(LiveReport).decode
 
 
-def read_reports(client: redis.Redis) -> list[LiveReport]:
-    """Ask all processes to report, and return what they have lately. Raise redis.RedisError."""
+def read_reports(client: redis.Redis, within: int = REPORT_SEC) -> list[LiveReport]:
+    """Ask all processes to report, and return what they have within so many seconds. Raise redis.RedisError."""
     pipe = client.pipeline(transaction=False)
     pipe.set(redis_keys.WATCHED, 1, ex=WATCHED_SEC)
     pipe.time()
     pipe.hgetall(redis_keys.LIVE)
     _, (now, _), values = pipe.execute()
     aged: list[tuple[bytes, bytes, bytes]] = [value.partition(b" ") for value in values.values()]
-    return decoded(report for at, _, report in aged if int(at) >= now - REPORT_SEC)
+    return decoded(report for at, _, report in aged if int(at) >= now - within)
 
 
 def decoded(reports: Iterable[bytes]) -> list[LiveReport]:
@@ -163,7 +163,15 @@ def _shown(text: str) -> str:
 
 
 def _line(report: LiveReport) -> LiveProcess:
-    return LiveProcess(report.name, report.in_flight, report.waiting, report.pid, report.started_at, report.memory)
+    return LiveProcess(
+        report.name,
+        report.in_flight,
+        report.waiting,
+        report.pid,
+        report.started_at,
+        report.memory,
+        report.rates is not None,
+    )
 
 
 def _together(rates: Sequence[LiveRates]) -> LiveRates | None:

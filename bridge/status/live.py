@@ -99,6 +99,8 @@ class LiveProcess(msgspec.Struct, frozen=True):
     pid: int
     started_at: float
     memory: int
+    reports: bool
+    """False: only heartbeats tell of it, and neither of turns nor of memory."""
 
 
 class LiveMode(msgspec.Struct, frozen=True):

@@ -54,7 +54,7 @@ const LISTS = {
   }],
   processes: (each, at) => [each.name, {
     name: each.name, pid: each.pid ? filled(words.pid, { pid: each.pid }) : "", in_flight: each.in_flight, waiting: each.waiting, memory: size(each.memory),
-    up: since(each.started_at, at), gone: "",
+    up: since(each.started_at, at), gone: each.reports ? "" : words.unreported,
   }],
   instances: (each, at) => [each.name, {
     name: each.name, state: words.states[each.state] || each.state, account: words.accounts[each.account] || each.account,

@@ -37,6 +37,7 @@ def test_heartbeats_stand_in_for_reports():
     view = view_of(report(1), statuses=[status("w1-i1"), status("w2-i1", 2), status("w2-i2", 2)])
     assert [(each.name, each.in_flight, each.waiting) for each in view.processes] == [("web-1", 1, 2), ("web-2", 4, 5)]
     assert [each.name for each in view.instances] == ["w2-i1", "w2-i2"]
+    assert [each.reports for each in view.processes] == [True, False]
     assert view_of(statuses=[status()]).rates is None
     assert [each.name for each in view_of(statuses=[status("a-w3-i1", 3)]).processes] == ["a/web-3"]
 

@@ -78,3 +78,29 @@ def test_page_outlives_its_web_process(page, whole):
     until(lambda: field(page, "web-1", "pid").inner_text() not in ("", before))
     until(lambda: field(page, "w1-i1", "state").inner_text() == "ready")
     assert page.evaluate("window.loadedOnce")
+
+
+def test_turns_are_there_without_scripts(log_in, whole):
+    page = log_in("olga", java_script_enabled=False)
+    with Stream(whole, OPENAI, HELD, key=KEY) as running:
+        running.until(b"first")
+
+        def shown():
+            page.goto(PAGE)
+            return field(page, running.request_id, "phase").all_inner_texts()
+
+        assert until(shown) == ["writes"]
+    page.click("[data-row='w1-i1'] button[formaction$='/clear/']")
+    assert "Clear pauses" in page.inner_text("main, #content")
+
+
+def test_page_asks_where_sockets_do_not_pass(log_in, whole):
+    page = log_in("olga")
+    page.add_init_script("""
+        window.WebSocket = class { constructor() { setTimeout(() => this.onclose({ code: 1006 })) } close() {} };
+    """)
+    page.goto(PAGE)
+    says(page, "Asked every few seconds.")
+    with Stream(whole, OPENAI, HELD, key=KEY) as running:
+        running.until(b"first")
+        assert until(lambda: field(page, running.request_id, "phase").all_inner_texts()) == ["writes"]
