@@ -15,6 +15,9 @@ from bridge.lingma.tools.router import ToolCallRouter
 from bridge.lingma.transport import rpc
 from bridge.lingma.transport.rpc import Incoming
 
+MANY = 64
+"""Messages of one read from which on it is a flood, or we are behind: then fewer and larger writes do more good."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -47,6 +50,7 @@ class Inbox:
         answers = [self._answer(message) for message in messages if message.method and rpc.wants_answer(message)]
         if answers:
             self._channel.send_now(answers)
+        self._replies.gathers = len(messages) > MANY
         for body, message in zip(bodies, messages, strict=True):
             self._act(body, message)
 

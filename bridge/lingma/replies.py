@@ -29,6 +29,8 @@ class Replies:
         """Called when a turn has failed because the account is not logged in any more."""
         self.abandoned = Abandoned()
         """Questions that ended here while the service may still be at work on them."""
+        self.gathers = False
+        """Texts are not passed on one by one: more of the same stream may be there already."""
         self._dialect = dialect
 
     def handlers(self) -> dict[str, Handler]:
@@ -64,6 +66,8 @@ class Replies:
             text = delta.other_text()
         if delta.replaces:
             stream.replace(text)
+        elif self.gathers:
+            stream.queue(text)
         else:
             stream.push(text)
         return None

@@ -120,7 +120,7 @@ class ReplyStream:
             or passing.flow.write_paused
             or self._read_bytes > MOST_BYTES
         ):
-            return self._queue(text, now)
+            return self.queue(text)
         self._received_at = self._signed_at = now
         self._texts.append(text)
         self._read += 1
@@ -132,10 +132,11 @@ class ReplyStream:
             self._end_wait(exc)
         return None
 
-    def _queue(self, text: str, now: float) -> None:
+    def queue(self, text: str) -> None:
+        """The same, with all that comes in this turn of the loop."""
         # Two clocks: `_received_at` is the service's sign of life, `_signed_at` the last thing the client has seen.
         # Empty pieces move the first one only, so that a client still gets its keep-alive.
-        self._received_at = now
+        self._received_at = now = self._loop.time()
         if not text or self.end is not None:
             return
         self._signed_at = now

@@ -5,15 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 
 BLANK_LINE = b"\r\n\r\n"
-LONGEST = 60_000
-"""Bytes of a message that is looked at here: the length of its frame takes two bytes at most."""
+LONGEST = 32 << 10
+"""Bytes of a read that is looked at here. A longer one mostly ends within a message: it would be read twice."""
 
 
 @lru_cache(maxsize=1024)
 def _heads_of(size: int) -> tuple[bytes, ...]:
     """What may stand before the blank line of a body of that size: a text or a binary frame's head, and LSP's."""
-    if size > LONGEST:
-        return ()
     lsp = b"Content-Length: %d" % size
     length = len(lsp) + len(BLANK_LINE) + size
     head = bytes((length,)) if length < 126 else b"\x7e" + length.to_bytes(2, "big")
@@ -26,6 +24,8 @@ def whole_messages(data: bytes) -> list[bytes] | None:
     None for all else, which is read step by step (`WebSocket`, `Framer`). The two heads of a message are compared at
     once with what they have to be: to read each of them takes four times as long.
     """
+    if len(data) > LONGEST:
+        return None
     parts = data.split(BLANK_LINE)
     body = parts.pop()
     if len(parts) == 1:  # as most

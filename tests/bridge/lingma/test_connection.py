@@ -1,6 +1,7 @@
 """Turns over a real WebSocket: what comes is acknowledged, told to the right turn, and ended once."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +9,7 @@ from bridge.chat.errors import ContentFiltered, UpstreamFailed
 from bridge.chat.events import TextDelta, ThinkingDelta
 from bridge.lingma.connection import Connection
 from bridge.lingma.errors import DialFailed, RpcError
+from bridge.lingma.inbox import MANY
 from bridge.lingma.process.process import free_ports
 from tests.bridge.lingma.conftest import ended, received_pieces
 from tests.bridge.lingma.service import DIALECT, SILENT, answer, finish, framed
@@ -48,6 +50,42 @@ async def test_push_is_acknowledged_before_the_reader_acts(service, connection, 
     await reading
     order = [message.get("method") or message["id"] for message in service.received]
     assert order == ["chat/ask", 1, 2, 3, "chat/stop"]
+
+
+class Passed(list):
+    """Takes all that is passed on, and how much at once."""
+
+    flow = SimpleNamespace(write_paused=False)
+
+    def text(self, _text):
+        self.append(1)
+        return True
+
+    def pieces(self, pieces):
+        self.append(len(pieces))
+        return True
+
+
+@pytest.mark.parametrize("count", [2, MANY, MANY + 1, 2 * MANY])
+async def test_flood_is_passed_on_together(service, peer, ask, count):
+    turn, passed = ask(), Passed()
+    ready = turn.until_ready(passed)
+    await peer.together(*[answer("x")] * count)
+    await service.until(lambda: len(service.acknowledged()) == count)
+    await peer.push(finish())
+    await asyncio.wait_for(ready, 30)
+    assert sum(passed) + len(turn.take()) == count
+    assert (passed[0] == 1) == (count <= MANY)
+
+
+async def test_push_is_acknowledged_before_passed_on(service, connection, peer, ask):
+    turn, passed = ask(), Passed()
+    passed.text = lambda _text: connection.stop(turn) is None
+    turn.until_ready(passed)
+    await peer.push(answer("a"))
+    await service.got("chat/stop")
+    order = [message.get("method") or message["id"] for message in service.received]
+    assert order == ["chat/ask", 1, "chat/stop"]
 
 
 async def test_string_ids_go_back_unchanged(service, peer, ask):
