@@ -24,6 +24,8 @@ Group = tuple[Any, ...]
 Grouping = tuple[Sequence[str], bool]
 
 SUMMED: Final = {name: COUNTS.index(name) for name in ("prompt_tokens", "completion_tokens", "busy_ms")}
+OF_END: Final = {"status": 0, "reason": 1, "usage_source": 2}
+"""Columns whose values are part of an end, and their places in it."""
 REUSED: Final = COUNTS.index("sessions_reused")
 OUTCOMES: Final = {"failed": COUNTS.index("faults"), "turned_away": COUNTS.index("turned_away")}
 QUARTERS: Final = DAY // QUARTER
@@ -48,13 +50,16 @@ class Asked:
             *(() if visibility.everything else [("team_id", visibility.teams, True)]),
         ]
         """A column, values, and whether rows have one of these or none."""
+        # What is in the column of ends is not read a second time, where that one is needed anyway.
+        self.of_end = OF_END if groupings else {}
         self.outcome = OUTCOMES.get(filters.outcome)
         self.span, self.zone = filters.span, filters.zone
         self.grouped = {COLUMNS.get(name, "quarter") for group_by, _ in groupings for name in group_by}
         histograms = HISTOGRAMS if any(wanted for _, wanted in groupings) else ()
         summed = {*self.grouped, END, "count", *SUMMED, *histograms} if groupings else {AT}
         ends = {END} if self.outcome is not None else set()
-        self.names = sorted({*(column for column, *_ in self.conditions), *summed, *ends})
+        named = {*(column for column, *_ in self.conditions), *summed, *ends}
+        self.names = sorted({END if name in self.of_end else name for name in named})
 
 
 class Day:
@@ -67,20 +72,29 @@ class Day:
     def is_known(self) -> bool:
         """False if what is asked for may be among the rare values of a column."""
         return all(
-            self._columns[name].whole or values <= set(self.values(name)) for name, values, _ in self._asked.conditions
-        ) and all(self._columns[name].whole for name in self._asked.grouped)
+            self._column(name).whole or values <= set(self.values(name)) for name, values, _ in self._asked.conditions
+        ) and all(self._column(name).whole for name in self._asked.grouped)
+
+    def _column(self, name: str) -> Column:
+        return self._columns[END if name in self._asked.of_end else name]
 
     def values(self, name: str) -> list[Any]:
-        return self._columns[name].values or []
+        """By the numbers of the column; the same value may have several."""
+        values = self._column(name).values or []
+        if name not in self._asked.of_end:
+            return values
+        place = OF_END[name]
+        return [end[place] for end in values]
 
     def numbers(self, name: str) -> Numbers:
         """Of the rows that are asked for."""
+        name = END if name in self._asked.of_end else name
         if name not in self._taken:
             self._taken[name] = self._all(name)[self._rows]
         return self._taken[name]
 
     def _all(self, name: str) -> Numbers:
-        column = self._columns[name]
+        column = self._column(name)
         return np.frombuffer(column.numbers, dtype=f"<u{column.size}")
 
     @cached_property
@@ -110,6 +124,11 @@ class Day:
         """What one turn of each end adds to COUNTS."""
         ends = [counts_of(status, reason, source, 1, 0, 0, 0, 0) for status, reason, source, _ in self.values(END)]
         return np.array(ends, dtype=np.int64).reshape(-1, len(COUNTS))
+
+    @cached_property
+    def reused(self) -> Numbers:
+        """Of each end, whether its rows had a session that was reused."""
+        return np.array([reused for *_, reused in self.values(END)], dtype=np.int64)
 
     def by(self, name: str) -> tuple[list[Any], Numbers]:
         """The values that a group can have, and which of them each row has."""
@@ -194,7 +213,7 @@ class Grouped:
 
 def _sums(day: Day, places: Numbers, count: int, histograms: Sequence[str]) -> Numbers:
     """Of each of so many groups, the sums of its rows in the order of COUNTS, and its histograms."""
-    sums = [_turns(day, places)]
+    sums = [_turns(day, places, count)]
     for name, column in SUMMED.items():
         # Floating point is exact up to 2 ** 53.
         sums[0][:, column] = np.bincount(places, day.numbers(name), count)
@@ -204,15 +223,27 @@ def _sums(day: Day, places: Numbers, count: int, histograms: Sequence[str]) -> N
     return np.concatenate(sums, axis=1)
 
 
-def _turns(day: Day, places: Numbers) -> Numbers:
-    """What is counted in turns. Rows of one group with the same end are counted, and then that."""
-    ends = day.values(END)
-    cells, of_row = _distinct(places * len(ends) + day.numbers(END), (int(places.max()) + 1) * len(ends))
-    group, end = np.divmod(cells, len(ends))
-    counted = day.counts[end] * np.bincount(of_row, day.numbers("count")).astype(np.int64)[:, None]
+def _turns(day: Day, places: Numbers, groups: int) -> Numbers:
+    """What is counted in turns: how often each group has each end, and what that counts for."""
+    ends = len(day.values(END))
+    if groups * ends > SPARSE + 4 * len(day):
+        return _turns_of_many(day, places, groups)
+    cells = places * ends + day.numbers(END)
+    turns = np.bincount(cells, day.numbers("count"), groups * ends).reshape(groups, ends)
+    rows = np.bincount(cells, minlength=groups * ends).reshape(groups, ends)
+    # Floating point is exact up to 2 ** 53, and much faster.
+    counted: Numbers = (turns @ day.counts.astype(float)).astype(np.int64)
     # A reused session is of a row, whatever number of turns that stands for.
-    counted[:, REUSED] = np.array([reused for *_, reused in ends])[end] * np.bincount(of_row)
-    return np.add.reduceat(counted, np.flatnonzero(np.diff(group, prepend=-1)), axis=0)
+    counted[:, REUSED] = rows @ day.reused
+    return counted
+
+
+def _turns_of_many(day: Day, places: Numbers, groups: int) -> Numbers:
+    """The same, without a table of groups and ends, which would be larger than the rows."""
+    end, turns = day.numbers(END), day.numbers("count")
+    counted = [np.bincount(places, counts[end] * turns, groups).astype(np.int64) for counts in day.counts.T]
+    counted[REUSED] = np.bincount(places, day.reused[end], groups).astype(np.int64)
+    return np.stack(counted, axis=1)
 
 
 def _distinct(codes: Numbers, possible: int) -> tuple[Numbers, Numbers]:

@@ -69,6 +69,16 @@ def test_sums_are_those_of_the_rows(sample, seed, django_assert_max_num_queries)
         }
 
 
+@pytest.mark.parametrize("given", [{}, {"status": ["ok", "refused"], "session": ["!new"]}])
+def test_sums_of_many_groups_are_those_of_few(sample, monkeypatch, given):
+    filters = parse(given, NOW, UTC)
+    groups = ["key", "reason", "hour"]
+    few = summarize(filters, ALL, groups)
+    monkeypatch.setattr("accounts.reports.columns.SPARSE", -(10**9))
+    monkeypatch.setattr("accounts.reports.columns.PENDING", 10)
+    assert summarize(filters, ALL, groups) == few
+
+
 @pytest.mark.parametrize("given", [{"model": ["org_auto"]}, {"outcome": ["failed"]}, {"status": ["ok", "error"]}])
 @pytest.mark.parametrize(("groups", "histograms"), [(["hour"], True), (["team", "key"], False), ([], True)])
 def test_finished_days_are_all_that_is_read(sample, given, groups, histograms, django_assert_num_queries):
