@@ -19,6 +19,7 @@ class Case:
     warm: float = 0.5
     window: float = 2.0
     warm_requests: int = 0  # that must have been answered, too, before the window begins
+    least: int = 0  # requests that the window waits for, when it would see fewer
     timed: bool = True  # read the time stamp of every chunk
     passes: int = 99
     path: str = "/v1/chat/completions"

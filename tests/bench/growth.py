@@ -51,7 +51,7 @@ def with_rows(target, size, before):
 
 
 def agents(**more):
-    return replace(PLAIN, clients=2, warm=1.0, window=3.0, **more)
+    return replace(PLAIN, clients=2, warm=1.0, window=3.0, least=20, **more)
 
 
 DIMENSIONS = (
