@@ -4,9 +4,11 @@ import asyncio
 import re
 import socket
 
+import psutil
 import pytest
 
 from gateway_project.env import SettingError, load
+from gateway_project.supervise import orphans
 from gateway_project.supervise.preflight import check_room
 from gateway_project.supervise.supervisor import supervise
 from tests.gateway_project.gateway import Gateway, free_port
@@ -27,6 +29,9 @@ def refusal(data_dir, **variables):
 @pytest.fixture
 def refused(monkeypatch):
     """What the process would say that is refused before it has started any other."""
+
+    # At its end it kills what it did not start: our Redis, say, which is ours to end.
+    monkeypatch.setattr(orphans, "ours", {child.pid for child in psutil.Process().children()})
 
     def run(data_dir, **variables):
         for name, value in {"DATA_DIR": str(data_dir), "PORT": str(free_port()), **variables}.items():
