@@ -45,7 +45,12 @@ def read_reports(client: redis.Redis, within: int = REPORT_SEC) -> list[LiveRepo
     pipe.set(redis_keys.WATCHED, 1, ex=WATCHED_SEC)
     pipe.time()
     pipe.hgetall(redis_keys.LIVE)
-    _, (now, _), values = pipe.execute()
+    # A server that is full takes no key and still tells.
+    _, time_, values = pipe.execute(raise_on_error=False)
+    for each in (time_, values):
+        if isinstance(each, Exception):
+            raise each
+    now = time_[0]
     aged: list[tuple[bytes, bytes, bytes]] = [value.partition(b" ") for value in values.values()]
     return decoded(report for at, _, report in aged if int(at) >= now - within)
 

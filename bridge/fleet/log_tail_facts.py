@@ -37,7 +37,9 @@ def ask_for(client: redis.Redis, instance: str) -> LogTailFacts:
     pipe.set(redis_keys.WATCHED, 1, ex=WANTED_SEC)
     pipe.set(redis_keys.LOG_WANTED + instance, 1, ex=WANTED_SEC)
     pipe.get(redis_keys.LOG + instance)
-    value = pipe.execute()[-1]
+    value = pipe.execute(raise_on_error=False)[-1]
+    if isinstance(value, Exception):
+        raise value
     try:
         return _UNKNOWN if value is None else _decode(value)
     except msgspec.MsgspecError:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 import redis
 
@@ -12,7 +13,7 @@ from bridge.fleet.log_tail_facts import LogTailFacts, ask_for
 from bridge.fleet.log_tails import shown
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.pool import Pool
-from bridge.status.live import LiveTurn
+from bridge.status.live import LiveReport, LiveTurn
 from bridge.telemetry.running import RunningTurns
 from gateway_project.lib.redis_keys import LIVE, LOG, LOG_WANTED, WATCHED
 from gateway_project.lib.redis_link import RedisLink
@@ -140,3 +141,15 @@ def test_only_the_end_of_a_log_is_read(tmp_path):
     assert lines[-1].startswith("999 x")
     assert len(lines) < 200
     assert max(map(len, lines)) == 500
+
+
+def test_full_redis_still_tells(own_redis):
+    report = LiveReport("web-1", 1, 1.0, [], 0, 0)
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.hset(LIVE, "run1", b"%d %b" % (client.time()[0], msgspec.json.encode(report)))
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+        with pytest.raises(redis.ResponseError):
+            client.set("anything", 1)
+        assert read_reports(client) == [report]
+        assert ask_for(client, "w1-i1").why == "unknown"

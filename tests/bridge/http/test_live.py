@@ -1,5 +1,7 @@
 """The WebSocket of the live page: who may watch, and until when."""
 
+import asyncio
+
 import msgspec
 import pytest
 from asgiref.sync import sync_to_async
@@ -113,3 +115,24 @@ async def test_client_that_speaks_is_closed(socket, people):
     await communicator.send_to("hello")
     await communicator.wait(10)
     assert communicator.future.done()
+
+
+async def test_who_takes_no_snapshot_is_dropped(people):
+    application = LiveSocket("sessionid", SessionStore, send_sec=0.05)
+    application._feed = LiveFeed(snapshot, every_sec=0.01)
+    said, never = [], asyncio.Event()
+
+    async def receive():
+        if said:
+            await never.wait()
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        said.append(message)
+        if message["type"] == "websocket.send":
+            await never.wait()
+
+    async with asyncio.timeout(30):
+        await application({"headers": [SITE, HOST, people["watcher"][1]]}, receive, send)
+    assert said[-1] == {"type": "websocket.close", "code": live.SLOW}
+    assert application._feed.watching == 0
