@@ -23,8 +23,10 @@ def base_url(env: Environment) -> str:
     return f"http://[{host}]:{env.port}" if ":" in host else f"http://{host}:{env.port}"
 
 
-def upstream(env: Environment) -> list[str]:
+def upstream(env: Environment, runs: str) -> list[str]:
     match env.upstream:
+        case "simulator" if runs == "lingma":
+            return ["Lingma, the installed version that is the default"]
         case "simulator":
             return [
                 "THE SIMULATOR. No Lingma is running: every answer is made up.",
@@ -36,7 +38,7 @@ def upstream(env: Environment) -> list[str]:
             return [f"Lingma, {env.lingma_instances} per web process: {env.lingma_bin or shown(env.lingma_vsix)}"]
 
 
-def rows(env: Environment, bootstrapped: Bootstrapped) -> list[tuple[str, str]]:
+def rows(env: Environment, bootstrapped: Bootstrapped, runs: str) -> list[tuple[str, str]]:
     """The lines of the box, as label and text."""
     url = base_url(env)
     # Two lines: OpenAI's SDKs want the address with /v1, Anthropic's without.
@@ -47,7 +49,7 @@ def rows(env: Environment, bootstrapped: Bootstrapped) -> list[tuple[str, str]]:
         shown.append(("", f"password {bootstrapped.admin_password}   (shown once)"))
     if bootstrapped.api_key:
         shown.append(("API key", f"{bootstrapped.api_key}   (shown once)"))
-    first, *others = upstream(env)
+    first, *others = upstream(env, runs)
     return [*shown, ("Upstream", first), *(("", other) for other in others)]
 
 
@@ -71,6 +73,6 @@ def first_request(env: Environment, bootstrapped: Bootstrapped) -> str:
     )
 
 
-def summary(env: Environment, bootstrapped: Bootstrapped, state: str) -> str:
-    """The whole text; `state` ends its first line, such as `ready after 2.1 s`."""
-    return f"\n{box(f'Lingma gateway, {state}', rows(env, bootstrapped))}\n\n{first_request(env, bootstrapped)}\n"
+def summary(env: Environment, bootstrapped: Bootstrapped, state: str, runs: str = "") -> str:
+    """The whole text; `state` ends its first line, such as `ready after 2.1 s`. `runs`: what answers, where known."""
+    return f"\n{box(f'Lingma gateway, {state}', rows(env, bootstrapped, runs))}\n\n{first_request(env, bootstrapped)}\n"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 from asyncio.subprocess import PIPE
@@ -61,6 +62,7 @@ class Supervisor:
         self._first_server = forks
         self._stop = asyncio.Event()
         self._bootstrapped = Bootstrapped()
+        self._upstream = ""  # what runs, as web processes say
         self._shown = False
         self._began = asyncio.get_running_loop().time()
 
@@ -160,13 +162,16 @@ class Supervisor:
             reader, writer = await asyncio.open_connection(wildcard.get(host, host), port)
             with contextlib.closing(writer):
                 writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                return int((await reader.readline()).split()[1])
-        except (OSError, IndexError, ValueError):
+                head = await reader.readuntil(b"\r\n\r\n")
+                found = re.search(rb"(?i)\r\nx-lingma-upstream: *([a-z]+)", head)
+                self._upstream = found[1].decode() if found else self._upstream
+                return int(head.split(None, 2)[1])
+        except (OSError, EOFError, asyncio.LimitOverrunError, IndexError, ValueError):
             return 0
 
     def _show(self, state: str) -> None:
         after = asyncio.get_running_loop().time() - self._began
-        self._output.block(summary(self._env, self._bootstrapped, f"{state} ({after:.1f} s)"))
+        self._output.block(summary(self._env, self._bootstrapped, f"{state} ({after:.1f} s)", self._upstream))
         self._shown = True
 
     def _on_signal(self, number: signal.Signals) -> None:

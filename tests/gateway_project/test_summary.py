@@ -22,3 +22,11 @@ def test_box_shows_upstream_without_url_secrets(monkeypatch, variable, value, sh
     told = summary(Environment(), Bootstrapped(), "ready")
     assert shown in told
     assert "canary" not in told
+
+
+@pytest.mark.parametrize(
+    ("runs", "shown"),
+    [("", "THE SIMULATOR"), ("simulator", "THE SIMULATOR"), ("lingma", "Lingma, the installed version")],
+)
+def test_box_shows_what_runs(runs, shown):
+    assert shown in summary(Environment(_env_file=None), Bootstrapped(), "ready", runs)

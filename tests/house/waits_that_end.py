@@ -83,7 +83,7 @@ WAITS = {
         "bridge/bounds/patience.py: await receive()",
         "bridge/bounds/patience.py: await asyncio.Event().wait()",
         "gateway_project/supervise/supervisor.py: await asyncio.open_connection(wildcard.get(host, host), port)",
-        "gateway_project/supervise/supervisor.py: await reader.readline()",
+        "gateway_project/supervise/supervisor.py: await reader.readuntil(b'\\r\\n\\r\\n')",
     ],
     "What it calls has a deadline inside: Fetcher.get, the store's link.": [
         "accounts/ledger/ledger.py: await sent",
