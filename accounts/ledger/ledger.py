@@ -162,6 +162,11 @@ class Ledger:
             # Only now: until then a worker that asks must be told that the turn is open.
             self._open.pop(closes, None)
 
+    def forget(self, request_id: str) -> None:
+        """A turn that was opened here is closed by another process, which has written its row."""
+        self._open.pop(request_id, None)
+        self._unsent.pop(request_id, None)
+
     def taken(self, line: bytes) -> None:
         """Redis has taken the line, perhaps in its memory only."""
         now, taken = time.monotonic(), self._taken

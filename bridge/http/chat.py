@@ -187,6 +187,8 @@ class ChatConsumer(ListeningConsumer):
             self._record.on_admitted = None  # a circle that the garbage collector would have to find
             if not self._is_anothers:
                 self._end_books(reply)
+            elif self._opening is not None:
+                self.runtime.ledger.forget(f"req_{self.id}")
 
     # -- turns of several processes ---------------------------------------------------------------------------------
 

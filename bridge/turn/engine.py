@@ -236,10 +236,8 @@ class _Run:
             careful = self._doubt is not None and self._doubt.care
             # Without waiting where a place is free: no task switch, no timer.
             lease = None if careful else self._places.lease()
-            if lease is None:
-                if tried == 1 and await self._runs_where_room_is():
-                    return
-                lease = await self._wait_for_place(again=tried > 1)
+            if lease is None and (lease := await self._wait_for_place(again=tried > 1)) is None:
+                return
             # A new one for each attempt: nothing of a lost one can leak into the next.
             attempt = Attempt(self._turn, self._engine.context, lease, last_try=tried == MOST_TRIES)
             try:
@@ -308,16 +306,22 @@ class _Run:
         # An old session may be unusable (PROTOCOL 9.8); without it the same request may well go through.
         return self._conversation.state == "reused" and isinstance(error, (UpstreamFailed, InvalidRequest))
 
-    async def _wait_for_place(self, *, again: bool) -> Lease:
+    async def _wait_for_place(self, *, again: bool) -> Lease | None:
+        """None: another machine has run the turn."""
         if self.at_once and not again:
             # It waits where it came from, and the session with it.
             if self.found is not None:
                 self._conversation.left_elsewhere()
             raise Overloaded("No place is free in the process that holds the session.", retry_after=1)
+        if not again and await self._runs_where_room_is():
+            return None
         # Verdicts may come while this turn is queued: it must be asked with the care that is due by then.
         while True:
             care = self._care
-            lease = await self._places.queue(care, again=again)
+            may_move = not (care or again)
+            lease = await self._places.queue(care, again=again, elsewhere=self.elsewhere if may_move else None)
+            if lease is None:
+                return None
             try:
                 if self._engine.crashes.records:
                     self._recall()

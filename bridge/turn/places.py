@@ -9,6 +9,9 @@ from bridge.pool.lease import Lease, Waiter
 from bridge.pool.policy import Owner
 from bridge.pool.pool import Pool
 from bridge.turn.context import TurnContext
+from bridge.turn.elsewhere import Elsewhere
+
+LOOK_SEC = 1.0  # between two looks for a place on another machine
 
 
 class Places:
@@ -24,6 +27,7 @@ class Places:
         self._turn = turn
         self._keepalive_sec = keepalive_sec
         self._rank = 0.0  # among turns in doubt
+        self._sign_at = 0.0  # when a client that waits gets the next sign of life
         self._until = turn.watch.began + pool.options.queue_timeout
         """How long it may wait for a place, as the time of the loop."""
 
@@ -31,18 +35,29 @@ class Places:
         """A place now, if there is one."""
         return self._pool.lease(self._turn.conversation.affinity, self.excluded, self._owner, self._until)
 
-    async def queue(self, care: int, *, again: bool) -> Lease:
+    async def queue(self, care: int, *, again: bool, elsewhere: Elsewhere | None = None) -> Lease | None:
         """A place in turn. `care`: see `bridge.pool.crashes`; `again`: the turn was asked before and lost.
 
-        Raise GatewayError when the queue is full, or after the queue time-out.
+        None: a place has become free on another machine, where it has run (`elsewhere`). Raise GatewayError when the
+        queue is full, or after the queue time-out.
         """
         waiter = self._join_queue(care, again=again)
         record = self._turn.record
         record.queued = record.waits = True
+        loop = self._pool.ticker.loop
+        self._sign_at = loop.time() + self._keepalive_sec
         record.admitted()
         try:
-            while not await self._is_served(waiter):
-                await self._turn.output.send([KeepAlive()])
+            while not await self._is_served(waiter, elsewhere):
+                # What has begun to be answered here can only be answered here.
+                if elsewhere is not None and elsewhere.has_room and not self._turn.output.open:
+                    waiter.leave()
+                    if await elsewhere.run(None):
+                        return None
+                    waiter = self._join_queue(care, again=True)
+                if loop.time() >= self._sign_at:
+                    self._sign_at = loop.time() + self._keepalive_sec
+                    await self._turn.output.send([KeepAlive()])
             record.waits = False
             return waiter.lease.result()
         except BaseException:
@@ -70,11 +85,12 @@ class Places:
         rank = self._rank if again else self._pool.ticker.loop.time()
         return self._pool.queue_with_care(care, rank, self.excluded, self._owner, self._until, again=again)
 
-    async def _is_served(self, waiter: Waiter) -> bool:
-        """Wait a while; False when it is time for a sign of life. Raise GatewayError after the queue time-out."""
+    async def _is_served(self, waiter: Waiter, elsewhere: Elsewhere | None) -> bool:
+        """Wait a while; False when it is time to look around. Raise GatewayError after the queue time-out."""
         # asyncio.wait and not wait_for: the lease must not be cancelled when the pause is over.
         loop = self._pool.ticker.loop
-        pause = min(self._until - loop.time(), self._keepalive_sec)
+        looks = self._sign_at if elsewhere is None else min(self._sign_at, loop.time() + LOOK_SEC)
+        pause = min(self._until, looks) - loop.time()
         await asyncio.wait({waiter.lease}, timeout=max(0.0, pause))
         # Timers may be a millisecond early.
         if not waiter.lease.done() and loop.time() >= self._until - 0.01:

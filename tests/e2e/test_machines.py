@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(150)
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory, template):
-    with machines(tmp_path_factory.mktemp("machines"), template, KEEPALIVE_SEC="0.2", MAX_IN_FLIGHT="2") as two:
+    with machines(tmp_path_factory.mktemp("machines"), template, KEEPALIVE_SEC="20", MAX_IN_FLIGHT="2") as two:
         yield two
 
 
@@ -68,6 +68,23 @@ def test_full_machine_hands_over_to_the_other(pair):
     until(lambda: north.in_flight() == 2)
     answer = north.ask(ANTHROPIC, "[[sim: text=elsewhere]] x")
     assert (answer.text, answer.headers["x-lingma-instance"]) == ("elsewhere", "south-w1-i1")
+    for stream in held:
+        stream.hang_up()
+    until(lambda: north.in_flight() == 0)
+
+
+def test_waiting_turn_goes_where_a_place_becomes_free(pair, wire):
+    north, _ = pair
+    held = [Stream(gateway, OPENAI, HOLD, key=KEY) for gateway in pair for _ in range(2)]
+    for stream in held:
+        stream.until(b"first")
+    until(lambda: north.in_flight() == 4)
+    with Stream(north, wire, "[[sim: text=served]] x", key=KEY) as waiting:
+        held[2].hang_up()
+        answer = waiting.rest()
+    assert (answer.text, answer.headers["x-lingma-instance"]) == ("served", "south-w1-i1")
+    row = north.row(answer.headers["x-request-id"])
+    assert (row["status"], decoded(row["trace"]).by) == ("ok", "north/web-1")
     for stream in held:
         stream.hang_up()
     until(lambda: north.in_flight() == 0)

@@ -250,3 +250,21 @@ def test_row_of_slow_process_replaces_the_orphan(client, redis_server, tmp_path,
     turn = Usage.objects.get()
     assert (turn.status, turn.reason, turn.lingma_model, turn.prompt_tokens) == ("ok", "", "a", 10)
     assert counts() == {"admitted": 1, "unopened": 0, "open": 0, "rows": 1}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_turn_handed_over_while_it_waited_counts_once(client, redis_server, tmp_path, stream):
+    async def wait_and_hand_over(ledger):
+        opening = ledger.open(opened("r", stream=stream))
+        if stream:
+            await asyncio.wait_for(opening.wait(), 30)
+        ledger.forget("r")
+
+    async def run(ledger):
+        ledger.open(opened("r", stream=stream))
+        await ledger.write(closed("r", stream=stream))
+
+    process(redis_server, tmp_path, wait_and_hand_over)
+    process(redis_server, tmp_path, run, run="w2-a")
+    flush(client, tmp_path)
+    assert counts() == {"admitted": 1, "unopened": 0, "open": 0, "rows": 1}
