@@ -78,6 +78,15 @@ class Duration(serializers.Field[Any, Any, Any, Any]):
         return span
 
 
+class Moment(serializers.DateTimeField):
+    """A time of ISO 8601, or one that far from now, as commands take it: `30d`."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,5}[mhdw]", value) and (span := _span(value)) is not None:
+            return timezone.now() + span
+        return super().to_internal_value(value)
+
+
 def _span(text: str) -> timedelta | None:
     if found := re.fullmatch(r"(\d{1,9})([smhdw]?)", text):
         return timedelta(**{UNITS[found[2] or "s"]: int(found[1])}) if len(found[1]) <= 6 or not found[2] else None

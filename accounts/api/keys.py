@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from accounts.api.fields import POLICY, Duration, PolicyFields, TeamName
+from accounts.api.fields import POLICY, Duration, Moment, PolicyFields, TeamName
 from accounts.api.idempotency import Idempotent
 from accounts.api.lists import Filter, is_equal
 from accounts.api.problems import Conflict
@@ -38,6 +38,7 @@ class KeySerializer(PolicyFields):
 
     team = TeamName(required=False, allow_null=True)
     state = serializers.SerializerMethodField()
+    expires_at = Moment(required=False, allow_null=True, help_text="A time, or one from now such as 30d.")
     expires_after_days = serializers.IntegerField(min_value=1, max_value=LONGEST_LIFE, required=False, allow_null=True)
 
     class Meta:

@@ -93,6 +93,9 @@ class ApiAnswers:
             return response
         # Some hold a secret, and all of them what not everybody may see.
         response.headers.setdefault("Cache-Control", "private, no-store")
+        if response.status_code == HTTPStatus.MOVED_PERMANENTLY and request.method not in ("GET", "HEAD"):
+            # To the address with a slash: after a 301 programs would read a list there, and take it for what they made.
+            response.status_code = HTTPStatus.PERMANENT_REDIRECT
         if response.status_code < HTTPStatus.BAD_REQUEST:
             return response
         if response.headers.get("Content-Type", "").startswith(PROBLEM):

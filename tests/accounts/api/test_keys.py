@@ -39,9 +39,22 @@ def test_no_answer_but_creation_and_rotation_has_secrets(api, keys):
         assert key.digest.encode() not in answer.content
 
 
+def test_expiry_may_be_told_from_now(api):
+    made = api("POST", "keys/", {"name": "new", "expires_at": "30d"}).data
+    left = datetime.fromisoformat(made["expires_at"]) - datetime.now(UTC)
+    assert timedelta(days=29, hours=23) < left <= timedelta(days=30)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_address_without_its_slash_leads_on(api, method):
+    answer = api(method, "keys", {"name": "new"} if method == "POST" else None)
+    assert (answer.status_code, answer["Location"]) == (301 if method == "GET" else 308, "/api/keys/")
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("expires_at", "0d"), ("expires_at", "999999d"), ("expires_at", "30"),
         ("name", ""), ("name", "x\0"), ("name", "\ud800"), ("team", "nobody's"),
         ("team", 10**30), ("expires_after_days", 10**9),
         ("team", True), ("rpm", -1), ("rpm", 10**30), ("rpm", "many"), ("requests_day", None), ("shadow", ["rpn"]),
