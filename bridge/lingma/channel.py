@@ -90,13 +90,13 @@ class Channel(asyncio.Protocol):
         self._outgoing.append(message)
         self._outgoing_bytes += len(message)
 
-    def send_now(self, messages: list[bytes]) -> None:
-        """Send them, behind what waits, before anything else happens."""
+    def answer(self, messages: list[bytes]) -> None:
+        """Send them, behind what waits, before anything else happens. Only out of `receive`: then it is open."""
         # The order of messages must hold, so what waits for `_flush` goes out first.
         if self._outgoing:
             self._outgoing += messages
             self._flush()
-        elif self._transport is not None and not self._transport.is_closing():
+        elif self._transport is not None:
             self._transport.write(self._socket.message(*messages))
 
     def require_room(self, size: int) -> None:
@@ -136,20 +136,28 @@ class Channel(asyncio.Protocol):
         # Counted before parsing: even bytes that make no message yet prove that the service lives.
         self.reads += 1
         bodies = whole_messages(data) if self._is_between else None
-        is_whole = bodies is not None
+        if bodies is None:
+            return self._read_by_steps(data)
         try:
-            if bodies is None:
-                bodies = self._read(data)
             messages = list(map(rpc.parse, bodies))
+        except NotJson as exc:
+            return self.give_up(f"unreadable message: {exc}")
+        # It was given up meanwhile: its turns may be asked elsewhere already, and nothing of them counts any more.
+        if self._transport is not None and not self._transport.is_closing():
+            self.receive(bodies, messages)
+        return None
+
+    def _read_by_steps(self, data: bytes) -> None:
+        """The same for what may be anything: handshake, control frames, pieces."""
+        try:
+            bodies = self._read(data)
+            messages = [rpc.parse(body) for body in bodies]
         except (Refused, Broken) as exc:
             return self._refused(exc)
         except (FramingError, NotJson) as exc:
             return self.give_up(f"unreadable message: {exc}")
-        # It was given up meanwhile: its turns may be asked elsewhere already, and nothing of them counts any more.
         if self._transport is None or self._transport.is_closing():
             return None
-        if is_whole:  # none of what follows comes with it
-            return self.receive(bodies, messages)
         # A pong or a close must not wait behind what the handlers do.
         if control := self._socket.to_send():
             self._transport.write(control)

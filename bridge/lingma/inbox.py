@@ -47,16 +47,17 @@ class Inbox:
     def receive(self, bodies: list[bytes], messages: list[Incoming]) -> None:
         # All acknowledgements of one read go out in one write, before any handler runs: a push that is not
         # acknowledged delays the next ones (PROTOCOL 5.2), and a handler may raise.
-        answers = [self._answer(message) for message in messages if message.method and rpc.wants_answer(message)]
-        if answers:
-            self._channel.send_now(answers)
+        if answers := [answer for message in messages if (answer := self._answer(message)) is not None]:
+            self._channel.answer(answers)
         self._replies.gathers = len(messages) > MANY
         for body, message in zip(bodies, messages, strict=True):
             self._act(body, message)
 
-    def _answer(self, message: Incoming) -> bytes:
+    def _answer(self, message: Incoming) -> bytes | None:
         """An acknowledgement; only an invocation of a tool may want an answer with content (PROTOCOL 11.4)."""
         method = message.method
+        if not method or not rpc.wants_answer(message):
+            return None
         if method in self._invocations and (result := self._tools.answer(method, message.params)) is not None:
             return rpc.answer(message, result)
         return rpc.acknowledgement(message)
