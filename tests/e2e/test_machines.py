@@ -6,6 +6,7 @@ from accounts.ledger.trace import decoded
 from tests.e2e.formats import ANTHROPIC, OPENAI, Stream, send
 from tests.e2e.installation import KEY, until
 from tests.e2e.machines import machines
+from tests.e2e.watching import watching
 
 HOLD = '[[sim: text="first second" chunks=2 delay_ms=60000]] '
 
@@ -99,6 +100,21 @@ def test_a_hang_up_goes_over(pair):
     stream.until(b"first")
     stream.hang_up()
     assert until(lambda: north.stops("hang up", "w1-i1"))
+
+
+def test_live_page_shows_both_machines(pair):
+    north, south = pair
+    question = "[[sim: text=begun]] to be seen"
+    begun = north.ask(OPENAI, question)
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": begun.text}]
+    goes_on = [*messages, {"role": "user", "content": HOLD + "seen"}]
+    with Stream(south, OPENAI, goes_on, key=KEY) as stream, watching(north) as found:
+        stream.until(b"first")
+        snapshot = found(lambda it: len(it["processes"]) == 2 and it["turns"])
+    assert [each["name"] for each in snapshot["processes"]] == ["north/web-1", "south/web-1"]
+    assert [each["name"] for each in snapshot["instances"]] == ["north-w1-i1", "south-w1-i1"]
+    # The machine that has handed it over does not list it.
+    assert [(each["id"], each["instance"]) for each in snapshot["turns"]] == [(stream.request_id, "north-w1-i1")]
 
 
 def test_killed_machine_costs_a_rebuild(pair):
