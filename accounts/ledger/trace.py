@@ -41,7 +41,9 @@ class Trace(msgspec.Struct, omit_defaults=True, kw_only=True):
     holder: str = ""
     """The instance that held the session."""
     by: str = ""
-    """The web process that the request came to, and that handed it over to the one that held the session."""
+    """The web process that the request came to, and that handed it over to the one that held the session, or that had a
+    free place.
+    """
     sent: int | None = None
     """Characters of the question, with what the gateway adds."""
     whole: int | None = None

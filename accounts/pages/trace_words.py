@@ -63,9 +63,14 @@ def session_words(trace: Trace) -> str:
     words = SESSIONS.get(trace.session, "")
     text = str(words) % {"holder": trace.holder or "–"} if words else ""
     if trace.by:
-        came = gettext("The request came to %(process)s, which handed it over to the process that held the session.")
-        text = f"{came % {'process': trace.by}} {text}"
+        text = f"{_handed_over(trace) % {'process': trace.by}} {text}"
     return text
+
+
+def _handed_over(trace: Trace) -> str:
+    if trace.holder:
+        return gettext("The request came to %(process)s, which handed it over to the process that held the session.")
+    return gettext("The request came to %(process)s, which handed it over to a machine that had a free place.")
 
 
 def characters(row: Usage, trace: Trace) -> str:

@@ -119,6 +119,10 @@ def instances(state: InstallationState) -> Iterator[Finding]:
 def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
     topic, error = "instances", f": {status.last_error}" if status.last_error else ""
     shown = gettext("%(instance)s is %(state)s") % {"instance": status.name, "state": gettext(status.state.label)}
+    if status.is_named_twice:
+        what = gettext("%(instance)s is the name of two instances") % {"instance": status.name}
+        advice = gettext("Two gateways share this Redis: give each a NODE_NAME, or a Redis of its own.")
+        return fail(topic, what, advice)
     match status.state:
         case InstanceState.READY if status.not_replaced:
             advice = gettext("It goes on as it is; the successor is tried again by itself.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,13 +16,17 @@ from accounts.ledger.ledger import Ledger
 from bridge.fleet import modes, timelines
 from bridge.pool.instance import Instance
 from bridge.pool.pool import Pool
+from bridge.status.instance import InstanceStatus
 from bridge.telemetry import metrics
 from bridge.telemetry.rates import RATES
 from gateway_project.lib import degraded, redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
 
+logger = logging.getLogger(__name__)
+
 EVERY_SEC = 2.0
 LIFETIME_SEC = 15
+TWICE_SEC = 30.0
 
 
 class Heartbeat:
@@ -35,6 +40,11 @@ class Heartbeat:
         self._ledger = ledger
         self._before = before
         self._changed = asyncio.Event()
+        self._said: dict[str, bytes] = {}
+        """By instance: its last heartbeat."""
+        self._strange: set[str] = set()
+        self._named_twice: dict[str, float] = {}
+        """Since when, by the monotonic clock, that was last seen."""
         self._names: set[str] = set()
         self._counted: dict[tuple[Counter, str], int] = {}
 
@@ -67,14 +77,28 @@ class Heartbeat:
             await timelines.write(self._link, instance.name, instance.timeline)
             # For each one: the key lapses by itself (LIFETIME_SEC), and then the instance shows as gone.
             with suppress(RedisUnavailable, ResponseError):
-                key = redis_keys.INSTANCE + status.name
-                await self._link.execute("SET", key, msgspec.json.encode(status), "EX", LIFETIME_SEC)
+                await self._publish(status)
         await self._forget_others()
         await self._count_alerts()
         await self._ledger.sign_of_life()
         self.backlog = await self._ledger.backlog()
         metrics.LEDGER_BACKLOG.set(self.backlog)
         metrics.REDIS_AVAILABLE.set(self._link.available)
+
+    async def _publish(self, status: InstanceStatus) -> None:
+        name, now = status.name, time.monotonic()
+        is_named_twice = now - self._named_twice.get(name, -TWICE_SEC) < TWICE_SEC
+        said = msgspec.json.encode(msgspec.structs.replace(status, is_named_twice=is_named_twice))
+        before = await self._link.execute("SET", redis_keys.INSTANCE + name, said, "EX", LIFETIME_SEC, "GET")
+        # Between two of ours stands another one: sessions of theirs would be taken for ours.
+        is_strange = before is not None and name in self._said and before != self._said[name]
+        # Once proves nothing: the reply to one of ours may have been lost.
+        if is_strange and name in self._strange:
+            if not is_named_twice:
+                logger.error("another gateway on this Redis has an instance %s too: give each a NODE_NAME", name)
+            self._named_twice[name] = now
+        (self._strange.add if is_strange else self._strange.discard)(name)
+        self._said[name] = said
 
     async def _forget_others(self) -> None:
         """Those that were taken away are gone at once, and nobody misses them."""

@@ -58,6 +58,8 @@ class InstanceStatus(msgspec.Struct, frozen=True):
     """Bytes of its processes and of its work dir, half a minute old at most; None: not known."""
     stuck: int = 0
     """Turns of which nothing has come for STUCK_TURN_SEC."""
+    is_named_twice: bool = False
+    """Another gateway on the same Redis has an instance of its name."""
     node: str = ""
     """The machine of its web process; "": there is only one."""
     waiting: int = 0

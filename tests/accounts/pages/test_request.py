@@ -70,6 +70,21 @@ def test_any_id_leads_to_the_page(client, viewer, new_row, prefix):
     assert '<h1 id="verdict">Lingma failed the turn.</h1>' in page.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("trace", "words"),
+    [
+        (
+            Trace(session="continued", holder="w1-i1", by="web-2"),
+            "came to web-2, which handed it over to the process that",
+        ),
+        (Trace(session="first", by="north/web-1"), "came to north/web-1, which handed it over to a machine that had"),
+    ],
+)
+def test_page_says_who_handed_over(client, viewer, new_row, trace, words):
+    new_row(status="ok", reason="stop", trace=encoded(trace))
+    assert words in text_of(client.get(f"/usage/r/{ID}"))
+
+
 def test_page_tells_the_whole_story(client, viewer, new_row):
     new_row()
     text = text_of(client.get(f"/usage/r/{ID}"))

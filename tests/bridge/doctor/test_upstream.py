@@ -80,6 +80,16 @@ def test_instance_is_reported_with_advice(installed, findings, status, state, le
     assert ("it broke" in text) == (state != "ready")
 
 
+def test_name_of_two_instances_fails(installed, findings, status):
+    checked = installed()
+    checked.redis_answers, checked.heartbeats = True, [status(is_named_twice=True)]
+    level, text = findings(upstream.instances, checked)[0]
+    assert (level, text.startswith("w1-i1 is the name of two instances Two gateways share this Redis")) == (
+        "fail",
+        True,
+    )
+
+
 def test_instance_whose_successor_fails_is_told(installed, findings, status):
     checked = installed(held=True)
     checked.redis_answers, checked.heartbeats = True, [status(last_error="its successor: broke", not_replaced=True)]
