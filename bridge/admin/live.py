@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 from bridge.admin.live_rows import figures, rows, words
 from bridge.fleet import heartbeats, modes
 from bridge.fleet.live_logins import read_logins
-from bridge.fleet.live_view import encode, live_view, read_reports, reported, without_people
+from bridge.fleet.live_view import PEOPLE, encode, live_view, read_reports, reported, without_people
 from bridge.fleet.log_tail_facts import WHY, ask_for
 from bridge.status.instance import InstanceStatus
 from bridge.status.live import MOST_SHOWN, LiveLogin, LiveReport, LiveView
@@ -28,8 +28,6 @@ from gateway_project.lib.redis_client import connect
 
 SOCKET: Final = "/admin/live/socket/"
 """The address of the WebSocket, which no view of Django's serves."""
-PEOPLE: Final = ("accounts.view_usage", "bridge.view_login")
-"""Without all of these nobody sees whose turns run, nor logins."""
 WAIT_SEC: Final = 1.2
 """Processes report only while somebody looks: a page that is loaded waits so long for the first reports."""
 FRESH_SEC: Final = 1

@@ -30,6 +30,8 @@ from gateway_project.lib.visible import visible
 
 LONGEST_ERROR: Final = 300
 """Characters of a last error; the page of the instance has all of it."""
+PEOPLE: Final = ("accounts.view_usage", "bridge.view_login")
+"""Without all of these rights nobody sees whose turns run, nor logins."""
 WATCHED_SEC: Final = 5
 """So long after the last look processes go on reporting."""
 REPORT_SEC: Final = 4
@@ -103,7 +105,7 @@ def reported(reports: Iterable[LiveReport]) -> set[str]:
 
 
 def without_people(view: LiveView) -> LiveView:
-    """For who may see instances, and neither keys nor logins."""
+    """For who may see instances and has not all of PEOPLE."""
     return msgspec.structs.replace(view, turns=[], queue=[], logins=[])
 
 

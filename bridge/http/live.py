@@ -13,6 +13,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.db import Error, close_old_connections
 from django.http import HttpRequest
 
+from bridge.fleet.live_view import PEOPLE
 from bridge.http.live_feed import LiveFeed, snapshots_of
 from bridge.runtime import get_runtime
 from gateway_project.lib.query_thread import QueryThread
@@ -23,8 +24,6 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 PATH: Final = "/admin/live/socket/"
 RIGHT: Final = "bridge.view_instance"
-PEOPLE: Final = ("accounts.view_usage", "bridge.view_login")
-"""Without all of these a watcher sees neither whose turns run nor logins."""
 CHECK_SEC: Final = 60.0
 """After so long it is looked again whether the session lasts and the right is there."""
 QUERY_SEC: Final = 5.0
