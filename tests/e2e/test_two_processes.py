@@ -92,15 +92,6 @@ def test_each_process_has_work_dirs_of_its_own(twins):
     assert twins.lingma("w1-i1").pid != twins.lingma("w2-i1").pid
 
 
-def test_killed_process_ends_the_whole_gateway(twins):
-    lingma = twins.lingma("w2-i1")
-    twins.processes[1].kill()
-    assert until(lambda: not lingma.is_running() or lingma.status() == "zombie")
-    assert {reached_by(twins) for _ in range(10)} == {"w1-i1"}
-    twins.processes[1].wait()
-    assert send(twins, "GET", "/v1/models", key=KEY).status == 200
-
-
 def test_live_page_shows_both_processes(twins):
     prompt = '[[sim: text="first second" chunks=2 delay_ms=20000]] x'
     with Stream(twins, OPENAI, prompt, key=KEY) as one, Stream(twins, OPENAI, prompt, key=KEY) as two:
@@ -114,3 +105,12 @@ def test_live_page_shows_both_processes(twins):
     assert [each["name"] for each in snapshot["instances"]] == ["w1-i1", "w2-i1"]
     assert min(each["memory"] for each in snapshot["processes"]) > 10 << 20
     assert snapshot["in_flight"] == 2
+
+
+def test_killed_process_ends_the_whole_gateway(twins):
+    lingma = twins.lingma("w2-i1")
+    twins.processes[1].kill()
+    assert until(lambda: not lingma.is_running() or lingma.status() == "zombie")
+    assert {reached_by(twins) for _ in range(10)} == {"w1-i1"}
+    twins.processes[1].wait()
+    assert send(twins, "GET", "/v1/models", key=KEY).status == 200
