@@ -115,7 +115,7 @@ async def test_hang_up_on_an_answer_ends_doubt(engine):
 
 
 async def test_who_leaves_behind_the_answer_is_not_watched(engine):
-    reading = await left_turn(engine, "[[sim: text=fine]] x")
+    reading = Reading(engine, request("[[sim: text=fine]] x"))
     await reading.to_end()
     await reading.hang_up()
     assert not engine._tasks
