@@ -41,7 +41,9 @@ class AllTests(pytest.Item):
 
 def _whole_files(config):
     """Not where single tests are chosen: that takes their names and marks."""
-    chosen = config.option.keyword or config.option.markexpr or "::" in "".join(config.args)
+    option = config.option
+    named = option.deselect or config.getoption("lf", False) or "::" in "".join(config.args)
+    chosen = named or option.keyword or option.markexpr
     return getattr(config, "workerinput", {}).get("whole", False) and not chosen
 
 
