@@ -248,6 +248,11 @@ def test_api_document_is_shown_and_tried_out(page, whole):
     page.click(".execute")
     page.wait_for_selector(".live-responses-table .response")
     assert page.inner_text(".live-responses-table .response .response-col_status") == "200"
+    red = "parseInt(getComputedStyle(document.querySelector('#document .title')).color.match(/\\d+/)[0])"
+    for scheme, told in (("dark", "html.dark-mode"), ("light", "html:not(.dark-mode)")):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_selector(told)
+        assert (page.evaluate(red) > 128) == (scheme == "dark")
     assert troubles == []
     assert [url for url in requested if not url.startswith((f"http://127.0.0.1:{whole.port}/", "data:"))] == []
 
