@@ -134,10 +134,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 if self.socket is not None:
                     return self.socket.data_received(data[start + PIECE :])
         else:
-            before = self.cycle
+            # Behind the rest of a body that nobody wanted, what looks like a head may be of that body. And the first
+            # request of a connection may be its only one, and some clients have a new field each time.
+            may_learn = not self.phase and self.cycle is not None and self.unknown_heads < MOST_UNKNOWN
             self._parse(data)
-            # The first request of a connection may be its only one, and some clients have a new field each time.
-            if before is not None and self.unknown_heads < MOST_UNKNOWN and type(self.cycle) is LeanCycle:
+            if may_learn and type(self.cycle) is LeanCycle:
                 self._learn(data, self.cycle)
         return None
 

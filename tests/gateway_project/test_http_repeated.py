@@ -125,3 +125,22 @@ async def test_whole_answer_is_one_message():
     _, cycle = cycle_of(LeanCycle)
     with pytest.raises(RuntimeError, match="Content-Length"):
         cycle.send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"3")], "body": b"a"})
+
+
+def test_head_within_a_body_is_not_remembered(server):
+    """A proxy sends requests of several clients on one connection; the bytes of one never get the fields of another."""
+    other = post(b"abc", FIELDS.replace(b"Bearer x", b"Bearer other"))
+    fake = FIELDS % len(other)
+    # Answered before its body has come, whose rest arrives in one packet with the next request.
+    early = post(b"-" + fake, FIELDS.replace(b"/v1/a?b=c", b"/early"))
+    packets = [early[: -len(fake)], fake + other, post(b"hi")]
+    found = one_by_one(server, packets)
+    assert [dict(each["headers"]).get("authorization") for each in found[1:3]] == ["Bearer other", "Bearer x"]
+
+
+def test_rest_of_a_body_is_no_head(server):
+    rest = post(b"abc", FIELDS.replace(b"Bearer x", b"Bearer other"))
+    whole = post(b"-" + rest)
+    packets = [*AGAIN, whole[: -len(rest)], rest, rest]
+    found = one_by_one(server, packets)
+    assert [dict(each["headers"])["authorization"] for each in found[2:4]] == ["Bearer x", "Bearer other"]
