@@ -210,6 +210,9 @@ def _unzipped(archive: zipfile.ZipFile) -> dict[str, bytes]:
             continue
         if path not in NEEDED and (len(files) >= MOST_FILES - 2 or member.file_size > LARGEST_EXTRA):
             continue
+        # The others are taken apart in pieces of any size: some hundred bytes become gigabytes of memory.
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise NotImplementedError
         if stat.S_ISLNK(member.external_attr >> 16):
             raise BadBundle(gettext_noop("%(name)s is no plain file."), name=path)
         with archive.open(member) as file:

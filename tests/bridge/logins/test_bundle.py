@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+import tracemalloc
 import zipfile
 
 import pytest
@@ -13,12 +14,12 @@ from bridge.logins.work_dir import Held
 from tests.bridge.logins.files import write_login
 
 
-def zipped(files, links=()):
+def zipped(files, links=(), method=zipfile.ZIP_DEFLATED):
     data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(data, "w") as archive:
         for name, content in files.items():
             member = zipfile.ZipInfo(name)
-            member.compress_type = zipfile.ZIP_DEFLATED
+            member.compress_type = method
             if name in links:
                 member.external_attr = (stat.S_IFLNK | 0o777) << 16
             archive.writestr(member, content)
@@ -131,3 +132,15 @@ def test_login_is_put_for_owner_alone(tmp_path):
     work_dir.remove(tmp_path, work_dir.held_in(tmp_path).files)
     assert work_dir.held_in(tmp_path) is None
     assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_packing_without_a_bound_is_refused(method):
+    data = zipped({"cache/user": bytes(LARGEST + 1), "cache/id": b"I"}, method=method)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadBundle, match="no ZIP archive that can be read"):
+            from_zip(data)
+        assert tracemalloc.get_traced_memory()[1] < LARGEST
+    finally:
+        tracemalloc.stop()
