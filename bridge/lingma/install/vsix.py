@@ -40,11 +40,14 @@ STAMP = "unpacked.json"
 LOCK = "lock"
 DRAFT = ".draft-"
 
-_INNER = re.compile(r"extension/dist/bin/lingma-(v?\d[\w.+-]*)\.zip", re.IGNORECASE)
-_VERSION = re.compile(r"v?\d[\w.+-]*")
+_NUMBER = r"v?[0-9][A-Za-z0-9_.+-]{0,62}"  # as long as a version may be in the database
+_INNER = re.compile(rf"extension/dist/bin/lingma-({_NUMBER})\.zip", re.IGNORECASE)
+_VERSION = re.compile(_NUMBER)
 _CPUS = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 FULL = (errno.ENOSPC, errno.EDQUOT)
-_BROKEN = (zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError, RuntimeError)
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError, RuntimeError, ValueError,
+)  # fmt: skip
 
 
 class Unpacked(msgspec.Struct, frozen=True):

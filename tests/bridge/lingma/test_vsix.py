@@ -28,6 +28,7 @@ from bridge.lingma.install.vsix import VsixError, find, this_platform, unpack
 from gateway_project.env import BASE_DIR
 
 HERE = this_platform()
+LONG = "2." + "1" * 5000
 
 
 def zipped(files):
@@ -184,8 +185,23 @@ def test_what_has_no_room_is_not_unpacked(source, into, monkeypatch):
         (zipped({"extension/package.json": "{}"}), "there is no extension/dist/bin"),
         (packed({"2.11.1/m68k_amiga/Lingma": "a"}), f"no Lingma for {HERE}, but for m68k_amiga"),
         (packed({f"2.11.1/{HERE}/Other": "a"}), "there is no Lingma in"),
+        (packed({f"{LONG}/{HERE}/Lingma": "a"}), f"no Lingma for {HERE}, but for no platform"),
+        (packed(version=LONG), "there is no extension/dist/bin"),
+        (packed({f"2.{chr(0x661)}/{HERE}/Lingma": "a"}), f"no Lingma for {HERE}, but for no platform"),
+        (zipped({"é": "a"}).replace("é".encode(), b"\xff\xff"), "damaged or no VSIX"),
     ],
-    ids=["text", "cut", "cut_gzip", "nothing_in_it", "another_machine", "another_name"],
+    ids=[
+        "text",
+        "cut",
+        "cut_gzip",
+        "nothing_in_it",
+        "another_machine",
+        "another_name",
+        "long_version",
+        "long_name",
+        "other_digits",
+        "no_text",
+    ],
 )
 def test_unusable_vsix_is_refused_in_one_line(source, into, content, message):
     with pytest.raises(VsixError, match=message) as refusal:
