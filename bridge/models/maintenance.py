@@ -18,6 +18,8 @@ from bridge.status.wanted import Mode
 
 WEEK: Final = timedelta(days=7)
 LONGEST: Final = timedelta(days=31)
+YEARS: Final = range(2000, 3000)
+"""In which a window may lie: at the ends of the calendar no time can be told in other zones."""
 MOST: Final = 200
 MOST_NAMES: Final = 200
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -97,6 +99,12 @@ class MaintenanceWindow(models.Model):
             self.instances = names
         if not _is_zone(self.time_zone):
             wrong["time_zone"] = gettext("%(zone)s is no time zone.") % {"zone": str(self.time_zone)[:64]}
+        for field in ("starts_at", "ends_at"):
+            moment = getattr(self, field)
+            if moment and moment.year not in YEARS:
+                wrong[field] = gettext("It must be in the years from %(first)d to %(last)d.") % {
+                    "first": YEARS[0], "last": YEARS[-1],
+                }  # fmt: skip
         if self.starts_at and self.ends_at:
             longest = WEEK - timedelta(hours=2) if self.weekly else LONGEST
             if self.ends_at - self.starts_at > longest:

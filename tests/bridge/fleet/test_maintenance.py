@@ -70,6 +70,8 @@ def test_api_plans_changes_and_deletes(admin_client):
         ({"time_zone": "../../etc/passwd"}, "time_zone"), ({"instances": ["a b"]}, "instances"),
         ({"instances": "w1-i1"}, "instances"), ({"mode": "run"}, "mode"), ({"name": ""}, "name"),
         ({"weekly": True, "ends_at": "2026-12-06T01:00Z"}, "ends_at"), ({"ends_at": "2027-11-29T02:00Z"}, "ends_at"),
+        ({"starts_at": "0001-01-01T00:00Z", "ends_at": "0001-01-01T01:00Z", "weekly": True}, "starts_at"),
+        ({"starts_at": "9999-12-31T22:00Z", "ends_at": "9999-12-31T23:00Z", "time_zone": "Asia/Shanghai"}, "ends_at"),
     ],
 )  # fmt: skip
 def test_what_is_no_window_is_refused(admin_client, changes, field):
@@ -106,6 +108,8 @@ def test_console_takes_times_of_the_zone(admin_client, instances):
     assert (row.starts_at.hour, row.instances) == (18, [])
     broken = admin_client.post(f"{LIST}add/", FORM | {"time_zone": "Nowhere", "name": "other"})
     assert "Nowhere is no time zone." in broken.content.decode()
+    early = admin_client.post(f"{LIST}add/", FORM | {"starts_at_0": "0001-01-01", "name": "other"})
+    assert "in the years from 2000 to 2999" in early.content.decode()
 
 
 def test_opening_and_closing_are_one_row_each(window):
