@@ -115,7 +115,10 @@ def is_of_this_site(scope: Scope) -> bool:
     """Browsers send the origin of the page with a handshake, and cookies whatever it is."""
     headers = dict(scope["headers"])
     origin, host = headers.get(b"origin", b"").decode("latin-1"), headers.get(b"host", b"").decode("latin-1")
-    return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
+    try:
+        return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:  # no address, such as `http://[`
+        return False
 
 
 def session_of(scope: Scope, name_of_cookie: str) -> str:

@@ -78,9 +78,10 @@ async def test_whose_turns_run_needs_more_rights(socket, people, sees):
         ("staff", [SITE, HOST]),
         ("member", [SITE, HOST]),
         ("watcher", [(b"origin", b"https://evil.example"), HOST]),
+        ("watcher", [(b"origin", b"http://["), HOST]),
         ("watcher", [HOST]),
     ],
-    ids=["nobody", "no right", "no staff", "another site", "no origin"],
+    ids=["nobody", "no right", "no staff", "another site", "no address", "no origin"],
 )
 async def test_strangers_and_other_sites_are_refused(socket, people, who, headers):
     communicator = socket(*headers, *([people[who][1]] if who else []))
