@@ -8,6 +8,7 @@ import pytest
 import websockets
 
 from tests.bench import growth, processes, records, report
+from tests.bench.__main__ import checked
 from tests.bench.cases import Case
 from tests.bench.chunks import StampReader, question, scenario
 from tests.bench.rows import ROWS, Row
@@ -136,6 +137,21 @@ def test_ratio_is_of_the_best_passes():
 def test_ratio_worse_by_a_tenth_is_told(now, names):
     before = report.ratios(results_of(ours=(0.003,), bare=(0.010,)))
     assert len(report.worse(results_of(ours=(now,), bare=(0.010,)), before, 0.10)) == names
+
+
+@pytest.mark.parametrize(("again", "code"), [(0.0034, 1), (0.003, 0)])
+def test_what_seems_worse_is_measured_again(again, code):
+    before = report.ratios(results_of(ours=(0.003,), bare=(0.010,)))
+    results = results_of(ours=(0.0034,), bare=(0.010,))
+    assert checked(results, before, lambda cases: results.runs.update(results_of((again,), (0.010,)).runs)) == code
+
+
+def test_growth_not_measured_stays_on_the_page():
+    lines = [[each.title, "1", *["2"] * (len(growth.HEAD) - 4), "", ""] for each in growth.DIMENSIONS]
+    page = growth.page(lines)
+    assert growth.merged(page, []) == lines
+    changed = [[lines[1][0], "7", *lines[1][2:]]]
+    assert growth.merged(page, changed) == [lines[0], *changed, *lines[2:]]
 
 
 def test_titles_of_rows_are_unique():

@@ -80,9 +80,16 @@ def progress(number, case, target, run):
           file=sys.stderr, flush=True)  # fmt: skip
 
 
+def conditions(results):
+    """How the figures came about."""
+    busy = report.foreign(results)
+    warning = f" Other programs used {busy:.1f} cores meanwhile: a quiet machine gives other figures." if busy else ""
+    return f"Best of the passes. Machine: {report.machine()}.{warning}"
+
+
 def tell(results):
     print(f"\n{report.comparison(results)}\n")
-    print(f"Best of the passes. Machine: {report.machine()}.\n")
+    print(f"{conditions(results)}\n")
     if change := report.change(results):
         print(f"What the change costs, medians of ratios and differences pass by pass:\n\n{change}\n")
     print(report.belief(results))
@@ -90,9 +97,8 @@ def tell(results):
         print(f"\nThe parts of ours:\n\n{around}")
 
 
-def checked(results, again):
-    """0 when nothing got worse since the ratios were kept. What seems worse is measured again first."""
-    before = records.read_ratios()
+def checked(results, before, again):
+    """0 when no ratio is worse than `before`, else 1. What seems worse is measured again first."""
     if found := report.worse(results, before, ALLOWED):
         print(f"measured again: {', '.join(found)}", file=sys.stderr)
         suspects = [row for row in ROWS if row.title in found]
@@ -108,7 +114,7 @@ def checked(results, again):
 
 
 def written(results):
-    told = textwrap.fill(f"Best of the passes. Machine: {report.machine()}.", 120)
+    told = textwrap.fill(conditions(results), 120)
     text = f"{report.comparison(results)}\n\nThe parts of ours:\n\n{report.parts(results)}\n\n{told}"
     records.write_section("bench", text)
     records.write_ratios(report.ratios(results), report.machine())
@@ -140,7 +146,7 @@ def compared(given, stack):
         suspects = [case for case in cases if case.name in names]
         passes(range(MORE_PASSES), suspects, targets, results, time.monotonic() + given.limit)
 
-    code = checked(results, again) if given.check else 0
+    code = checked(results, records.read_ratios(), again) if given.check else 0
     tell(results)
     if not given.scenario:
         print("", live_page(), sep="\n")
@@ -158,10 +164,10 @@ def main(argv=None):
     with ExitStack() as stack:
         if given.growth is None:
             return compared(given, stack)
-        table = growth.measured(given.growth, stack, quick=given.quick)
-    print(table)
+        rows, foreign = growth.measured(given.growth, stack, quick=given.quick)
+    print(growth.page(rows, foreign))
     if given.write:
-        records.write_section("growth", table)
+        records.write_section("growth", growth.page(growth.merged(records.read_section("growth"), rows), foreign))
     return 0
 
 

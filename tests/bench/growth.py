@@ -1,6 +1,7 @@
 """What a turn costs as the work grows: a table of CPU and memory over its size, and how fast they grow with it."""
 
 import math
+import statistics
 import sys
 import tempfile
 import textwrap
@@ -16,7 +17,7 @@ from tests.bench.runs import measure
 from tests.bench.targets import Ours, free_port, source_command
 
 PLAIN = Case("growth", 20, 1, streamed=False, warm=0.5, window=2.0)
-FASTER = 1.1
+FASTER = 1.15
 """The exponent from which on something grows faster than its own size; 1 is in proportion."""
 NOTICED = 0.15
 """The share by which a figure must grow from one size to the next: less is noise."""
@@ -57,7 +58,7 @@ def agents(**more):
 DIMENSIONS = (
     Dimension("history", "history, KB", (1, 10, 100, 1000, 8000), lambda size: agents(tools=1, history_kb=size)),
     Dimension("tools", "tools", (1, 10, 100, 500), lambda size: agents(tools=size)),
-    Dimension("images", "images of 100 KB", (1, 2, 5, 10), lambda size: agents(images=size, model="org_vision")),
+    Dimension("images", "images of 100 KB", (1, 3, 10), lambda size: agents(images=size, model="org_vision")),
     Dimension("keys", "keys", (1, 100, 1000, 10_000), seed=with_keys,
               case=lambda size: replace(PLAIN, keys=size),
               first=lambda size: replace(PLAIN, keys=size, warm_requests=size)),
@@ -90,24 +91,37 @@ class Attached(Ours):
 
 
 def measured(names, stack, quick=False):
-    """The table of the dimensions with these names, all when there are none. SystemExit for an unknown name."""
+    """The lines of the dimensions with these names, all when there are none, and the mean of foreign cores."""
     wanted = set(filter(None, names.split(",")))
     if unknown := wanted - set(NAMES):
         raise SystemExit(f"no such growth: {', '.join(sorted(unknown))}")
-    rows = []
+    rows, foreign = [], []
     for dimension in DIMENSIONS:
         if not wanted or dimension.name in wanted:
-            rows += told(dimension, runs_of(dimension, stack, quick))
-    return f"{report.table(HEAD, rows)}\n\n{explained()}"
+            runs = runs_of(dimension, stack, quick)
+            rows += told(dimension, runs)
+            foreign += [run["foreign"] for _, run in runs]
+    return rows, statistics.mean(foreign)
 
 
-def explained():
+def merged(page, rows):
+    """These lines, and those of the page about what was not measured now."""
+    kept = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    kept = [[*cells, *[""] * (len(HEAD) - len(cells))] for cells in kept]
+    now = {cells[0] for cells in rows}
+    every = rows + [cells for cells in kept if cells[0] not in now]
+    return [cells for dimension in DIMENSIONS for cells in every if cells[0] == dimension.title]
+
+
+def page(rows, foreign=0.0):
+    """The table, and how it came about; `foreign` is the mean of cores that other programs used."""
     told = (
         "CPU is what a turn costs beyond what the processes spend at rest. Growth is the exponent between the last two "
         f"sizes: 1 is in proportion, 2 is squared, and flat is less than {NOTICED:.0%} more. "
         f"Machine: {report.machine()}."
+        + (f" Other programs used {foreign:.1f} cores meanwhile." if foreign > report.BUSY else "")
     )
-    return textwrap.fill(told, 120)
+    return f"{report.table(HEAD, rows)}\n\n{textwrap.fill(told, 120)}"
 
 
 def runs_of(dimension, stack, quick):

@@ -9,14 +9,23 @@ README = ROOT / "README.md"
 RATIOS = Path(__file__).with_name("ratios.json")
 
 
-def write_section(name, text, page=README):
-    """Put the text between the two markers of this name."""
+def _cut(name, page):
+    """(all before, what stands between the two marks of this name, all after); the marks belong to their sides."""
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
     head, found, rest = page.read_text().partition(begin)
-    _, ended, tail = rest.partition(end)
+    section, ended, tail = rest.partition(end)
     if not found or not ended:
         raise SystemExit(f"{page} has no marks {begin.strip()} and {end}")
-    page.write_text(f"{head}{begin}\n{text}\n\n{end}{tail}")
+    return head + begin, section, end + tail
+
+
+def read_section(name, page=README):
+    return _cut(name, page)[1]
+
+
+def write_section(name, text, page=README):
+    head, _, tail = _cut(name, page)
+    page.write_text(f"{head}\n{text}\n\n{tail}")
 
 
 def write_ratios(found, machine, path=RATIOS):

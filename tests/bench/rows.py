@@ -57,7 +57,7 @@ ROWS = (
         **CHUNK),
     Row("CPU µs of Redis per plain request", "plain", behind_per_row("redis"), beside=PLAIN, **CHUNK),
     Row("CPU µs per chunk, flood 50 × 200, all processes", "flood", all_per(CHUNKS), **CHUNK),
-    Row("the same, web process", "flood", web_per(CHUNKS), at_most=8, **CHUNK),
+    Row("flood, web process", "flood", web_per(CHUNKS), at_most=8, **CHUNK),
     Row("flood with 20 tools, web process", "flood_tools", web_per(CHUNKS), base="flood", factor=1.3,
         beside=("flood", web_per(CHUNKS)), **CHUNK),
     Row("CPU µs per chunk, 50 streams × 20 ms, all processes", "apart", all_per(CHUNKS), times=0.55, **CHUNK),
