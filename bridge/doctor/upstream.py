@@ -22,6 +22,7 @@ from bridge.lingma.install import vsix
 from bridge.pool import work_dirs
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
+from bridge.status.wanted import Mode
 
 VERSION_SEC = 10.0
 
@@ -141,13 +142,36 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
             path = _work_dir(state, status) / "logs" / "lingma.log"
             advice = gettext("It is started again by itself. See %(path)s.") % {"path": path}
             return fail(topic, f"{shown}{error}", advice)
+        case _ if status.mode is not Mode.RUN:
+            # Nothing but another order ends it.
+            advice = gettext("It is held by order: manage.py pool start %(instance)s has it take turns again.")
+            return warn(topic, f"{shown}{error}", advice % {"instance": status.name})
         case _ if status.maintenance is not None:
             end = f"{datetime.fromtimestamp(status.maintenance.until, UTC):%Y-%m-%d %H:%M} UTC"
             words = gettext("%(shown)s: in the maintenance window %(window)s until %(time)s")
             facts = {"shown": shown, "window": status.maintenance.name, "time": end}
             return warn(topic, words % facts, gettext("Then it takes turns by itself."))
+        case InstanceState.COOLING:
+            return _cooling(status, shown, error)
         case _:
             return warn(topic, f"{shown}{error}", gettext("Look again in a moment."))
+
+
+def _cooling(status: InstanceStatus, shown: str, error: str) -> Finding:
+    """Why it takes no turns, and until when."""
+    reasons = {
+        "limited": gettext("its service refuses turns for a while"),
+        "failed": gettext("most turns fail there"),
+    }
+    facts = {
+        "shown": shown,
+        "reason": reasons.get(status.cools_for, gettext("by order")),
+        "time": f"{datetime.fromtimestamp(status.cool_until, UTC):%H:%M:%S} UTC",
+        "instance": status.name,
+    }
+    advice = gettext("Then it is tried by itself; manage.py pool clear %(instance)s ends the pause now.")
+    what = gettext("%(shown)s until %(time)s, %(reason)s") % facts
+    return warn("instances", f"{what}{error}", advice % facts)
 
 
 def _work_dir(state: InstallationState, status: InstanceStatus) -> Path:

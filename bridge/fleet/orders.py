@@ -150,7 +150,11 @@ def _log_in_anew(names: Collection[str]) -> None:
     """Begin an attempt for each of their logins, once; one that runs already is enough."""
     logins = Login.objects.filter(orders__name__in=names).defer("bundle", "credentials").distinct().order_by("pk")
     if not logins:
-        raise NoLogin(gettext("No login of this gateway is assigned to %(names)s.") % {"names": ", ".join(names)})
+        words = gettext(
+            "No login of this gateway is assigned to %(names)s. Give it one: the console's Logins, or manage.py "
+            "lingma_login with --instances."
+        )
+        raise NoLogin(words % {"names": ", ".join(names)})
     with transaction.atomic():
         for login in logins:
             try:

@@ -37,7 +37,7 @@ class LoginProblem(Advised):
     )  # fmt: skip
     NOT_TAKEN = (
         "not_taken", gettext_noop("Lingma does not take its files"),
-        gettext_noop("Import them again from a directory that is logged in: user and id belong together."),
+        gettext_noop("Log it in again, or import files of a directory that is logged in: user and id belong together."),
     )  # fmt: skip
 
 

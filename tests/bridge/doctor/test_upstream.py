@@ -69,6 +69,7 @@ def test_a_service_is_found_by_its_work_dir(installed, findings, tmp_path):
         ("backoff", "fail", "logs/lingma.log"),
         ("starting", "warn", "Look again"),
         ("draining", "warn", "Look again"),
+        ("stopped", "warn", "Look again"),
     ],
 )
 def test_instance_is_reported_with_advice(installed, findings, status, state, level, advice):
