@@ -81,6 +81,27 @@ def test_instance_is_reported_with_advice(installed, findings, status, state, le
     assert ("it broke" in text) == (state != "ready")
 
 
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"state": "draining", "mode": "drain"}, "is draining It is held by order: manage.py pool start w1-i1 has it"),
+        ({"state": "stopped", "mode": "stop"}, "is stopped It is held by order: manage.py pool start w1-i1 has it"),
+        ({"state": "cooling"}, "is cooling down until 04:00:00 UTC, by order Then it is tried by itself; manage.py"),
+        (
+            {"state": "cooling", "cools_for": "limited", "last_error": "it broke"},
+            "is cooling down until 04:00:00 UTC, its service refuses turns for a while: it broke Then it is tried",
+        ),
+    ],
+)
+def test_what_is_held_says_how_that_ends(installed, findings, status, fields, text):
+    checked = installed(held=True)
+    until = datetime(2100, 1, 1, 4, tzinfo=UTC).timestamp()
+    fields = {"cool_until": until} | fields | {"mode": Mode(fields.get("mode", "run"))}
+    checked.redis_answers, checked.heartbeats = True, [status(**fields)]
+    [(level, said)] = findings(upstream.instances, checked)
+    assert (level, said.startswith(f"w1-i1 {text}")) == ("warn", True), said
+
+
 def test_name_of_two_instances_fails(installed, findings, status):
     checked = installed()
     checked.redis_answers, checked.heartbeats = True, [status(is_named_twice=True)]
