@@ -117,7 +117,6 @@ def _server():
 
 def _serve(control):
     """Fork until nobody asks any more. Returns in a fork: what it has to be."""
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = ""  # the library looks whether there is one, and then where it is
     for name in LIBRARIES.split():
         importlib.import_module(name)
     while True:
@@ -145,8 +144,14 @@ def _become(request, descriptors):
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    from prometheus_client import values
+
     from gateway_project.lib import process_title
     from gateway_project.supervise.forked import _take
+
+    values.ValueClass = (
+        values.get_value_class()
+    )  # the one choice that a library makes by a variable, when it is imported
 
     _take(streams, (0, 1, 2, *request["inherited"]))
     process_title.show(request["command"])
