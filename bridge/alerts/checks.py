@@ -210,8 +210,9 @@ CHECKS: Final = (
     ),
     Check(
         "instances_failing", Severity.WARNING, _("instances fail"),
-        _("%(names)s: failed, degraded or backing off since %(time)s."),
-        _in_state(InstanceState.FAILED, InstanceState.DEGRADED, InstanceState.BACKOFF), 120, 60,
+        _("%(names)s: failed, degraded, backing off or starting since %(time)s."),
+        # One that hangs at each start is by turns starting and backing off.
+        _in_state(InstanceState.FAILED, InstanceState.DEGRADED, InstanceState.BACKOFF, InstanceState.STARTING), 120, 60,
         _("Their last errors are in the list of instances."),
     ),
     Check(

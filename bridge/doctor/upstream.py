@@ -136,12 +136,11 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
             return fail(topic, f"{shown}{error}", _log_in(state, status))
         case InstanceState.DEGRADED | InstanceState.FAILED:
             # Never "log in": that would not cure it (PROTOCOL 7.1).
-            return fail(topic, f"{shown}{error}", gettext(status.account.advice) if status.account.advice else "")
-        case InstanceState.BACKOFF:
-            shown += gettext(" after %(count)d restarts") % {"count": status.restarts}
-            path = _work_dir(state, status) / "logs" / "lingma.log"
-            advice = gettext("It is started again by itself. See %(path)s.") % {"path": path}
+            advice = gettext(status.account.advice) if status.account.advice else _see_log(state, status)
             return fail(topic, f"{shown}{error}", advice)
+        case InstanceState.BACKOFF | InstanceState.STARTING if _fails(status):
+            shown += gettext(" after %(count)d restarts") % {"count": status.restarts}
+            return fail(topic, f"{shown}{error}", _see_log(state, status))
         case _ if status.mode is not Mode.RUN:
             # Nothing but another order ends it.
             advice = gettext("It is held by order: manage.py pool start %(instance)s has it take turns again.")
@@ -155,6 +154,18 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
             return _cooling(status, shown, error)
         case _:
             return warn(topic, f"{shown}{error}", gettext("Look again in a moment."))
+
+
+def _fails(status: InstanceStatus) -> bool:
+    """It does not come up: one that hangs at each start is by turns starting and backing off."""
+    return status.state is InstanceState.BACKOFF or bool(status.restarts and status.last_error)
+
+
+def _see_log(state: InstallationState, status: InstanceStatus) -> str:
+    if state.env.lingma_attach_urls:
+        return gettext("It is tried again by itself. See the log of that service.")
+    path = _work_dir(state, status) / "logs" / "lingma.log"
+    return gettext("It is started again by itself. See %(path)s.") % {"path": path}
 
 
 def _cooling(status: InstanceStatus, shown: str, error: str) -> Finding:

@@ -66,6 +66,7 @@ def kinds_of(looked):
         ({"state": "degraded", "account": "error"}, {"account_unreachable", "none_ready"}),
         ({"state": "degraded", "account": "unknown"}, {"instances_failing", "none_ready"}),
         ({"state": "backoff", "account": "network_error"}, {"instances_failing", "none_ready"}),
+        ({"state": "starting"}, {"instances_failing", "none_ready"}),
         ({"state": "gone", "login": False}, {"instances_gone", "none_ready"}),
         ({"login_expires_at": timezone.now() + timedelta(days=2, hours=23)}, {"login_expiring"}),
         ({"login_expires_at": timezone.now() + timedelta(days=3, hours=1)}, set()),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bridge.doctor import upstream
+from bridge.status.accounts import AccountState
 from bridge.status.wanted import Maintenance, Mode
 from tests.gateway_project.gateway import free_port
 
@@ -100,6 +101,21 @@ def test_what_is_held_says_how_that_ends(installed, findings, status, fields, te
     checked.redis_answers, checked.heartbeats = True, [status(**fields)]
     [(level, said)] = findings(upstream.instances, checked)
     assert (level, said.startswith(f"w1-i1 {text}")) == ("warn", True), said
+
+
+@pytest.mark.parametrize(
+    ("fields", "advice"),
+    [
+        ({"state": "starting", "restarts": 3}, "It is started again by itself. See "),
+        ({"state": "degraded"}, "It is started again by itself. See "),
+        ({"state": "failed", "account": AccountState.NO_LICENCE}, "has to give it a licence."),
+    ],
+)
+def test_what_fails_has_an_advice(installed, findings, status, fields, advice):
+    checked = installed(held=True)
+    checked.redis_answers, checked.heartbeats = True, [status(**{"last_error": "it broke"} | fields)]
+    [(level, said)] = findings(upstream.instances, checked)
+    assert (level, "it broke" in said, advice in said) == ("fail", True, True), said
 
 
 def test_name_of_two_instances_fails(installed, findings, status):
