@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import IO, Any, Final
 
@@ -22,9 +23,18 @@ class ShallowJSONParser(JSONParser):
             parsed = super().parse(stream, media_type, parser_context)
         except RecursionError:
             raise ParseError from None
-        if _is_deep(parsed):
+        if _is_deep(parsed) or not _is_text(parsed):
             raise ParseError
         return parsed
+
+
+def _is_text(parsed: Any) -> bool:
+    """Half a character, which JSON can escape, can be kept nowhere, and not even told back in an error."""
+    try:
+        json.dumps(parsed, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_deep(parsed: Any) -> bool:

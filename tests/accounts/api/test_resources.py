@@ -90,6 +90,12 @@ def test_deep_body_is_refused(api, body, headers):
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
 
 
+@pytest.mark.parametrize("body", ['{"name": "\\ud800"}', '{"\\udfff": 1}', '["\\ud83d"]'])
+def test_half_a_character_is_refused(api, body):
+    answer = api.client.post("/api/teams/", body, "application/json", headers=api.headers)
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+
+
 def test_other_types_of_bodies_are_refused(api):
     answer = api.client.post("/api/teams/", {"name": "x"}, headers=api.headers)
     assert (answer.status_code, answer["Content-Type"]) == (415, "application/problem+json")
