@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 MOST: Final = 8
 """Logs of a process that are published at once."""
 READ_SEC: Final = 2.0
+LONGEST_LINE: Final = 500
 
 
 class LogTails:
@@ -59,4 +60,5 @@ class LogTails:
 
 def shown(path: Path) -> list[str]:
     """Without secrets and without signs that do harm. Raise OSError."""
-    return [visible(redacted(line)) for line in last_lines(path)]
+    # Cut last: of a secret that is cut, what is left may not look like one.
+    return [visible(redacted(line))[:LONGEST_LINE] for line in last_lines(path)]

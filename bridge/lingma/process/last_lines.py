@@ -8,7 +8,7 @@ from typing import Final
 
 MOST_BYTES: Final = 64 << 10
 MOST_LINES: Final = 200
-LONGEST_LINE: Final = 500
+LONGEST_LINE: Final = 4096
 
 
 def last_lines(path: Path) -> list[str]:

@@ -143,6 +143,12 @@ def test_only_the_end_of_a_log_is_read(tmp_path):
     assert max(map(len, lines)) == 500
 
 
+def test_no_part_of_a_secret_is_shown(tmp_path):
+    path = tmp_path / "log"
+    path.write_text("".join(f"{'x' * before} sk-abcdefghijklmnopqrstuvwxyz\n" for before in range(480, 500)))
+    assert not [line for line in shown(path) if "a" in line]
+
+
 def test_full_redis_still_tells(own_redis):
     report = LiveReport("web-1", 1, 1.0, [], 0, 0)
     with redis.Redis.from_url(own_redis.url) as client:
