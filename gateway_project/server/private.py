@@ -17,6 +17,8 @@ from gateway_project.server.protocol import BoundedHttpProtocol
 MOST: Final = 2048
 """Connections: each carries one turn, or none."""
 CHECK_SEC: Final = 1.0
+HANDSHAKE_SEC: Final = 5.0
+"""For that of TLS, before which a connection is counted nowhere."""
 
 
 async def serve(application: Any, listeners: Sequence[Listener]) -> None:
@@ -37,7 +39,14 @@ async def serve(application: Any, listeners: Sequence[Listener]) -> None:
     def connected() -> Protocol:
         return Protocol(config, state, {}, loop)
 
-    servers = [await loop.create_server(connected, sock=each.socket, ssl=each.tls) for each in listeners]
+    servers = []
+    for each in listeners:
+        sec = HANDSHAKE_SEC if each.tls is not None else None
+        servers.append(
+            await loop.create_server(
+                connected, sock=each.socket, ssl=each.tls, ssl_handshake_timeout=sec, ssl_shutdown_timeout=sec
+            )
+        )
     try:
         while True:
             connections.check()

@@ -94,6 +94,16 @@ async def test_strangers_are_not_let_in(tmp_path, serve, tls, port, shown):
         await asked(listeners, "there", context)
 
 
+async def test_silent_stranger_is_soon_cut_off(tmp_path, serve, tls, port, monkeypatch):
+    monkeypatch.setattr(private, "HANDSHAKE_SEC", 0.05)
+    await serve(Listeners(tmp_path, 1, HERE, port, tls(HERE)))
+    reader, writer = await asyncio.open_connection(HERE, port)
+    async with asyncio.timeout(30):
+        assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_certificate_is_for_the_address(tmp_path, serve, tls, port):
     listeners = Listeners(tmp_path, 1, HERE, port, tls("127.0.0.9"))
     await serve(listeners)
