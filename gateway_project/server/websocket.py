@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from gateway_project.server import refusals
 from gateway_project.server.bounds import LARGEST_MESSAGE
+from gateway_project.server.refusals import rendered
 
 if TYPE_CHECKING:
     from gateway_project.server.protocol import BoundedHttpProtocol
@@ -40,4 +42,9 @@ def begin(connection: BoundedHttpProtocol, rest: bytes) -> WebSocket:
     for name, value in scope["headers"]:
         head += (name, b": ", value, b"\r\n")
     socket.data_received(b"".join([*head, b"\r\n", rest]))
+    # The library says nothing to a handshake with a body, or with more than it reads, and would wait for ever.
+    if not socket.handshake_initiated:
+        connection.peers.count_refusal(refusals.BAD_REQUEST)
+        connection.raw.write(rendered(refusals.BAD_REQUEST, connection.url, connection.server_state.default_headers))
+        connection.raw.close()
     return socket

@@ -54,6 +54,19 @@ def test_messages_go_both_ways(server):
     assert until_empty(server)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n", b"X: %b\r\n\r\n" % (b"x" * 9000),
+     b"X: x\r\n" * 140 + b"\r\n"],
+    ids=["body", "chunks", "long", "many"],
+)  # fmt: skip
+def test_handshake_that_is_not_understood_ends(server, more):
+    head = f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n".encode()
+    fields = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    assert [status for status, _, _ in server.talk(head + fields + more)] == [400]
+    assert until_empty(server)
+
+
 def test_handshake_may_be_refused(server):
     with pytest.raises(InvalidStatus) as refused:
         connect(address(server) + "?refuse")
