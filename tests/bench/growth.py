@@ -137,6 +137,7 @@ def runs_of(dimension, stack, quick):
         before = size
         if dimension.first:
             measure(dimension.first(size), target)
+            target.come_to_rest()
         runs.append((size, measure(dimension.case(size), target)))
         print(f"{dimension.name:10} {size:>9,} {told(dimension, runs)[-1][2:]} {report.troubles([runs[-1][1]])}",
               file=sys.stderr, flush=True)  # fmt: skip

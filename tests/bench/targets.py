@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT = 120
 STOP_TIMEOUT = 15
 REST = 4  # s in which the parts of a gateway are watched while nothing happens
+FOLLOWS = 6  # s
+AT_REST = 0.1  # cores of all parts
 SETTLE_TIMEOUT = 8  # s without a row more, until no more are waited for
 KEY = "bench-key-0123456789abcdef"
 SUPERVISOR = f"{shlex.quote(sys.executable)} -m gateway_project.supervise"
@@ -256,14 +258,25 @@ class Ours(Target):
                 raise SystemExit(f"{self.name} files no usage; the end of its output:\n{self.output()}")
             ask(self.port, KEY)
             filed = self.settle(1)
+        self.at_rest = self.cores(REST)
+
+    def cores(self, seconds):
+        """part -> cores that it uses, in the mean of so many seconds from now on."""
         parts = self.parts()
         before = processes.snapshot(parts)
-        time.sleep(REST)
+        time.sleep(seconds)
         after = processes.snapshot(parts)
-        seconds = after["at"] - before["at"]
-        self.at_rest = processes.by_part(
-            {pid: (spent - before["cpu"][pid]) / seconds for pid, spent in after["cpu"].items()}, parts
+        lasted = after["at"] - before["at"]
+        return processes.by_part(
+            {pid: (spent - before["cpu"][pid]) / lasted for pid, spent in after["cpu"].items()}, parts
         )
+
+    def come_to_rest(self):
+        """Wait until what follows the first turns of keys has been done, which begins some seconds after them."""
+        time.sleep(FOLLOWS)
+        deadline = time.monotonic() + START_TIMEOUT
+        while sum(self.cores(1).values()) > AT_REST and time.monotonic() < deadline:
+            pass
 
     def keys(self, case):
         if case.limited and not self.has_limited_key:
