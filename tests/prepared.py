@@ -149,10 +149,8 @@ def _become(request, descriptors):
     from gateway_project.lib import process_title
     from gateway_project.supervise.forked import _take
 
-    values.ValueClass = (
-        values.get_value_class()
-    )  # the one choice that a library makes by a variable, when it is imported
-
+    # The one choice that a library makes by a variable, when it is imported.
+    values.ValueClass = values.get_value_class()
     _take(streams, (0, 1, 2, *request["inherited"]))
     process_title.show(request["command"])
     _, _, module, *sys.argv[1:] = request["command"]
