@@ -70,9 +70,10 @@ class Process:
         if sha256:
             await _check(Path(command[0]), sha256)
         work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  once per start, a local disk
-        lock = _lock(work_dir)
-        # Chosen anew for each run: those of the run before may be somebody else's by now.
+        # Chosen anew for each run: those of the run before may be somebody else's by now. Before the lock, which would
+        # be held for ever when there is no descriptor left to find a port with.
         socket_port, http_port = free_ports(2)
+        lock = _lock(work_dir)
         arguments = [
             *command, "start", "--transportType=websocket", f"--workDir={work_dir}",
             f"--socketPort={socket_port}", f"--httpPort={http_port}", *extra,
