@@ -193,6 +193,14 @@ def test_loop_gives_signs_of_life(gateway):
             process.wait()
 
 
+def test_live_page_has_its_socket(gateway):
+    with Stream(gateway, OPENAI, '[[sim: text="first second" chunks=2 delay_ms=20000]] x', key=KEY) as running:
+        running.until(b"first")
+        with watching(gateway) as found:
+            turn = begun(found(lambda it: begun(it, running.request_id)), running.request_id)
+    assert (turn["instance"], turn["key_name"]) == ("w1-i1", "alice")
+
+
 def test_sigterm_lets_a_running_stream_end(gateway):
     """The last one: it ends what the others share."""
     (process,) = gateway.processes
@@ -203,11 +211,3 @@ def test_sigterm_lets_a_running_stream_end(gateway):
     assert (answer.text, answer.finish, answer.error) == ("two three", "stop", None)
     assert process.wait(30) == 0
     assert gateway.row(running.request_id)["status"] == "ok"
-
-
-def test_live_page_has_its_socket(gateway):
-    with Stream(gateway, OPENAI, '[[sim: text="first second" chunks=2 delay_ms=20000]] x', key=KEY) as running:
-        running.until(b"first")
-        with watching(gateway) as found:
-            turn = begun(found(lambda it: begun(it, running.request_id)), running.request_id)
-    assert (turn["instance"], turn["key_name"]) == ("w1-i1", "alice")
