@@ -23,7 +23,7 @@ def turns(key):
         Usage.objects.create(
             request_id=f"r{number}", api_key=key if number else None, protocol="openai", endpoint="/v1/x", model="m",
             stream=False, status="ok" if number else "error", queue_ms=0, total_ms=1, prompt_tokens=1,
-            completion_tokens=1, started_at=datetime(2026, 1, 1 + number, tzinfo=UTC),
+            completion_tokens=1, usage_source="estimated", started_at=datetime(2026, 1, 1 + number, tzinfo=UTC),
             team=key.team if number else None, agent="codex" if number == 1 else "other",
             tools="2 parsed" if number == 1 else "",
         )  # fmt: skip
