@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -27,8 +28,7 @@ def follow(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
     """Run it here, or wait until who runs it has ended. Raise CommandError when it fails."""
     try:
         asyncio.run(_follow(attempt, say))
-    except KeyboardInterrupt:
-        attempts.cancel(attempt)
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise CommandError("cancelled") from None
     attempt.refresh_from_db()
     result = AttemptResult(attempt.result)
@@ -38,6 +38,7 @@ def follow(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
 
 
 async def _follow(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
+    _end_with_terminal()
     running = asyncio.create_task(_run(attempt))
     seen, lines = None, _Lines()
     try:
@@ -52,9 +53,21 @@ async def _follow(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
                 except ValidationError as exc:
                     say(" ".join(exc.messages))
             await asyncio.sleep(LOOK_SEC)
+    except asyncio.CancelledError:
+        # Before it notices itself: then it has failed.
+        await sync_to_async(attempts.cancel)(attempt)
+        raise
     finally:
         running.cancel()
         await asyncio.wait({running}, timeout=30)
+
+
+def _end_with_terminal() -> None:
+    """A closed terminal ends the attempt as ^C does; else nobody could begin another for a minute."""
+    task = asyncio.current_task()
+    for each in (signal.SIGHUP, signal.SIGTERM):
+        if task is not None and signal.getsignal(each) is not signal.SIG_IGN:  # as under nohup
+            asyncio.get_running_loop().add_signal_handler(each, task.cancel)
 
 
 async def _run(attempt: LoginAttempt) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -163,6 +164,20 @@ def test_cancelled_attempt_is_over_and_told(anew, worker):
     assert "('helped', 'rest', 'admin')" in audited
     assert "('renewed', 'command', 'lingma_login')" in audited
     assert "('renewed', 'console', 'admin')" in audited
+
+
+def test_closed_terminal_ends_its_attempt(anew):
+    command = [sys.executable, "manage.py", "lingma_login", "main", "--browser"]
+    env = environment(anew.gateway.data_dir, **anew._settings)
+    process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        assert any(line.startswith("Log in at ") for line in process.stderr)
+        process.send_signal(signal.SIGHUP)
+        assert process.communicate(timeout=60)[1].strip().endswith("CommandError: cancelled")
+    finally:
+        process.kill()
+    assert (process.returncode, anew.latest()["state"]) == (1, "cancelled")
+    assert list((anew.gateway.data_dir / "logins").iterdir()) == []
 
 
 def test_command_says_what_went_wrong(anew, tmp_path):
