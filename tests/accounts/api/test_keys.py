@@ -55,7 +55,7 @@ def test_address_without_its_slash_leads_on(api, method):
     ("field", "value"),
     [
         ("expires_at", "0d"), ("expires_at", "999999d"), ("expires_at", "30"),
-        ("name", ""), ("name", "x\0"), ("name", "\ud800"), ("team", "nobody's"),
+        ("name", ""), ("name", "x\0"), ("team", "nobody's"),
         ("team", 10**30), ("expires_after_days", 10**9),
         ("team", True), ("rpm", -1), ("rpm", 10**30), ("rpm", "many"), ("requests_day", None), ("shadow", ["rpn"]),
         ("allowed_models", [1]), ("allowed_models", {"a": 1}), ("allowed_networks", ["10/8/8"]),

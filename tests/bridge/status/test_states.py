@@ -19,6 +19,8 @@ READERS = {
         "bridge/siblings/offered_instances.py",
         "bridge/http/readiness.py",
         "bridge/admin/panels.py",
+        "bridge/fleet/behaviours.py",
+        "bridge/fleet/live_view.py",
     },
     "GONE": {
         "bridge/admin/panels.py",
