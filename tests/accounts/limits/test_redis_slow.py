@@ -108,8 +108,9 @@ async def test_settled_turn_leaves_nothing_behind(link):
     door, who = Limits(link), caller({"concurrency": 2, "requests_day": 5})
     (await door.admit(who, "r")).release(tokens=3)
     async with asyncio.timeout(30):  # at once, unless Redis was too slow to be asked: then when the lease ends
-        while await link.execute("EXISTS", *redis_keys.limits("key", 1)[2:]):
+        while await link.execute("EXISTS", *(left := redis_keys.limits("key", 1)[2:])):
             await asyncio.sleep(0.01)
+    assert left
 
 
 class SlowPath:
