@@ -112,9 +112,9 @@ async def test_certificate_is_for_the_address(tmp_path, serve, tls, port):
 
 
 async def test_each_process_has_a_port_of_its_own(tmp_path, port):
-    listeners = Listeners(tmp_path, 2, HERE, port, Tls())
+    listeners = Listeners(tmp_path, 2, HERE, port - 1, Tls())  # the free one is the second process's
     opened = listeners.open()
-    assert listeners.url == f"http://{HERE}:{port + 1}"
+    assert listeners.url == f"http://{HERE}:{port}"
     for each in opened:
         each.socket.close()
 
