@@ -12,6 +12,7 @@ from redis import ResponseError
 
 from bridge.fleet.live_view import REPORT_SEC, WATCHED_SEC, decoded, encode, live_instance
 from bridge.fleet.log_tails import LogTails
+from bridge.fleet.place_exchange import others_since
 from bridge.pool.pool import Pool
 from bridge.status.live import LiveReport
 from bridge.telemetry.rates import RATES
@@ -32,17 +33,7 @@ redis.call('HSET', KEYS[1], ARGV[1], now .. ' ' .. ARGV[2])
 redis.call('EXPIRE', KEYS[1], {10 * REPORT_SEC})
 if ARGV[3] ~= '1' then return {{}} end
 redis.call('SET', KEYS[2], 1, 'EX', {WATCHED_SEC})
-local all, others = redis.call('HGETALL', KEYS[1]), {{}}
-for i = 1, #all, 2 do
-  local at, report = string.match(all[i + 1], '^(%d+) (.*)$')
-  if tonumber(at) < now - {REPORT_SEC} then
-    redis.call('HDEL', KEYS[1], all[i])
-  elseif all[i] ~= ARGV[1] then
-    others[#others + 1] = report
-  end
-end
-return others
-""")
+{others_since(REPORT_SEC)}""")
 
 
 class LiveReports:

@@ -14,6 +14,26 @@ from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
 EVERY_SEC = 0.5
 LIFETIME_SEC = 3  # of what a process has reported; longer than that it may be dead
 
+
+def others_since(lifetime_sec: int) -> str:
+    """The end of a script: the reports of the others in a hash of `now report`, without those of the dead.
+
+    KEYS[1] is the hash, ARGV[1] the own field, `now` the time of Redis in seconds.
+    """
+    return f"""
+local all, others = redis.call('HGETALL', KEYS[1]), {{}}
+for i = 1, #all, 2 do
+  local at, report = string.match(all[i + 1], '^(%d+) (.*)$')
+  if tonumber(at) < now - {lifetime_sec} then
+    redis.call('HDEL', KEYS[1], all[i])
+  elseif all[i] ~= ARGV[1] then
+    others[#others + 1] = report
+  end
+end
+return others
+"""
+
+
 # KEYS: the report of each process (hash). ARGV: this process, its report ("" for none). Reply: those of the others.
 EXCHANGE = Script(f"""
 local now = tonumber(redis.call('TIME')[1])
@@ -23,17 +43,7 @@ else
   redis.call('HSET', KEYS[1], ARGV[1], now .. ' ' .. ARGV[2])
   redis.call('EXPIRE', KEYS[1], {10 * LIFETIME_SEC})
 end
-local all, others = redis.call('HGETALL', KEYS[1]), {{}}
-for i = 1, #all, 2 do
-  local at, report = string.match(all[i + 1], '^(%d+) (.*)$')
-  if tonumber(at) < now - {LIFETIME_SEC} then
-    redis.call('HDEL', KEYS[1], all[i])
-  elseif all[i] ~= ARGV[1] then
-    others[#others + 1] = report
-  end
-end
-return others
-""")
+{others_since(LIFETIME_SEC)}""")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Held).decode
