@@ -23,7 +23,7 @@ from bridge.admin.doctor import DOCTOR
 from bridge.admin.maintenance import clock
 from bridge.fleet import mirror, modes
 from bridge.models import Instance, InstanceOrder
-from bridge.status.states import InstanceState
+from bridge.status.states import TAKING_TURNS, InstanceState
 from bridge.status.wanted import Maintenance
 from gateway_project.lib import degraded
 from gateway_project.lib.degraded import STILL_WORKS, Mode
@@ -64,7 +64,7 @@ def panel(request: HttpRequest) -> Panel:
 
 
 def level_of(instances: Iterable[Instance], troubles: list[str]) -> Level:
-    if not any(each.state == InstanceState.READY for each in instances):
+    if not any(each.state in TAKING_TURNS for each in instances):
         return Level.DOWN
     return Level.DEGRADED if troubles else Level.WELL
 
@@ -157,7 +157,7 @@ def trouble_of(state: str, instances: list[Instance]) -> str:
 
 def holds_of(instances: Iterable[Instance]) -> list[str]:
     """Those that operators hold: they come back when somebody starts them, and not before."""
-    idle = [each for each in instances if each.state != InstanceState.READY and each.maintenance is None]
+    idle = [each for each in instances if each.state not in TAKING_TURNS and each.maintenance is None]
     held = InstanceOrder.held() if idle else set()
     found = [each for each in idle if each.name in held]
     if not found:
@@ -203,7 +203,7 @@ def _named(instances: list[Instance]) -> str:
 
 def instance_figure(instances: list[Instance]) -> Figure:
     """How many can take a turn, of those there should be."""
-    ready = sum(instance.state == InstanceState.READY for instance in instances)
+    ready = sum(instance.state in TAKING_TURNS for instance in instances)
     old = timezone.now() - OLD
     # Of a copy nobody knows whether it is still so.
     fine = "good" if any(each.seen_at >= old for each in instances) else ""
@@ -215,7 +215,7 @@ def instance_figure(instances: list[Instance]) -> Figure:
 
 def places_figure(instances: list[Instance]) -> Figure:
     """How many turns run, of those that could."""
-    ready = [each for each in instances if each.state == InstanceState.READY]
+    ready = [each for each in instances if each.state in TAKING_TURNS]
     running, places = sum(each.in_flight for each in instances), sum(each.limit for each in ready)
     return Figure(gettext("Turns running"), f"{running} / {places}", reverse("admin:bridge_instance_changelist"))
 

@@ -17,7 +17,7 @@ from bridge.fleet.behaviours import BEHAVIOUR_CHANGED
 from bridge.fleet.mirror import VERSION_CHANGED, is_as_installed
 from bridge.models import Instance
 from bridge.status.accounts import AccountState, Remedy
-from bridge.status.states import InstanceState
+from bridge.status.states import TAKING_TURNS, InstanceState
 
 Found = Mapping[str, Collection[str]] | None
 """Subjects of alerts to the names of what is in the state; None: nobody can tell now, so nothing begins or ends."""
@@ -74,7 +74,7 @@ def _smoke_fails(view: View) -> Found:
 def _none_ready(view: View) -> Found:
     if view.instances is None:
         return None
-    if any(each.state == InstanceState.READY for each in view.instances):
+    if any(each.state in TAKING_TURNS for each in view.instances):
         return {}
     # What was planned is no alert.
     there = [each for each in view.instances if each.state != InstanceState.GONE]

@@ -105,7 +105,8 @@ class TransitionSerializer(serializers.Serializer[Any]):
 
 class InstanceDetailSerializer(InstanceSerializer):
     transitions = serializers.SerializerMethodField(
-        help_text="Its last 200 changes of state and replacements, the latest first, for a week."
+        help_text="Its last 200 changes of state and replacements, the latest first, for a week; "
+        "beside them its last 50 changes between ready and busy, of those that lasted."
     )
 
     @extend_schema_field(TransitionSerializer(many=True))

@@ -125,10 +125,10 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
         advice = gettext("Two gateways share this Redis: give each a NODE_NAME, or a Redis of its own.")
         return fail(topic, what, advice)
     match status.state:
-        case InstanceState.READY if status.not_replaced:
+        case InstanceState.READY | InstanceState.BUSY if status.not_replaced:
             advice = gettext("It goes on as it is; the successor is tried again by itself.")
             return warn(topic, f"{shown}{error}", advice)
-        case InstanceState.READY:
+        case InstanceState.READY | InstanceState.BUSY:
             facts = {"instance": status.name, "version": status.version or "?", "models": status.models}
             words = gettext("%(instance)s is ready and logged in, version %(version)s, %(models)d models")
             return ok(topic, words % facts)

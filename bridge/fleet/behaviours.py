@@ -9,7 +9,7 @@ from typing import Final
 from accounts.alerts.raising import raise_alert
 from bridge.models import Instance, InstanceOrder
 from bridge.status.smoke import Behaviour
-from bridge.status.states import InstanceState
+from bridge.status.states import TAKING_TURNS
 
 BEHAVIOUR_CHANGED: Final = "behaviour_changed"
 Seen = Mapping[str, tuple[str, str]]
@@ -45,7 +45,7 @@ def raise_alert_about(before: Seen, rows: Mapping[str, Instance], now: datetime)
 
 def to_be_asked(rows: Iterable[Instance], now: datetime) -> list[str]:
     """Those that run another version than the one that was asked last, where one was: do they behave as before?"""
-    ready = [each for each in rows if each.state == InstanceState.READY and each.version]
+    ready = [each for each in rows if each.state in TAKING_TURNS and each.version]
     names = {each.name for each in ready if each.behaves_in not in ("", each.version)}
     if not names:
         return []

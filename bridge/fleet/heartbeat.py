@@ -73,6 +73,8 @@ class Heartbeat:
         metrics.modes_changed({each.name for each in modes.active()}, degraded.STILL_WORKS)
         for instance, status in zip(self._pool.instances.copy(), self._pool.statuses(), strict=True):
             self._count_incidents(instance)
+            # Ready and busy are only looked at: a change between them is told by nobody.
+            metrics.instance_changed(status.name, status.state)
             metrics.instance_measured(status.name, status.memory, status.disk, status.stuck)
             await timelines.write(self._link, instance.name, instance.timeline)
             # For each one: the key lapses by itself (LIFETIME_SEC), and then the instance shows as gone.

@@ -22,7 +22,7 @@ from bridge.status.live import (
     LiveTurn,
     LiveView,
 )
-from bridge.status.states import InstanceState
+from bridge.status.states import TAKING_TURNS
 from bridge.status.wanted import Mode
 from gateway_project.lib import degraded, redis_keys
 from gateway_project.lib.redaction import redacted
@@ -86,7 +86,7 @@ def live_view(
         at=now,
         modes=[LiveMode(each.name, _shown(each.why), each.since) for each in modes],
         in_flight=sum(each.in_flight for each in in_order),
-        places=sum(each.limit for each in instances if each.state == InstanceState.READY),
+        places=sum(each.limit for each in instances if each.state in TAKING_TURNS),
         waiting=sum(each.waiting for each in in_order),
         backlog=max((each.backlog for each in in_order), default=0),
         rates=_together([each.rates for each in in_order if each.rates is not None]),

@@ -14,7 +14,7 @@ from accounts.alerts.raising import raise_alert
 from bridge.fleet import behaviours, heartbeats, sizes
 from bridge.models import Instance
 from bridge.status.instance import InstanceStatus
-from bridge.status.states import InstanceState
+from bridge.status.states import TAKING_TURNS, InstanceState
 from bridge.status.versions import numbers
 from gateway_project.lib import database_state as database
 from gateway_project.lib.redis_client import connect
@@ -111,6 +111,9 @@ def _raise_drift(before: Versions, after: Versions, now: datetime) -> None:
 
 def _log_change(name: str, before: str | None, state: str, row: Instance | None) -> None:
     # The level follows the state it is in now; recovering is no warning.
+    # Between ready and busy it goes all day long.
+    if before in TAKING_TURNS and state in TAKING_TURNS:
+        return
     bad = InstanceState(state).needs_attention
     fields = {"instance": name, "was": before, "state": state, "error": row.last_error if row else ""}
     log.log(logging.WARNING if bad else logging.INFO, "instance changed", extra={"fields": fields})

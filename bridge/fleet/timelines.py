@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 from redis import ResponseError
 
 from bridge.pool.timeline import Timeline
-from bridge.status.transitions import MOST, Transition
+from bridge.status.transitions import MOST, MOST_OF_LOAD, OF_LOAD, Transition
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_client import connect
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
@@ -18,11 +19,14 @@ log = logging.getLogger(__name__)
 
 LIFETIME_SEC: Final = 7 * 86_400
 
-# KEYS: the timeline (list, the latest first). ARGV: transitions, the oldest first.
+# KEYS: the timeline, and what comes and goes with the load (lists, the latest first).
+# ARGV: transitions, the oldest first: their list, 1 or 2, and they themselves.
 ADD = Script(f"""
-for _, each in ipairs(ARGV) do redis.call('LPUSH', KEYS[1], each) end
-redis.call('LTRIM', KEYS[1], 0, {MOST - 1})
-redis.call('EXPIRE', KEYS[1], {LIFETIME_SEC})
+for i = 1, #ARGV, 2 do redis.call('LPUSH', KEYS[tonumber(ARGV[i])], ARGV[i + 1]) end
+for i, most in ipairs({{{MOST}, {MOST_OF_LOAD}}}) do
+  redis.call('LTRIM', KEYS[i], 0, most - 1)
+  redis.call('EXPIRE', KEYS[i], {LIFETIME_SEC})
+end
 return 1
 """)
 
@@ -36,7 +40,7 @@ async def write(link: RedisLink, name: str, timeline: Timeline) -> None:
     if not pending:
         return
     try:
-        await link.run(ADD, [redis_keys.TIMELINE + name], [_encode(each) for each in pending])
+        await link.run(ADD, _keys(name), _args(pending))
     except (RedisUnavailable, ResponseError):
         return
     timeline.written(pending)
@@ -45,8 +49,18 @@ async def write(link: RedisLink, name: str, timeline: Timeline) -> None:
 def read(redis_url: str, name: str) -> list[Transition]:
     """The timeline of an instance, the latest first. Raise redis.RedisError."""
     with connect(redis_url) as client:
-        found: Any = client.lrange(redis_keys.TIMELINE + name, 0, MOST - 1)
-    return [each for value in found if (each := _read(value)) is not None]
+        found: list[Any] = [client.lrange(key, 0, -1) for key in _keys(name)]
+    steps = [each for values in found for value in values if (each := _read(value)) is not None]
+    # Both lists have the latest first, and a sort that is stable leaves it so for what came at once.
+    return sorted(steps, key=lambda each: -each.at)
+
+
+def _keys(name: str) -> list[str]:
+    return [redis_keys.TIMELINE + name, f"{redis_keys.TIMELINE}load:{name}"]
+
+
+def _args(steps: Iterable[Transition]) -> list[bytes]:
+    return [part for each in steps for part in (b"2" if each.why in OF_LOAD else b"1", _encode(each))]
 
 
 def _read(value: bytes) -> Transition | None:

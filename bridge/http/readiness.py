@@ -9,7 +9,6 @@ from typing import Final
 from bridge.fleet import modes
 from bridge.status.accounts import AccountState
 from bridge.status.instance import InstanceStatus
-from bridge.status.states import InstanceState
 from gateway_project.lib.degraded import STILL_WORKS
 
 REASONS: Final = (
@@ -30,7 +29,7 @@ def public_reason(status: InstanceStatus) -> str:
     """One of a few sentences; "" for an instance that is ready, or has not failed yet."""
     if status.maintenance is not None:
         return "in a maintenance window"
-    if status.state is InstanceState.READY or not status.last_error:
+    if status.state.takes_turns or not status.last_error:
         return ""
     for pattern, reason in REASONS:
         # Matched, not passed on: an error may contain a path, an address or an account.

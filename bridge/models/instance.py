@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -12,6 +12,11 @@ from bridge.status.accounts import AccountState
 from bridge.status.smoke import Behaviour, SmokeReport
 from bridge.status.states import InstanceState
 from bridge.status.wanted import Maintenance
+
+
+def states() -> list[tuple[str, Any]]:
+    """A function, so that another state in the list needs no migration."""
+    return [(each.value, _(each.label)) for each in InstanceState]
 
 
 class Instance(models.Model):
@@ -28,7 +33,7 @@ class Instance(models.Model):
     generation = models.PositiveBigIntegerField(
         _("generation"), help_text=_("Grows with every start; sessions belong to one start.")
     )
-    state = models.CharField(_("state"), max_length=16, choices=[(each.value, _(each.label)) for each in InstanceState])
+    state = models.CharField(_("state"), max_length=16, choices=states)
     login = models.BooleanField(_("logged in"))
     account = models.CharField(
         _("account"), max_length=32, choices=[(each.value, _(each.label)) for each in AccountState],

@@ -81,7 +81,18 @@ class Instance:
 
     @property
     def state(self) -> InstanceState:
-        return self._life.state
+        """Busy is not kept but looked at: places are taken and given back hundreds of times a second."""
+        return InstanceState.BUSY if self.is_full else self._life.state
+
+    @property
+    def state_since(self) -> float:
+        """By the monotonic clock; whether it is busy does not count."""
+        return self._life.state_since
+
+    @property
+    def is_full(self) -> bool:
+        """It takes turns, and every place is taken."""
+        return self._life.is_ready and self.in_flight >= self.limit
 
     @property
     def is_ready(self) -> bool:
@@ -298,9 +309,9 @@ class Instance:
             setattr(self.incidents, counted, mine + theirs)
         self.note(Why.REPLACED)
 
-    def note(self, why: Why, detail: str = "") -> None:
+    def note(self, why: Why, detail: str = "", at: float | None = None) -> None:
         """Put it into the timeline."""
-        self.timeline.note(self.state, why, detail, self.generation)
+        self.timeline.note(self.state, why, detail, self.generation, at)
 
     def stop(self) -> None:
         """End the service; `run()` returns."""

@@ -77,7 +77,7 @@ class Lifecycle:
         self.orders.ends_to_restart = upstream.is_attached
         self.timeline = Timeline()
         self._began_at = 0.0  # Unix seconds; of the run under way
-        self._set_at = -math.inf
+        self.state_since = -math.inf
         self.runs = Runs(shared=upstream.is_shared)
         self._link = link
         self._upstream = upstream
@@ -140,7 +140,7 @@ class Lifecycle:
                 return max(self.orders.cools_for(), self._health.cools_for()) < seconds
             case InstanceState.DEGRADED:
                 # A short trouble of its network is waited for. One that lasts would have everybody wait in vain.
-                return now - self._set_at < PATIENCE_SEC
+                return now - self.state_since < PATIENCE_SEC
             case _:
                 return False
 
@@ -443,7 +443,7 @@ class Lifecycle:
             self.timeline.note(state, why, detail, self.runs.generation)
             level = logging.INFO if self._upstream.stopping else logging.DEBUG
             logger.log(level, "%s is %s", self._outages.name, state)
-            self._set_at = time.monotonic()
+            self.state_since = time.monotonic()
             # Before `changed`, which looks at both to place turns.
             self.state, self.is_ready = state, state is InstanceState.READY and self._health.lets_in
             self._changed()

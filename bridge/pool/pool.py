@@ -11,6 +11,7 @@ import msgspec
 from bridge.chat.errors import GatewayError
 from bridge.lingma.dialects.base import Model
 from bridge.pool import policy
+from bridge.pool.busy import Busy
 from bridge.pool.instance import Instance
 from bridge.pool.late_usages import LateUsages
 from bridge.pool.lease import Lease, Waiter
@@ -73,6 +74,7 @@ class Pool:
         self._sizing = Sizing(self._members, self._add, self.late_usages, instances.retire, self._resized)
         self._smoke_tests = SmokeTests(self._members, instances, self._instance_changed)
         self._measuring = Measuring(self._members)
+        self._busy = Busy(self._members)
         self._login_store: LoginStore | None = None
         self._orders: Mapping[str, Order] | None = None
         """None: not known yet."""
@@ -256,8 +258,8 @@ class Pool:
     def start(self) -> None:
         for instance in self.instances:
             self._members.start(instance)
-        work = (self._replacements.follow, self._measuring.follow, self.windows.follow, self._sizing.follow)
-        self._tasks = [self._loop.create_task(keep_going(each)) for each in work]
+        followed = (self._replacements, self._measuring, self.windows, self._sizing, self._busy)
+        self._tasks = [self._loop.create_task(keep_going(each.follow)) for each in followed]
 
     async def stop(self) -> None:
         """End every instance and whatever still runs on them."""

@@ -15,8 +15,13 @@ class Timeline:
     def __init__(self) -> None:
         self._pending: deque[Transition] = deque(maxlen=MOST)
 
-    def note(self, state: InstanceState, why: Why, detail: str = "", generation: int = 0) -> None:
-        self._pending.append(Transition(time.time(), state, why, detail[:LONGEST_DETAIL], generation))
+    def note(
+        self, state: InstanceState, why: Why, detail: str = "", generation: int = 0, at: float | None = None
+    ) -> None:
+        """`at`, in Unix seconds: when it happened, if not now."""
+        self._pending.append(
+            Transition(time.time() if at is None else at, state, why, detail[:LONGEST_DETAIL], generation)
+        )
 
     def pending(self) -> list[Transition]:
         return list(self._pending)

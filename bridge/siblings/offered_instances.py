@@ -6,7 +6,6 @@ from bridge.lingma.dialects.base import Model
 from bridge.pool.policy import Affinity
 from bridge.siblings.messages import Snapshot
 from bridge.status.instance import InstanceStatus
-from bridge.status.states import InstanceState
 
 
 class OfferedInstances:
@@ -14,7 +13,7 @@ class OfferedInstances:
         self.statuses: list[InstanceStatus] = []
         self.models: list[Model] = []
         self._by_affinity: dict[Affinity, InstanceStatus] = {}
-        """Those that are ready, each in its present run."""
+        """Those that take turns, each in its present run."""
 
     @property
     def ready(self) -> bool:
@@ -31,8 +30,6 @@ class OfferedInstances:
         before = set(self._by_affinity), self.models
         self.statuses, self.models = snapshot.instances, snapshot.models
         self._by_affinity = {
-            Affinity(each.name, each.generation): each
-            for each in snapshot.instances
-            if each.state is InstanceState.READY
+            Affinity(each.name, each.generation): each for each in snapshot.instances if each.state.takes_turns
         }
         return (set(self._by_affinity), self.models) != before

@@ -10,14 +10,16 @@ from gateway_project.lib.texts import gettext_noop
 class InstanceState(StrEnum):
     """A state, and what pages and log say of it.
 
-    DEGRADED gets well by itself, as far as is known; FAILED runs, and needs somebody who can do more than log it in;
-    GONE is seen from outside only: its heartbeat stopped.
+    BUSY is READY with every place taken. DEGRADED gets well by itself, as far as is known; FAILED runs, and needs
+    somebody who can do more than log it in; GONE is seen from outside only: its heartbeat stopped.
     """
 
     label: str
     """For people, in English; pages show it translated, and filter by it."""
     badge: str
     """The colour of its label in the admin console."""
+    takes_turns: bool
+    """It can take a turn: now, or as soon as one there has ended."""
     is_up: bool
     """Its service runs and is connected, or is about to end in peace."""
     needs_attention: bool
@@ -29,11 +31,12 @@ class InstanceState(StrEnum):
         self = str.__new__(cls, value)
         self._value_ = value
         self.label, self.badge = label, badge
-        self.is_up, self.needs_attention = "up" in flags, "attention" in flags
+        self.takes_turns, self.is_up, self.needs_attention = "turns" in flags, "up" in flags, "attention" in flags
         return self
 
     STARTING = "starting", gettext_noop("starting"), "info"
-    READY = "ready", gettext_noop("ready"), "success", "up"
+    READY = "ready", gettext_noop("ready"), "success", "up", "turns"
+    BUSY = "busy", gettext_noop("busy"), "primary", "up", "turns"
     LOGIN_REQUIRED = "login_required", gettext_noop("login required"), "danger", "up", "attention"
     DEGRADED = "degraded", gettext_noop("degraded"), "warning", "up", "attention"
     FAILED = "failed", gettext_noop("failed"), "danger", "up", "attention"
@@ -46,3 +49,5 @@ class InstanceState(StrEnum):
 
 OWN_STATES = tuple(each for each in InstanceState if each is not InstanceState.GONE)
 """Those an instance can be in by its own account."""
+TAKING_TURNS = frozenset(each for each in InstanceState if each.takes_turns)
+"""Those to ask for where an instance should be able to take a turn; plain strings are found in it too."""

@@ -11,7 +11,8 @@ from bridge.status.states import InstanceState
 from gateway_project.lib.texts import gettext_noop
 
 MOST: Final = 200
-"""So many are kept of each instance."""
+"""So many are kept of each instance, and of those OF_LOAD:"""
+MOST_OF_LOAD: Final = 50
 LONGEST_DETAIL: Final = 500
 
 
@@ -32,7 +33,13 @@ class Why(Labelled):
     REPLACING = "replacing", gettext_noop("a successor is started beside it")
     REPLACED = "replaced", gettext_noop("the successor has taken over")
     KEPT = "kept", gettext_noop("it goes on, as its successor is of no use")
+    FULL = "full", gettext_noop("every place is taken")
+    ROOM = "room", gettext_noop("it was busy, and has room again")
     CLOSED = "closed", gettext_noop("the gateway stops")
+
+
+OF_LOAD: Final = frozenset({Why.FULL, Why.ROOM})
+"""What comes and goes with the load. It is kept apart, so that it never pushes out what went wrong."""
 
 
 class Transition(msgspec.Struct, frozen=True):

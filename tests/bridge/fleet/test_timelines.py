@@ -5,7 +5,7 @@ import redis
 from bridge.fleet import timelines
 from bridge.pool.timeline import Timeline
 from bridge.status.states import InstanceState
-from bridge.status.transitions import LONGEST_DETAIL, MOST, Why
+from bridge.status.transitions import LONGEST_DETAIL, MOST, MOST_OF_LOAD, Why
 from gateway_project.lib.redis_link import RedisLink
 
 NAME = "w1-i7"
@@ -45,3 +45,18 @@ async def test_step_of_another_version_is_passed_over(redis_server):
         client.delete(f"lgw:timeline:{NAME}")
         client.lpush(f"lgw:timeline:{NAME}", '{"at": 1, "state": "dreaming", "why": "tired"}')
     assert timelines.read(redis_server, NAME) == []
+
+
+async def test_load_never_pushes_out_what_failed(redis_server):
+    link, timeline = RedisLink(redis_server), Timeline()
+    await link.execute("DEL", f"lgw:timeline:{NAME}", f"lgw:timeline:load:{NAME}")
+    timeline.note(InstanceState.BACKOFF, Why.FAILED, "it crashed", at=1.0)
+    for number in range(MOST):
+        timeline.note(InstanceState.BUSY, Why.FULL, at=2.0 + 2 * number)
+        await timelines.write(link, NAME, timeline)
+        timeline.note(InstanceState.READY, Why.ROOM, "1 s", at=3.0 + 2 * number)
+        await timelines.write(link, NAME, timeline)
+    found = timelines.read(redis_server, NAME)
+    assert found[-1].detail == "it crashed"
+    assert [each.why for each in found[:-1]] == [Why.ROOM, Why.FULL] * (MOST_OF_LOAD // 2)
+    await link.close()

@@ -191,7 +191,7 @@ async def test_waiting_turns_get_the_remaining_instance(services, start):
     first, second = pool.lease(), pool.lease()
     waiter = pool.queue()
     await services[0].drop()
-    await in_state(pool, "starting", "ready")
+    await in_state(pool, "starting", "busy")
     assert not waiter.lease.done()
     first.release()
     assert not waiter.lease.done()

@@ -6,22 +6,17 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
+from bridge.admin.panels import Level, instance_figure, level_of, needs_a_hand, places_figure
 from bridge.models import Instance
 from bridge.status.accounts import AccountState, Remedy
-from bridge.status.states import InstanceState
+from bridge.status.states import OWN_STATES, InstanceState
 
 ROOT = Path(__file__).parents[3]
 LIST = ROOT / "bridge/status/states.py"
 READERS = {
     "COOLING": {"bridge/pool/wait_policy.py"},
-    "READY": {
-        "bridge/siblings/offered_instances.py",
-        "bridge/http/readiness.py",
-        "bridge/admin/panels.py",
-        "bridge/fleet/behaviours.py",
-        "bridge/fleet/live_view.py",
-    },
     "GONE": {
         "bridge/admin/panels.py",
         "bridge/fleet/logins.py",
@@ -29,7 +24,7 @@ READERS = {
         "bridge/fleet/orders.py",
     },
 }
-"""Who asks for one state: whether all cool down, an instance can take a turn, and its heartbeat stopped."""
+"""Who asks for one state: whether all cool down, and whether its heartbeat stopped. Who can take a turn is a list."""
 OF_ALL = {"bridge/doctor/upstream.py", "bridge/alerts/checks.py"}
 """What tells people of states one by one."""
 
@@ -68,3 +63,11 @@ def test_account_that_may_not_chat_says_what_helps(state):
     assert state.may_chat is (state.remedy is Remedy.NONE)
     assert bool(state.advice) is (state not in {AccountState.LOGGED_IN, AccountState.UNKNOWN})
     assert dict(Instance._meta.get_field("account").choices)[state.value] == state.label
+
+
+def test_busy_instance_is_shown_as_one_that_serves():
+    rows = [Instance(name="w1-i1", process=1, state=InstanceState.BUSY, in_flight=8, limit=8, seen_at=timezone.now())]
+    assert level_of(rows, []) is Level.WELL
+    assert (instance_figure(rows).value, places_figure(rows).value) == ("1 / 1", "8 / 8")
+    assert not needs_a_hand(rows[0])
+    assert InstanceState.BUSY in OWN_STATES
