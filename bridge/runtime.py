@@ -27,7 +27,7 @@ from bridge.bounds.load import BodyLoad
 from bridge.bounds.patience import Pace
 from bridge.chat.request import ToolMode
 from bridge.fleet import sizes
-from bridge.fleet.crash_exchange import CrashExchange
+from bridge.fleet.crash_exchange import CrashExchange, RedisTrials
 from bridge.fleet.heartbeat import Heartbeat
 from bridge.fleet.live_reports import LiveReports
 from bridge.fleet.login_store import DatabaseLogins, look_after
@@ -136,6 +136,7 @@ class Runtime:
         loop = asyncio.get_running_loop()
         places = PlaceExchange(self.link, self.pool.shares, _new_id())
         crashes = CrashExchange(self.link, self.engine.crashes)
+        self.engine.trials = RedisTrials(self.link, crashes)
         windows = WindowLog(self.pool.windows)
         modes = Modes(self.link, self.env.web_process, self.env.process_names, self._is_well)
         work = (

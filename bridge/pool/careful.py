@@ -33,6 +33,10 @@ class Place(Protocol):
     def is_in_doubt(self) -> bool:
         """One of them is itself in doubt, and was asked lately."""
 
+    @property
+    def is_coming_back(self) -> bool:
+        """It has failed a moment ago, and will be there without a turn in another."""
+
 
 class Doubtful(Protocol):
     owner: Owner
@@ -105,7 +109,9 @@ class Careful(Generic[W]):
 
     def fitting(self, waiter: W, places: Sequence[Place], candidates: Sequence[Candidate]) -> list[Candidate]:
         """The candidates for this turn: those without turns, or where it has waited long enough."""
-        fits = [self._fits(waiter, place) for place in places]
+        # The one that has just exited comes back empty: there the turn is alone, and a second exit proves something.
+        is_patient = any(place.is_coming_back for place in places)
+        fits = [self._fits(waiter, place, is_patient=is_patient) for place in places]
         return [each if good else _closed(each) for good, each in zip(fits, candidates, strict=True)]
 
     def began(self, waiter: W, name: str) -> None:
@@ -182,13 +188,13 @@ class Careful(Generic[W]):
         done = place.in_flight == 0 if hold.care > 1 else place.unanswered == 0
         return done or self._loop.time() >= hold.until
 
-    def _fits(self, waiter: W, place: Place) -> bool:
+    def _fits(self, waiter: W, place: Place, *, is_patient: bool) -> bool:
         hold = self.holds.get(place.name)
         if hold is not None and not hold.reserved:
             return False
         # An exit with two in doubt proves nothing, and the innocent one then counts as having been there twice.
         waited = hold is not None and self._loop.time() >= hold.until and not place.is_in_doubt
-        return place.in_flight == 0 or (waited and waiter.care == 1)
+        return place.in_flight == 0 or (waited and waiter.care == 1 and not is_patient)
 
     def _poll_later(self) -> None:
         if self._timer is None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 MOST = 256
 """Prompts that are remembered, those of last time; beyond, the key with the most of them forgets its oldest."""
 LIFETIME_SEC = 3600
+MOST_SEEN = 8
+"""Exits that are remembered of one prompt."""
 
 MOST_OF_KEY = 5
 """Exits that weigh for one key within BUDGET_SEC; then its turns are refused."""
@@ -31,16 +34,22 @@ class CrashRecord(msgspec.Struct, frozen=True, array_like=True):
     blamed: str = ""
     """The last one that weighs for its key; empty: none does."""
     blamed_at: float = 0.0
+    seen: tuple[tuple[str, bool], ...] = ()
+    """The last MOST_SEEN exits, and of each whether it tells anything: the prompt was alone, or of several that were
+    silent until then; not one that was killed by a signal, nor one with part of the reply out."""
 
 
 class Crashes:
     """What is known of each prompt, by key: nobody can have another key's prompts refused.
 
-    A prompt is proven when nothing else was being answered at its second exit. Those in doubt are asked with care, so
-    that the second exit shows which one did it. One that is answered is in doubt no more.
+    A prompt is proven when nothing else was being answered at its second exit, or when it is all that two exits had in
+    common and only its key lost turns. Those in doubt are asked with care, so that the second exit shows which one did
+    it. One that is answered is in doubt no more.
     """
 
     def __init__(self) -> None:
+        self.on_note: Callable[[], None] = lambda: None
+        """Called when there is something new for the other processes."""
         self.records: dict[str, CrashRecord] = {}
         self.unsent: dict[str, CrashRecord | None] = {}
         """Changes that were not sent to the other processes yet; None: forget the prompt."""
@@ -68,20 +77,47 @@ class Crashes:
         # Over again when the oldest of the exits that fill the budget leaves the window.
         return sorted(exits.values())[-MOST_OF_KEY] - since if len(exits) >= MOST_OF_KEY else 0.0
 
-    def exited(self, name: str, which: str, *, alone: bool, now: float, weighs: bool) -> CrashRecord:
+    def exited(
+        self, name: str, which: str, *, alone: bool, now: float, weighs: bool, tells: bool = False
+    ) -> CrashRecord:
         """The service exited while it answered this prompt; what is known of it now.
 
-        `which` exit it was is counted once. `weighs`: it does so for the key, even if it proves nothing.
+        `which` exit it was is counted once. `weighs`: it does so for the key, even if it proves nothing. `tells`: see
+        `CrashRecord.seen`.
         """
         before = self.records.get(name) or CrashRecord(0, proven=False, at=0)
+        seen = dict(before.seen)
         # A prompt may have been asked twice in the same run.
-        exits = before.exits + (before.last != which)
+        exits = before.exits + (before.last != which and which not in seen)
+        seen[which] = seen.get(which, False) or alone or tells
         # One exit alone may be chance: a signal from outside, or too little memory.
         proven = before.proven or (alone and exits > 1)
         blamed = (which, now) if weighs or (proven and not before.proven) else (before.blamed, before.blamed_at)
-        record = CrashRecord(exits, proven, now, which, *blamed)
+        record = CrashRecord(exits, proven, now, which, *blamed, tuple(seen.items())[-MOST_SEEN:])
         self._note(name, record)
         return record
+
+    def judged(self, name: str, now: float) -> CrashRecord | None:
+        """What is known of it, with what follows from all others: two exits that have nothing but it in common.
+
+        Asked when the turns of an exit have told what they were, not while they do: the first would always be alone.
+        """
+        record = self.of(name, now)
+        if record is None or record.proven or record.exits < 2 or not self._is_all_in_common(name, record):
+            return record
+        proven = msgspec.structs.replace(record, proven=True, blamed=record.last, blamed_at=record.at)
+        self._note(name, proven)
+        return proven
+
+    def _is_all_in_common(self, name: str, record: CrashRecord) -> bool:
+        others = [(each, other) for each, other in self.records.items() if each != name]
+        # What is proven is the reason of its exits, and nobody else in them is. Where other keys lost turns too, one of
+        # those may be: nobody can have another key's prompt refused by crashing the service beside it.
+        mine = {which for which, tells in record.seen if tells}
+        for each, other in others:
+            if other.proven or _key_of(each) != _key_of(name):
+                mine.difference_update(which for which, _ in other.seen)
+        return len(mine) > 1 and all(len(mine.intersection(dict(other.seen))) < 2 for _, other in others)
 
     def answered(self, name: str) -> None:
         # Nothing is sent for the usual prompt, which nobody ever doubted.
@@ -113,6 +149,7 @@ class Crashes:
         self.unsent.pop(name, None)
         self.unsent[name] = record
         _trim(self.unsent)
+        self.on_note()
 
 
 def _trim(records: dict[str, Any]) -> None:
@@ -130,6 +167,33 @@ def care_of(record: CrashRecord | None) -> Care:
     if record is None:
         return 0
     return 1 if record.exits == 1 else 2
+
+
+class Trials(Protocol):
+    """Who asks a prompt that is in doubt: one turn at a time, over all processes and machines.
+
+    Else each of those who ask it at once would cost an instance before the first of them has shown anything.
+    """
+
+    async def begin(self, name: str, turn: str) -> bool:
+        """Whether it may, until `end`; what other processes know of the prompt is known here then."""
+
+    async def end(self, name: str, turn: str) -> None:
+        """Another may. What this process knows of the prompt is known to the others before."""
+
+
+class OwnTrials:
+    """Of one process that knows of no other."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, str] = {}
+
+    async def begin(self, name: str, turn: str) -> bool:
+        return self._held.setdefault(name, turn) == turn
+
+    async def end(self, name: str, turn: str) -> None:
+        if self._held.get(name) == turn:
+            del self._held[name]
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -195,6 +195,11 @@ class Instance:
         return bool(self._doubts)
 
     @property
+    def is_coming_back(self) -> bool:
+        """It has failed a moment ago, and will be there without a turn in another."""
+        return self._life.is_coming_back
+
+    @property
     def late_acks(self) -> int:
         """Acknowledgements the service has missed, by its log."""
         return self.log.late_acks if self.log else 0

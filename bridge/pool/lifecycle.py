@@ -40,6 +40,7 @@ PATIENCE_SEC = 60.0  # as long an account that gets well by itself is waited for
 BRIEF_SEC = 1.0  # a connection that was lost so soon without an answered turn has not worked
 POLL_SEC = 1.0  # between two looks for an attached service that is away
 DRAIN_POLL_SEC = 0.1
+COMING_SEC = 8.0  # so long after it failed turns in doubt wait for it: it comes back without others
 EXIT_SEC = 0.05  # between the end of a program's connection and its own
 
 FAILURES = (LingmaError, GatewayError, TimeoutError, OSError, msgspec.DecodeError)  # may be better after a restart
@@ -77,7 +78,7 @@ class Lifecycle:
         self.orders.ends_to_restart = upstream.is_attached
         self.timeline = Timeline()
         self._began_at = 0.0  # Unix seconds; of the run under way
-        self.state_since = -math.inf
+        self.state_since = self.away_since = -math.inf
         self.runs = Runs(shared=upstream.is_shared)
         self._link = link
         self._upstream = upstream
@@ -104,6 +105,12 @@ class Lifecycle:
     def is_connected(self) -> bool:
         """It can be used, or would be but for its account or an order."""
         return self.state in CONNECTED
+
+    @property
+    def is_coming_back(self) -> bool:
+        """It is started again since a moment."""
+        is_away = self.state in (InstanceState.BACKOFF, InstanceState.STARTING)
+        return is_away and time.monotonic() - self.away_since < COMING_SEC and self.back_within(COMING_SEC)
 
     @property
     def may_be_replaced(self) -> bool:
@@ -444,6 +451,8 @@ class Lifecycle:
             level = logging.INFO if self._upstream.stopping else logging.DEBUG
             logger.log(level, "%s is %s", self._outages.name, state)
             self.state_since = time.monotonic()
+            if self.is_connected:
+                self.away_since = self.state_since
             # Before `changed`, which looks at both to place turns.
             self.state, self.is_ready = state, state is InstanceState.READY and self._health.lets_in
             self._changed()

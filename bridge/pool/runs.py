@@ -27,6 +27,8 @@ class Exit(msgspec.Struct, frozen=True):
     """Something of its reply had come."""
     killed: bool = False
     """By a signal that a prompt can hardly be the reason of."""
+    shared: bool = False
+    """Other processes ask that service too, and what they asked is not known here."""
 
 
 class _Crash(NamedTuple):
@@ -98,4 +100,4 @@ class Runs:
             return None
         # Questions of other processes are not known here.
         only, has_begun = ("", False) if self._shared else crash.abandoned.only()
-        return Exit(only, has_begun, crash.killed)
+        return Exit(only, has_begun, crash.killed, self._shared)

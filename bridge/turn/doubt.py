@@ -44,7 +44,7 @@ class Doubt:
             return
         # Wall time: what is known of crashes is shared between processes.
         now = time()
-        record = self._crashes.of(self._name(), now)
+        record = self._crashes.judged(self.name(), now)
         # The prompt first: "change it" helps the client more than "wait".
         if record is not None and record.proven:
             metrics.CRASHES.labels("refused").inc()
@@ -71,7 +71,9 @@ class Doubt:
         weighs = alone and not ended.killed
         # One process has one exit, however many turns were lost with it.
         which = f"{instance.name}:{generation}"
-        record = _counted(self._crashes.exited(self._name(), which, alone=alone, weighs=weighs, now=time()))
+        tells = stream is not None and not stream.has_begun and not ended.killed and not ended.shared
+        record = self._crashes.exited(self.name(), which, alone=alone, weighs=weighs, tells=tells, now=time())
+        _counted(record)
         self.care = care_of(record)
         return record.proven
 
@@ -79,13 +81,13 @@ class Doubt:
         """Its client has gone. Who hangs up in time leaves no less behind than who waits; the request is let go of."""
         # The values and not `self`: this coroutine outlives the turn, and must not keep its request alive.
         turn = instance, generation, stream.request_id
-        return _watch(self._crashes, self._name(), *turn, has_begun=stream.has_begun, in_doubt=bool(self.care))
+        return _watch(self._crashes, self.name(), *turn, has_begun=stream.has_begun, in_doubt=bool(self.care))
 
     def answered(self) -> None:
         if self.care:
-            self._crashes.answered(self._name())
+            self._crashes.answered(self.name())
 
-    def _name(self) -> str:
+    def name(self) -> str:
         """Of all that reaches the model. It takes a while for a long prompt: no turn without doubt needs it."""
         if not self._cached_name:
             request, plan = self._request, self._plan
@@ -121,6 +123,5 @@ async def _watch(
         crashes.answered(name)
 
 
-def _counted(record: CrashRecord) -> CrashRecord:
+def _counted(record: CrashRecord) -> None:
     metrics.CRASHES.labels("proven" if record.proven else "suspected").inc()
-    return record

@@ -28,7 +28,7 @@ from bridge.chat.request import ChatRequest
 from bridge.chat.tokens import Calibrations, estimate_messages
 from bridge.images.pipeline import ImagePipeline
 from bridge.lingma.stream import ReplyStream
-from bridge.pool.crashes import Crashes
+from bridge.pool.crashes import Crashes, OwnTrials, Trials
 from bridge.pool.lease import AnyInstance, Lease
 from bridge.pool.policy import Owner
 from bridge.pool.pool import Pool
@@ -37,13 +37,14 @@ from bridge.telemetry import metrics
 from bridge.turn.attempt import Attempt
 from bridge.turn.context import EngineContext, TurnContext
 from bridge.turn.conversation import Conversation
-from bridge.turn.doubt import Doubt
+from bridge.turn.doubt import GIVEN_UP_SEC, Doubt
 from bridge.turn.elsewhere import Elsewhere
 from bridge.turn.output import Emit, FindDirect, Stopwatch, TurnOutput, no_direct
 from bridge.turn.places import Places
 from bridge.turn.plan import PlanOptions, plan_of
 from bridge.turn.question import Question
 from bridge.turn.record import TurnRecord
+from bridge.turn.trial import LOOK_SEC, Trial
 from gateway_project.lib.tool_approval import ToolPolicy
 from sessions_store.store import Found, SessionStore
 
@@ -77,6 +78,8 @@ class Engine:
         self.routes = Routes(default_model=options.default_model)
         """Replaced when operators change something, and when the account offers other models."""
         self.crashes = Crashes()
+        self.trials: Trials = OwnTrials()
+        """Of prompts in doubt."""
         self.context = EngineContext(pool, images, Calibrations(), new_id, options.keepalive_sec)
         # asyncio keeps only weak references to tasks: without this set they may vanish before they end.
         self._tasks: set[asyncio.Task[object]] = set()
@@ -172,6 +175,8 @@ class _Run:
         self._turn = TurnContext(request, owner.key, plan, conversation, question, record, self._output, watch)
         self._places = Places(engine.pool, owner, self._turn, engine.options.keepalive_sec)
         self._doubt: Doubt | None = None
+        self._trial: Trial | None = None
+        self._check: asyncio.Task[bool] | None = None
         self._generation = 0
 
     async def run(self) -> None:
@@ -204,6 +209,9 @@ class _Run:
             await self._emit([Failed(error)])
         finally:
             self._in_background(self._conversation.release())  # claimed, and not stored again
+            if self._trial is not None:
+                left = record.status == "cancelled"
+                self._in_background(self._trial.end(2 * GIVEN_UP_SEC if left else 0.0, self._check))
 
     def _in_background(self, work: Coroutine[Any, Any, object] | None) -> None:
         if work is not None:
@@ -240,6 +248,7 @@ class _Run:
                 return
             # A new one for each attempt: nothing of a lost one can leak into the next.
             attempt = Attempt(self._turn, self._engine.context, lease, last_try=tried == MOST_TRIES)
+            trial = None if self._trial is None else self._engine.in_background(self._trial.end_when_harmless(attempt))
             try:
                 self._note_lease(lease)
                 await attempt.run()
@@ -255,6 +264,8 @@ class _Run:
             finally:
                 # Before the exit is looked into: a turn that only waits for a verdict must not keep a place.
                 lease.release()
+                if trial is not None:
+                    trial.cancel()
             # A lost connection is how an exit of the service looks from here (PROTOCOL 15.1).
             if isinstance(error, ConnectionLost):
                 await self._check_exit(lease.instance, attempt.stream)
@@ -317,9 +328,13 @@ class _Run:
             return None
         # Verdicts may come while this turn is queued: it must be asked with the care that is due by then.
         while True:
-            care = self._care
+            was_careful = self._care > 0
+            care = await self._begin_trial() if was_careful else 0
             may_move = not (care or again)
-            lease = await self._places.queue(care, again=again, elsewhere=self.elsewhere if may_move else None)
+            # One that was in doubt and is not any more may find a place free, and nobody would tell it of that.
+            lease = self._places.lease() if was_careful and not care else None
+            if lease is None:
+                lease = await self._places.queue(care, again=again, elsewhere=self.elsewhere if may_move else None)
             if lease is None:
                 return None
             try:
@@ -332,6 +347,21 @@ class _Run:
                 return lease
             lease.release()  # the service has exited over this very prompt meanwhile, asked by somebody else
 
+    async def _begin_trial(self) -> int:
+        """Wait until no other turn asks this prompt, if it is still in doubt then; the care it is due.
+
+        Raise GatewayError when it must not be asked, and after the queue time-out.
+        """
+        assert self._doubt is not None  # noqa: S101 - it is in doubt
+        self._trial = self._trial or Trial(self._engine.trials, self._doubt.name(), self._engine.new_id())
+        while not await self._trial.begin():
+            await self._places.pause(LOOK_SEC)
+            self._recall()
+            if not self._care:
+                return 0
+        self._recall()
+        return self._care
+
     def _give_up(self, instance: AnyInstance, stream: ReplyStream | None) -> None:
         """Its client has gone. The service may still exit over a question that it has not answered in full."""
         if stream is not None and (stream.end is None or stream.end.error is not None):
@@ -341,7 +371,7 @@ class _Run:
     async def _check_exit(self, instance: AnyInstance, stream: ReplyStream | None) -> None:
         """Was it the connection, or did the service exit? Raise CrashingPrompt when it did so over this prompt."""
         self._doubt = self._doubt or self._new_doubt()
-        check = self._engine.in_background(self._doubt.lost(instance, self._generation, stream))
+        check = self._check = self._engine.in_background(self._doubt.lost(instance, self._generation, stream))
         if self._output.committed:  # its client need not wait for that
             return
         if await asyncio.shield(check):  # it is found out, too, when the client has gone meanwhile

@@ -65,6 +65,18 @@ class Places:
             waiter.leave()
             raise
 
+    async def pause(self, seconds: float) -> None:
+        """Wait for something else than a place. Raise GatewayError after the queue time-out."""
+        loop, record = self._pool.ticker.loop, self._turn.record
+        record.queued = True
+        if loop.time() >= self._until:
+            raise self._pool.timed_out()
+        await asyncio.sleep(seconds)
+        self._sign_at = self._sign_at or loop.time() + self._keepalive_sec
+        if loop.time() >= self._sign_at:
+            self._sign_at = loop.time() + self._keepalive_sec
+            await self._turn.output.send([KeepAlive()])
+
     def attempt_lost(self, instance: str) -> None:
         """The attempt has come to nothing; the time it took was no waiting."""
         watch, queue_ms = self._turn.watch, self._turn.record.queue_ms

@@ -3,9 +3,9 @@
 import pytest
 import redis
 
-from bridge.fleet.crash_exchange import CrashExchange
+from bridge.fleet.crash_exchange import TRIAL_SEC, CrashExchange, RedisTrials
 from bridge.pool.crashes import LIFETIME_SEC, MOST, Crashes, CrashRecord
-from gateway_project.lib.redis_keys import CRASHES
+from gateway_project.lib.redis_keys import CRASHES, TRIAL
 from gateway_project.lib.redis_link import RedisLink
 
 
@@ -104,3 +104,31 @@ async def test_record_of_another_version_is_passed_over(link, clock):
     mine = exits(crashes, "1:mine", alone=True, now=1000)
     await CrashExchange(link, crashes).exchange()
     assert crashes.records == {"1:short": CrashRecord(2, True, 999), "1:mine": mine}
+
+
+async def test_exits_seen_at_once_are_added_up(link, clock):
+    here, there = Crashes(), Crashes()
+    for crashes in (here, there):
+        exits(crashes, "1:x", alone=False, now=1000)
+    here_seen, there_seen = (crashes.records["1:x"].seen for crashes in (here, there))
+    for crashes in (here, there, here):
+        await CrashExchange(link, crashes).exchange()
+    assert here.records == there.records
+    assert (here.records["1:x"].exits, here.records["1:x"].seen) == (2, here_seen + there_seen)
+
+
+async def test_one_process_at_a_time_has_a_trial(link, clock):
+    here, there = (RedisTrials(link, CrashExchange(link, Crashes())) for _ in range(2))
+    assert [await each.begin("1:x", turn) for each, turn in ((here, "a"), (there, "b"))] == [True, False]
+    assert 0 < await link.execute("TTL", f"{TRIAL}1:x") <= TRIAL_SEC
+    await here.end("1:x", "a")
+    assert await there.begin("1:x", "b")
+
+
+async def test_trials_without_redis_are_of_one_process(clock):
+    link = RedisLink("unix:///nowhere/redis.sock")
+    trials = RedisTrials(link, CrashExchange(link, Crashes()))
+    assert [await trials.begin("1:x", turn) for turn in "ab"] == [True, False]
+    await trials.end("1:x", "a")
+    assert await trials.begin("1:x", "b")
+    await link.close()

@@ -74,7 +74,10 @@ def test_many_doubts_of_one_key_evict_no_other():
     crashes.merge(
         {POISON: CrashRecord(2, True, 0), **{f"3:{number}": CrashRecord(1, False, 1) for number in range(2 * MOST)}}
     )
-    assert (len(crashes.records), crashes.of(POISON, 2)) == (MOST, CrashRecord(2, True, 0, *["w1-i1:1"] * 2, 0))
+    assert (len(crashes.records), crashes.of(POISON, 2)) == (
+        MOST,
+        CrashRecord(2, True, 0, *["w1-i1:1"] * 2, 0, (("w1-i1:0", True), ("w1-i1:1", True))),
+    )
 
 
 def test_records_of_others_keep_unsent_own_changes():
@@ -85,7 +88,7 @@ def test_records_of_others_keep_unsent_own_changes():
     crashes.merge({"1:theirs": CrashRecord(2, True, 4), "1:good": CrashRecord(1, False, 5)})
     assert crashes.records == {
         "1:theirs": CrashRecord(2, True, 4),
-        "1:mine": CrashRecord(1, False, 5, "w1-i1:1", "w1-i1:1", 5),
+        "1:mine": CrashRecord(1, False, 5, "w1-i1:1", "w1-i1:1", 5, (("w1-i1:1", True),)),
     }
 
 
@@ -143,3 +146,48 @@ def test_those_who_were_only_there_are_never_spent():
         exits(crashes, f"1:answered {number}", number, now=5 * number)
         crashes.answered(f"1:answered {number}")
     assert not crashes.spent_for(1, 500)
+
+
+def told(crashes, which, *names):
+    """An exit at which each of these was silent, and none alone."""
+    for name in names:
+        crashes.exited(name, f"w1-i1:{which}", alone=False, weighs=False, tells=True, now=0)
+
+
+def test_prompt_common_to_two_exits_is_proven():
+    crashes = Crashes()
+    told(crashes, 1, POISON, "1:a", "1:b")
+    told(crashes, 2, "1:c", POISON)
+    assert crashes.judged(POISON, 0).proven
+    assert crashes.of(POISON, 0).blamed == "w1-i1:2"
+    assert not any(crashes.judged(f"1:{name}", 0).proven for name in "abc")
+
+
+def test_two_prompts_in_both_exits_prove_nothing():
+    crashes = Crashes()
+    for which in (1, 2):
+        told(crashes, which, POISON, "1:a")
+    assert not any(crashes.judged(name, 0).proven for name in (POISON, "1:a"))
+
+
+def test_exit_over_proven_prompt_blames_no_other():
+    crashes = Crashes()
+    told(crashes, 1, POISON, "1:a")
+    exits(crashes, POISON, 2)
+    told(crashes, 3, "1:a", "1:b")
+    assert crashes.of(POISON, 0).proven
+    assert not crashes.judged("1:a", 0).proven
+
+
+def test_exits_that_tell_nothing_prove_nothing():
+    crashes = Crashes()
+    for which in (1, 2):
+        exits(crashes, POISON, which, alone=False)
+    assert not crashes.judged(POISON, 0).proven
+
+
+def test_company_of_another_key_proves_no_prompt():
+    crashes = Crashes()
+    told(crashes, 1, POISON, "2:attacker 1")
+    told(crashes, 2, POISON, "2:attacker 2")
+    assert not crashes.judged(POISON, 0).proven

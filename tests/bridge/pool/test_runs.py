@@ -56,7 +56,7 @@ async def test_nobody_is_alone_on_a_shared_service(shared):
             turn = ask(instance)
             await service.got("chat/ask")
             service._server.close()
-            assert await lost(instance, turn) == Exit(only="" if shared else "r1")
+            assert await lost(instance, turn) == Exit(only="" if shared else "r1", shared=shared)
 
 
 async def test_question_of_a_lost_connection_stays_company(tmp_path):

@@ -148,7 +148,7 @@ WAYS = [
 def name_of(engine, fields, *, model="", **plan):
     chat_request = request("Hello", **fields)
     planned = plan_of(chat_request, engine.routes.of("org_auto"), PlanOptions())
-    return Doubt(Crashes(), 1, chat_request, msgspec.structs.replace(planned, **plan), model)._name()
+    return Doubt(Crashes(), 1, chat_request, msgspec.structs.replace(planned, **plan), model).name()
 
 
 async def test_prompts_differ_by_all_that_models_see(engine):

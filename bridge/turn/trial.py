@@ -1,0 +1,47 @@
+"""One turn that asks a prompt in doubt: alone in the whole fleet, until it is known what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bridge.pool.crashes import Trials
+from bridge.turn.attempt import Attempt
+
+LOOK_SEC = 0.2
+"""Between two looks whether another turn is through with the prompt."""
+BEGUN_SEC = 0.1
+CHECK_SEC = 10.0
+HARMLESS_SEC = 2.0
+"""So long the service goes on after the first of the reply, and the prompt is none that it exits over."""
+
+
+class Trial:
+    """`begin()` until it is true; `end()` however the turn ended."""
+
+    def __init__(self, trials: Trials, name: str, turn: str) -> None:
+        self._trials = trials
+        self._name = name
+        self._turn = turn
+        self._is_on = False
+
+    async def begin(self) -> bool:
+        self._is_on = self._is_on or await self._trials.begin(self._name, self._turn)
+        return self._is_on
+
+    async def end_when_harmless(self, attempt: Attempt) -> None:
+        """A long reply keeps nobody waiting who asks the same."""
+        # Looked at: an event for the first piece of a reply would cost every turn. Cancelled when the attempt is over.
+        while attempt.stream is None or not attempt.stream.has_begun:  # noqa: ASYNC110
+            await asyncio.sleep(BEGUN_SEC)
+        await asyncio.sleep(HARMLESS_SEC)
+        await self.end()
+
+    async def end(self, after: float = 0.0, check: asyncio.Task[bool] | None = None) -> None:
+        """`after`: seconds in which something may still be learnt of it; `check`: who learns it."""
+        if self._is_on:
+            await asyncio.sleep(after)
+            if check is not None:
+                await asyncio.wait({check}, timeout=CHECK_SEC)
+            await self._trials.end(self._name, self._turn)
+            # Behind it: who is cancelled meanwhile has to do it again.
+            self._is_on = False
