@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import ctypes
 import functools
+import gc
 import importlib
 import json
 import os
@@ -19,6 +20,8 @@ import sys
 import threading
 import time
 from pathlib import Path
+
+from gateway_project.supervise import forked
 
 ROOT = Path(__file__).parents[1]
 LIBRARIES = """
@@ -119,6 +122,8 @@ def _serve(control):
     """Fork until nobody asks any more. Returns in a fork: what it has to be."""
     for name in LIBRARIES.split():
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a fork that looked through what is loaded would copy all of it
     while True:
         request, descriptors, *_ = socket.recv_fds(control, LARGEST, 64)
         if not request:
@@ -147,15 +152,24 @@ def _become(request, descriptors):
     from prometheus_client import values
 
     from gateway_project.lib import process_title
-    from gateway_project.supervise.forked import _take
 
     # The one choice that a library makes by a variable, when it is imported.
     values.ValueClass = values.get_value_class()
-    _take(streams, (0, 1, 2, *request["inherited"]))
+    forked.take(streams, (0, 1, 2, *request["inherited"]))
     process_title.show(request["command"])
     _, _, module, *sys.argv[1:] = request["command"]
     return module
 
 
+def _run(module):
+    """Be `python -m MODULE` to its end, but take apart nothing of what is loaded: that would copy all of it."""
+    code = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as exc:
+        code = forked.exit_code(exc)
+    forked.end(code)
+
+
 if __name__ == "__main__":
-    runpy.run_module(_become(*_serve(socket.socket(fileno=int(sys.argv[1])))), run_name="__main__", alter_sys=True)
+    _run(_become(*_serve(socket.socket(fileno=int(sys.argv[1])))))

@@ -53,7 +53,7 @@ def become(request: Request, descriptors: Sequence[int]) -> None:
     os.setsid()
     _belong_to(request.supervisor)
     _report(answer)
-    _take(streams, (1, 2, *request.inherited))
+    take(streams, (1, 2, *request.inherited))
     # Metrics ask it for their files, so it comes first.
     os.environ.update(request.environment)
     process_title.show(request.command)
@@ -104,7 +104,7 @@ def _report(answer: int) -> None:
             os._exit(1)
 
 
-def _take(descriptors: Sequence[int], numbers: Sequence[int]) -> None:
+def take(descriptors: Sequence[int], numbers: Sequence[int]) -> None:
     """Move descriptors to these numbers."""
     # First out of the way: a number that is wanted may be that of another one.
     first_free = max(numbers) + 1
@@ -139,10 +139,14 @@ def run_module(request: Request) -> NoReturn:
         _main_of(request)()
         code = 0
     except SystemExit as exc:
-        code = _exit_code(exc)
+        code = exit_code(exc)
     except BaseException:  # noqa: BLE001 - an edge: Python prints what nobody has caught
         sys.excepthook(*sys.exc_info())
-    # As at any end of Python: threads first, then what has asked to be called.
+    end(code)
+
+
+def end(code: int) -> NoReturn:
+    """As at any end of Python: threads first, then what has asked to be called. But nothing is taken apart."""
     threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing ends its forks
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
@@ -162,7 +166,7 @@ def _main_of(request: Request) -> Callable[[], None]:
     return main
 
 
-def _exit_code(exc: SystemExit) -> int:
+def exit_code(exc: SystemExit) -> int:
     if exc.code is None or isinstance(exc.code, int):
         return exc.code or 0
     sys.stderr.write(f"{exc.code}\n")
