@@ -32,6 +32,7 @@ from gateway_project.lib.setting_types import (
     NodeName,
     Origins,
     PeerAddress,
+    Pepper,
     Proxy,
     RedisUrl,
     SecretKeys,
@@ -53,6 +54,7 @@ SECRETS = frozenset(
     (
         "secret_key",
         "secret_keys",
+        "key_pepper",
         "api_keys",
         "admin_password",
         "admin_token",
@@ -165,6 +167,9 @@ class Environment(BaseSettings):
     secret_key: SecretStr = Field(SecretStr(""), description="Empty: generated once and stored in `DATA_DIR`.")
     secret_keys: SecretKeys = Field(
         [], description="Keys that encrypt secrets at rest, the first for new ones. Empty: generated in `DATA_DIR`."
+    )
+    key_pepper: Pepper = Field(
+        SecretStr(""), description="What digests of API keys are made with. Empty: generated in `DATA_DIR`."
     )
     api_keys: Keys = Field([], description="Keys to import at start, stored as digests; each of 20 characters or more.")
     admin_username: str = Field("admin", description="First superuser of the admin console.")
@@ -436,6 +441,17 @@ def keys_at_rest(env: Environment, directory: Path) -> list[str]:
     if not keys or (directory / "secrets" / "at_rest").exists():
         keys.append(stored_secret(directory, "at_rest"))
     return keys
+
+
+def key_pepper(env: Environment, directory: Path) -> bytes:
+    """What digests of API keys are made with. Raise SettingError when they were made with another one so far."""
+    given, path = env.key_pepper.get_secret_value(), directory / "secrets" / "keys"
+    if given and not path.exists():
+        return given.encode()
+    stored = stored_secret(directory, "keys")
+    if given and given != stored:
+        raise SettingError(f"KEY_PEPPER: {path} holds another, with which the keys of this installation were made")
+    return stored.encode()
 
 
 def _store_secret(path: Path) -> None:

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy
 from bridge.version import VERSION
 from gateway_project.admin_theme import UNFOLD as UNFOLD
 from gateway_project.databases import database
-from gateway_project.env import BASE_DIR, keys_at_rest, load, stored_secret
+from gateway_project.env import BASE_DIR, key_pepper, keys_at_rest, load, stored_secret
 from gateway_project.lib import redis_keys
 from gateway_project.logging import config as logging_config
 
@@ -186,7 +186,7 @@ STORAGES = {
 }
 
 REDIS_URL = ENV.redis_or_embedded_url
-KEY_PEPPER = stored_secret(DATA_DIR, "keys").encode()
+KEY_PEPPER = key_pepper(ENV, DATA_DIR)
 SPOOL_DIR = DATA_DIR / "spool"
 USAGE_RETENTION_DAYS = ENV.usage_retention_days
 ALERT_OPTIONS = ENV.alert_options

@@ -120,6 +120,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _pepper(value: SecretStr) -> SecretStr:
+    if 0 < len(value.get_secret_value()) < 20:
+        raise ValueError("must be empty or have 20 characters or more")
+    return value
+
+
 def _peer_address(value: str) -> str:
     host, _, port = value.rpartition(":")
     if value and (not host or not port.isdigit() or not 0 < int(port) < 65_000):
@@ -130,6 +136,7 @@ def _peer_address(value: str) -> str:
 
 
 Names = Annotated[list[str], NoDecode, BeforeValidator(split)]
+Pepper = Annotated[SecretStr, AfterValidator(_pepper)]
 SecretKeys = Annotated[list[SecretStr], NoDecode, BeforeValidator(split), AfterValidator(_secret_keys)]
 Keys = Annotated[list[str], NoDecode, BeforeValidator(split), AfterValidator(_keys)]
 

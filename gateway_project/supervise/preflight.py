@@ -15,6 +15,7 @@ from bridge.lingma.install import download
 from bridge.lingma.transport.urls import shown
 from gateway_project.env import Environment, SettingError
 from gateway_project.lib import private
+from gateway_project.supervise import programs
 
 BACKLOG = 2048
 FIRST_START_BYTES = 32 << 20
@@ -22,6 +23,15 @@ FIRST_START_BYTES = 32 << 20
 LOOPBACK = ("127.0.0.1", "::1")
 ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 """This machine has no such address: no harm while a name means others too."""
+
+
+def check_apart(env: Environment, named: frozenset[str]) -> None:
+    """Programs that run apart from each other meet in PostgreSQL and Redis: an embedded one has no others."""
+    if named in (programs.ALL, {programs.PREPARE}):
+        return
+    for name, where in (("DATABASE_URL", env.database_url.startswith("postgres")), ("REDIS_URL", env.redis_url)):
+        if not where:
+            raise SettingError(f"{name}: without a server that all programs reach, they cannot run apart")
 
 
 def check_programs(env: Environment) -> None:

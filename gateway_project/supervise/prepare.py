@@ -1,11 +1,13 @@
 """Everything that needs Django before the gateway can serve, in one process; prints bootstrap's result as JSON."""
 
+import contextlib
 import hashlib
 import io
 import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,8 @@ from gateway_project.env import BASE_DIR, Environment, SettingError, load
 from gateway_project.lib import console
 
 REDIS_PATIENCE = 3.0
+PREPARATION_LOCK = 8317
+"""A key of PostgreSQL's advisory locks, which hold for one database."""
 LOADING_PATIENCE = 300.0
 """A large append-only file takes minutes on a slow disk."""
 
@@ -92,6 +96,29 @@ def record_lingma(env: Environment) -> None:
         versions.record(vsix.last(env.data_dir / versions.DIRECTORY))
 
 
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Machines that start together prepare their database one after the other. SQLite has one machine only."""
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        # Asked for again and again: to wait in the server would end with the deadline of a statement.
+        while not _locked(cursor, "SELECT pg_try_advisory_lock(%s)"):
+            time.sleep(0.1)
+        try:
+            yield
+        finally:
+            _locked(cursor, "SELECT pg_advisory_unlock(%s)")
+
+
+def _locked(cursor: Any, query: str) -> bool:
+    cursor.execute(query, [PREPARATION_LOCK])
+    return bool(cursor.fetchone()[0])
+
+
 def migrate() -> None:
     """Apply the migrations that the database does not have yet."""
     from django.core.management import call_command
@@ -151,10 +178,11 @@ def prepare() -> str:
     console.served = False
     try:
         django.setup()
-        migrate()
-        record_lingma(env)
-        collect_static()
-        return bootstrap()
+        with one_at_a_time():
+            migrate()
+            record_lingma(env)
+            collect_static()
+            return bootstrap()
     except Error as exc:
         raise SettingError(f"{database_of(env)} cannot be used: {one_line(exc)}") from None
     except CommandError as exc:

@@ -10,6 +10,11 @@ from gateway_project.env import Environment
 from gateway_project.login_worker import URL
 from gateway_project.supervise.child import Program
 
+WEB, LOGIN_WORKER, WORKER, BEAT = "web", "login-worker", "worker", "beat"
+ALL = frozenset({WEB, LOGIN_WORKER, WORKER, BEAT})
+"""What a gateway consists of, by the names that a command line takes."""
+PREPARE = "prepare"
+"""What comes before all of them; alone, it is done and the supervisor ends."""
 WEB_SILENCE = 20.0
 """Seconds: a large request may hold an event loop for one or two."""
 REDIS_SILENCE = 30.0
@@ -70,12 +75,12 @@ def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Prog
     ]
 
 
-def background(env: Environment, data_dir: Path) -> list[Program]:
+def background(env: Environment, data_dir: Path, named: frozenset[str]) -> list[Program]:
     """Celery's worker, its scheduler, and the worker for log-ins at Lingma, which begins when it is needed."""
-    variables = {**shared_environment(env, data_dir, "login-worker"), URL: env.redis_or_embedded_url}
-    return [
+    variables = {**shared_environment(env, data_dir, LOGIN_WORKER), URL: env.redis_or_embedded_url}
+    every = [
         ours(
-            "login-worker",
+            LOGIN_WORKER,
             "gateway_project.login_worker",
             env.log_level,
             environment=variables,
@@ -90,6 +95,7 @@ def background(env: Environment, data_dir: Path) -> list[Program]:
                 environment=shared_environment(env, data_dir, name),
                 silence=BACKGROUND_SILENCE,
             )
-            for name in ("worker", "beat")
+            for name in (WORKER, BEAT)
         ),
     ]
+    return [each for each in every if each.name in named]

@@ -19,7 +19,7 @@ from gateway_project.supervise import orphans, programs
 from gateway_project.supervise.child import KILLED_SEC, Child, Program, Start, spawn
 from gateway_project.supervise.forks import FirstServer, ForkServer
 from gateway_project.supervise.output import Output
-from gateway_project.supervise.preflight import check_programs, keep_private, listening, own_data_dir
+from gateway_project.supervise.preflight import check_apart, check_programs, keep_private, listening, own_data_dir
 from gateway_project.supervise.summary import Bootstrapped, summary
 
 READY_PATIENCE = 30.0
@@ -28,14 +28,16 @@ PREPARE_PATIENCE = 1800.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-async def supervise(env: Environment, forks: FirstServer | None) -> None:
-    """Run the gateway until a signal. Raise SettingError when it cannot be started."""
+async def supervise(env: Environment, forks: FirstServer | None, named: frozenset[str] = programs.ALL) -> None:
+    """Run the gateway, or the programs that are named, until a signal. Raise SettingError when it cannot be started."""
     if "MAKELEVEL" in os.environ:  # a `make` that is killed must not leave us behind
         orphans.follow_parent()
+    check_apart(env, named)
     check_programs(env)
     # The lock first: with it, a port in use is somebody else's and no second gateway of the same directory.
-    with own_data_dir(env) as data_dir, listening(env.host, env.port) as listeners:
-        await Supervisor(env, data_dir, listeners, forks).run()
+    with own_data_dir(env) as data_dir, contextlib.ExitStack() as open_ones:
+        listeners = open_ones.enter_context(listening(env.host, env.port)) if programs.WEB in named else []
+        await Supervisor(env, data_dir, listeners, forks, named).run()
 
 
 def handled_signals() -> list[signal.Signals]:
@@ -48,8 +50,14 @@ class Supervisor:
     """One run. Children are kept by group, in the order they stop in."""
 
     def __init__(
-        self, env: Environment, data_dir: Path, listeners: Sequence[socket.socket], forks: FirstServer | None
+        self,
+        env: Environment,
+        data_dir: Path,
+        listeners: Sequence[socket.socket],
+        forks: FirstServer | None,
+        named: frozenset[str],
     ) -> None:
+        self._named = named
         self._env = env
         self._data_dir = data_dir
         self._listeners = listeners
@@ -93,11 +101,24 @@ class Supervisor:
             raise SettingError(f"DATA_DIR: cannot use {exc.filename}: {exc.strerror}") from None
         # After Redis, which it waits for, and before the web processes: those need the tables.
         await self._prepare()
+        if programs.WEB in self._named:
+            await self._start_web()
+        elif self._has_secrets:  # whoever made them shows them
+            self._show("prepared")
+        if self._named == {programs.PREPARE}:
+            self._output.message("prepared")
+            self._stop.set()
+        # Last, so that on a small machine it does not delay the first answer.
+        self._background = self._launch(programs.background(self._env, self._data_dir, self._named))
+
+    async def _start_web(self) -> None:
         self._web = self._launch(programs.web(self._env, self._data_dir, [each.fileno() for each in self._listeners]))
         ready = await self._becomes_ready()
         self._show("ready" if ready else "NOT READY YET: see the lines above")
-        # Last, so that on a small machine it does not delay the first answer.
-        self._background = self._launch(programs.background(self._env, self._data_dir))
+
+    @property
+    def _has_secrets(self) -> bool:
+        return bool(self._bootstrapped.api_key or self._bootstrapped.admin_password)
 
     async def _until_stopped(self, starting: Coroutine[None, None, None]) -> None:
         start, stop = asyncio.ensure_future(starting), asyncio.ensure_future(self._stop.wait())
@@ -198,9 +219,7 @@ class Supervisor:
                 child.kill()
 
     async def _shut_down(self) -> None:
-        if not self._shown and (
-            self._bootstrapped.api_key or self._bootstrapped.admin_password
-        ):  # secrets made in a start that was broken off
+        if not self._shown and self._has_secrets:  # made in a start that was broken off
             self._show("stopped before it was ready")
         # Before the web processes end: with our copy open, new connections would wait in a backlog that nobody accepts.
         for listener in self._listeners:

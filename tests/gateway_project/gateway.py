@@ -28,17 +28,17 @@ class Gateway:
     With a wrapper, such as `env`, it starts as it does for a user; without one its libraries have been loaded before.
     """
 
-    def __init__(self, data_dir, *, wrapper=(), cwd=ROOT, **variables):
+    def __init__(self, data_dir, *, wrapper=(), programs=(), cwd=ROOT, **variables):
         self.port = variables.pop("PORT", None) or free_port()
         environment = {name: value for name, value in os.environ.items() if name != "MAKELEVEL"}
         environment |= {"DATA_DIR": str(data_dir), "PORT": str(self.port), "DRAIN_SEC": "5", "LOG_LEVEL": "INFO"}
         environment |= variables
         options = {"cwd": cwd, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         if wrapper:
-            command = [*wrapper, sys.executable, "-m", "gateway_project.supervise"]
+            command = [*wrapper, sys.executable, "-m", "gateway_project.supervise", *programs]
             self.process = subprocess.Popen(command, **options)
         else:
-            self.process = Process("gateway_project.supervise", **options)
+            self.process = Process("gateway_project.supervise", *programs, **options)
         self.lines = []
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read)

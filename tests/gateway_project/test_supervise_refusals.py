@@ -120,3 +120,20 @@ def test_a_vsix_that_cannot_be_unpacked(tmp_path):
     assert code == 2
     assert said.startswith("lingma-gateway: LINGMA_VSIX: ")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("programs", "said"),
+    [
+        (["web"], "DATABASE_URL: without a server that all programs reach, they cannot run apart"),
+        (["worker", "beat"], "DATABASE_URL: without a server that all programs reach, they cannot run apart"),
+        (["wroker"], "wroker is no program of the gateway: choose from beat, login-worker, web, worker, prepare"),
+    ],
+)
+def test_programs_that_cannot_run_apart_are_refused(tmp_path, programs, said):
+    assert refusal(tmp_path, programs=programs) == f"lingma-gateway: {said}\n"
+
+
+def test_programs_apart_need_a_redis_they_share(tmp_path):
+    url = "postgres://gateway@127.0.0.1:1/gateway"
+    assert refusal(tmp_path, programs=["web"], DATABASE_URL=url).startswith("lingma-gateway: REDIS_URL: without a")

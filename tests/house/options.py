@@ -31,6 +31,7 @@ SYNTAX = {
     "lingma_attach_urls": "list: `ws://host:port`, `wss://host`, absolute paths",
     "lingma_ask_overrides": "JSON: modes to objects",
     "api_keys": "list of keys",
+    "key_pepper": "text of 20 characters or more",
     "secret_keys": "list of texts of 20 characters or more",
     "allowed_hosts": "list of names",
     "trusted_proxies": "list of addresses and networks, or `*`",
@@ -65,12 +66,12 @@ One process uses one core. Each has its own `LINGMA_INSTANCES`; keys, limits, se
 that finds no place in its process runs on an instance of another. Each process needs some 130 MiB without its
 instances.""",
     "peer_listen": """\
-Several machines are one gateway when they share `DATABASE_URL`, `REDIS_URL`, `SECRET_KEY`, `SECRET_KEYS` and the file
-`secrets/keys` of `DATA_DIR`, and each has a `DATA_DIR` and a `NODE_NAME` of its own. Then a turn that comes to another
-process than the one that holds its session is handed over to that one, by HTTP. Within a machine this needs no
-settings. Between machines it needs an address that the others reach, the same `PEER_SECRET` everywhere, and, unless
-the address is one of loopback, TLS: a certificate for that address, its key, and the authority that signs those of all
-machines, who show them to each other.""",
+Several machines are one gateway when they share `DATABASE_URL`, `REDIS_URL`, `SECRET_KEY`, `SECRET_KEYS` and
+`KEY_PEPPER` (or the file `secrets/keys` of `DATA_DIR`), and each has a `DATA_DIR` and a `NODE_NAME` of its own. Then a
+turn that comes to another process than the one that holds its session is handed over to that one, by HTTP. Within a
+machine this needs no settings. Between machines it needs an address that the others reach, the same `PEER_SECRET`
+everywhere, and, unless the address is one of loopback, TLS: a certificate for that address, its key, and the authority
+that signs those of all machines, who show them to each other.""",
     "lingma_attach_urls": """\
 Attaches to services that somebody else starts and stops. A work directory, or the path of its `.info.json`, is better
 than a URL: the service is found again after a change of port, and keeps its sessions over a lost connection. This
