@@ -1,0 +1,185 @@
+"""What builds and runs containers, held against its own checkers: no engine is needed for that."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from compose_spec import PyCompose
+from dotenv import dotenv_values
+
+from gateway_project.env import SECRETS, Environment
+from gateway_project.supervise import programs
+
+DOCKER = Path(__file__).parents[2] / "docker"
+COMPOSE = {name: DOCKER / f"compose.{name}.yaml" for name in ("small", "full")}
+MANIFESTS = sorted((DOCKER / "kubernetes").glob("*.yaml"))
+VARIABLES = {name.upper() for name in Environment.model_fields} | {f"{name.upper()}_FILE" for name in SECRETS}
+OURS = re.compile(r"^lingma-gateway")
+
+
+def filled(text):
+    """As compose reads it: variables have their defaults, and `$$` is one dollar."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text).replace("$$", "$")
+
+
+def services(name):
+    return yaml.safe_load(filled(COMPOSE[name].read_text()))["services"]
+
+
+def all_services():
+    return [(f"{name} {service}", each) for name in COMPOSE for service, each in services(name).items()]
+
+
+def ours():
+    return [(label, each) for label, each in all_services() if OURS.match(each.get("image", ""))]
+
+
+@pytest.mark.parametrize("name", COMPOSE)
+def test_compose_file_fits_its_specification(name):
+    content = yaml.safe_load(filled(COMPOSE[name].read_text()))  # merge keys are YAML's own, and none of compose
+    for service in content["services"].values():
+        # An engine takes both, the checker a tag or a digest.
+        service["image"] = re.sub(r":[^:@]+@", "@", service["image"])
+    assert set(PyCompose.from_json(json.dumps(content)).service_names()) == set(content["services"])
+
+
+def test_every_service_has_few_rights():
+    assert {label for label, each in all_services() if each.get("cap_drop") != ["ALL"]} == set()
+    assert {label for label, each in all_services() if "no-new-privileges:true" not in each["security_opt"]} == set()
+    assert {label for label, each in ours() if not each["read_only"]} == set()
+
+
+def test_ports_are_open_on_this_machine_alone():
+    ports = [port for _, each in all_services() for port in each.get("ports", [])]
+    assert ports
+    assert [port for port in ports if not str(port).startswith("127.0.0.1:")] == []
+
+
+def test_containers_together_run_every_program_once():
+    named = [name for label, each in ours() if label.startswith("full") for name in each["command"]]
+    assert sorted(named) == sorted([*programs.ALL, programs.PREPARE])
+
+
+def test_variables_are_ones_that_the_gateway_reads():
+    given = {name for _, each in ours() for name in each["environment"]}
+    given |= set(dotenv_values(DOCKER / "kubernetes" / "config.env"))
+    assert given - VARIABLES == set()
+
+
+def test_each_secret_of_a_service_is_made(tmp_path):
+    shutil.copy(DOCKER / "make-secrets", tmp_path)
+    for _ in range(2):
+        done = subprocess.run([tmp_path / "make-secrets"], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == ""  # those of the first run stay
+    wanted = yaml.safe_load(COMPOSE["full"].read_text())["secrets"]
+    made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    assert set(made) == set(wanted)
+    assert len(set(made.values())) == len(made)
+    assert min(map(len, made.values())) >= 40
+    assert f":{made['postgres_password']}@" in made["database_url"]
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+def test_made_secrets_are_accepted(tmp_path, monkeypatch):
+    shutil.copy(DOCKER / "make-secrets", tmp_path)
+    subprocess.run([tmp_path / "make-secrets"], capture_output=True, check=True, timeout=30)
+    for path in (tmp_path / "secrets").iterdir():
+        if path.name in SECRETS:
+            monkeypatch.setenv(f"{path.name.upper()}_FILE", str(path))
+    assert Environment(_env_file=None).database_url.startswith("postgres://gateway:")
+
+
+def test_image_builds_by_the_rules_of_its_checker():
+    checker = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([checker, DOCKER / "Dockerfile"], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_image_has_pinned_base_and_ordinary_user():
+    lines = (DOCKER / "Dockerfile").read_text().splitlines()
+    assert re.fullmatch(r"ARG PYTHON=python:3\.\d+-slim@sha256:[0-9a-f]{64}", lines[3])
+    stages = {line.split()[-1]: line.split()[1] for line in lines if line.startswith("FROM ")}
+    assert {base for base in stages.values() if base not in stages} == {"${PYTHON}"}
+    assert lines[-1] == "USER 10001:10001"
+    assert not re.search(r"apt-get install.*\b(gcc|build-essential|make)\b", "\n".join(lines))
+
+
+def test_context_of_the_image_has_all_that_runs():
+    kept = set(re.findall(r"^!(\S+)$", (DOCKER / "Dockerfile.dockerignore").read_text(), re.MULTILINE))
+    root = DOCKER.parent
+    assert {name for name in kept if not (root / name).exists()} == set()
+    packages = {path.parent.name for path in root.glob("*/__init__.py")} - {"tests"}
+    assert packages | {"templates", "locale", "requirements", "manage.py"} <= kept
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="there is no nginx on this machine")
+def test_nginx_accepts_its_configuration(tmp_path):
+    text = (DOCKER / "nginx" / "nginx.conf").read_text()
+    # Names of other containers are asked for at run time, which open-source nginx does from 1.27.3 on.
+    text = text.replace("server web:8317 resolve", "server 127.0.0.1:8317").replace("/run/nginx.pid", f"{tmp_path}/pid")
+    (tmp_path / "nginx.conf").write_text(text)
+    command = ["nginx", "-t", "-q", "-e", "/dev/stderr", "-c", str(tmp_path / "nginx.conf")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def documents():
+    every = [(path.name, each) for path in MANIFESTS for each in yaml.safe_load_all(path.read_text())]
+    return [(name, each) for name, each in every if each["kind"] != "Kustomization"]
+
+
+@pytest.mark.parametrize(
+    ("name", "document"), [pytest.param(*each, id=f"{each[0]}-{each[1]['kind']}") for each in documents()]
+)
+def test_manifest_fits_the_schema_of_its_kind(name, document):
+    from kubernetes_validate import validate
+
+    assert validate(document, "1.34", strict=True) == "1.34"
+
+
+def test_every_manifest_is_applied():
+    listed = yaml.safe_load((DOCKER / "kubernetes" / "kustomization.yaml").read_text())["resources"]
+    assert sorted(listed) == sorted(path.name for path in MANIFESTS if path.name != "kustomization.yaml")
+
+
+def pods():
+    return [(each["metadata"]["name"], each["spec"]["template"]["spec"]) for _, each in documents()
+            if each["kind"] in {"Deployment", "Job"}]  # fmt: skip
+
+
+def test_pods_run_programs_that_there_are():
+    named = {name: container["args"] for name, pod in pods() for container in pod["containers"]}
+    assert named == {"web": ["web"], "worker": ["worker"], "beat": ["beat"], "migrate": [programs.PREPARE]}
+
+
+def test_pods_have_few_rights():
+    for name, pod in pods():
+        assert pod["securityContext"]["runAsNonRoot"], name
+        [container] = pod["containers"]
+        context = container["securityContext"]
+        assert context["readOnlyRootFilesystem"], name
+        assert context["capabilities"] == {"drop": ["ALL"]}, name
+
+
+def test_drain_ends_before_a_container_is_killed():
+    longest = Environment(_env_file=None).drain_sec + 10
+    assert {name for name, pod in pods() if pod["terminationGracePeriodSeconds"] < longest} == set()
+    graces = [each["stop_grace_period"] for _, each in ours()]
+    assert {grace for grace in graces if int(grace.removesuffix("s")) < longest} == set()
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="there is no kubectl on this machine")
+def test_kustomize_puts_the_manifests_together():
+    command = ["kubectl", "kustomize", str(DOCKER / "kubernetes")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=os.environ)
+    built = list(yaml.safe_load_all(done.stdout))
+    images = {c["image"] for each in built if "template" in each.get("spec", {})
+              for c in each["spec"]["template"]["spec"]["containers"]}  # fmt: skip
+    assert len(images) == 1
+    assert re.fullmatch(r"lingma-gateway:\d+\.\d+\.\d+", images.pop())
