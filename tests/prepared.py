@@ -42,13 +42,14 @@ PR_SET_CHILD_SUBREAPER = 36
 LARGEST = 1 << 20
 """Bytes of a request."""
 PATIENCE = 60.0
+TEXT = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
 
 class Process(subprocess.Popen):
-    """As `Popen` of `python -m MODULE ARGUMENT…`; it also dies with us."""
+    """As `Popen` of `python -m MODULE ARGUMENT…`, or of `python -c CODE ARGUMENT…`; it also dies with us."""
 
-    def __init__(self, module, *arguments, **options):
-        super().__init__([sys.executable, "-m", module, *arguments], **options)
+    def __init__(self, what, *arguments, flag="-m", **options):
+        super().__init__([sys.executable, flag, what, *arguments], **options)
 
     def _execute_child(self, args, _executable, _preexec, _close, pass_fds, cwd, env, _info, _flags, _shell, *pipes):
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *_ = pipes
@@ -60,8 +61,18 @@ class Process(subprocess.Popen):
 
 def manage(*arguments, timeout=120, **options):
     """As `subprocess.run` of `manage.py ARGUMENT…`, with text as its output."""
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with Process("manage", *map(str, arguments), cwd=ROOT, **streams, **options) as process:
+    return _done(Process("manage", *map(str, arguments), cwd=ROOT, **TEXT, **options), timeout)
+
+
+def run_code(code, *arguments, timeout=60, cwd=ROOT, env=None):
+    """As `subprocess.run` of `python -c CODE ARGUMENT…`, with text as its output; it has to end with 0."""
+    done = _done(Process(code, *arguments, flag="-c", cwd=cwd, env=env or os.environ, **TEXT), timeout)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def _done(started, timeout):
+    with started as process:
         try:
             output, errors = process.communicate(timeout=timeout)
         except BaseException:
@@ -139,7 +150,7 @@ def _serve(control):
 
 
 def _become(request, descriptors):
-    """Be the process that was asked for, up to the first line of its module."""
+    """Be the process that was asked for, up to the first line of its code."""
     answer, *streams = descriptors
     while os.getppid() != request["parent"]:
         time.sleep(0.0005)
@@ -157,19 +168,22 @@ def _become(request, descriptors):
     values.ValueClass = values.get_value_class()
     forked.take(streams, (0, 1, 2, *request["inherited"]))
     process_title.show(request["command"])
-    _, _, module, *sys.argv[1:] = request["command"]
-    return module
+    _, flag, what, *sys.argv[1:] = request["command"]
+    return flag, what
 
 
-def _run(module):
-    """Be `python -m MODULE` to its end, but take apart nothing of what is loaded: that would copy all of it."""
+def _run(flag, what):
+    """Be `python FLAG WHAT` to its end, but take apart nothing of what is loaded: that would copy all of it."""
     code = 0
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if flag == "-c":
+            exec(what, {"__name__": "__main__"})
+        else:
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
     except SystemExit as exc:
         code = forked.exit_code(exc)
     forked.end(code)
 
 
 if __name__ == "__main__":
-    _run(_become(*_serve(socket.socket(fileno=int(sys.argv[1])))))
+    _run(*_become(*_serve(socket.socket(fileno=int(sys.argv[1])))))

@@ -115,11 +115,9 @@ def prepare(data_dir, *, special_keys=True, **settings):
     (data_dir / "metrics").mkdir()
     server = start_redis(data_dir)
     try:
-        subprocess.run(
-            [sys.executable, "-m", "gateway_project.supervise.prepare"],
-            cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
-            env=environment(data_dir, API_KEYS=",".join(KEYS), ADMIN_PASSWORD=PASSWORD, **settings),
-        )  # fmt: skip
+        env = environment(data_dir, API_KEYS=",".join(KEYS), ADMIN_PASSWORD=PASSWORD, **settings)
+        with Process("gateway_project.supervise.prepare", cwd=ROOT, stdout=subprocess.DEVNULL, env=env) as preparing:
+            assert preparing.wait(120) == 0
         if special_keys:
             django(data_dir, SPECIAL_KEYS, **settings)
     finally:

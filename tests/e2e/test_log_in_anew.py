@@ -15,7 +15,7 @@ import pytest
 from gateway_project.lib.life_signs import LIFE_FD
 from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import ROOT, Gateway, django, environment, until
-from tests.prepared import manage
+from tests.prepared import Process, manage
 from tests.processes import command_line
 
 WRAPPER = """#!/bin/sh
@@ -167,9 +167,9 @@ def test_cancelled_attempt_is_over_and_told(anew, worker):
 
 
 def test_closed_terminal_ends_its_attempt(anew):
-    command = [sys.executable, "manage.py", "lingma_login", "main", "--browser"]
     env = environment(anew.gateway.data_dir, **anew._settings)
-    process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    streams = {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = Process("manage", "lingma_login", "main", "--browser", cwd=ROOT, env=env, **streams)
     try:
         assert any(line.startswith("Log in at ") for line in process.stderr)
         process.send_signal(signal.SIGHUP)

@@ -1,8 +1,6 @@
 """How the console is put together from what the apps contribute."""
 
 import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +16,7 @@ from accounts.admin import panels as access
 from bridge.admin import panels as service
 from gateway_project.admin import site
 from gateway_project.lib.panels import Page, Panel
+from tests.prepared import run_code
 
 
 def test_every_app_with_panels_is_found():
@@ -87,7 +86,6 @@ assert "twisted" not in sys.modules, "24 MiB in each process, for a server that 
 
 def test_the_order_of_the_apps_changes_nothing():
     env = os.environ | {"DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
-    programs = [[sys.executable, "-c", ORDER.format(place=place)] for place in (0, 99)]
-    first, last = (subprocess.run(each, env=env, capture_output=True, text=True, check=True) for each in programs)
+    first, last = (run_code(ORDER.format(place=place), env=env) for place in (0, 99))
     assert "gateway_project.admin.users.UserAdmin" in first.stdout
     assert first.stdout == last.stdout

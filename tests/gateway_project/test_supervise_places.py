@@ -14,6 +14,7 @@ import pytest
 from tests.directories import copy
 from tests.e2e.installation import until
 from tests.gateway_project.gateway import ROOT, Gateway, survivors
+from tests.prepared import run_code
 from tests.processes import command_line
 
 pytestmark = pytest.mark.e2e
@@ -41,11 +42,7 @@ def filed(data_dir):
     """Turns in the database, asked as an operator would."""
     program = "import django; django.setup(); from accounts.models import Usage; print(Usage.objects.count())"
     environment = {**os.environ, "DATA_DIR": str(data_dir), "DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
-        timeout=60,
-    )  # fmt: skip
-    return int(done.stdout)
+    return int(run_code(program, env=environment).stdout)
 
 
 def metrics(gateway, key):
