@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from django.db.models import Aggregate, Case, Count, F, Func, IntegerField, Q, S
 from django.db.models.functions import Greatest
 
 from accounts.ledger import totals
+from accounts.ledger.compiled import Compiled, compiled
 from accounts.ledger.row import UsageRow
 from accounts.models import AdmittedHour, OpenTurn, Usage, UsageDay, UsageHour, UsageTotal
 from accounts.models.hour import BOUNDS_MS, BUCKET_COLUMNS, DIMENSIONS, HISTOGRAMS, SUMS, bucket_column, bucket_of
@@ -188,11 +189,16 @@ ROW_SUMS: Final[dict[str, Aggregate]] = {
 """Each sum of UsageHour, taken of rows."""
 
 
+@cache
+def _sums_to_select() -> dict[str, Compiled]:
+    # Other names than those of the columns, which Django would take for the columns.
+    return compiled(Usage, {f"sum_{name}": aggregate for name, aggregate in ROW_SUMS.items()})
+
+
 def sums_of_rows(start: datetime, end: datetime) -> HourSums:
     """The sums of the rows from `start` to before `end`, by the database."""
     sums = HourSums()
-    # Other names than those of the columns, which Django would take for the columns.
-    aggregates = {f"sum_{name}": aggregate for name, aggregate in ROW_SUMS.items()}
+    aggregates = _sums_to_select()
     rows = Usage.objects.filter(started_at__gte=start, started_at__lt=end).order_by()
     grouped = rows.annotate(hour=Hour("started_at")).values(*DIMENSIONS).annotate(**aggregates)
     for values in grouped.values_list(*DIMENSIONS, *aggregates).iterator():

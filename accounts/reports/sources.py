@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
-from django.db.models import CharField, F, Func, Model, Q, QuerySet, Sum
+from django.db.models import Aggregate, CharField, F, Func, Model, Q, QuerySet, Sum
 
+from accounts.ledger.compiled import Compiled, compiled
 from accounts.ledger.hours import ROW_SUMS
 from accounts.models import FAILED, TURNED_AWAY, Usage, UsageHour, UsageTotal
 from accounts.models.hour import bucket_column
@@ -87,11 +89,19 @@ def within_any(spans: tuple[Span, ...], column: str) -> Q:
     return met
 
 
-def aggregates(model: type[Model], histograms: bool) -> dict[str, Any]:
+@cache
+def aggregates(model: type[Model], histograms: bool) -> dict[str, Compiled]:
     """What to select so that `Sums.add` can read it."""
-    if model is UsageTotal:
-        names = [*TOTALS, *(TOTAL_BUCKETS if histograms else ())]
-        return {f"sum_{name}": Sum(name) for name in names}
+    selected = _of_totals(histograms) if model is UsageTotal else _of_others(model, histograms)
+    # Prefixed: Django refuses the name of a column for what is computed.
+    return compiled(model, {f"sum_{name}": aggregate for name, aggregate in selected.items()})
+
+
+def _of_totals(histograms: bool) -> dict[str, Aggregate]:
+    return {name: Sum(name) for name in (*TOTALS, *(TOTAL_BUCKETS if histograms else ()))}
+
+
+def _of_others(model: type[Model], histograms: bool) -> dict[str, Aggregate]:
     turns = "turns" if model is UsageHour else "count"
     own = _of_hours() if model is UsageHour else _of_rows()
     selected = {
@@ -108,21 +118,18 @@ def aggregates(model: type[Model], histograms: bool) -> dict[str, Any]:
         "completion_tokens": Sum("completion_tokens"),
         **own,
     }
-    if histograms:
-        selected |= _buckets(model)
-    # Prefixed: Django refuses the name of a column for what is computed.
-    return {f"sum_{name}": expression for name, expression in selected.items()}
+    return selected | (_buckets(model) if histograms else {})
 
 
-def _of_hours() -> dict[str, Any]:
+def _of_hours() -> dict[str, Aggregate]:
     return {"busy_ms": Sum("busy_ms"), "sessions_reused": Sum("reused")}
 
 
-def _of_rows() -> dict[str, Any]:
+def _of_rows() -> dict[str, Aggregate]:
     return {"busy_ms": ROW_SUMS["busy_ms"], "sessions_reused": ROW_SUMS["reused"]}
 
 
-def _buckets(model: type[Model]) -> dict[str, Any]:
+def _buckets(model: type[Model]) -> dict[str, Aggregate]:
     names = [bucket_column(histogram, bucket) for histogram in HISTOGRAMS for bucket in range(BUCKETS)]
     # What the hours were made with, so that hours and rows of one period add up.
     return {name: Sum(name) if model is UsageHour else ROW_SUMS[name] for name in names}

@@ -160,13 +160,14 @@ def _level(filters: Filters, visibility: Visibility, group_by: Sequence[str], hi
 def _read(
     source: QuerySet[Any], group_by: Sequence[str], histograms: bool, most: int, to_minute: bool
 ) -> Iterable[dict[str, Any]]:
-    selected = aggregates(source.model, histograms)
+    model: Any = source.model
+    selected = aggregates(model, histograms)
     if not group_by:
         sums = source.aggregate(**selected)
         return [sums] if sums["sum_turns"] else []
-    time = TIMES_OF[source.model]
+    time = TIMES_OF[model]
     # Hours as they are stored: they come in their order, and SQLite need not sort them.
-    at = TimeText(time, TO_MINUTE if to_minute else TO_HOUR) if source.model is Usage else F(time)
+    at = TimeText(time, TO_MINUTE if to_minute else TO_HOUR) if model is Usage else F(time)
     columns = {f"by_{name}": at if name in TIME_GROUPS else Unindexed(F(COLUMNS[name])) for name in group_by}
     read: Iterable[dict[str, Any]] = source.values(**columns).annotate(**selected)[: most + 1]
     return read
