@@ -13,7 +13,7 @@ from django.db import connection
 from accounts.ledger.hours import hour_at
 from accounts.ledger.row import Opening, UsageRow
 from accounts.models import OpenTurn
-from gateway_project.lib.many_values import any_of
+from gateway_project.lib.many_values import select
 
 ADD: Final = (
     "INSERT INTO accounts_admittedhour (hour, admitted, unopened) VALUES (%s, %s, %s) ON CONFLICT (hour) DO UPDATE SET "
@@ -33,10 +33,11 @@ def book(openings: Mapping[str, Opening], turns: Iterable[UsageRow], filed: Coll
     closed = {turn.request_id: turn for turn in turns if turn.admitted}
     if not openings and not closed:
         return
-    known = set(OpenTurn.objects.filter(pk__in=any_of([*openings, *closed])).values_list("pk", flat=True))
+    known = {id_ for (id_,) in select("request_id", "accounts_openturn", "request_id", openings.keys() | closed.keys())}
     begun = {id_: each for id_, each in openings.items() if id_ not in known and id_ not in filed}
     unopened = [turn for id_, turn in closed.items() if id_ not in known and id_ not in openings]
-    OpenTurn.objects.bulk_create([_open_turn(each) for id_, each in begun.items() if id_ not in closed])
+    if running := [_open_turn(each) for id_, each in begun.items() if id_ not in closed]:
+        OpenTurn.objects.bulk_create(running)
     if ended := known & closed.keys():
         OpenTurn.objects.filter(pk__in=ended).delete()
     _add([each.row.started_at for each in begun.values()], [turn.started_at for turn in unopened])
@@ -47,7 +48,7 @@ def started_at(opening: Opening) -> datetime:
 
 
 def _open_turn(opening: Opening) -> OpenTurn:
-    row = opening.row
+    row = msgspec.structs.replace(opening.row, status="open")
     return OpenTurn(
         request_id=row.request_id,
         run=opening.opened_by,

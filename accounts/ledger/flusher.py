@@ -17,6 +17,7 @@ from accounts.ledger.auditor import Auditor
 from accounts.ledger.orphans import Orphans
 from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded, disk
+from gateway_project.lib.database_file import is_in_place
 from gateway_project.lib.redis_client import connect
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Flusher:
             self._audit()
         # Once more after the stop, for rows that came during the last wait.
         self._flush()
+        connection.close()
 
     def _sign_of_life(self) -> None:
         """Publish that this worker lives. One that does not get so far counts as dead."""
@@ -83,12 +85,14 @@ class Flusher:
         """Nothing is lost when this fails, so it is no mode, and tried again in a minute."""
         if database.away():
             return
+        works = False
         try:
             self._auditor.check()
+            works = True
         except Exception as exc:  # noqa: BLE001 - an edge: whatever it is, usage is filed
             logger.warning("the ledger could not be checked: %s: %s", type(exc).__name__, exc)
         finally:
-            connection.close()
+            _let_go(works=works)
 
     def _check_redis(self) -> None:
         """Rows in files are filed first, so this flush may have failed before it tried Redis."""
@@ -97,8 +101,10 @@ class Flusher:
             degraded.end("redis")
 
     def _flush(self) -> None:
+        works = False
         try:
             with connect(self._url, REDIS_WAIT_SEC) as client:
+                _reopen()
                 signs = self._orphans.signs(client)
                 filed = filing.flush(client, self._spool) + self._orphans.close(signs)
                 # Last: no row waits for it.
@@ -121,6 +127,22 @@ class Flusher:
                 database.works()
             for part in ("redis", "flush"):
                 degraded.end(part)
+            works = True
         finally:
-            # Django closes connections around requests only, and this thread has none.
-            connection.close()
+            _let_go(works=works)
+
+
+def _let_go(*, works: bool) -> None:
+    """Close the connection, for Django does so around requests only, and this thread has none.
+
+    Not SQLite's, as long as all goes well: to open it costs as much as to file a hundred rows, and whoever closes it
+    last copies its log into the file. PostgreSQL's goes back to where others take it from.
+    """
+    if not works or connection.vendor != "sqlite":
+        connection.close()
+
+
+def _reopen() -> None:
+    """A file that somebody has put in the place of the database is the database; the old one is nobody's."""
+    if connection.vendor == "sqlite" and not is_in_place(connection):
+        connection.close()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Annotated, Any, Final, NamedTuple, cast, get_type_hints
+from typing import Annotated, Any, Final, Literal, NamedTuple, cast, get_type_hints
 
 import msgspec
 
@@ -21,7 +20,7 @@ NUL: Final = b"\\u0000"
 def _within(name: str, kind: Any, states: tuple[str, ...]) -> Any:
     """The type of a column, no longer or larger than the database takes it."""
     if name == "status":
-        return Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(states)})$")]
+        return Literal[states]
     if kind is str:
         return Annotated[str, msgspec.Meta(max_length=WIDTHS[name])]
     if kind is float:
@@ -78,7 +77,8 @@ def read(lines: list[bytes]) -> Batch:
             else:
                 rows.append(row := read_row(line))
                 if line.startswith(OPENED):
-                    openings[row.request_id] = Opening("", msgspec.structs.replace(row, status="open"))
+                    # The row itself: a copy of it would cost as much as to read it.
+                    openings[row.request_id] = Opening("", row)
         except (msgspec.DecodeError, ValueError, RecursionError):
             rejected.append(line)
     # The same refusal may wait with several counts: the highest is last, and wins in the dict.
@@ -89,16 +89,20 @@ def read(lines: list[bytes]) -> Batch:
 def read_row(line: bytes) -> UsageRow:
     """The row as the columns can hold it. Raise msgspec.DecodeError or ValueError."""
     if NUL not in line:
-        with suppress(msgspec.ValidationError):
+        try:  # and not `suppress`, which takes half as long as the decoding
             return _clean_row(line)
+        except msgspec.ValidationError:
+            pass
     return _cleaned(_row(line), Usage.Status.values)
 
 
 def read_opening(line: bytes) -> Opening:
     """The same of an opening."""
     if NUL not in line:
-        with suppress(msgspec.ValidationError):
+        try:
             return cast("Opening", _clean_opening(line))
+        except msgspec.ValidationError:
+            pass
     return _cleaned_opening(_opening(line))
 
 

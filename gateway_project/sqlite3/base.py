@@ -9,9 +9,14 @@ from django.utils.functional import cached_property
 from django_prometheus.db.backends.sqlite3 import base
 from django_prometheus.db.common import ExportingCursorWrapper
 
+from gateway_project.lib.database_file import FileId, file_id
+
 
 class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it has no types
     """Django sets a connection up after it has opened it, and forgets it when that fails, as on a full disk."""
+
+    file_id: FileId | None = None
+    """Of the file when it was opened."""
 
     @cached_property
     def _cursor_class(self) -> Any:
@@ -36,4 +41,5 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it has no 
             for each in opened:
                 each.close()
             raise
+        self.file_id = file_id(self)
         return connection

@@ -25,6 +25,9 @@ def test_the_console_shows_every_column(rf):
 
 def test_rows_are_inserted_with_every_column():
     assert {field.column for field in Usage._meta.concrete_fields} - {"id"} == set(inserts.NAMES)
+    # The values of a row are taken as they stand in it.
+    read = lines.read([msgspec.json.encode(row("r1"))]).rows["r1"]
+    assert read.__struct_fields__ == inserts.NAMES
 
 
 @pytest.mark.parametrize(
