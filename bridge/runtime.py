@@ -383,7 +383,9 @@ def _siblings(env: Environment, data_dir: Path, pool: Pool) -> Siblings | None:
 
 
 def _pool_options(env: Environment) -> PoolOptions:
-    return PoolOptions(env.in_flight_limit, env.max_queue, env.queue_timeout_sec, env.places_each)
+    return PoolOptions(
+        env.in_flight_limit, env.max_queue, env.queue_timeout_sec, env.retry_unknown_sec, env.places_each
+    )
 
 
 def _instance_options(env: Environment) -> InstanceOptions:

@@ -244,6 +244,10 @@ class Environment(BaseSettings):
     queue_timeout_sec: float = Field(
         30, ge=0, description="How long a turn may wait for a place, or for an instance that comes back."
     )
+    retry_unknown_sec: float = Field(
+        30, ge=1, le=3600,
+        description="`Retry-After` of a refusal where nobody knows when an instance is back, or up to a third less.",
+    )  # fmt: skip
     max_queue: int = Field(256, ge=0, description="Turns that may wait; one key alone may fill half of it.")
     keepalive_sec: float = Field(10, gt=0, description="Silence after which a stream gets a sign of life.")
     stream_buffer_bytes: int = Field(

@@ -208,6 +208,15 @@ class Instance:
         """Whether it may take turns by then without anybody's help: worth waiting for."""
         return self._life.back_within(seconds)
 
+    def back_in(self) -> float:
+        """Seconds until then; 0 or less: at any moment, infinity: nobody knows."""
+        return self._life.back_in()
+
+    @property
+    def away_for(self) -> float:
+        """Seconds since it could be used, or was made."""
+        return self._life.away_for
+
     async def crashed(self, generation: int) -> Exit | None:
         """How that run ended by itself; None: only a connection to it did. Returns as soon as it is known."""
         return await self._life.runs.crashed(generation)

@@ -78,7 +78,9 @@ class Lifecycle:
         self.orders.ends_to_restart = upstream.is_attached
         self.timeline = Timeline()
         self._began_at = 0.0  # Unix seconds; of the run under way
-        self.state_since = self.away_since = -math.inf
+        self.state_since = -math.inf
+        self.away_since = time.monotonic()
+        """When it could be used the last time; until then, when it was made."""
         self.runs = Runs(shared=upstream.is_shared)
         self._link = link
         self._upstream = upstream
@@ -126,30 +128,40 @@ class Lifecycle:
         self.timeline, before.timeline = before.timeline, Timeline()
         self.runs.outdo(before.runs)
 
+    @property
+    def away_for(self) -> float:
+        """Seconds since it could be used, or was made."""
+        return 0.0 if self.is_connected else time.monotonic() - self.away_since
+
     def back_within(self, seconds: float) -> bool:
         """Whether it may be ready by then without anybody's help."""
+        back = self.back_in()
+        return back <= 0 or back < seconds
+
+    def back_in(self) -> float:
+        """Seconds until it may be ready without anybody's help; 0 or less: at any moment, infinity: nobody knows."""
         now = time.monotonic()
         match self.state:
             case InstanceState.READY:
-                return True
+                return 0.0
+            case InstanceState.STARTING | InstanceState.BACKOFF if self._restarts.keeps_failing(now):
+                return math.inf
             case InstanceState.STARTING:
-                return not self._restarts.keeps_failing(now)
+                return 0.0
             case InstanceState.BACKOFF:
-                return not self._restarts.keeps_failing(now) and self._restarts.back_at - now < seconds
-            case InstanceState.STOPPED:
-                if self.orders.is_stopped:
-                    return not self._upstream.stopping and self.orders.held_for() < seconds
-                return not self._upstream.stopping  # it has not begun yet
-            case InstanceState.DRAINING:
-                # For another run, which begins in a moment, or for a window that closes.
-                return not self._upstream.stopping and self.orders.held_for() < seconds
+                return self._restarts.back_at - now
+            case InstanceState.STOPPED | InstanceState.DRAINING if self._upstream.stopping:
+                return math.inf
+            case InstanceState.STOPPED | InstanceState.DRAINING:
+                # It has not begun yet, another run begins in a moment, or a window closes.
+                return self.orders.held_for()
             case InstanceState.COOLING:
-                return max(self.orders.cools_for(), self._health.cools_for()) < seconds
+                return max(self.orders.cools_for(), self._health.cools_for())
             case InstanceState.DEGRADED:
                 # A short trouble of its network is waited for. One that lasts would have everybody wait in vain.
-                return now - self.state_since < PATIENCE_SEC
+                return 0.0 if now - self.state_since < PATIENCE_SEC else math.inf
             case _:
-                return False
+                return math.inf
 
     async def run(self) -> None:
         self._set(InstanceState.STARTING, Why.STARTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import MutableSequence
 
 import msgspec
@@ -57,10 +58,13 @@ class Members:
         there = (*self.instances, *self.successors.values())
         return any(each.back_within(seconds) or each.awaits_successor for each in there)
 
-    def back_in(self) -> int:
-        """Whole seconds after which one of this process may be back, as far as any of them knows."""
-        # At most 30 steps, and only when a turn is refused.
-        return next((seconds for seconds in range(1, 31) if self.back_within(seconds)), 1)
+    def back_in(self) -> float:
+        """Seconds until one of this process may be back; infinity: nobody knows.
+
+        Of one that is there at any moment as long again as it has been away: what takes long goes on taking long.
+        """
+        there = (*self.instances, *self.successors.values())
+        return min((each.away_for if each.back_within(0) else each.back_in() for each in there), default=math.inf)
 
     def _status(self, instance: Instance) -> InstanceStatus:
         """With the turns that go on where it took over."""

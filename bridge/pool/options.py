@@ -67,5 +67,7 @@ class PoolOptions(msgspec.Struct, frozen=True):
     max_in_flight: int = 8
     max_queue: int = 256
     queue_timeout: float = 30.0
+    retry_unknown: float = 30.0
+    """When a refused client is to come back where nobody knows when an instance will be."""
     places_each: int = 0
     """So many turns at once each instance brings along; 0: `max_in_flight` are shared out among them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
@@ -82,7 +81,9 @@ class Pool:
         self._tasks: list[asyncio.Task[None]] = []
         self._places = Places(self.instances, options.max_in_flight)
         self._queue = TurnQueue(self._members, self._places)
-        self._wait_policy = WaitPolicy(self._members, self._places, self._queue, options.max_queue)
+        self._wait_policy = WaitPolicy(
+            self._members, self._places, self._queue, options.max_queue, options.retry_unknown
+        )
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -339,6 +340,10 @@ class Pool:
         """The refusal of a turn that has waited as long as it may."""
         return self._wait_policy.timed_out()
 
+    def retry_after(self) -> int:
+        """Whole seconds after which a turn that could not be answered may be sent again."""
+        return self._wait_policy.retry_after()
+
     @property
     def borrowing(self) -> int:
         """Turns that would take a place of another process. Those in doubt need more than a place."""
@@ -400,5 +405,5 @@ def _as_it_was(spec: InstanceSpec) -> InstanceSpec:
 def retry_hint(error: GatewayError, pool: Pool) -> GatewayError:
     """The service's own rate limit (finish 429) and a login that is gone say no time; ours stands in."""
     if error.status in {429, 503} and error.retry_after is None:
-        error.retry_after = policy.retry_after(pool.waiting, pool.most, 2.0, random.random())  # noqa: S311
+        error.retry_after = pool.retry_after()
     return error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -20,13 +22,16 @@ from bridge.status.wanted import Maintenance, Mode
 
 
 class WaitPolicy:
-    """Times are those of the loop. `most` is how many turns may wait."""
+    """Times are those of the loop. `most` is how many turns may wait, `unknown` when a client is to come back where
+    nobody knows when an instance will.
+    """
 
-    def __init__(self, members: Members, places: Places, queue: TurnQueue, most: int) -> None:
+    def __init__(self, members: Members, places: Places, queue: TurnQueue, most: int, unknown: float) -> None:
         self._members = members
         self._places = places
         self._queue = queue
         self._most = most
+        self._unknown = unknown
         self._loop = asyncio.get_running_loop()
 
     def may_be_served(self, until: float) -> bool:
@@ -60,20 +65,29 @@ class WaitPolicy:
             return limited
         error = _unavailable(statuses)
         if error.retry_after is None:
-            # Sooner than the instances are back, a client would only be refused again.
-            error.retry_after = max(self._retry_after(), self._members.back_in())
+            error.retry_after = self.retry_after()
         return error
 
     def _overloaded(self, what: str, allowed: int | None = None, value: int | None = None) -> Overloaded:
         return Overloaded(
             f"{what}: all Lingma instances are busy. Try again later.",
             code="rate_limit_exceeded",
-            retry_after=self._retry_after(),
+            retry_after=self._of_queue(),
             allowed=allowed,
             value=value,
         )
 
-    def _retry_after(self) -> int:
+    def retry_after(self) -> int:
+        """Whole seconds after which a turn may be sent again: before the instances are back it is refused again."""
+        if self._members.ready:
+            return self._of_queue()
+        back = self._members.back_in()
+        if math.isinf(back):
+            # Of several clients not all at once.
+            back = self._unknown * (1 - random.random() / 3)  # noqa: S311
+        return max(self._of_queue(), ceil(back))
+
+    def _of_queue(self) -> int:
         return self._places.retry_after(self._queue.lines.count)
 
 

@@ -1,6 +1,7 @@
 """Places, and the line of turns that wait for one, over services that really answer."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from bridge.chat.errors import ConnectionLost, Overloaded, RateLimited, Unavailable, UpstreamFailed
 from bridge.lingma.dialects.base import Ask
 from bridge.pool.options import InstanceOptions, PoolOptions
+from bridge.pool.orders import Order
 from bridge.pool.policy import Owner
 from bridge.pool.pool import Pool, retry_hint
 from tests.bridge.lingma.conftest import ended
@@ -252,3 +254,34 @@ async def test_service_rate_limit_gets_retry_after(start):
     assert 1 <= retry_hint(RateLimited("slow down"), pool).retry_after <= 30
     assert retry_hint(RateLimited("slow down", retry_after=7), pool).retry_after == 7
     assert retry_hint(UpstreamFailed("broken"), pool).retry_after is None
+
+
+async def test_refusal_names_the_end_of_a_pause(start):
+    pool = await start(2)
+    pool.obey({"": Order(cool_until=time.time() + 500), "w1-i2": Order(cool_until=time.time() + 900)})
+    with pytest.raises(Unavailable) as refused:
+        pool.lease()
+    assert 480 <= refused.value.retry_after <= 500
+
+
+async def test_refusal_names_the_next_restart(services, start):
+    pool = await start()
+    services[0].answers["initialize"] = {"error": {"code": -32603, "message": "broken"}}
+    await services[0].drop()
+    await until(pool, lambda: pool.statuses()[0].state == "backoff" and pool.statuses()[0].restarts >= 4)
+    left = pool.instances[0].back_in()
+    assert left > 2
+    with pytest.raises(Unavailable) as refused:
+        pool.lease(until=asyncio.get_running_loop().time())
+    assert refused.value.retry_after >= pool.instances[0].back_in()
+
+
+async def test_refusal_without_known_end_has_set_time(services):
+    services[0].answers["auth/status"] = {"status": 1}
+    options = PoolOptions(queue_timeout=0, retry_unknown=600)
+    async with running(attached(services[0]), options, ready=False) as pool:
+        await in_state(pool, "login_required")
+        with pytest.raises(Unavailable) as refused:
+            pool.lease()
+        assert 400 <= refused.value.retry_after <= 600
+        assert 400 <= retry_hint(RateLimited("slow down"), pool).retry_after <= 600
