@@ -1,7 +1,7 @@
 """Processes that begin with the libraries of the gateway loaded: to import those is most of the CPU that a start takes.
 
-A process that has imported them, and nothing of the gateway, forks itself for each process that is asked for. From
-there on it is as with `python -m MODULE`: the module imports the gateway, which reads its own environment.
+A process that has imported them, and what of the gateway reads no setting, forks itself for each process that is asked
+for. From there on it is as with `python -m MODULE`: the module imports the rest, which reads its own environment.
 """
 
 import atexit
@@ -37,12 +37,17 @@ LIBRARIES = """
     whitenoise.storage yaml
 """
 """None of them reads settings or variables when it is imported: Django, which has none yet, would refuse."""
+OURS = """
+    accounts.alerts.post accounts.content.redaction bridge.lingma.dialects.a.dialect bridge.reply.reader
+    bridge.simulator.service bridge.wire.formats gateway_project.env gateway_project.log_formatters
+    gateway_project.log_handler gateway_project.server.uvicorn_server sessions_store.normalize
+"""
+"""Parts of the gateway of which the same is true: the fork server, too, loads them before it knows what forks are."""
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LARGEST = 1 << 20
 """Bytes of a request."""
 PATIENCE = 60.0
-TEXT = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
 
 class Process(subprocess.Popen):
@@ -59,20 +64,10 @@ class Process(subprocess.Popen):
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
 
 
-def manage(*arguments, timeout=120, **options):
-    """As `subprocess.run` of `manage.py ARGUMENT…`, with text as its output."""
-    return _done(Process("manage", *map(str, arguments), cwd=ROOT, **TEXT, **options), timeout)
-
-
-def run_code(code, *arguments, timeout=60, cwd=ROOT, env=None):
-    """As `subprocess.run` of `python -c CODE ARGUMENT…`, with text as its output; it has to end with 0."""
-    done = _done(Process(code, *arguments, flag="-c", cwd=cwd, env=env or os.environ, **TEXT), timeout)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def _done(started, timeout):
-    with started as process:
+def run(what, *arguments, timeout=60, **options):
+    """As `subprocess.run` of it, with text as its output."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with Process(what, *arguments, **streams, **options) as process:
         try:
             output, errors = process.communicate(timeout=timeout)
         except BaseException:
@@ -81,12 +76,25 @@ def _done(started, timeout):
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
+def manage(*arguments, timeout=120, **options):
+    """As `subprocess.run` of `manage.py ARGUMENT…`, with text as its output."""
+    return run("manage", *map(str, arguments), timeout=timeout, cwd=ROOT, **options)
+
+
+def run_code(code, *arguments, **options):
+    """As `subprocess.run` of `python -c CODE ARGUMENT…`, with text as its output; it has to end with 0."""
+    done = run(code, *arguments, flag="-c", **options)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 _turn = threading.Lock()
 
 
 def _forked(command, environment, directory, streams, inherited):
     """The pid of a child of ours."""
-    request = {"command": command, "environment": dict(environment), "directory": str(directory),
+    environment = os.environ if environment is None else environment
+    request = {"command": command, "environment": dict(environment), "directory": str(directory or ROOT),
                "inherited": list(inherited), "parent": os.getpid()}  # fmt: skip
     answer, theirs = socket.socketpair()
     with answer, _turn, _adopting():
@@ -131,7 +139,7 @@ def _server():
 
 def _serve(control):
     """Fork until nobody asks any more. Returns in a fork: what it has to be."""
-    for name in LIBRARIES.split():
+    for name in f"{LIBRARIES} {OURS}".split():
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # a fork that looked through what is loaded would copy all of it

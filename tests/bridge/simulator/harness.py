@@ -3,24 +3,20 @@
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from contextlib import asynccontextmanager
 
 import websockets
+
+from tests import prepared
 
 QUICK = "first_ms=0 delay_ms=0"
 READY = re.compile(r"ready - WebSocket: (\d+), HTTP: (\d+)")
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("LINGMA_")}
 
 
-def command(*argv):
-    return [sys.executable, "-m", "bridge.simulator", *argv]
-
-
 def run(*argv):
-    return subprocess.run(command(*argv), capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=60)
+    return prepared.run("bridge.simulator", *argv, env=ENVIRONMENT)
 
 
 def frame(message):
@@ -31,10 +27,10 @@ def frame(message):
 class Simulator:
     def __init__(self, work_dir, *flags, **environ):
         self.work_dir = work_dir
-        argv = command("start", f"--workDir={work_dir}", "--socketPort=0", "--httpPort=0", *flags)
+        argv = ("start", f"--workDir={work_dir}", "--socketPort=0", "--httpPort=0", *flags)
         self.earlier = 0  # characters of the log that earlier runs wrote
         self.earlier = len(self.log())
-        self.process = subprocess.Popen(argv, env=ENVIRONMENT | environ)
+        self.process = prepared.Process("bridge.simulator", *argv, env=ENVIRONMENT | environ)
         self.port, self.http_port = map(int, self.wait_for_line(READY).groups())
 
     def log(self):
