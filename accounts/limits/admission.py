@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from redis import ResponseError
 
 from accounts.keys.keyring import Caller
 from accounts.limits.alone import LocalCounter, Refusal
-from accounts.limits.breaker import Breaker
+from accounts.limits.breaker import SLOW_SEC, Breaker
 from accounts.limits.counters import CallerCounters, Counters, Held, LimitState, Place, Scopes, Seen
 from accounts.limits.ledger_budgets import LedgerBudgets
 from accounts.limits.scripts import ADMIT, EXTEND, LEASE, SETTLE, SLICE, WINDOW
+from accounts.limits.settlements import Settlement, Settlements
 from accounts.patterns import allows
 from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import NotSent, RedisLink, RedisUnavailable, Reply, is_unknown
+from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable, Reply, is_unknown
 
 __all__ = ["LEASE", "SLICE", "UNLIMITED", "WINDOW", "Admission", "LimitExceeded", "Limits", "may_use"]
 
 RENEW = 1.5
 FIRST_ANSWER = 256  # tokens that are reserved for the answer to a key that has had none lately
 MOST_ANSWERS = 4096  # keys whose answers are remembered
-MOST_UNSETTLED = 4096  # turns that ended while Redis was away
 MOST_COUNTERS = 20_000  # keys and teams whose names in Redis are kept
 
 SCRIPTS: Final = (ADMIT, SETTLE)
@@ -34,10 +33,6 @@ SCRIPTS: Final = (ADMIT, SETTLE)
 TURN: Final = range(9)
 COUNT: Final = range(1)
 """Places in LIMITS of what a turn, and a request that asks no service, must be within."""
-
-
-Settlement = list[Any]
-"""Request, tokens, whether it may have been settled before, when it started, whether Redis has not counted it."""
 
 
 class LimitExceeded(Exception):
@@ -71,8 +66,21 @@ class Admission(Protocol):
     def is_shared(self) -> bool:
         """Others know of it, so that another process may `adopt` it."""
 
+    def lend(self) -> None:
+        """Another process is asked to `adopt` it, and may have released it before that is known here."""
+
+    def take_back(self) -> None:
+        """It has not: the turn is this process's alone."""
+
     def leave(self) -> None:
         """Another process releases it. What is called then does nothing."""
+
+    @property
+    def is_ending(self) -> bool:
+        """It was released, and Redis has not said yet that this is counted."""
+
+    async def ended(self) -> None:
+        """Wait until it has, or takes too long: whoever is told that the turn has ended may ask again at once."""
 
 
 class _Unlimited:
@@ -86,7 +94,13 @@ class _Unlimited:
 
     is_shared = True
 
-    def leave(self) -> None:
+    def lend(self) -> None:
+        pass
+
+    take_back = leave = lend
+    is_ending = False
+
+    async def ended(self) -> None:
         pass
 
 
@@ -113,14 +127,15 @@ class Limits:
         self._answers: dict[int, float] = {}
         """Tokens of an answer to each key, a moving average; the key that was answered last is the last."""
         self._renewing: asyncio.Task[None] | None = None
-        self._settling: set[asyncio.Task[object]] = set()
-        self._unsettled: deque[tuple[CallerCounters, Settlement]] = deque(maxlen=MOST_UNSETTLED)
+        self._lent: set[str] = set()
+        """Turns that another process may have settled by now."""
+        self._settlements = Settlements(link, self._start_renewing)
         self._budgets = LedgerBudgets(link)
 
     @property
     def unsettled_count(self) -> int:
         """Turns that have ended and are still to be settled."""
-        return len(self._unsettled)
+        return self._settlements.left
 
     def _counters_of(self, caller: Caller, at: float) -> CallerCounters:
         """Where the limits of this caller are counted at this moment."""
@@ -160,6 +175,7 @@ class Limits:
         if turn and counters.counts_tokens:
             known, tokens = prompt, self._estimate(caller, prompt, longest)
         alone = False
+        self._settlements.send_again()
         packed = counters.admission.packed("turn" if turn else "count", request_id, tokens, at)
         try:
             try:
@@ -197,13 +213,22 @@ class Limits:
         if not counters.is_held:
             return UNLIMITED
         known, tokens = (prompt, self._estimate(caller, prompt, longest)) if counters.counts_tokens else (None, 0)
+        self._lent.discard(request_id)
         for held in counters.held:
             held[request_id] = tokens
         self._start_renewing()
         return _Turn(None, self, caller.key_id, counters, request_id, known, at, alone=False)
 
+    def lend(self, request_id: str) -> None:
+        """From now on its lease is renewed as long as there is one, but never made anew."""
+        self._lent.add(request_id)
+
+    def take_back(self, request_id: str) -> None:
+        self._lent.discard(request_id)
+
     def leave(self, counters: CallerCounters, request_id: str) -> None:
-        """The turn is another process's to renew and to settle."""
+        """The turn is another process's to renew and to settle, or has ended."""
+        self._lent.discard(request_id)
         for held in counters.held:
             held.pop(request_id, None)
 
@@ -286,92 +311,60 @@ class Limits:
         In one write with whatever else is sent to Redis in this turn of the loop.
         """
         # From here on `_renew_leases` must not renew what has ended.
-        for held in counters.held:
-            held.pop(settlement[0], None)
-        try:
-            self._link.send_for(reply, counters.settlement.packed(*settlement))
-        except RedisUnavailable as exc:
-            reply.set_exception(exc)
+        self.leave(counters, settlement[0])
+        self._settlements.send(counters, settlement, reply)
 
-    def put_off(self, counters: CallerCounters, settlement: Settlement, problem: Exception) -> None:
-        """A settlement has failed: it is sent again, once Redis is there, or knows the script."""
-        if isinstance(problem, ResponseError) and is_unknown(problem):
-            self._in_background(self._settle_late(counters, settlement))
-            return
-        if not isinstance(problem, NotSent):
-            settlement[2] = "again"
+    def settling_failed(
+        self, counters: CallerCounters, settlement: Settlement, problem: Exception, reply: Reply
+    ) -> bool:
+        """Return whether it is put off until Redis is there; else it is sent once more."""
+        if not self._settlements.failed(counters, settlement, problem, reply):
+            return False
         # Counted here too, since this process may have to enforce the limits alone for a while.
         for each in counters.counters:
             self._local_counter(each).spend(each, settlement[1], time.monotonic())
-        self._unsettled.append((counters, settlement))
-        self._start_renewing()
-
-    async def _settle_late(self, counters: CallerCounters, settlement: Settlement) -> None:
-        try:
-            await self._settle(counters, settlement)
-        except (RedisUnavailable, ResponseError) as exc:
-            self.put_off(counters, settlement, NotSent(str(exc)))  # marked already, where that is due
+        return True
 
     async def settled(self) -> None:
         """Wait until what was released before is counted, or put off."""
-        # Replies come in order.
         with suppress(RedisUnavailable, ResponseError):
+            # Replies come in order. What is sent once more, as its script was unknown, is behind the first of these.
             await self._link.execute("PING")
-        if self._settling:
-            await asyncio.wait(self._settling)
+            await self._link.execute("PING")
 
     async def amend(
         self, counters: CallerCounters, request_id: str, difference: int, at: float, settled_at: int
     ) -> None:
         """Count so many tokens more, or fewer, of a turn that was settled at that time, 0 if that is not known."""
-        amendment: Settlement = [request_id, difference, "late", at, settled_at]
-        try:
-            # Behind the settlements that were put off: one of them may be its own.
-            if not self._unsettled:
-                await self._settle(counters, amendment)
-                return
-        except (RedisUnavailable, ResponseError):
-            pass
-        self._unsettled.append((counters, amendment))
-        self._start_renewing()
-
-    async def _settle(self, counters: CallerCounters, settlement: Settlement) -> None:
-        """Send a settlement. One that may have run without a reply is marked, so that it is not counted twice."""
-        try:
-            await self._link.call(counters.settlement.packed(*settlement), SETTLE)
-        # It surely did not run, so it may be sent as the first time.
-        except NotSent:
-            raise
-        except (RedisUnavailable, ResponseError):
-            settlement[2] = "again"
-            raise
-
-    def _in_background(self, work: Coroutine[Any, Any, object]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._settling.add(task)
-        # The set holds the task: the loop itself keeps only a weak reference.
-        task.add_done_callback(self._settling.discard)
+        self._settlements.amend(counters, [request_id, difference, "late", at, settled_at])
 
     def _start_renewing(self) -> None:
         if self._renewing is None or self._renewing.done():
             self._renewing = asyncio.get_running_loop().create_task(self._renew_leases())
 
     async def _renew_leases(self) -> None:
-        while any(self._held.values()) or self._unsettled:
+        while any(self._held.values()) or self._settlements.left:
             await asyncio.sleep(RENEW)
             # While Redis is away leases cannot be renewed; EXTEND restores them when it is there again.
             with suppress(RedisUnavailable, ResponseError):
                 for place, held in [each for each in self._held.items() if each[1]]:
-                    await self._link.run(EXTEND, redis_keys.limits(*place)[2:], sorted(held))
-                await self._settle_again()
+                    await self._renew(place, held)
+                await self._settlements.send_all()
 
-    async def _settle_again(self) -> None:
-        """Send the settlements of turns that ended while Redis was away."""
-        while self._unsettled:
-            ended = self._unsettled[0]
-            await self._settle(*ended)
-            if self._unsettled and self._unsettled[0] is ended:  # else it has made room for a later one meanwhile
-                self._unsettled.popleft()
+    async def _renew(self, place: Place, held: dict[str, int]) -> None:
+        try:
+            await self._link.execute("EVALSHA", EXTEND.sha, *self._renewal(place, held))
+        except ResponseError as exc:
+            if not is_unknown(exc):
+                raise
+            await self._link.execute("SCRIPT", "LOAD", EXTEND.text)
+            # Looked at anew: what has been settled meanwhile would hold its place again.
+            await self._link.execute("EVALSHA", EXTEND.sha, *self._renewal(place, held))
+
+    def _renewal(self, place: Place, held: dict[str, int]) -> list[Arg]:
+        """Keys and arguments of EXTEND, as they are at this moment."""
+        own = sorted(held.keys() - self._lent)
+        return [2, *redis_keys.limits(*place)[2:], len(own), *own, *sorted(held.keys() & self._lent)]
 
 
 class _Admitted:
@@ -390,7 +383,13 @@ class _Admitted:
 
     is_shared = True
 
-    def leave(self) -> None:
+    def lend(self) -> None:
+        pass
+
+    take_back = leave = lend
+    is_ending = False
+
+    async def ended(self) -> None:
         pass
 
 
@@ -399,7 +398,7 @@ class _Turn:
 
     __slots__ = (
         "_alone", "_at", "_counters", "_key_id", "_limits", "_prompt", "_request_id", "_settled_at",
-        "_settlement", "seen",
+        "_settlement", "_waiter", "is_ending", "seen",
     )  # fmt: skip
 
     def __init__(
@@ -424,6 +423,8 @@ class _Turn:
         self._alone = alone
         self._settlement: Settlement = []
         self._settled_at = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self.is_ending = False
 
     def release(self, tokens: int = 0) -> None:
         if self._settlement:
@@ -431,11 +432,18 @@ class _Turn:
         self._settlement = [self._request_id, tokens, "", self._at, "alone" if self._alone else ""]
         if self._prompt is not None and tokens > self._prompt:  # else there was no answer
             self._limits.record_answer(self._key_id, tokens - self._prompt)
+        self.is_ending = True
         self._limits.settle(self._counters, self._settlement, self)
 
     @property
     def is_shared(self) -> bool:
         return not self._alone
+
+    def lend(self) -> None:
+        self._limits.lend(self._request_id)
+
+    def take_back(self) -> None:
+        self._limits.take_back(self._request_id)
 
     def leave(self) -> None:
         if not self._settlement:
@@ -447,9 +455,22 @@ class _Turn:
 
     def set_result(self, settled_at: int, /) -> None:
         self._settled_at = settled_at
+        self._end()
 
     def set_exception(self, problem: Exception, /) -> None:
-        self._limits.put_off(self._counters, self._settlement, problem)
+        if self._limits.settling_failed(self._counters, self._settlement, problem, self):
+            self._end()
+
+    def _end(self) -> None:
+        self.is_ending = False
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def ended(self) -> None:
+        if self.is_ending:
+            if self._waiter is None:
+                self._waiter = asyncio.get_running_loop().create_future()
+            await asyncio.wait({self._waiter}, timeout=SLOW_SEC)
 
     async def amend(self, difference: int) -> None:
         if difference:

@@ -223,10 +223,17 @@ end
 return now
 """)
 
-# KEYS: turns, reserved. ARGV: requests whose lease goes on, also those that Redis has lost or never got.
+# KEYS: turns, reserved. ARGV: how many requests follow whose lease goes on, also those that Redis has lost or never
+# got; these, and then requests that another process may have settled, whose lease goes on if there is one.
 EXTEND: Final = Script(f"""
 local now = tonumber(redis.call('TIME')[1])
-for _, request in ipairs(ARGV) do redis.call('ZADD', KEYS[1], now + {LEASE}, request) end
+for n = 2, #ARGV do
+  if n <= ARGV[1] + 1 then
+    redis.call('ZADD', KEYS[1], now + {LEASE}, ARGV[n])
+  else
+    redis.call('ZADD', KEYS[1], 'XX', now + {LEASE}, ARGV[n])
+  end
+end
 redis.call('EXPIRE', KEYS[1], {2 * LEASE})
 redis.call('EXPIRE', KEYS[2], {2 * LEASE})
 """)

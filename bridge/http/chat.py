@@ -144,6 +144,11 @@ class ChatConsumer(ListeningConsumer):
             await self._admit(self.caller)
         try:
             await self.until_hang_up(self.turn())
+        except GatewayError:
+            # The client may ask again as soon as it has this answer.
+            self._release()
+            await self._given_back()
+            raise
         finally:
             if self._is_in_use:
                 self.runtime.in_use.remove(self.caller, self)
@@ -164,6 +169,13 @@ class ChatConsumer(ListeningConsumer):
         """Give back what the turn has held under its limits, and count its tokens; nobody waits for that."""
         if self._admission is not UNLIMITED:
             self._admission.release(self._record.prompt_tokens + self._record.completion_tokens)
+
+    async def _given_back(self) -> None:
+        """What was released has been given back. Else the next request, which may come to another process, would be
+        refused; but nobody waits for a Redis that is slow.
+        """
+        if self._admission.is_ending:
+            await self._admission.ended()
 
     async def turn(self) -> None:
         """Have the engine run it, and see to its row."""
@@ -207,6 +219,7 @@ class ChatConsumer(ListeningConsumer):
     def hand_over(self, found: Found | None, sender: str) -> HandOver:
         """What goes along with the request."""
         self._is_asked_elsewhere = True
+        self._admission.lend()
         age = time.monotonic() - self._began
         return HandOver(self.id, self._started_at, age, self.client_ip, sender, found)
 
@@ -215,6 +228,10 @@ class ChatConsumer(ListeningConsumer):
         self._is_given_away = True
         self._record.instance = instance
         self._admission.leave()
+
+    def not_given_away(self) -> None:
+        """The other process does not have it."""
+        self._admission.take_back()
 
     def lost_elsewhere(self, error: GatewayError) -> GatewayError:
         """The process that had taken it is gone, in mid-stream: its end is told, and booked, here."""
@@ -403,10 +420,10 @@ class ChatConsumer(ListeningConsumer):
         if self._record.tool_outcomes:
             metrics.tools_counted(self._record.tool_outcomes, row.lingma_model, row.agent)
         turn_line(row, self.caller.hint)
-        writing = self.runtime.ledger.write(row)
-        # Behind the row and in one write with it: nothing is left to be asked of the service.
+        # Ahead of the row and in one write with it: replies come in order, so that nobody has to wait for this one.
         self._release()
-        await writing
+        await self.runtime.ledger.write(row)
+        await self._given_back()
 
     def _open(self) -> None:
         """The turn has a place, or waits for one: what is known of it is its row, should this process die."""

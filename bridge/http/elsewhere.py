@@ -70,6 +70,8 @@ class PeerElsewhere:
             return await self._pass_on(peer, response)
         finally:
             metrics.HANDED_OVER.labels(outcome).inc()
+            if not self.taken:
+                self._consumer.not_given_away()
             # By then it is at its end, or nobody wants the rest: to hang up stops the turn there.
             if response is not None:
                 response.close()

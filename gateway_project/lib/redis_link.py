@@ -46,16 +46,22 @@ def is_unknown(exc: ResponseError) -> bool:
 class ScriptCall:
     """A script with its keys and its first arguments, packed once for many calls; `more` arguments follow in each."""
 
-    __slots__ = ("_head", "script")
+    __slots__ = ("_head", "_name", "script")
 
     def __init__(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg], more: int) -> None:
         self.script = script
         count, _, rest = pack(("EVALSHA", script.sha, len(keys), *keys, *args)).partition(b"\r\n")
         self._head = b"*%d\r\n%b" % (int(count[1:]) + more, rest)
+        self._name = pack(("EVALSHA", script.sha)).partition(b"\r\n")[2]
 
     def packed(self, *args: Arg) -> bytes:
         """The whole command."""
         return self._head + pack(args).partition(b"\r\n")[2]
+
+    def packed_with_text(self, *args: Arg) -> bytes:
+        """The same for a server that does not know the script."""
+        text = pack(("EVAL", self.script.text)).partition(b"\r\n")[2]
+        return self.packed(*args).replace(self._name, text, 1)
 
 
 class RedisLink:
@@ -89,6 +95,11 @@ class RedisLink:
     def available(self) -> bool:
         """Whether a command would be sent at once, and a write be taken."""
         return self._pipe is not None and not self._full
+
+    @property
+    def takes_writes(self) -> bool:
+        """Whether a write would be sent, at once or as soon as the connection is there that is being dialled."""
+        return not (self._closed or self._refusing or self._full)
 
     def execute(self, *command: Arg) -> asyncio.Future[Any]:
         """Issue a command now; await the reply, which may be RedisUnavailable or ResponseError.

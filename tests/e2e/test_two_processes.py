@@ -2,12 +2,13 @@
 
 import http.client
 import re
+from itertools import cycle, product
 
 import pytest
 
 from tests.e2e.fixtures import reached_by
-from tests.e2e.formats import ANTHROPIC, OPENAI, Stream, exchange, send
-from tests.e2e.installation import KEY, METRICS_KEY, REVOCABLE_KEYS, django, until
+from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, Stream, exchange, send
+from tests.e2e.installation import KEY, METRICS_KEY, REVOCABLE_KEYS, django, limited_key, until
 from tests.e2e.watching import watching
 
 REVOKE = """
@@ -86,6 +87,32 @@ def test_a_conversation_keeps_its_session_in_either_process(twins):
             question = f'[[sim: text="an answer"]] to either process {begun_by} {number}'
             begun = twins.ask(OPENAI, question)
             begun_by.add(begun.headers["x-lingma-instance"])
+
+
+def test_client_that_waits_needs_one_place(twins):
+    """Its key allows one turn at once. Each is answered by the other process, and next comes one that fails there."""
+    key = limited_key("concurrency")
+    here, there = connections(twins, key)
+
+    def ask(connection, wire, prompt, stream):
+        return exchange(connection, "POST", wire.path, key=key, body=wire.body(prompt, stream=stream))
+
+    ways = cycle(product(FORMATS, (False, True)))
+    answers, reused = [], 0
+    for number in range(70):
+        wire, stream = next(ways)
+        question = f'[[sim: text="an answer"]] one at a time {number}'
+        begun = ask(there, OPENAI, question, stream)
+        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": begun.text}]
+        messages.append({"role": "user", "content": '[[sim: text="an answer"]] go on'})
+        continued = ask(here, wire, messages, stream)
+        reused += continued.headers.get("x-lingma-session") == "reused"
+        failed = ask(here, wire, "[[sim: fault=finish_code after=0 finish=500]] x", stream)
+        answers += [begun, continued, failed]
+    assert [each.status for each in answers if each.status == 429 or "concurrency" in each.body.decode()] == []
+    assert reused > 60
+    for connection in (here, there):
+        connection.close()
 
 
 def test_each_process_has_work_dirs_of_its_own(twins):

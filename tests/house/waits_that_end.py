@@ -87,8 +87,6 @@ WAITS = {
     ],
     "What it calls has a deadline inside: Fetcher.get, the store's link.": [
         "accounts/ledger/ledger.py: await sent",
-        "accounts/limits/admission.py: await asyncio.wait(self._settling)",
-        "bridge/http/chat.py: await writing",
         "accounts/ledger/ledger.py: await self._waiter.wait()",
         "bridge/http/chat.py: await self._opening.wait()",
         "bridge/images/pipeline.py: await self._fetcher.get(source, key)",

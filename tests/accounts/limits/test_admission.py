@@ -11,8 +11,8 @@ from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
 from tests.accounts.conftest import until
 
 
-def caller(**limits):
-    return Caller(1, "alice", "lgw_alice", limits=(LimitSet.of("key", 1, **limits),) if limits else ())
+def caller(key_id=1, **limits):
+    return Caller(key_id, "alice", "lgw_alice", limits=(LimitSet.of("key", key_id, **limits),) if limits else ())
 
 
 @pytest.fixture(params=["redis", "alone"])
