@@ -43,7 +43,7 @@ def own_redis(tmp_path):
 
 @pytest.fixture
 async def link(redis_server):
-    link = RedisLink(redis_server)
+    link = RedisLink(redis_server, timeout=30)  # where the machine is busy, Redis too
     await link.execute("FLUSHALL")
     yield link
     await link.close()

@@ -123,7 +123,7 @@ CHANGES = {
 async def test_ending_a_key_reaches_a_listening_ring(redis_server, change):
     _, other = await sync_to_async(key)("bystander")
     made, secret = await sync_to_async(key)(team=await Team.objects.acreate(name="core"), allowed_models="a, b")
-    link = RedisLink(redis_server)
+    link = RedisLink(redis_server, timeout=30)
     ring = KeyRing(PEPPER, link)
     listening = asyncio.create_task(ring.listen())
     await until(lambda: ring.listening)
@@ -142,7 +142,7 @@ async def test_ending_a_key_reaches_a_listening_ring(redis_server, change):
 @pytest.mark.django_db(transaction=True)
 async def test_ring_hears_of_new_and_unused_keys(redis_server):
     _, usual = await sync_to_async(key)()
-    link = RedisLink(redis_server)
+    link = RedisLink(redis_server, timeout=30)
     ring = KeyRing(PEPPER, link)
     listening = asyncio.create_task(ring.listen())
     await ring.preload()

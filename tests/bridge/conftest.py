@@ -35,7 +35,7 @@ def own_redis(tmp_path):
 async def sessions(redis_server, stack):
     with redis.Redis.from_url(redis_server) as client:
         client.flushdb()
-    link = RedisLink(redis_server)
+    link = RedisLink(redis_server, timeout=30)
     stack.push_async_callback(link.close)
     return SessionStore(link, ttl=60, max_entries=10)
 

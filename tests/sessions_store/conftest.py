@@ -20,7 +20,7 @@ def client_of_redis(redis_server):
 
 @pytest.fixture
 async def link(redis_server, client_of_redis):
-    link = RedisLink(redis_server)
+    link = RedisLink(redis_server, timeout=30)
     yield link
     await link.close()
 

@@ -13,7 +13,7 @@ from sessions_store.responses import LARGE, ResponseStore, StoredTooLarge, Store
 async def link(redis_server, stack):
     with redis.Redis.from_url(redis_server) as client:
         client.flushdb()
-    link = RedisLink(redis_server)
+    link = RedisLink(redis_server, timeout=30)
     stack.push_async_callback(link.close)
     return link
 

@@ -46,7 +46,7 @@ async def test_nothing_is_found_for_an_unknown_prefix(store):
 
 async def test_one_of_a_hundred_claims_wins(store, remember, redis_server):
     await remember("k")
-    links = [RedisLink(redis_server) for _ in range(4)]
+    links = [RedisLink(redis_server, timeout=30) for _ in range(4)]
     stores = [SessionStore(link, ttl=60, max_entries=3) for link in links]
     found = await asyncio.gather(*(stores[i % 4].claim("k", 7) for i in range(100)))
     assert [entry.session_id for entry in found if entry] == ["s1"]

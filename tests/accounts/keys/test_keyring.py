@@ -342,7 +342,7 @@ async def test_connection_error_is_no_verdict(redis_server):
     async def broken(_digest):
         raise InterfaceError("connection already closed")
 
-    ring = KeyRing(PEPPER, RedisLink(redis_server), broken)
+    ring = KeyRing(PEPPER, RedisLink(redis_server, timeout=30), broken)
     with pytest.raises(InterfaceError):
         await ring.authenticate("secret-a")
 

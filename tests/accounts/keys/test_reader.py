@@ -82,7 +82,7 @@ async def test_read_errors_reach_who_asked_and_nobody_later(thread, monkeypatch)
 
 async def test_known_keys_do_not_wait_for_unknown_ones(redis_server):
     _, secret = await make()
-    link = RedisLink(redis_server)
+    link = RedisLink(redis_server, timeout=30)
     ring = KeyRing(PEPPER, link)
     assert await ring.authenticate(secret)
     busy = threading.Event()

@@ -40,7 +40,7 @@ def process(url, spool, work, run="w1-a"):
     """Have a process do something with its ledger."""
 
     async def main():
-        link = RedisLink(url)
+        link = RedisLink(url, timeout=20)
         ledger = Ledger(link, spool, run)
         await work(ledger)
         await link.close()

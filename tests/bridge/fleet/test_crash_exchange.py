@@ -22,7 +22,7 @@ exits.count = 0
 async def link(redis_server):
     with redis.Redis.from_url(redis_server) as client:
         client.flushdb()
-    link = RedisLink(redis_server)
+    link = RedisLink(redis_server, timeout=30)
     yield link
     await link.close()
 

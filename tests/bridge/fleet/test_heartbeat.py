@@ -16,7 +16,7 @@ from tests.bridge.pools import attached, running
 @pytest.fixture
 async def publish(redis_server, tmp_path, new_service):
     """One heartbeat of a gateway; `publish(2)` is another one, whose instance has the same name."""
-    link = RedisLink(redis_server)
+    link = RedisLink(redis_server, timeout=30)
     async with running(attached(await new_service(replying("x")))) as pool:
         made = {number: Heartbeat(pool, link, Ledger(link, tmp_path), lambda: None) for number in (1, 2)}
 

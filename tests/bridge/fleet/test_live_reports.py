@@ -32,7 +32,7 @@ class Turn:
 
 @pytest.fixture
 async def link(redis_server):
-    link = RedisLink(redis_server)
+    link = RedisLink(redis_server, timeout=30)
     await link.execute("FLUSHALL")
     yield link
     await link.close()

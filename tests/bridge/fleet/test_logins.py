@@ -39,7 +39,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @asynccontextmanager
 async def fleet(redis_server, *directories, arguments=(), store=None, options=None, process=1):
     """A pool of simulators that nobody is logged in to, and what a web process does for its logins."""
-    link = RedisLink(redis_server)
+    link = RedisLink(redis_server, timeout=30)
     if process == 1:  # another test may have had logins of the same ids
         await link.execute("DEL", "lgw:replacing:0", *await link.execute("KEYS", "lgw:replacing:*"))
     specs = [simulator(each, *arguments) for each in directories]

@@ -134,7 +134,7 @@ def test_disabled_window_has_closed(window):
 
 @pytest.mark.django_db(transaction=True)
 async def test_every_process_opens_and_one_tells(redis_server):
-    link, seen = RedisLink(redis_server), []
+    link, seen = RedisLink(redis_server, timeout=30), []
     await link.execute("FLUSHALL")
     pools = [MaintenanceWindows(lambda: None) for _ in range(2)]
     watchers = [wanted_watcher(link, lambda wanted, each=each: each.take(wanted.windows)) for each in pools]

@@ -182,7 +182,7 @@ def test_console_says_what_is_held(admin_client, instances):
 
 @pytest.mark.django_db(transaction=True)
 async def test_every_process_hears_of_an_order(redis_server):
-    link, heard = RedisLink(redis_server), []
+    link, heard = RedisLink(redis_server, timeout=30), []
     await link.execute("FLUSHALL")
     watcher = wanted_watcher(link, lambda wanted: heard.append(wanted.orders))
     await watcher.refresh()

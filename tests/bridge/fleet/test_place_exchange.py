@@ -17,7 +17,7 @@ ALICE = Owner(1, 7)
 
 @pytest.fixture
 async def link(redis_server):
-    link = RedisLink(redis_server)
+    link = RedisLink(redis_server, timeout=30)
     await link.execute("FLUSHALL")
     yield link
     await link.close()

@@ -8,7 +8,7 @@ from gateway_project.lib.redis_link import RedisLink
 
 @pytest.fixture
 async def leases(redis_server):
-    links = [RedisLink(redis_server), RedisLink(redis_server)]
+    links = [RedisLink(redis_server, timeout=30), RedisLink(redis_server)]
     await links[0].execute("DEL", "lgw:replacing:7", "lgw:replacing:8")
     yield RedisReplacementLease(links[0], "one"), RedisReplacementLease(links[1], "two")
     for link in links:

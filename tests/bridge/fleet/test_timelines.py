@@ -12,7 +12,7 @@ NAME = "w1-i7"
 
 
 async def test_timeline_is_bounded_and_latest_first(redis_server):
-    link, timeline = RedisLink(redis_server), Timeline()
+    link, timeline = RedisLink(redis_server, timeout=30), Timeline()
     await link.execute("DEL", f"lgw:timeline:{NAME}")
     timeline.note(InstanceState.STARTING, Why.STARTED)
     timeline.note(InstanceState.BACKOFF, Why.FAILED, "x" * 2000, 5)

@@ -35,7 +35,10 @@ def zipped(files):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         for name, content in files.items():
-            target.writestr(name, content)
+            # Without the time: the same files make the same archive.
+            member = name if isinstance(name, zipfile.ZipInfo) else zipfile.ZipInfo(name)
+            member.external_attr = member.external_attr or 0o600 << 16
+            target.writestr(member, content, member.compress_type or zipfile.ZIP_DEFLATED)
     return archive.getvalue()
 
 

@@ -15,7 +15,7 @@ MINUTE = 60.0
 
 @pytest.fixture
 async def refusals(redis_server, tmp_path):
-    link = RedisLink(redis_server)
+    link = RedisLink(redis_server, timeout=30)
     await link.execute("DEL", STREAM)
     yield Refusals(Ledger(link, tmp_path))
     await link.close()

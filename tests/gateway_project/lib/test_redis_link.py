@@ -136,7 +136,7 @@ async def test_an_idle_connection_the_server_closes_is_replaced(link, redis_serv
 
 
 async def test_a_closed_link_refuses(redis_server):
-    link = RedisLink(redis_server)
+    link = RedisLink(redis_server, timeout=30)
     await link.execute("PING")
     await link.close()
     with pytest.raises(RedisUnavailable):
