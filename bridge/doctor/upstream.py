@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.installation_state import WAIT_SEC, InstallationState
@@ -139,7 +139,9 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
             advice = gettext(status.account.advice) if status.account.advice else _see_log(state, status)
             return fail(topic, f"{shown}{error}", advice)
         case InstanceState.BACKOFF | InstanceState.STARTING if _fails(status):
-            shown += gettext(" after %(count)d restarts") % {"count": status.restarts}
+            shown += ngettext(" after %(count)d restart", " after %(count)d restarts", status.restarts) % {
+                "count": status.restarts
+            }
             return fail(topic, f"{shown}{error}", _see_log(state, status))
         case _ if status.mode is not Mode.RUN:
             # Nothing but another order ends it.
