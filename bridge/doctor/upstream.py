@@ -103,7 +103,12 @@ def _executable(path: Path) -> Finding:
 
 def instances(state: InstallationState) -> Iterator[Finding]:
     """One line each, and one when some are missing."""
-    if not (state.running and state.redis_answers):
+    if not state.running:
+        return
+    if not state.redis_answers:
+        what = gettext("none can be seen: they tell of themselves through Redis, which does not answer")
+        advice = gettext("See to Redis first. Turns go on meanwhile; /readyz of each web process lists its instances.")
+        yield warn("instances", what, advice)
         return
     yield from (_instance(state, status) for status in sorted(state.heartbeats, key=lambda each: each.name))
     env = state.env
