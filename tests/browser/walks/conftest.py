@@ -1,10 +1,14 @@
 """People who have logged in."""
 
+import json
 import re
 
 import pytest
 
-from tests.e2e.installation import PASSWORD, django
+from tests.browser.walks.places import IDS
+from tests.e2e.formats import OPENAI, send
+from tests.e2e.installation import KEY, OTHER_KEY, PASSWORD, django, until
+from tests.e2e.whole import filed
 
 PEOPLE = """
 from django.contrib.auth.models import Group, User
@@ -23,6 +27,15 @@ def whole(whole):
     """With an operator, and the lead of one of two teams."""
     django(whole.directory, PEOPLE.format(password=PASSWORD))
     return whole
+
+
+@pytest.fixture(scope="session")
+def ids(whole):
+    """What the addresses in `places` have to name, by the names they have there."""
+    for key in (KEY, OTHER_KEY):
+        answer = send(whole, "POST", OPENAI.path, key=key, body=OPENAI.body("[[sim: text=hello]] x"))
+        until(lambda turn=answer.headers["x-request-id"]: filed(whole.directory, turn))
+    return json.loads(django(whole.directory, IDS))
 
 
 @pytest.fixture
