@@ -64,12 +64,22 @@ def adopted() -> list[int]:
     return found
 
 
+def listed() -> list[int]:
+    """The same from the kernel's own list, for a hundredth of the price. One that ends meanwhile may hide another."""
+    try:
+        lists = [path.read_text() for path in Path("/proc/self/task").glob("[0-9]*/children")]
+    except OSError:
+        lists = []
+    # None at all: the kernel was built without them.
+    return [pid for each in lists for pid in map(int, each.split()) if pid not in ours] if lists else adopted()
+
+
 def reap() -> None:
     """Collect those that ended, so that none stays a zombie."""
     # A child without its pid in `ours` looks like an orphan; the next round comes soon.
     if _starting:
         return
-    for pid in adopted():
+    for pid in listed():
         with contextlib.suppress(ChildProcessError):
             # By pid, not -1: waiting for any child would take the exit codes that asyncio waits for.
             os.waitpid(pid, os.WNOHANG)
