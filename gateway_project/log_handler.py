@@ -12,6 +12,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import Final
 
+from gateway_project.lib import preloading
 from gateway_project.log_formatters import stamp
 from gateway_project.log_repeats import Repeats
 
@@ -37,7 +38,11 @@ class QueuedHandler(logging.Handler):
         super().__init__()
         self._start()
         # A forked child, such as a Celery worker's, has the queue but not the thread.
-        os.register_at_fork(after_in_child=self._start)
+        os.register_at_fork(after_in_child=self._start_in_fork)
+
+    def _start_in_fork(self) -> None:
+        if not preloading.active:  # else `begin` starts the thread, which writes what was logged while loading, too
+            self._start()
 
     def _start(self) -> None:
         self._records: SimpleQueue[logging.LogRecord | None] = SimpleQueue()
@@ -45,6 +50,11 @@ class QueuedHandler(logging.Handler):
         self._dropped = 0
         self._counting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        if not preloading.active:
+            self._thread.start()
+
+    def begin(self) -> None:
+        """In a fork of a process that was preloading: write, from now on."""
         self._thread.start()
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -130,6 +140,13 @@ class QueuedHandler(logging.Handler):
             return (
                 f"{stamp(record)} ERROR   {__name__}: a record of {record.pathname}:{record.lineno} is broken: {exc!r}"
             )
+
+
+def begin() -> None:
+    """Have the handlers write that were made while this process was preloading."""
+    for handler in logging.root.handlers:
+        if isinstance(handler, QueuedHandler):
+            handler.begin()
 
 
 def _note(words: str) -> logging.LogRecord:

@@ -121,15 +121,14 @@ def take(descriptors: Sequence[int], numbers: Sequence[int]) -> None:
 
 def _see_environment() -> None:
     """Read again what was read before the fork from variables that are our own."""
-    from django.conf import settings
-
+    from gateway_project import log_handler
     from gateway_project.env import load
     from gateway_project.lib import prometheus_values
 
     # In its place: reading all of it again writes to pages of memory that are shared as long as nobody does.
     load().__dict__["web_process"] = int(os.environ.get("WEB_PROCESS", "1"))
-    settings.LOGGING_CONFIG = "logging.config.dictConfig"  # whoever sets Django up configures it
     prometheus_values.begin()
+    log_handler.begin()
 
 
 def run_module(request: Request) -> NoReturn:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from gateway_project.lib import process_title
+from gateway_project.lib import heap, process_title
 from gateway_project.lib.life_signs import LIFE_FD
 from gateway_project.supervise import forked, forkserver, orphans
 from gateway_project.supervise.child import Child, Program, Running, spawn
@@ -103,6 +103,7 @@ def fork_server(mask: Iterable[int]) -> FirstServer | None:
     signs = Signs()
     gc.collect()
     gc.freeze()
+    heap.fill_holes()
     supervisor = os.getpid()
     sys.stdout.flush()
     if pid := os.fork():

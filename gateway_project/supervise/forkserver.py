@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway_project.lib import console, life_signs, preloading, process_title
+from gateway_project.lib import console, heap, life_signs, preloading, process_title
 from gateway_project.supervise.forked import Request, become, run_module
 
 LARGEST = 1 << 16
@@ -53,9 +53,10 @@ def load_apps() -> None:
     import django
     from django.conf import settings
 
-    settings.LOGGING_CONFIG = None  # it starts a thread
     console.served = False
     django.setup()
+    # Once for all: to configure it touches each logger there is, which would copy 3 MiB in each fork.
+    settings.LOGGING_CONFIG = None
     _import(APPS)
 
 
@@ -109,6 +110,8 @@ def serve(control: socket.socket) -> Request:
     os.environ.update({name: waiting[0][0].environment[name] for name in SHARED})
     for loaded, load in enumerate(STAGES, 1):
         load()
+        if loaded == len(STAGES):
+            heap.fill_holes()
         while select.select([control], [], [], 0)[0]:
             waiting.append(_receive(control))
         later = []
