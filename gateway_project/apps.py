@@ -9,7 +9,7 @@ from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 from gateway_project.lib import console
-from gateway_project.lib.absent import absent
+from gateway_project.lib.absent import absent, late
 
 
 class ProjectConfig(AppConfig):
@@ -47,6 +47,8 @@ class ConsoleConfig(admin_apps.AdminConfig):
             return
         # A quarter of a start's imports, which these make for what we do not use: fields of PostgreSQL on SQLite, a
         # client for tests, colours of code.
+        late("fido2.rpid", "verify_rp_id")  # a list of ten thousand domains
+        late("rest_framework.test", "APIRequestFactory")  # and Django's and Python's own frameworks for tests
         with absent("psycopg", "requests", "pygments"):
             import rest_framework.compat  # noqa: F401
             import unfold.overrides  # noqa: F401

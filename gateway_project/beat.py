@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
+from celery import beat
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error, close_old_connections
@@ -22,6 +23,17 @@ T = TypeVar("T")
 
 SIGN_SEC = 3.0
 """Between two signs of life."""
+
+
+class Service(beat.Service):
+    """As its parent, but the scheduler is ours without a search through all installed packages for another one."""
+
+    schedule_filename: str
+
+    def get_scheduler(self, lazy: bool = False, extension_namespace: str = "") -> ResilientScheduler:
+        return ResilientScheduler(
+            app=self.app, schedule_filename=self.schedule_filename, max_interval=self.max_interval, lazy=lazy
+        )
 
 
 class ResilientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no types

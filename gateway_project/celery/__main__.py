@@ -52,7 +52,11 @@ def log_in(loglevel: str) -> int:
 
 def schedule(loglevel: str) -> int:
     """Hand out the scheduled tasks until a signal comes."""
-    app.Beat(loglevel=loglevel, quiet=True).run()
+    from gateway_project.beat import Service  # it needs the models
+
+    beat = app.Beat(loglevel=loglevel, quiet=True)
+    beat.Service = Service
+    beat.run()
     return 0
 
 

@@ -1,8 +1,11 @@
-"""Imports without what others load only because it is installed."""
+"""Imports without what others load only because it is installed, or might need once."""
 
+import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
 
 
 @contextmanager
@@ -19,3 +22,36 @@ def absent(*names: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+def late(name: str, *functions: str) -> None:
+    """Have a module loaded when one of these is called first, also by whoever has imported the function before."""
+    if name not in sys.modules:
+        sys.modules[name] = _Late(name, functions)
+
+
+class _Late(ModuleType):
+    """Stands in the place of a module. `importlib.util.LazyLoader` would load it for `from … import …`."""
+
+    def __init__(self, name: str, functions: tuple[str, ...]) -> None:
+        super().__init__(name)
+        self._functions = functions
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # the import system asks for these
+            raise AttributeError(name)
+        if name in self._functions:
+            return self._late(name)
+        return getattr(self._load(), name)
+
+    def _late(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            return getattr(self._load(), name)(*args, **options)
+
+        return call
+
+    def _load(self) -> ModuleType:
+        name = self.__name__
+        if sys.modules.get(name) is self:
+            del sys.modules[name]
+        return importlib.import_module(name)

@@ -1,9 +1,14 @@
 """How a process reports to the supervisor that it serves and goes on: bytes on a pipe that a variable names."""
 
-import asyncio
+from __future__ import annotations
+
 import os
 import threading
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
 
 LIFE_FD = "GATEWAY_LIFE_FD"
 READY = b"1"
@@ -64,6 +69,8 @@ def leave() -> None:
 
 def serve() -> None:
     """Report that this process serves. From now on the event loop itself gives a sign each second, until it ends."""
+    import asyncio  # 7 MB, which processes without a loop do not need
+
     ready()
     # A timer of the loop, not a task or a thread: a loop that hangs gives no sign, which is the point.
     _beat(asyncio.get_running_loop())
