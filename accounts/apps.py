@@ -1,11 +1,17 @@
 """The Django application."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import cast
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, cast
 
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from accounts.explain.changes import Changes
 
 
 class AccountsConfig(AppConfig):
@@ -22,6 +28,8 @@ class AccountsConfig(AppConfig):
 
     places: Callable[[], int | None] = staticmethod(lambda: None)
     """Returns how many turns the instances take at once, None where nobody knows. Set by the bridge."""
+    changes: Callable[[Sequence[str], datetime, datetime], Changes | None] = staticmethod(lambda *around: None)
+    """Returns what happened to these instances from one time to another, None where nobody knows. Set by the bridge."""
 
     @property
     def content_days(self) -> int:

@@ -21,6 +21,7 @@ class BridgeConfig(AppConfig):
         from bridge.alerts.checks import KINDS
         from bridge.checks import CHECKS
         from bridge.fleet import mirror
+        from bridge.fleet.changes import changes
         from bridge.routing.explain import names_of, offered_names, unknown_names
 
         words.KINDS.update(KINDS)
@@ -33,6 +34,7 @@ class BridgeConfig(AppConfig):
             name, settings.ENV.default_model, offered_names(settings.REDIS_URL)
         )
         accounts_config().places = mirror.places
+        accounts_config().changes = lambda *around: changes(settings.REDIS_URL, *around)
         # At the end of a migration, as the tables do not exist before; the uid keeps a second `ready` from a second
         # run.
         post_migrate.connect(schedules.install, sender=self, dispatch_uid="bridge.schedules")

@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
+from accounts.explain.changes import changes_around
 from accounts.explain.ids import LONGEST, request_id_of
 from accounts.explain.sentences import LIMITS, seconds, span, verdict
 from accounts.ledger.row import UsageRow
@@ -89,6 +90,7 @@ def context_of(row: Usage, request: HttpRequest) -> dict[str, Any]:
         "limits": _limits(row, trace),
         "session": SESSION_STATES.get(row.session, row.session),
         "tokens": _tokens(row),
+        "changes": changes_around(row, trace, details=_may(request, "bridge.view_instance")),
         "links": _links(row, request),
         "alias_href": _alias_href(trace, request),
         **(_words(row, trace) if trace else {}),

@@ -48,9 +48,18 @@ async def write(link: RedisLink, name: str, timeline: Timeline) -> None:
 
 def read(redis_url: str, name: str) -> list[Transition]:
     """The timeline of an instance, the latest first. Raise redis.RedisError."""
+    return read_all(redis_url, [name])[name]
+
+
+def read_all(redis_url: str, names: Iterable[str]) -> dict[str, list[Transition]]:
+    """The timelines of these instances, each the latest first. Raise redis.RedisError."""
     with connect(redis_url) as client:
-        found: list[Any] = [client.lrange(key, 0, -1) for key in _keys(name)]
-    steps = [each for values in found for value in values if (each := _read(value)) is not None]
+        found: dict[str, list[Any]] = {name: [client.lrange(key, 0, -1) for key in _keys(name)] for name in names}
+    return {name: _sorted(lists) for name, lists in found.items()}
+
+
+def _sorted(lists: Iterable[Any]) -> list[Transition]:
+    steps = [each for values in lists for value in values if (each := _read(value)) is not None]
     # Both lists have the latest first, and a sort that is stable leaves it so for what came at once.
     return sorted(steps, key=lambda each: -each.at)
 

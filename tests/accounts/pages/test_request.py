@@ -3,12 +3,15 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
+import redis
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
 from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, encoded
 from accounts.models import ApiKey, OpenTurn, Team, Usage
+from bridge.status.states import InstanceState
+from bridge.status.transitions import Transition, Why
 
 pytestmark = pytest.mark.django_db
 DIGITS = "0123456789abcdef" * 2
@@ -172,6 +175,85 @@ def test_running_turn_says_so(client, viewer, team, new_row):
     assert "It is still running, since" in text_of(client.get(f"/usage/r/{ID}"))
     client.force_login(User.objects.create_user("member"))
     assert client.get(f"/usage/r/{ID}").status_code == 404
+
+
+@pytest.fixture
+def steps(redis_server):
+    """Files steps of instances, so many seconds after the request began."""
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushdb()
+
+        def add(name, *found):
+            for seconds, state, why, detail in found:
+                step = Transition(START.timestamp() + seconds, state, why, detail)
+                client.lpush(f"lgw:timeline:{name}", msgspec.json.encode(step))
+
+        yield add
+        client.flushdb()
+
+
+def changes_on(page):
+    return text_of(page).partition("State changes around it")[2]
+
+
+def test_page_shows_changes_around_it(client, viewer, new_row, steps):
+    new_row()
+    steps(
+        "w1-i1",
+        (-4000, InstanceState.STARTING, Why.STARTED, ""), (-3000, InstanceState.READY, Why.CONNECTED, ""),
+        (-120, InstanceState.COOLING, Why.LIMITED, "for 30 s"), (1.5, InstanceState.BACKOFF, Why.LOST, "pid 7 exited"),
+        (63, InstanceState.STARTING, Why.STARTED, "too late"),
+    )  # fmt: skip
+    steps("w1-i2", (-5000, InstanceState.READY, Why.CONNECTED, ""), (-1, InstanceState.BACKOFF, Why.FAILED, ""))
+    text = changes_on(client.get(f"/usage/r/{ID}"))
+    assert (
+        "03:10:00 w1-i1 ready → cooling down its service refuses turns for a while "
+        "03:11:59 w1-i2 ready → backing off it failed "
+        "03:12:01 w1-i1 cooling down → backing off the connection was lost "
+    ) in text
+    assert text.count("→") == 3
+    assert "no longer kept" not in text
+
+
+def test_details_of_changes_are_for_operators(client, admin_client, viewer, new_row, steps):
+    new_row(trace="")
+    steps("w1-i1", (-4000, InstanceState.READY, Why.CONNECTED, ""), (1, InstanceState.FAILED, Why.FAILED, "a\u202eb"))
+    assert "it failed:" not in changes_on(client.get(f"/usage/r/{ID}"))
+    assert "it failed: a\\u202eb" in changes_on(admin_client.get(f"/usage/r/{ID}"))
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ((-4000, InstanceState.READY, Why.CONNECTED, ""), "Nothing changed around it."),
+        ((900, InstanceState.READY, Why.CONNECTED, ""), "is no longer kept"),
+        (None, "is no longer kept"),
+    ],
+)
+def test_no_changes_say_why(client, viewer, new_row, steps, found, words):
+    new_row(trace="")
+    steps("w1-i1", *([found] if found else []))
+    assert words in changes_on(client.get(f"/usage/r/{ID}"))
+
+
+def test_changes_without_redis_say_so(client, viewer, new_row, settings):
+    new_row()
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    assert "cannot be read right now" in changes_on(client.get(f"/usage/r/{ID}"))
+
+
+def test_refusal_without_instances_has_no_changes(client, viewer, new_row):
+    new_row(status="refused", reason="rpm", instance="", trace="")
+    assert "State changes" not in text_of(client.get(f"/usage/r/{ID}"))
+
+
+def test_many_changes_are_cut(client, viewer, new_row, steps):
+    new_row(trace="")
+    states = [InstanceState.READY, InstanceState.BACKOFF]
+    steps("w1-i1", *((number - 400, states[number % 2], Why.FAILED, "") for number in range(200)))
+    text = changes_on(client.get(f"/usage/r/{ID}"))
+    assert text.count("→") == 40
+    assert "More changes that are not listed: 60" in text
 
 
 def test_search_box_leads_to_the_page(client, viewer, new_row):

@@ -1,0 +1,38 @@
+"""What happened to instances within a time, for the page that explains a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import redis
+
+from accounts.explain.changes import Change, Changes
+from bridge.fleet import timelines
+from bridge.status.transitions import Transition
+
+
+def changes(redis_url: str, names: Sequence[str], start: datetime, end: datetime) -> Changes | None:
+    """The steps of these instances from `start` to `end`; None while Redis is away."""
+    try:
+        found = timelines.read_all(redis_url, names)
+    except redis.RedisError:
+        return None
+    steps = [each for name in names for each in _within(name, found[name], start, end)]
+    # A timeline that begins later may have lost what was before.
+    are_kept = all(found[name] and found[name][-1].at <= start.timestamp() for name in names)
+    return Changes(sorted(steps), are_kept)
+
+
+def _within(name: str, timeline: list[Transition], start: datetime, end: datetime) -> list[Change]:
+    earlier: list[Transition | None] = [None, *reversed(timeline)]
+    return [
+        Change(_time(step), name, before.state.label if before else "", step.state.label, step.why.label, step.detail)
+        for before, step in pairwise(earlier)
+        if step is not None and start.timestamp() <= step.at <= end.timestamp()
+    ]
+
+
+def _time(step: Transition) -> datetime:
+    return datetime.fromtimestamp(step.at, UTC)
