@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from itertools import accumulate, cycle, islice
 
 import pytest
 
@@ -27,6 +28,7 @@ print(json.dumps(dict(ApiKey.objects.values_list("name", "pk"))))
 KEYS = [
     ("hundred", {"rpm": 100}, None),
     ("four", {"concurrency": 4}, None),
+    ("crowd", {"concurrency": 4}, None),
     ("shown", {"rpm": 50, "requests_day": 40}, {"tokens_day": 10_000_000, "tpm": 20_000_000}),
     ("poor", {}, {"requests_day": 1, "time_zone": "Asia/Shanghai"}),
     ("told", {"rpm": 100, "shadow": "rpm"}, {"requests_week": 1, "concurrency": 9}),
@@ -45,6 +47,8 @@ print("filed")
 ALL_FORMATS = (*FORMATS, RESPONSES)
 PROMPT = "[[sim: text=x]] x"
 HOLD = '[[sim: text="slow answer" chunks=2 delay_ms=60000]] x'
+HOLD_CROWD = '[[sim: text="slow answer" chunks=2 delay_ms=60000]] held by a crowd'
+COMES_AND_GOES = '[[sim: text="slow answer" chunks=2 delay_ms=100]] comes and goes'
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,43 @@ def test_two_processes_admit_exactly_the_limit(gateway):
     assert (statuses.count(200), statuses.count(429)) == (100, sent - 100)
     until(lambda: sum(row["count"] for row in refused_rows(gateway, "hundred")) == sent - 100)
     assert len(refused_rows(gateway, "hundred")) < 20
+
+
+CLIENTS = 64
+STEPS = {"chat/ask": 1, "chat/finish": -1}
+
+
+def most_running(gateway, text):
+    """How many turns of this text ran at once in both processes' instances, at most, as they saw it themselves."""
+    steps, ids = [], set()
+    for instance in ("w1-i1", "w2-i1"):
+        ids |= {params["requestId"] for params in gateway.asks(text, instance)}
+        seen = [each for each in gateway.received(instance) if each.get("method") in STEPS]
+        steps += [(each["time"], STEPS[each["method"]]) for each in seen if each["params"].get("requestId") in ids]
+    running = list(accumulate(step for _, step in sorted(steps)))
+    assert running[-1] == 0
+    return max(running)
+
+
+def test_clients_at_once_run_within_the_limit(gateway):
+    key = limited_key("crowd")
+    with ExitStack() as streams, ThreadPoolExecutor(CLIENTS) as pool:
+        held = [streams.enter_context(Stream(gateway, OPENAI, HOLD_CROWD, key=key)) for _ in range(CLIENTS)]
+        statuses = list(pool.map(lambda stream: stream.status, held))
+        assert (statuses.count(200), statuses.count(429)) == (4, CLIENTS - 4)
+        until(lambda: asked(gateway, HOLD_CROWD) == 4)
+    until(lambda: gateway.ask(OPENAI, PROMPT, key=key).status == 200)
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        wires = list(islice(cycle(FORMATS), 3 * CLIENTS))
+        turns = [pool.submit(gateway.ask, wire, COMES_AND_GOES, key=key) for wire in wires]
+        served = [each.result().status for each in turns].count(200)
+    assert asked(gateway, COMES_AND_GOES) == served
+    assert 1 <= most_running(gateway, COMES_AND_GOES) <= 4
+
+
+def asked(gateway, text):
+    """Turns of this text that have come to the instances of both processes."""
+    return sum(len(gateway.asks(text, instance)) for instance in ("w1-i1", "w2-i1"))
 
 
 def test_turns_at_once_end_with_their_process(gateway):
