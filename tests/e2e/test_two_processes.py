@@ -2,10 +2,14 @@
 
 import http.client
 import re
+import time
 from itertools import cycle, product
 
+import msgspec
 import pytest
 
+from gateway_project.lib import redis_keys
+from gateway_project.lib.degraded import Mode
 from tests.e2e.fixtures import reached_by
 from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, Stream, exchange, send
 from tests.e2e.installation import KEY, METRICS_KEY, REVOCABLE_KEYS, django, limited_key, until
@@ -39,8 +43,6 @@ def connections(gateway, key):
     ids=["revoked", "deleted"],
 )
 def test_revoked_key_is_worthless_within_a_second(twins, secret, how):
-    import time
-
     kept = connections(twins, secret)
     taken_away_at = float(django(twins.data_dir, REVOKE.format(secret=secret, how=how)))
     for connection in kept:
@@ -141,3 +143,23 @@ def test_killed_process_ends_the_whole_gateway(twins):
     assert {reached_by(twins) for _ in range(10)} == {"w1-i1"}
     twins.processes[1].wait()
     assert send(twins, "GET", "/v1/models", key=KEY).status == 200
+
+
+WORKER = f"{redis_keys.MODES}worker"
+
+
+@pytest.mark.parametrize("name", ["ledger", "limits"])
+def test_mode_of_another_process_is_shown(twins, name):
+    """In the metrics of the two, and on the live page, until it is over."""
+    line = f'lingma_gateway_degraded{{mode="{name}"}} '
+
+    def counted(value):
+        return f"\n{line}{value}\n" in send(twins, "GET", "/metrics", key=METRICS_KEY).body.decode()
+
+    with twins.redis() as client, watching(twins) as found:
+        client.set(WORKER, msgspec.json.encode([Mode(name, "a test", time.time())]), ex=120)
+        assert until(lambda: counted("1.0"))
+        assert found(lambda each: name in [mode["name"] for mode in each["modes"]])
+        client.set(WORKER, b"[]", ex=120)
+        assert until(lambda: counted("0.0"))
+        assert found(lambda each: name not in [mode["name"] for mode in each["modes"]])

@@ -133,12 +133,22 @@ async def test_instances_that_stay_away_are_a_mode(redis_server, monkeypatch):
         assert "instances" not in names()
 
 
+STILL = {
+    "database": "known keys go on",
+    "ledger": "turns go on and usage is filed; figures of some hours are wrong",
+    "limits": "Redis is slow: turns go on; limits count per process",
+}
+
+
 @pytest.mark.django_db
-def test_console_shows_what_is_away_and_why(admin_client, client):
-    degraded.begin("database", "10.0.0.7 <refused>")
+@pytest.mark.parametrize("name", STILL)
+def test_console_shows_what_is_away_and_why(admin_client, client, name):
+    degraded.begin(name, "10.0.0.7 <refused>")
     page = admin_client.get(reverse("admin:index")).content.decode()
-    assert "Degraded: database since " in page
-    assert "(10.0.0.7 &lt;refused&gt;). Still: known keys go on" in page
+    assert f"Degraded: {name} since " in page
+    assert f"(10.0.0.7 &lt;refused&gt;). Still: {STILL[name]}" in page
+    degraded.end(name)
+    assert "Degraded: " not in admin_client.get(reverse("admin:index")).content.decode()
 
 
 async def test_the_order_is_the_same_in_every_process(redis_server, client):
