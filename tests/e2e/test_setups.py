@@ -1,16 +1,21 @@
 """Every set-up that is shown anywhere is run as it stands there: the new key's page, the key holder's, the README."""
 
+import json
 import os
 import re
+import shlex
 import subprocess
 from html import unescape
 
 import pytest
+from openai import OpenAI
 
+from accounts.keys.snippets import setups
 from tests.e2e import shell
 from tests.e2e.formats import send
 from tests.e2e.installation import KEY, ROOT, django, until
 
+README = (ROOT / "README.md").read_text()
 RUN = {"OpenAI SDK": "python", "Anthropic SDK": "python", "curl": "sh"}
 """Those that need no other program; agents are run in tests/clients."""
 SHOWN = """
@@ -68,17 +73,65 @@ def assert_the_same_everywhere(texts, gateway):
     assert all(model in text for name, text in texts.items() if name in ("Codex", "opencode", "Cline", "aider"))
 
 
-def readme_blocks():
-    """The blocks of "First chat" that need no other program."""
-    part = (ROOT / "README.md").read_text().partition("## First chat")[2].partition("\n## ")[0]
-    return [(kind, text) for kind, text in re.findall(r"```(\w+)\n(.*?)```", part, re.DOTALL)
-            if kind == "python" or "curl" in text]  # fmt: skip
+def readme_blocks(section):
+    """(what it is for, kind, text) of each block in a part of the README."""
+    part = README.partition(section)[2].partition("\n## ")[0]
+    return re.findall(r"\*\*([^*]+)\*\*[^*`]*?(?:`[^`\n]+`[^*`]*?)?```(\w+)\n(.*?)```", part, re.DOTALL)
 
 
 def test_readme_works_as_it_stands(gateway):
-    blocks = readme_blocks()
-    assert [kind for kind, _ in blocks] == ["sh", "python", "python"]
-    for kind, text in blocks:
+    blocks = {name: (kind, text) for name, kind, text in readme_blocks("## First chat") if name in RUN}
+    assert blocks.keys() == RUN.keys()
+    for kind, text in blocks.values():
         here = text.replace("127.0.0.1:8317", f"127.0.0.1:{gateway.port}").replace("lgw_...", KEY)
         said = run(kind, f"LINGMA_GATEWAY_KEY={KEY}\n{here}" if kind == "sh" else here)
         assert "[DONE]" in said if kind == "sh" else said.strip()
+
+
+def meaning(text):
+    """What a text says, however its lines are broken."""
+    return json.loads(text) if text.startswith("{") else shlex.split(text.replace("\\\n", ""))
+
+
+def test_readme_sets_agents_up_as_elsewhere():
+    shown = {name: meaning(text) for name, _, text in readme_blocks("## First chat") if name not in RUN}
+    assert shown.keys() == {"Claude Code", "opencode", "Codex"}
+    texts = {each.client: each.text for each in setups("http://127.0.0.1:8317", "lgw_...", "org_auto")}
+    assert shown == {name: meaning(texts[name]) for name in shown}
+
+
+TOKEN = """
+from django.contrib.auth.models import User
+from accounts.api.tokens import issue
+print(issue(User.objects.get(username="admin"), None, []))
+"""
+
+
+def test_readme_shows_requests_that_the_api_takes(gateway):
+    text = re.search(r"\*\*REST API\*\*.*?```sh\n(.*?)```", README, re.DOTALL)[1]
+    create, rotate, summary = re.findall(r"curl .*?(?=\n  curl |\Z)", text, re.DOTALL)
+    token = django(gateway.data_dir, TOKEN).strip()
+
+    def ask(command):
+        here = command.rstrip().replace("127.0.0.1:8317", f"127.0.0.1:{gateway.port}")
+        return json.loads(run("sh", f"TOKEN={token}\n{here} --silent --fail-with-body"))
+
+    # Another key, as this installation has an alice.
+    made = ask(create.replace('"alice"', '"alice of the README"'))
+    assert (made["team"], made["rpm"]) == ("core", 60)
+    rotated = ask(rotate.replace("/keys/1/", f"/keys/{made['id']}/"))
+    assert rotated["id"] == made["id"]
+    assert made["secret"] != rotated["secret"]
+    for secret in (made["secret"], rotated["secret"]):  # the grace lasts for an hour
+        assert until(lambda secret=secret: send(gateway, "GET", "/v1/models", key=secret).status == 200)
+    assert ask(summary)["results"] is not None
+
+
+def test_setup_of_cline_leads_to_answers(gateway):
+    """As it asks: paths after the base URL, and the key as a bearer's."""
+    texts = {each.client: each.text for each in setups(f"http://127.0.0.1:{gateway.port}", KEY, "org_auto")}
+    given = dict(re.split(r"  +", line, maxsplit=1) for line in texts["Cline"].splitlines())
+    client = OpenAI(base_url=given["Base URL"], api_key=given["API key"], max_retries=0)
+    asked = {"model": given["Model ID"], "messages": [{"role": "user", "content": "[[sim: text=hello]] x"}]}
+    parts = client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+    assert "".join(part.choices[0].delta.content or "" for part in parts if part.choices) == "hello"
