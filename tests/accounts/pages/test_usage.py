@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import math
 import random
 import re
 from datetime import UTC, timedelta
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from accounts.ledger import days, totals
 from accounts.models import ApiKey, Team, Usage, UsageHour
+from accounts.models.hour import BOUNDS_MS
 from accounts.pages.export import export
 from accounts.reports.filters import parse
 from accounts.reports.words import share, short
@@ -77,7 +79,28 @@ def named(name, value):
     return value
 
 
-@pytest.mark.parametrize("seed", range(10))
+def within(times, share):
+    """The time in milliseconds that this share of all stays within, as the page has it.
+
+    What is known of a time is the two bounds it lies between; there times are spread evenly.
+    """
+    if not times:
+        return None
+    bounds = [0, *BOUNDS_MS]
+    buckets = sorted(min((bound for bound in BOUNDS_MS if ms <= bound), default=math.inf) for ms in times)
+    upper = buckets[math.ceil(share * len(buckets)) - 1]
+    if upper == math.inf:
+        return BOUNDS_MS[-1]
+    lower = bounds[bounds.index(upper) - 1]
+    rank = share * len(buckets) - sum(each < upper for each in buckets)
+    return round(lower + (upper - lower) * rank / buckets.count(upper))
+
+
+def written(ms):
+    return "–" if ms is None else f"{ms:,}\N{NO-BREAK SPACE}ms"
+
+
+@pytest.mark.parametrize("seed", range(30))
 def test_figures_and_tables_are_sums_of_rows(viewer, sample, seed):
     given = query_of(random.Random(seed), sample)
     left = left_by(given, parse(given, timezone.now(), UTC), sample)
@@ -92,6 +115,11 @@ def test_figures_and_tables_are_sums_of_rows(viewer, sample, seed):
     assert page.figures["Sessions reused"] == share(sums["sessions_reused"], served)
     tokens = f"{short(sums['prompt_tokens'])} / {short(sums['completion_tokens'])}" if sums["counted_turns"] else "–"
     assert page.figures["Tokens in / out"].removeprefix("≈").strip() == tokens
+    waits = [row.queue_ms for row in left]
+    firsts = [row.first_token_ms for row in left if row.first_token_ms is not None]
+    assert page.figures["Queue p95"] == written(within(waits, 0.95))
+    median, late = within(firsts, 0.5), within(firsts, 0.95)
+    assert page.figures["First token p50 / p95"] == (f"{median:,} / {written(late)}" if firsts else "–")
     assert sum(int(row[1].replace(",", "")) for row in page.body("timeline-title")) == sums["turns"]
     for name, section in TABLES.items():
         groups = {}
@@ -106,7 +134,7 @@ def test_figures_and_tables_are_sums_of_rows(viewer, sample, seed):
         assert {row[0]: row[1:4] for row in page.body(section)} == expected
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(30))
 def test_export_has_the_very_rows(viewer, sample, seed, exported):
     form = ("csv", "json")[seed % 2]
     given = query_of(random.Random(seed), sample)
