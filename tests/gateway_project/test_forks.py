@@ -77,13 +77,13 @@ def test_killed_supervisor_leaves_no_fork(forking):
 IMPATIENT = """
 import sys
 from gateway_project.supervise import __main__, forks
-forks.PATIENCE = 15.0
+forks.PATIENCE, sys.argv = 15.0, ["supervise"]  # what follows names the module
 sys.exit(__main__.main())
 """
 UNABLE = """
 import sys
 from gateway_project.supervise import __main__, forks
-forks.can_fork = lambda: False
+forks.can_fork, sys.argv = lambda: False, ["supervise"]  # what follows names the module
 sys.exit(__main__.main())
 """
 
