@@ -1,10 +1,10 @@
-"""What a key may know of itself: who it is, its limits, its usage by day, its last requests."""
+"""What a key may know of itself: who it is, its models, its limits, its usage by day, its last requests."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from datetime import time as clock_time
 from functools import partial
@@ -16,11 +16,14 @@ import redis
 from django.db import connection
 from django.utils.timezone import get_default_timezone_name
 
-from accounts.explain.sentences import verdict
+from accounts.apps import accounts_config
+from accounts.explain.sentences import LIMITS, verdict
 from accounts.keys.reader import caller_of
+from accounts.ledger.trace import decoded
 from accounts.limits.counters import LimitState
 from accounts.limits.lookup import states_of
 from accounts.models import ApiKey, Usage
+from accounts.patterns import allows
 from accounts.reports.filters import Filters
 from accounts.reports.period import Span
 from accounts.reports.summary import summarize
@@ -31,6 +34,7 @@ from gateway_project.lib.query_thread import QueryThread
 
 DAYS: Final = 30
 REQUESTS: Final = 50
+MODELS: Final = 100
 READ_SEC: Final = 2.0
 GIVE_UP_SEC: Final = 3.0
 FRESH_SEC: Final = 1.0
@@ -48,9 +52,19 @@ class KeyReport(msgspec.Struct, frozen=True):
     """Without the limits, which stand in Redis. Times are RFC 3339, days dates in `time_zone`, the newest first."""
 
     name: str
+    hint: str
     team: str | None
     state: str
     expires_at: str | None
+    expires_after_days: int | None
+    """Counted from the first request."""
+    first_request_at: str | None
+    content_kept_days: int
+    """How long what it sends and receives is kept; 0: it is not."""
+    allowed_models: list[str] | None
+    """Patterns; None: all."""
+    models: list[str]
+    """Those that it may use of what accounts offer now."""
     time_zone: str
     days: list[dict[str, Any]]
     requests: list[dict[str, Any]]
@@ -97,15 +111,42 @@ def _report(key_id: int) -> KeyReport | None:
 def report_of(key: ApiKey, now: datetime) -> KeyReport:
     """What the database knows of the key. Blocking; raise Error."""
     zone = (key.team.time_zone if key.team else "") or get_default_timezone_name()
+    patterns, rows = caller_of(key).models, _latest(key)
     return KeyReport(
         name=key.name,
+        hint=key.hint,
         team=key.team.name if key.team else None,
         state=str(key.state(now).value),
         expires_at=_text(key.expires_at),
+        expires_after_days=key.expires_after_days,
+        first_request_at=_text(first_seen(key, rows)),
+        content_kept_days=accounts_config().content_days if key.content_logging else 0,
+        allowed_models=None if patterns is None else sorted(patterns),
+        models=usable_models(patterns, accounts_config().offered_models()),
         time_zone=zone,
         days=_days(key, now, ZoneInfo(zone)),
-        requests=[_request(row) for row in _latest(key)],
+        requests=[_request(row) for row in rows],
     )
+
+
+def first_seen(key: ApiKey, rows: Sequence[Usage]) -> datetime | None:
+    """When its first request came, as far as is known. `rows` are its last, the newest first."""
+    return key.first_used_at or key.last_used_at or (rows[-1].started_at if rows else None)
+
+
+def usable_models(patterns: frozenset[str] | None, offered: Mapping[str, str]) -> list[str]:
+    """The models that the key may use, by their keys; each is known by all of its names."""
+    names: dict[str, list[str]] = {}
+    for name, model in offered.items():
+        names.setdefault(model, [model]).append(name)
+    found = sorted(model for model, all_ in names.items() if patterns is None or allows(patterns, all_))
+    return found[:MODELS]
+
+
+def error_of(row: Usage) -> str:
+    """What the error said; of a limit, the sentence says it all."""
+    trace = decoded(row.trace)
+    return trace.error if trace is not None and row.reason not in LIMITS else ""
 
 
 def limits_of(key: ApiKey, client: redis.Redis) -> list[LimitState]:
@@ -145,6 +186,7 @@ def _request(row: Usage) -> dict[str, Any]:
         "status": row.status,
         "reason": row.reason,
         "explanation": " ".join(filter(None, (ended.sentence, ended.advice))),
+        "error": error_of(row) or None,
         "count": row.count,
         "limit_scope": row.limit_scope or None,
         "limit": row.allowed,

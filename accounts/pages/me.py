@@ -22,14 +22,12 @@ from accounts.keys.networks import is_within
 from accounts.keys.reader import caller_of
 from accounts.keys.snippets import PLACEHOLDER, setups_of
 from accounts.keys.standing import content_notice
-from accounts.ledger.trace import decoded
 from accounts.limits.counters import LimitState
-from accounts.limits.key_report import limits_of
+from accounts.limits.key_report import error_of, first_seen, limits_of, usable_models
 from accounts.models import ApiKey, Usage
 from accounts.pages import key_cookie, pastes
 from accounts.pages.layout import page
 from accounts.pages.trace_words import SCOPES
-from accounts.patterns import allows
 from accounts.reports.words import tokens_of
 from gateway_project.lib.key_secret import digest_of, is_mistyped
 from gateway_project.lib.redis_client import connect
@@ -37,7 +35,6 @@ from gateway_project.lib.texts import Text
 from gateway_project.lib.translated import translated
 
 REQUESTS: Final = 50
-MODELS: Final = 100
 LONGEST_KEY: Final = 1024
 
 
@@ -133,21 +130,13 @@ def context_of(key: ApiKey, request: HttpRequest, now: datetime) -> dict[str, An
         "expires_in": span((key.expires_at - now).total_seconds()) if key.expires_at else "",
         "limits": _limits(key, now),
         "requests": [_request(row) for row in rows],
-        "first_seen": key.first_used_at or key.last_used_at or (rows[-1].started_at if rows else None),
+        "first_seen": first_seen(key, rows),
         "patterns": policy,
-        "models": _models(caller_of(key).models, offered)[:MODELS],
+        "models": usable_models(caller_of(key).models, offered),
         "setups": setups_of(policy, base_url, PLACEHOLDER, settings.ENV.default_model, offered),
         "placeholder": PLACEHOLDER,
         "content_notice": content_notice(key),
     }
-
-
-def _models(patterns: frozenset[str] | None, offered: Any) -> list[str]:
-    """The models that the key may use, by their keys; each is known by all of its names."""
-    names: dict[str, list[str]] = {}
-    for name, model in offered.items():
-        names.setdefault(model, [model]).append(name)
-    return sorted(model for model, all_ in names.items() if patterns is None or allows(patterns, all_))
 
 
 def _limits(key: ApiKey, now: datetime) -> list[dict[str, Any]] | None:
@@ -177,12 +166,11 @@ def _limit(state: LimitState, now: datetime) -> dict[str, Any]:
 
 def _request(row: Usage) -> dict[str, Any]:
     sentence, advice = verdict(row)
-    trace = decoded(row.trace)
     return {
         "row": row,
         "sentence": translated(sentence),
         "advice": translated(advice),
         "took": seconds(row.total_ms) if row.total_ms else "–",
         "tokens": tokens_of(row),
-        "error": trace.error if trace is not None and row.reason not in LIMITS else "",
+        "error": error_of(row),
     }

@@ -204,6 +204,11 @@ def test_key_reads_its_own_usage(gateway):
     assert (answer.status, answer.headers["cache-control"]) == (200, "no-store")
     told = answer.json()
     assert (told["name"], told["team"], told["state"], told["expires_at"]) == ("told", "team of told", "live", None)
+    assert told["allowed_models"] is None
+    assert "org_auto" in told["models"]
+    assert (told["content_kept_days"], told["expires_after_days"]) == (0, None)
+    assert told["hint"] == "lgw_…"
+    assert datetime.fromisoformat(told["first_request_at"])
     limits = {(each["scope"], each["name"]): each for each in told["limits"]}
     assert {name: (each["limit"], each["used"], each["remaining"]) for name, each in limits.items()} == {
         ("key", "rpm"): (100, 1, 99), ("team", "concurrency"): (9, 0, 9), ("team", "requests_week"): (1, 1, 0),
