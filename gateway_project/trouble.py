@@ -8,8 +8,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext
 
-from accounts.api.problems import BELOW, PROBLEM, problem
+from accounts.api.problems import BELOW
 from gateway_project.lib import database_state as database
+from gateway_project.lib.problem_details import PROBLEM, problem
 
 RETRY_AFTER = "5"
 PAGE_SEC, AWAY_SEC = 20.0, 2.0  # seconds of the database for a whole page, and while it is away

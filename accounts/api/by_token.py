@@ -12,8 +12,8 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import gettext
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 
-from accounts.api.problems import PROBLEM, problem
 from accounts.api.tokens import TokenAuthentication, allows
+from gateway_project.lib.problem_details import PROBLEM, problem
 
 View = Callable[..., HttpResponseBase]
 

@@ -14,8 +14,9 @@ from django.utils.translation import gettext
 from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 
+from gateway_project.lib.problem_details import PROBLEM, problem
+
 BELOW: Final = "/api/"
-PROBLEM: Final = "application/problem+json"
 KEPT_HEADERS: Final = ("Allow", "Cache-Control", "Retry-After", "WWW-Authenticate", "Vary", "Content-Language")
 
 
@@ -24,18 +25,6 @@ class Conflict(exceptions.APIException):
 
     status_code = HTTPStatus.CONFLICT
     default_code = "conflict"
-
-
-def problem(status: int, detail: str = "", code: str = "", errors: Any = None) -> dict[str, Any]:
-    """The body: `errors` has the names of fields, each with its messages."""
-    body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
-    if detail:
-        body["detail"] = detail
-    if code:
-        body["code"] = code
-    if errors:
-        body["errors"] = errors
-    return body
 
 
 def handle(exc: Exception, context: dict[str, Any]) -> Response | None:

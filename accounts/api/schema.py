@@ -28,7 +28,7 @@ from rest_framework.views import APIView
 
 from accounts.api.idempotency import HEADER, LONGEST
 from accounts.api.permissions import UsesApi
-from accounts.api.problems import PROBLEM
+from gateway_project.lib.problem_details import PROBLEM
 
 SWAGGER: Final = Path(drf_spectacular_sidecar.__file__).parent / "static/drf_spectacular_sidecar/swagger-ui-dist"
 ASSETS: Final = "swagger-ui-bundle.js|swagger-ui.css"

@@ -12,12 +12,13 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.db import connection
-from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
 from accounts.pages.layout import usage_page
 from accounts.pages.query import query_of, unknown_in
+from accounts.pages.refusals import flawed, may_see_nothing, no_such_filter
 from accounts.pages.rows import EXPORTED, Exported
 from accounts.reports.summary import rows
 from accounts.reports.visibility import visible_to
@@ -54,13 +55,13 @@ def export(request: HttpRequest, form: str) -> HttpResponseBase:
     """All rows that the filters leave; without a filter of time those of all times."""
     visible = visible_to(request.user)
     if visible.nothing:
-        return JsonResponse({"detail": "You may not see usage."}, status=403)
+        return may_see_nothing()
     if words := unknown_in(request):
-        return JsonResponse({"detail": words}, status=400)
+        return no_such_filter(words)
     try:
         query = query_of(request, default_range="")
     except ValidationError as exc:
-        return JsonResponse(exc.message_dict, status=400)
+        return flawed(exc.message_dict)
     content_type, encode, end = FORMS[form]
     answer = StreamingHttpResponse(
         _pages(Exported(rows(query.filters, visible)), encode, end), content_type=content_type

@@ -24,6 +24,7 @@ from accounts.pages import form
 from accounts.pages.layout import page
 from accounts.pages.names import Names, names_for
 from accounts.pages.query import Query, given_in, iso
+from accounts.pages.refusals import flawed, may_see_nothing
 from accounts.pages.usage import nothing_to_see, too_much_to_see
 from accounts.pages.zones import one_team
 from accounts.reports.filters import NONE, TIMES, parse
@@ -95,14 +96,14 @@ def showback_export(request: HttpRequest, form: str) -> HttpResponse:
     """All lines, with numbers as they are."""
     visibility = visible_to(request.user)
     if visibility.nothing:
-        return JsonResponse({"detail": "You may not see usage."}, status=403)
+        return may_see_nothing()
     asked = asked_for(request, visibility)
     if asked.flaws:
-        return JsonResponse(asked.flaws, status=400)
+        return flawed({name: [words.partition(": ")[2]] for name, words in asked.flaws.items()})
     try:
         found = showback(asked.query.filters, visibility, by_key=asked.by_key)
     except ValidationError as exc:
-        return JsonResponse(exc.message_dict, status=400)
+        return flawed(exc.message_dict)
     rows = as_rows(found, every_name(found.lines), by_key=asked.by_key)
     span = asked.query.filters.span
     if form == "csv":

@@ -40,3 +40,22 @@ def test_wrong_token_is_a_problem(client, root, header, status, code):
     assert answer["Content-Type"] == "application/problem+json"
     assert ("WWW-Authenticate" in answer) == (status == 401)
     assert client.get(FILES[0]).status_code == 302
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_refusal_of_a_file_is_a_problem(client, viewer, path):
+    def ask(username, address, language="en"):
+        user, _ = User.objects.get_or_create(username=username)
+        token = issue(user, None, ())
+        return client.get(address, headers={"Authorization": f"Token {token}", "Accept-Language": language})
+
+    answer = ask("stranger", path)
+    assert answer["Content-Type"] == "application/problem+json"
+    assert (answer.status_code, answer.json()["detail"]) == (403, "You may not see usage")
+    chinese = ask("stranger", path, "zh-hans").json()
+    assert (chinese["code"], chinese["detail"].isascii()) == ("permission_denied", False)
+    flawed = ask("viewer", f"{path}?from=yesterday-ish")
+    assert (flawed.status_code, flawed["Content-Type"]) == (400, "application/problem+json")
+    (words,) = flawed.json()["errors"]["from"]
+    assert flawed.json()["detail"] == f"from: {words}"
+    assert words
