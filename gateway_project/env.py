@@ -61,6 +61,7 @@ SECRETS = frozenset(
         "metrics_token",
         "oidc_client_secret",
         "peer_secret",
+        "backup_passphrase",
         "database_url",
         "redis_url",
     )
@@ -170,6 +171,9 @@ class Environment(BaseSettings):
     )
     key_pepper: Pepper = Field(
         SecretStr(""), description="What digests of API keys are made with. Empty: generated in `DATA_DIR`."
+    )
+    backup_passphrase: SecretStr = Field(
+        SecretStr(""), description="What `manage.py backup` encrypts with, and `restore` opens; 12 characters or more."
     )
     api_keys: Keys = Field([], description="Keys to import at start, stored as digests; each of 20 characters or more.")
     admin_username: str = Field("admin", description="First superuser of the admin console.")

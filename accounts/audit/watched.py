@@ -14,7 +14,7 @@ SECRETS: Final = frozenset({"password", "digest", "previous_digest", "data", "se
 
 CREATED, CHANGED, DELETED = "created", "changed", "deleted"
 ROTATED, PAUSED, RESUMED, REVOKED = "rotated", "paused", "resumed", "revoked"
-QUARANTINED = "quarantined"
+QUARANTINED, RESTORED = "quarantined", "restored"
 
 
 def _changed(before: Values, after: Values) -> str:

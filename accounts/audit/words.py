@@ -37,13 +37,14 @@ ACTIONS: Final = {
     "helped": _("given the callback"),
     "opened": _("opened"),
     "closed": _("closed"),
+    "restored": _("restored"),
 }
 COLOURS: Final = {
     "created": "success", "changed": "info", "rotated": "info", "paused": "warning", "quarantined": "warning",
     "resumed": "success", "revoked": "danger", "deleted": "danger", "forgotten": "danger", "viewed": "warning",
     "logged_in": "info", "logged_out": "info", "login_failed": "warning", "invited": "info", "new_network": "warning",
     "version_changed": "info", "acknowledged": "success", "renewed": "success", "cancelled": "warning",
-    "helped": "info", "opened": "warning", "closed": "success",
+    "helped": "info", "opened": "warning", "closed": "success", "restored": "warning",
 }  # fmt: skip
 MORE_NAMES: Final = {"by": _("logged in with"), "failures": _("failures of the last hour")}
 """Of what is no column."""
@@ -55,6 +56,7 @@ KINDS: Final = {
     "django_celery_beat.intervalschedule": _("interval of schedules"),
     "django_celery_beat.crontabschedule": _("times of schedules"),
     "accounts.idempotentrequest": _("answer kept for repeated requests"),
+    "backup": _("backup"),
 }
 """In plain words, where the model's own name is that of its table, or says little without its page."""
 WAYS: Final = {

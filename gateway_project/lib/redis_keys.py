@@ -140,6 +140,10 @@ its requests, and `<key>:<k or t>:<limit>` for a limit of the key or of its team
 console."""
 
 
+EVERYTHING: Final = "lgw:*"
+"""The pattern of all of them."""
+
+
 def limits(scope: str, id_: int) -> list[str]:
     """The names of what a key or a team has used, but for the periods."""
     return [f"{LIMIT}{scope}:{id_}:{kind}" for kind in LIMIT_KINDS]

@@ -53,7 +53,7 @@ SYNTAX = {
 
 MORE = {
     "database_url": """\
-SQLite in `DATA_DIR` serves one machine well. PostgreSQL is for more than that, and for backups without a stop. What
+SQLite in `DATA_DIR` serves one machine well. PostgreSQL is for more than that. What
 stands behind a `?` goes to libpq, such as `sslmode=verify-full`; two options are the gateway's own: `statement_sec` (5)
 and `lock_sec` (4), the longest waits for a statement and for a lock. A `#` in the URL is written `%23`.""",
     "redis_url": """\

@@ -10,7 +10,7 @@ from gateway_project.lib.commands import GatewayCommand
 OURS = sorted(
     name
     for name, app in get_commands().items()
-    if app in ("accounts", "bridge") and isinstance(load_command_class(app, name), GatewayCommand)
+    if app in ("accounts", "bridge", "gateway_project") and isinstance(load_command_class(app, name), GatewayCommand)
 )
 
 ARGUMENTS = {

@@ -1,0 +1,46 @@
+"""A file that is there as a whole or not at all, and that nobody else can read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from gateway_project.backup.errors import BackupError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Takes the place of `path` when the block ends well; a file that was there stays until then. Raise BackupError."""
+    if path.exists() and not path.is_file():
+        raise BackupError(f"{path} is there, and no file.")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        opened = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except OSError as exc:
+        raise BackupError(f"Cannot write {path}: {exc.strerror}.") from None
+    try:
+        with open(opened, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        sync_folder(path.parent)
+    except OSError as exc:
+        # Whatever is read for it may fail as well, and has a name of its own.
+        what = f"read {exc.filename}" if exc.filename not in (None, str(draft), str(path)) else f"write {path}"
+        raise BackupError(f"Cannot {what}: {exc.strerror or exc}.") from None
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a name that was just given outlive a crash of the machine. Raise OSError."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
