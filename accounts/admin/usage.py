@@ -19,7 +19,7 @@ from unfold.decorators import display
 
 from accounts.explain.ids import request_id_of
 from accounts.models import OUTCOME_COLOURS, Usage
-from accounts.reports.words import tokens_of
+from accounts.reports.words import UNKNOWN, source_of, tokens_of
 from gateway_project.lib.cells import VisibleText, cut
 from gateway_project.lib.lookups import ClosedLookups
 
@@ -81,6 +81,10 @@ def names_of(line: str | tuple[str, ...]) -> tuple[str, ...]:
     return (line,) if isinstance(line, str) else line
 
 
+SAID_ELSEWHERE: Final = {"id", "usage_source"}
+"""Columns that the page shows in other words, or not at all."""
+
+
 def filters_of(given: QueryDict) -> dict[str, list[str]]:
     """The filters of this list as the usage pages call them."""
     return {name: given.getlist(parameter) for name, parameter in SAME_FILTERS.items() if given.get(parameter)}
@@ -115,7 +119,7 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
         ),
         (_("Outcome"), {"fields": [("status", "reason"), ("queue_ms", "first_token_ms", "total_ms"), "tools"]}),
         (_("Refusal"), {"fields": [("count", "limit_scope"), ("allowed", "value", "retry_after")]}),
-        (_("Tokens"), {"fields": [("prompt_tokens", "completion_tokens", "usage_source")]}),
+        (_("Tokens"), {"fields": [("prompt_tokens", "completion_tokens", "tokens_from")]}),
     ]
     # By time to the second, team, endpoint, instance, reason and session the pages at `/usage/` filter: they add up by
     # the hour, while this list would walk the table for a value that few rows have.
@@ -128,7 +132,7 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
         """The sections, and a last one for columns that none of them names: a new column needs no work here."""
         named = {name for _, section in self.sections for line in section["fields"] for name in names_of(line)}
         # Computed, so that no column is forgotten here.
-        rest = [field.name for field in Usage._meta.concrete_fields if field.name not in named | {"id"}]
+        rest = [field.name for field in Usage._meta.concrete_fields if field.name not in named | SAID_ELSEWHERE]
         return [*self.sections, *([(gettext("More"), {"fields": rest})] if rest else [])]
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Usage | None:
@@ -206,4 +210,8 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
 
     @display(description=_("Tokens in / out"), header=True)
     def tokens(self, obj: Usage) -> tuple[str, str]:
-        return tokens_of(obj), obj.usage_source
+        return tokens_of(obj), source_of(obj)
+
+    @display(description=_("tokens from"))
+    def tokens_from(self, obj: Usage) -> str:
+        return source_of(obj) or UNKNOWN

@@ -16,6 +16,7 @@ from accounts.pages.query import VIEW, Query
 from accounts.pages.tables import program
 from accounts.reports.filters import COLUMNS, HOURS, NONE, NOT, WEEKLY
 from accounts.reports.period import RANGES
+from accounts.reports.words import SOURCES
 from gateway_project.lib.visible import visible
 
 PROTOCOLS: Final = (("openai", "OpenAI"), ("anthropic", "Anthropic"))
@@ -133,7 +134,7 @@ def fields(query: Query, names: Names, models: list[str], reasons: list[str]) ->
         field("outcome", choices=outcomes()),
         field("instance", suggestions=[]),
         field("session", choices=[(value, value) for value in SESSIONS]),
-        field("source", choices=[("upstream", gettext("Lingma")), ("estimate", gettext("an estimate"))]),
+        field("source", choices=[(value, str(label)) for value, label in SOURCES.items()]),
     ]
     return first, more
 

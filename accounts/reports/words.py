@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Usage
 
@@ -12,6 +13,14 @@ UNKNOWN: Final = "–"
 BLANK: Final = "\N{NO-BREAK SPACE}"
 ESTIMATED: Final = f"≈{BLANK}"
 """Before numbers that are estimated, all or in part."""
+
+SOURCES: Final = {"upstream": _("Lingma"), "estimate": _("an estimate")}
+"""Where the numbers of tokens of a turn come from."""
+
+
+def source_of(turn: Usage) -> str:
+    """Nothing where nobody knows them, and the word itself where it is none of ours."""
+    return str(SOURCES.get(turn.usage_source, turn.usage_source)) if turn.tokens_known else ""
 
 
 def number(value: int | None) -> str:

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from accounts.pages.layout import UPSTREAMS
 from bridge.admin.instance_actions import InstanceActions
 from bridge.admin.maintenance import clock
 from bridge.fleet import mirror, timelines
@@ -65,7 +66,7 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
             },
         ),
         (_("Process"), {"fields": [("process", "pid"), ("restarts", "generation"), ("memory", "disk"), "stuck"]}),
-        (_("Service"), {"fields": [("upstream", "version"), ("models_offered", "smoke_chat")]}),
+        (_("Service"), {"fields": [("answers", "version"), ("models_offered", "smoke_chat")]}),
         (_("Timeline"), {"fields": ["timeline"]}),
     ]
     search_fields = ("name", "last_error")
@@ -155,6 +156,11 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
             for each in found
         ]
         return render_to_string("admin/bridge/instance/timeline.html", {"steps": steps}) if steps else "–"
+
+    @display(description=_("upstream"))
+    def answers(self, obj: Instance) -> str:
+        # A newer build may have written another word.
+        return str(UPSTREAMS[obj.upstream]) if obj.upstream in UPSTREAMS else obj.upstream or "–"
 
     @display(description=_("Last short chat"))
     def smoke_chat(self, obj: Instance) -> str:

@@ -304,13 +304,17 @@ def kind_of(check: Check) -> Kind:
     """What `accounts.alerts` needs to know of it."""
 
     def sentence(alert: Alert, since: str) -> str:
-        account = AccountState(alert.subject) if alert.subject else None
-        what = gettext(account.label) if account else ""
+        what, advice = _of_account(alert.subject) if alert.subject else ("", str(check.advice))
         said = str(check.text) % {"names": listed(alert), "time": since, "what": what}
-        advice = gettext(account.advice) if account else str(check.advice)
         return f"{said} {advice}".strip()
 
     return Kind(sentence, "facts", check.name, check.severity, check.begins_after, check.ends_after)
+
+
+def _of_account(name: str) -> tuple[str, str]:
+    """What is wrong with an account, and what to do. Alerts are kept: another build may have named the state."""
+    account = AccountState(name)
+    return (name, "") if account != name else (gettext(account.label), account.advice and gettext(account.advice))
 
 
 def _version_changed(alert: Alert, since: str) -> str:

@@ -70,6 +70,11 @@ class AccountState(StrEnum):
         gettext_noop("An administrator of the organisation has to give it a licence."),
     )  # fmt: skip
 
+    @classmethod
+    def _missing_(cls, value: object) -> AccountState:
+        """A stored word that this build does not have, as another one wrote it: nobody knows what it says."""
+        return cls.UNKNOWN
+
     @property
     def may_chat(self) -> bool:
         return self is AccountState.LOGGED_IN

@@ -31,3 +31,8 @@ class Advised(StrEnum):
         self._value_ = value
         self.label, self.advice = label, advice
         return self
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        """A stored word that this build does not have, as another one wrote it: nothing can be said of it."""
+        return cls._value2member_map_.get("")  # type: ignore[return-value]  # of any enum; this one has its own

@@ -39,6 +39,8 @@ class GatewayAdminSite(UnfoldAdminSite):
     """unfold's, whose first page and further pages come from the apps (`gateway_project.lib.panels`)."""
 
     index_title = _("Overview")
+    # The sign of our own pages for what nobody knows; Django's is a hyphen.
+    empty_value_display = "–"
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         shown = panels(request)

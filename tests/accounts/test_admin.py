@@ -192,6 +192,14 @@ def test_turn_page_shows_program_and_tools(admin_client):
     assert "2 parsed; denied run_in_terminal" in page
 
 
+@pytest.mark.parametrize(("source", "shown"), [("upstream", "Lingma"), ("estimate", "估算")])
+def test_turn_names_where_tokens_come_from(admin_client, source, shown):
+    turn = make_turn(1, make_key(), instance="w1-i1", usage_source=source)
+    for page in (USAGE, reverse("admin:accounts_usage_change", args=[turn.pk])):
+        text = text_of(admin_client.get(page, headers={"accept-language": "zh-hans"}))
+        assert (shown in text, source in text) == (True, False), page
+
+
 def test_usage_can_be_read_only(admin_client):
     turn = make_turn(1, make_key())
     page = admin_client.get(reverse("admin:accounts_usage_change", args=[turn.pk]))

@@ -52,7 +52,7 @@ def test_pages_show_a_dash(turn, admin_client):
 
 def test_page_of_the_row_shows_a_dash(turn, admin_client):
     shown = text_of(admin_client.get(reverse("admin:accounts_usage_change", args=[turn.pk])))
-    assert re.search(r"Prompt tokens - Completion tokens -", shown)
+    assert re.search(r"Prompt tokens – Completion tokens – Tokens from –", shown)
 
 
 @async_to_sync

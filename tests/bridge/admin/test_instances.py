@@ -87,6 +87,12 @@ def test_page_shows_timeline_with_reasons(admin_client, beat, heartbeats):
     assert "a successor is starting" in text(admin_client.get(LIST))
 
 
+def test_page_names_what_answers_in_chinese(admin_client, beat):
+    beat("w1-i1", upstream="simulator")
+    address = reverse("admin:bridge_instance_change", args=["w1-i1"])
+    assert "上游 模拟器" in text(admin_client.get(address, headers={"accept-language": "zh-hans"}))
+
+
 def test_page_without_redis_has_no_timeline(admin_client, beat, settings):
     beat("w1-i1")
     check_instances()

@@ -172,6 +172,16 @@ def test_every_kind_has_a_sentence_in_both_languages():
         assert ("w1-i1" in said[0][1]) == ("%(names)s" in check.text)
 
 
+def test_account_state_of_another_build_is_named(db, admin_client):
+    Alert.objects.create(
+        kind="account_blocked", subject="of_a_newer_build", facts=["w1-i1"], count=1, lasts=True,
+        began_at=timezone.now(), latest_at=timezone.now(),
+    )  # fmt: skip
+    for page in ("/admin/", "/admin/accounts/alert/"):
+        shown = admin_client.get(page)
+        assert (shown.status_code, "of_a_newer_build" in shown.content.decode()) == (200, True), page
+
+
 @pytest.fixture
 def fleet(redis_server):
     """`fleet(state, names)`: heartbeats of those, and of no others."""

@@ -11,6 +11,8 @@ from django.utils import timezone
 from bridge.admin.panels import Level, instance_figure, level_of, needs_a_hand, places_figure
 from bridge.models import Instance
 from bridge.status.accounts import AccountState, Remedy
+from bridge.status.attempts import AttemptResult
+from bridge.status.logins import LoginProblem
 from bridge.status.states import OWN_STATES, InstanceState
 
 ROOT = Path(__file__).parents[3]
@@ -71,3 +73,9 @@ def test_busy_instance_is_shown_as_one_that_serves():
     assert (instance_figure(rows).value, places_figure(rows).value) == ("1 / 1", "8 / 8")
     assert not needs_a_hand(rows[0])
     assert InstanceState.BUSY in OWN_STATES
+
+
+def test_words_of_another_build_are_read():
+    assert AccountState("of_a_newer_build") is AccountState.UNKNOWN
+    assert AttemptResult("of_a_newer_build") is AttemptResult.NONE
+    assert LoginProblem("of_a_newer_build") is LoginProblem.NONE
