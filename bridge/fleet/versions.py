@@ -58,10 +58,15 @@ def install_upload(upload: Upload, data_dir: Path, sha256: str, *, default: bool
         cause = exc.__cause__
         is_full = isinstance(cause, OSError) and cause.errno in vsix.FULL
         status = HTTPStatus.INSUFFICIENT_STORAGE if is_full else HTTPStatus.BAD_REQUEST
-        raise NotInstalled(status, exc.text) from None
+        raise NotInstalled(status, _without_directory(exc.text, upload.path)) from None
     if default:
         make_default(row)
     return row
+
+
+def _without_directory(text: Text, path: Path) -> Text:
+    """Whoever has sent a file does not know where it lay meanwhile, and need not."""
+    return Text(text.template, **{name: path.name if each == str(path) else each for name, each in text.values.items()})
 
 
 def _require_same(found: Unpacked) -> None:
