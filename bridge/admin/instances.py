@@ -186,7 +186,8 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
 
     @display(description=_("Memory"))
     def memory(self, obj: Instance) -> str | None:
-        return filesizeformat(obj.memory) if obj.memory is not None else None
+        # One that does not run has none: nothing was measured.
+        return filesizeformat(obj.memory) if obj.memory else None
 
     @display(description=_("Work directory"))
     def disk(self, obj: Instance) -> str | None:

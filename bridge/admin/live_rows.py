@@ -97,7 +97,7 @@ def rows(view: LiveView, request: HttpRequest) -> dict[str, list[dict[str, Any]]
 
 def mode_row(mode: LiveMode, at: float) -> dict[str, Any]:
     still = gettext(STILL_WORKS[mode.name])
-    values = {"part": mode.name, "time": span(at - mode.since), "why": mode.why, "still": still}
+    values = {"part": mode.name, "time": span(at - mode.since), "why": mode.why and gettext(mode.why), "still": still}
     return {"id": mode.name, "text": gettext(MODE) % values}
 
 

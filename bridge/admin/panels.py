@@ -117,7 +117,7 @@ def late_rows(waiting_since: float | None) -> list[str]:
 def trouble_of_mode(mode: Mode) -> str:
     """What is away since when, why, and what still works."""
     since = timezone.localtime(datetime.fromtimestamp(mode.since, UTC))
-    why = Truncator(visible(" ".join(mode.why.split()))).chars(LONGEST_REASON)
+    why = Truncator(visible(" ".join((mode.why and gettext(mode.why)).split()))).chars(LONGEST_REASON)
     trouble = gettext("Degraded: %(part)s since %(time)s (%(why)s). Still: %(still)s.")
     still = gettext(STILL_WORKS[mode.name])
     return trouble % {"part": mode.name, "time": f"{since:%H:%M:%S %Z}", "why": why, "still": still}

@@ -10,6 +10,7 @@ from redis import ResponseError
 from gateway_project.lib import degraded, redis_keys
 from gateway_project.lib.degraded import LIFETIME_SEC, Mode
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
+from gateway_project.lib.texts import gettext_noop
 
 EVERY_SEC = 2.0
 START_SEC = 30.0
@@ -17,6 +18,9 @@ START_SEC = 30.0
 MISSED_SEC = 5.0
 """How long one is missed before it counts: after Redis was away, its next sign may take that long."""
 BACKGROUND = ("worker", "beat")
+SILENT = gettext_noop("no sign of life")
+NONE_READY = gettext_noop("none is ready")
+"""Why a mode is on, in the language of the log; pages show it translated."""
 
 _elsewhere: list[Mode] = []
 
@@ -78,7 +82,7 @@ class Modes:
                 self._reported_at[name] = now
                 degraded.end(name)
             elif now > max(self._grace_until, self._reported_at[name] + MISSED_SEC):
-                degraded.begin(name, "no sign of life")
+                degraded.begin(name, SILENT)
 
     def _check_instances(self) -> None:
         """One that starts or is dialled anew is back in a moment; a mode is what lasts."""
@@ -87,4 +91,4 @@ class Modes:
             self._was_ready_at = now
             degraded.end("instances")
         elif now - self._was_ready_at > MISSED_SEC:
-            degraded.begin("instances", "none is ready")
+            degraded.begin("instances", NONE_READY)

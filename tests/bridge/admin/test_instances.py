@@ -10,10 +10,11 @@ import redis
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from accounts.models import Alert
-from bridge.admin.panels import instance_figure
+from bridge.admin.panels import instance_figure, trouble_of_mode
+from bridge.fleet.modes import NONE_READY, SILENT
 from bridge.models import Instance
 from bridge.status.instance import InstanceStatus
 from bridge.status.smoke import SmokeReport
@@ -21,6 +22,7 @@ from bridge.status.states import InstanceState
 from bridge.status.transitions import Transition, Why
 from bridge.tasks import check_instances
 from gateway_project.lib import degraded
+from gateway_project.lib.degraded import Mode
 
 LIST = reverse("admin:bridge_instance_changelist")
 
@@ -91,6 +93,14 @@ def test_page_names_what_answers_in_chinese(admin_client, beat):
     beat("w1-i1", upstream="simulator")
     address = reverse("admin:bridge_instance_change", args=["w1-i1"])
     assert "上游 模拟器" in text(admin_client.get(address, headers={"accept-language": "zh-hans"}))
+
+
+@pytest.mark.parametrize(
+    ("why", "shown"), [(SILENT, "没有心跳"), (NONE_READY, "没有就绪的实例"), ("ECONNRESET", "ECONNRESET")]
+)
+def test_reason_of_a_mode_is_translated(why, shown):
+    with translation.override("zh-hans"):
+        assert f"（{shown}）" in trouble_of_mode(Mode("worker", why, 5.0))
 
 
 def test_page_without_redis_has_no_timeline(admin_client, beat, settings):
