@@ -71,7 +71,7 @@ def _sources():
 def migrate(data_dir):
     """All tables and static files, and nobody in it yet: no user, no key."""
     env = {**os.environ, "DATA_DIR": str(data_dir), "DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
-    subprocess.run([sys.executable, "-W", "ignore", "-c", MIGRATE], cwd=ROOT, env=env, check=True, timeout=120)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", MIGRATE], cwd=ROOT, env=env, check=True, timeout=270)
 
 
 def copy(template, data_dir, *left_out):

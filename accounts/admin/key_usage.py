@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from accounts.admin.key_figures import LINK
 from accounts.apps import accounts_config
@@ -78,11 +78,19 @@ def _bar(key: ApiKey, day: datetime, sums: Sums, most: int) -> dict[str, Any]:
         "to": f"{day + timedelta(days=1):%Y-%m-%dT00:00:00Z}",
     }
     return shown | {
-        "words": gettext("%(day)s: %(turns)s turns, %(bad)s failed or refused") % shown,
+        "words": _words(sums.turns) % shown,
         "address": f"{reverse('usage')}?{urlencode(query)}",
         "y": f"{HEIGHT - height:.1f}", "height": f"{height - bad_height:.1f}",
         "bad_y": f"{HEIGHT - bad_height:.1f}", "bad_height": f"{bad_height:.1f}",
     }  # fmt: skip
+
+
+def _words(turns: int) -> str:
+    return ngettext(
+        "%(day)s: %(turns)s turn, %(bad)s failed or refused",
+        "%(day)s: %(turns)s turns, %(bad)s failed or refused",
+        turns,
+    )
 
 
 def turns_of(key: ApiKey, seen: Visibility) -> dict[str, Any]:

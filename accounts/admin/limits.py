@@ -112,7 +112,7 @@ def rows_counted(limits: Sequence[LimitSet], now: float) -> dict[tuple[str, str]
 def _row(state: LimitState, address: str, would_have: Sequence[int]) -> list[str]:
     name = Policy._meta.get_field(state.name).verbose_name  # type: ignore[union-attr]  # a column's
     return [
-        f"{state.limit:,} {name}",
+        gettext("%(allowed)s %(limit)s") % {"allowed": f"{state.limit:,}", "limit": name},
         str(OWNERS[state.scope]),
         format_html(LINK, address, f"{state.used:,}") if address and state.used else f"{state.used:,}",
         f"{state.remaining:,}",

@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from accounts.reports.recent import Interval, per_minute, recent
 from accounts.reports.visibility import Visibility
@@ -55,7 +55,11 @@ def bar(interval: Interval, most: float) -> dict[str, Any]:
 def _words(turns: int) -> str:
     if not turns:
         return gettext("%(time)s: no turns")
-    return gettext("%(time)s: %(rate)s per minute, %(turns)s turns, %(share)s failed")
+    return ngettext(
+        "%(time)s: %(rate)s per minute, %(turns)s turn, %(share)s failed",
+        "%(time)s: %(rate)s per minute, %(turns)s turns, %(share)s failed",
+        turns,
+    )
 
 
 def rate(value: float) -> str:

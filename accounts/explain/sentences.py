@@ -186,9 +186,19 @@ def seconds(ms: int) -> str:
     return f"{ms} ms" if ms < 1000 else f"{ms / 1000:,.1f} s"
 
 
-def span(sec: float) -> str:
+UNITS: Final = (
+    gettext_noop("%(count)s d"), gettext_noop("%(count)s h"),
+    gettext_noop("%(count)s min"), gettext_noop("%(count)s s"),
+)  # fmt: skip
+TWO_UNITS: Final = gettext_noop("%(larger)s %(smaller)s")
+
+
+def span(sec: float) -> Text:
     """A wait in the two largest of its units, rounded up to a second."""
     whole = math.ceil(sec)
-    parts = [(whole // 86_400, "d"), (whole % 86_400 // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60, "s")]
-    first = next((place for place, (count, _unit) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count or first == len(parts) - 1)
+    counts = (whole // 86_400, whole % 86_400 // 3600, whole % 3600 // 60, whole % 60)
+    first = next((place for place, count in enumerate(counts) if count), len(counts) - 1)
+    parts = [Text(unit, count=count) for count, unit in zip(counts, UNITS, strict=True)][first : first + 2]
+    if len(parts) == 1 or not counts[first + 1]:
+        return parts[0]
+    return Text(TWO_UNITS, larger=parts[0], smaller=parts[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from accounts.pages.query import Query
 from accounts.reports.sums import Sums
@@ -38,7 +38,7 @@ def _turns(query: Query, now: Sums, before: Sums | None) -> Figure:
         name=gettext("Turns"),
         value=number(now.turns),
         href=query.frozen(),
-        note=_counted(gettext("%(count)s turned away"), now.turned_away),
+        note=gettext("%(count)s turned away") % {"count": number(now.turned_away)},
         note_href=query.frozen(outcome="turned_away"),
         change=_against(now.turns, before.turns) if before else "",
     )
@@ -49,7 +49,7 @@ def _failed(query: Query, now: Sums, before: Sums | None) -> Figure:
         name=gettext("Failed"),
         value=share(now.faults, now.turns),
         href=query.frozen(outcome="failed"),
-        note=_counted(gettext("%(count)s turns"), now.faults),
+        note=_turns_in_words(now.faults),
         note_href=query.frozen(outcome="failed"),
         change=_before(share(before.faults, before.turns)) if before else "",
         tone=_tone(_ratio(now.faults, now.turns), before and _ratio(before.faults, before.turns)),
@@ -91,7 +91,7 @@ def _reused(query: Query, now: Sums, before: Sums | None) -> Figure:
         name=gettext("Sessions reused"),
         value=of_served(now),
         href=query.frozen(session="reused"),
-        note=_counted(gettext("%(count)s turns"), now.sessions_reused),
+        note=_turns_in_words(now.sessions_reused),
         note_href=query.frozen(session="reused"),
         change=_before(of_served(before)) if before else "",
     )
@@ -111,8 +111,8 @@ def _two_times(first: int | None, second: int | None) -> str:
     return UNKNOWN if first is None or second is None else f"{first:,} / {ms(second)}"
 
 
-def _counted(template: str, count: int) -> str:
-    return template % {"count": number(count)}
+def _turns_in_words(count: int) -> str:
+    return ngettext("%(count)s turn", "%(count)s turns", count) % {"count": number(count)}
 
 
 def _before(value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -9,11 +10,13 @@ from typing import Any, Final
 from django.utils import timezone
 from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Usage
 from accounts.pages.names import Names
 from accounts.pages.query import VIEW, Query
 from accounts.pages.tables import program
+from accounts.pages.trace_words import SESSION_STATES
 from accounts.reports.filters import COLUMNS, HOURS, NONE, NOT, WEEKLY
 from accounts.reports.period import RANGES
 from accounts.reports.words import SOURCES
@@ -22,6 +25,12 @@ from gateway_project.lib.visible import visible
 PROTOCOLS: Final = (("openai", "OpenAI"), ("anthropic", "Anthropic"))
 ENDPOINTS: Final = ("/v1/chat/completions", "/v1/responses", "/v1/messages")
 SESSIONS: Final = ("new", "reused", "rebuilt", "off")
+
+
+WORDS: Final[dict[str, Mapping[str, Any]]] = {
+    "status": dict(Usage.Status.choices), "session": SESSION_STATES, "source": SOURCES, "protocol": dict(PROTOCOLS),
+}  # fmt: skip
+"""What a value of these filters is called; all others are names that somebody gave."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +142,7 @@ def fields(query: Query, names: Names, models: list[str], reasons: list[str]) ->
         field("endpoint", choices=[(value, value) for value in ENDPOINTS]),
         field("outcome", choices=outcomes()),
         field("instance", suggestions=[]),
-        field("session", choices=[(value, value) for value in SESSIONS]),
+        field("session", choices=[(value, str(SESSION_STATES[value])) for value in SESSIONS]),
         field("source", choices=[(value, str(label)) for value, label in SOURCES.items()]),
     ]
     return first, more
@@ -166,7 +175,7 @@ def chips(query: Query, names: Names, page: str = "usage") -> list[Chip]:
         for name, at in zip(("from", "to"), query.filters.span, strict=True):
             if at is not None:
                 href = query.href(page, **{name: None})
-                found.append(Chip(label=every[name], value=f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}", href=href))
+                found.append(Chip(label=every[name], value=f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S %Z}", href=href))
     return found
 
 
@@ -179,7 +188,9 @@ def _shown(name: str, value: str, names: Names) -> str:
         return names.team(int(value))
     if name == "key" and value.isdecimal():
         return names.key(int(value))
-    return program(value) if name == "client_app" else visible(value)
+    if name == "client_app":
+        return program(value)
+    return str(WORDS.get(name, {}).get(value) or visible(value))
 
 
 def moment_value(query: Query, name: str) -> str:

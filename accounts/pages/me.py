@@ -127,7 +127,7 @@ def context_of(key: ApiKey, request: HttpRequest, now: datetime) -> dict[str, An
     return {
         "key": key,
         "state": key.state(now),
-        "expires_in": span((key.expires_at - now).total_seconds()) if key.expires_at else "",
+        "expires_in": translated(span((key.expires_at - now).total_seconds())) if key.expires_at else "",
         "limits": _limits(key, now),
         "requests": [_request(row) for row in rows],
         "first_seen": first_seen(key, rows),
@@ -149,7 +149,7 @@ def _limits(key: ApiKey, now: datetime) -> list[dict[str, Any]] | None:
 
 
 def _limit(state: LimitState, now: datetime) -> dict[str, Any]:
-    resets_in = None if state.resets_at is None else span(max(0.0, state.resets_at - now.timestamp()))
+    resets_in = None if state.resets_at is None else translated(span(max(0.0, state.resets_at - now.timestamp())))
     return {
         "name": gettext(LIMITS[state.name]),
         "scope": SCOPES[state.scope],

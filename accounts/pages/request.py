@@ -86,7 +86,7 @@ def context_of(row: Usage, request: HttpRequest) -> dict[str, Any]:
         "advice": translated(advice),
         "steps": steps_of(row, trace),
         "total": seconds(row.total_ms),
-        "wait": None if row.retry_after is None else span(row.retry_after),
+        "wait": None if row.retry_after is None else translated(span(row.retry_after)),
         "limits": _limits(row, trace),
         "session": SESSION_STATES.get(row.session, row.session),
         "tokens": _tokens(row),

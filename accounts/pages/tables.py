@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from accounts.models import Usage
 from accounts.pages.names import Names
@@ -101,7 +101,7 @@ def _table(query: Query, name: str, title: str, groups: Groups, called: Callable
         more = len(ordered) - shown
         whole_href = query.href(all=name) if shown == TOP else ""
         others = _Others(
-            called=gettext("%(count)s others") % {"count": number(more)},
+            called=ngettext("%(count)s other", "%(count)s others", more) % {"count": number(more)},
             href=f"{whole_href}#by-{name}" if whole_href else "",
             values=_others_in(query, name, ordered, shown),
             sums=_sum(sums for _, sums in ordered[shown:]),

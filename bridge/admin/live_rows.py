@@ -60,7 +60,7 @@ def words() -> dict[str, Any]:
         "pid": gettext("pid %(pid)s"),
         "days": gettext("%(count)s d"),
         "in": gettext("in %(time)s"),
-        "over": gettext("is over"),
+        "over": gettext("over"),
         "replacing": gettext("a successor is starting"),
         "unreported": gettext(UNREPORTED),
         "silent": gettext("gives no sign of life"),
@@ -215,7 +215,7 @@ def ends(moment: float, at: float) -> str:
     """How long until then."""
     if not moment:
         return ""
-    return gettext("in %(time)s") % {"time": span(moment - at)} if moment > at else gettext("is over")
+    return gettext("in %(time)s") % {"time": span(moment - at)} if moment > at else gettext("over")
 
 
 def span(seconds: float) -> str:

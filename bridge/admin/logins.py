@@ -84,6 +84,10 @@ class LoginForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.bundle: Bundle | None = None
         self.credentials = b""
+        # What holds where a field is left empty.
+        for name, value in settings.LOGIN_REFRESH.items():
+            if name in self.fields:
+                self.fields[name].widget.attrs["placeholder"] = f"{value:g}"
         if "instances" not in self.fields:
             return  # who may only look has no fields
         mine = self.instance.instances if self.instance.pk else []

@@ -11,7 +11,7 @@ import msgspec
 import redis
 from celery import current_app
 from django.db.models import Max
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django_celery_beat.models import PeriodicTask
 
 from accounts.ledger import spool
@@ -102,14 +102,23 @@ def ledger(state: InstallationState) -> Iterator[Finding]:
     shown = {"count": rows, "seconds": age}
     if age > SLOW_SEC and state.running:
         advice = gettext("See the log of the worker, and what is said of the database; the rows are safe meanwhile.")
-        waited = gettext("%(count)d usage rows wait to be filed, the first for %(seconds)d s") % shown
-        yield fail("ledger", waited, advice)
+        waited = ngettext(
+            "%(count)d usage row waits to be filed, for %(seconds)d s",
+            "%(count)d usage rows wait to be filed, the first for %(seconds)d s",
+            rows,
+        )
+        yield fail("ledger", waited % shown, advice)
     else:
-        yield ok("ledger", gettext("%(count)d usage rows wait to be filed") % shown)
+        waits = ngettext("%(count)d usage row waits to be filed", "%(count)d usage rows wait to be filed", rows)
+        yield ok("ledger", waits % shown)
     if set_aside := len(spool.lines_of(directory / spool.REJECTED)):
         path = directory / spool.REJECTED
-        what = gettext("%(count)d rows could not be filed") % {"count": set_aside}
-        yield warn("ledger", what, gettext("Look into %(path)s; delete it when you have.") % {"path": path})
+        what = ngettext("%(count)d row could not be filed", "%(count)d rows could not be filed", set_aside)
+        yield warn(
+            "ledger",
+            what % {"count": set_aside},
+            gettext("Look into %(path)s; delete it when you have.") % {"path": path},
+        )
 
 
 def web(state: InstallationState) -> Iterator[Finding]:

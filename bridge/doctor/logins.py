@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.installation_state import InstallationState
@@ -51,8 +51,10 @@ def _stored(state: InstallationState, login: Login) -> Finding:
         alone = gettext("%(end)s, and nothing makes it again by itself") % {"end": _end(state, facts.expires_at)}
         return warn(TOPIC, _about(login, alone), _by_hand())
     if facts.failures:
-        failed = gettext("%(count)d attempts to log in failed in a row") % {"count": facts.failures}
-        return warn(TOPIC, _about(login, failed), _cure(state, login))
+        failed = ngettext(
+            "%(count)d attempt to log in failed", "%(count)d attempts to log in failed in a row", facts.failures
+        )
+        return warn(TOPIC, _about(login, failed % {"count": facts.failures}), _cure(state, login))
     return ok(TOPIC, _about(login, _well(state, login, account)))
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.installation_state import WAIT_SEC, InstallationState
@@ -103,7 +103,12 @@ def _executable(path: Path) -> Finding:
 
 def instances(state: InstallationState) -> Iterator[Finding]:
     """One line each, and one when some are missing."""
-    if not (state.running and state.redis_answers):
+    if not state.running:
+        return
+    if not state.redis_answers:
+        what = gettext("none can be seen: they tell of themselves through Redis, which does not answer")
+        advice = gettext("See to Redis first. Turns go on meanwhile; /readyz of each web process lists its instances.")
+        yield warn("instances", what, advice)
         return
     yield from (_instance(state, status) for status in sorted(state.heartbeats, key=lambda each: each.name))
     env = state.env
@@ -139,7 +144,9 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
             advice = gettext(status.account.advice) if status.account.advice else _see_log(state, status)
             return fail(topic, f"{shown}{error}", advice)
         case InstanceState.BACKOFF | InstanceState.STARTING if _fails(status):
-            shown += gettext(" after %(count)d restarts") % {"count": status.restarts}
+            shown += ngettext(" after %(count)d restart", " after %(count)d restarts", status.restarts) % {
+                "count": status.restarts
+            }
             return fail(topic, f"{shown}{error}", _see_log(state, status))
         case _ if status.mode is not Mode.RUN:
             # Nothing but another order ends it.

@@ -84,16 +84,22 @@ class PeerElsewhere:
         path = consumer.endpoint
         work = self._peers.client.post(peer.report, path, headers, self._body)
         asking = asyncio.get_running_loop().create_task(work)
+        kept: aiohttp.ClientResponse | None = None
         try:
             # No deadline: as long as its process reports, a turn may take what it takes.
             await asyncio.wait((asking, peer.gone), return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
                 return None
-            return await asking
+            kept = await asking
         except self._peers.client.lost:
             return None
+        else:
+            return kept
         finally:
-            asking.cancel()
+            if kept is None:
+                asking.cancel()
+                # The head may come in the very moment in which its process or the client goes.
+                asking.add_done_callback(_close)
 
     async def _pass_on(self, peer: Peer, response: aiohttp.ClientResponse) -> bool:
         """The answer to the client. False when it was lost and the client has seen nothing of it."""
@@ -125,6 +131,11 @@ class PeerElsewhere:
     def _take(self, response: aiohttp.ClientResponse) -> None:
         self.taken = True
         self._consumer.given_away(response.headers.get("x-lingma-instance", ""))
+
+
+def _close(asking: asyncio.Task[aiohttp.ClientResponse]) -> None:
+    if not asking.cancelled() and asking.exception() is None:
+        asking.result().close()
 
 
 def _passed_on(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

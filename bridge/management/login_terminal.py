@@ -76,7 +76,9 @@ async def _run(attempt: LoginAttempt) -> None:
 
 
 def _show(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
-    say(f"{AttemptState(attempt.state).label}{f': {attempt.detail}' if attempt.detail else ''}")
+    # It is run here, and waits for no worker.
+    words = "begins" if attempt.state == AttemptState.WAITING else AttemptState(attempt.state).label
+    say(f"{words}{f': {attempt.detail}' if attempt.detail else ''}")
     if attempt.url:
         say(f"Log in at {attempt.url}")
         say("If that browser does not reach this machine: paste here the address at which it ends.")

@@ -98,6 +98,23 @@ def test_no_page_breaks_its_policy_or_overflows(browser, seeded, width):
     page.context.close()
 
 
+HOURS = """() => {
+    const box = (cell) => cell.getBoundingClientRect();
+    const [head, ...days] = [...document.querySelectorAll(".heat tr")].map((row) => [...row.cells].map(box));
+    return days.every((day) => day.length === head.length
+        && day.every(({left, top}, place) => left === head[place].left && top >= head[place].bottom));
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_hours_stand_above_their_columns(browser, seeded, width):
+    page = logged_in(browser, seeded, "operator", viewport={"width": width, "height": 900})
+    page.goto("/usage/?range=30d")
+    assert page.locator(".heat thead th").count() == 25
+    assert page.evaluate(HOURS)
+    page.context.close()
+
+
 CHARTED = """() => [...document.querySelectorAll("canvas")].map((canvas) =>
     Chart.getChart(canvas).data.datasets.map(({data}) => data.reduce((sum, value) => sum + (value || 0), 0)))"""
 

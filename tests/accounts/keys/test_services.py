@@ -86,8 +86,8 @@ def test_all_secrets_of_a_key_are_announced(redis_server):
     second = key.digest
     with redis.Redis.from_url(redis_server) as client, client.pubsub() as changes:
         changes.subscribe("lgw:keys")
-        assert changes.get_message(timeout=5)["type"] == "subscribe"
+        assert changes.get_message(timeout=30)["type"] == "subscribe"
         services.rotate(key, timedelta(hours=1))
-        assert set(changes.get_message(timeout=5)["data"].decode().split()) == {first, second, key.digest}
+        assert set(changes.get_message(timeout=30)["data"].decode().split()) == {first, second, key.digest}
         ApiKey.objects.filter(pk=key.pk).revoke()
-        assert set(changes.get_message(timeout=5)["data"].decode().split()) == {second, key.digest}
+        assert set(changes.get_message(timeout=30)["data"].decode().split()) == {second, key.digest}

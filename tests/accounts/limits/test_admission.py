@@ -199,7 +199,7 @@ async def doors(own_redis, monkeypatch):
     await look.close()
 
 
-async def holds(look, key, count, within=10):
+async def holds(look, key, count, within=45):
     """Wait until Redis is there and says that so many are in the key."""
     async with asyncio.timeout(within):
         while True:

@@ -1,6 +1,7 @@
 """Logins by console, API and command: imported, assigned, spread; and nothing of them ever shown."""
 
 import json
+import re
 import time
 from io import StringIO
 from pathlib import Path
@@ -139,6 +140,13 @@ def test_console_refuses_what_is_no_login(admin_client, instances, files, words)
     page = upload(admin_client, **files).content.decode()
     assert words in page
     assert not Login.objects.exists()
+
+
+def test_empty_refresh_fields_show_what_holds(admin_client, instances, settings):
+    settings.LOGIN_REFRESH = {"lead_days": 7.0, "period_days": 0.0, "jitter_hours": 1.5}
+    page = admin_client.get(f"{LIST}add/").content.decode()
+    fields = re.findall(r'<input[^>]*name="(lead_days|period_days|jitter_hours)"[^>]*placeholder="([^"]*)"', page)
+    assert dict(fields) == {"lead_days": "7", "period_days": "0", "jitter_hours": "1.5"}
 
 
 def test_console_says_state_and_help(admin_client, instances, tmp_path):

@@ -159,5 +159,12 @@ def test_instances_without_a_sign_of_life_are_missed(installed, findings, status
     assert findings(upstream.instances, state)[1][1].startswith("3 of 4 give no sign of life")
 
 
+def test_instances_cannot_be_seen_without_redis(installed, findings):
+    state = installed(held=True, redis_url="unix:///nowhere/redis.sock")
+    [(level, text)] = findings(upstream.instances, state)
+    assert level == "warn"
+    assert "through Redis, which does not answer See to Redis first." in text
+
+
 def test_a_stopped_gateway_has_no_instances(installed, findings):
     assert findings(upstream.instances, installed()) == []

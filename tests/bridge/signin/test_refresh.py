@@ -148,7 +148,7 @@ async def test_attempt_waits_for_redis_and_nobody_for_it(redis_away):
     attempt, is_new = await begin(found)
     await LoginAttempt.objects.filter(pk=attempt.pk).aupdate(begun_at=timezone.now() - timedelta(minutes=1))
     await look_after()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
     assert (is_new, (await attempt_of(found)).state) == (True, "waiting")
 
 
