@@ -37,7 +37,10 @@ SOURCES: Final = {
 BLAMELESS: Final = (AttemptResult.WORKER_ENDED, AttemptResult.NEWER, AttemptResult.BUSY)
 """Such ends say nothing of what another attempt would come to."""
 PASSING: Final = (AttemptResult.UNREACHABLE, AttemptResult.PAGE_AWAY, AttemptResult.LOST_SERVICE)
-"""After such an end there is a pause, but never the last one: what is away comes back."""
+"""After such an end there is a pause, but never the last one: what is away comes back.
+
+Unless a password was sent before it: who sends one again and again has the account locked.
+"""
 R = TypeVar("R")
 
 
@@ -101,10 +104,13 @@ class AttemptStore(LoginQueries):
         """
         return await self._run(lambda: _keep(job, bundle, moment(expires_at)))
 
-    async def end(self, job: Job, result: AttemptResult, detail: str = "", screenshot: bytes = b"") -> None:
+    async def end(
+        self, job: Job, result: AttemptResult, detail: str = "", screenshot: bytes = b"", *, password_sent: bool = False
+    ) -> None:
         """End it unless it is over already."""
         state = AttemptState.CANCELLED if result is AttemptResult.CANCELLED else AttemptState.FAILED
-        await self._run(lambda: _end(job, state, result, detail, screenshot))
+        passes = result in PASSING and not password_sent
+        await self._run(lambda: _end(job, state, result, detail, screenshot, passes=passes))
 
 
 def version_of(login: Login) -> Version | None:
@@ -220,11 +226,14 @@ def _shown(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds")
 
 
-def _end(job: Job, state: AttemptState, result: AttemptResult, detail: str = "", screenshot: bytes = b"") -> None:
+def _end(
+    job: Job, state: AttemptState, result: AttemptResult, detail: str = "", screenshot: bytes = b"", *,
+    passes: bool = False,
+) -> None:  # fmt: skip
     ended = _open(job.attempt).update(
         state=state, result=result, detail=detail[:300], ended_at=timezone.now(), url="", pasted=None,
         screenshot=Secret.of(screenshot) if screenshot else None,
     )  # fmt: skip
     if ended and state is AttemptState.FAILED and job.reason.by_itself and result not in BLAMELESS:
-        count_failure(job.login, passes=result in PASSING)
+        count_failure(job.login, passes=passes)
     LoginAttempt.prune(job.login)

@@ -90,6 +90,7 @@ async def _drive(browser: Browser, shadow: Shadow, password: Password, options: 
         if frame is not None and not browser.strayed:  # by now, too
             browser.typed = password.password if step == "fill" else browser.typed
             await _act(step, seen, frame, done, password)
+            shadow.password_sent = done.submitted
         await asyncio.sleep(LOOK_SEC)
     raise await browser.failed(AttemptResult.PAGE_SLOW)
 

@@ -13,3 +13,5 @@ class AttemptFailed(Exception):
         self.result = result
         self.detail = detail
         self.screenshot = screenshot
+        self.password_sent = False
+        """The page has had the stored password before."""

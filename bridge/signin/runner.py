@@ -75,7 +75,7 @@ async def _ended(working: asyncio.Task[AttemptResult], job: Job, store: AttemptS
     given = job.pasted if job.way is LoginKind.DEVICE else job.credentials
     detail = credentials.without_secrets(failure.detail, job.way, given)
     logger.warning("login %s: the attempt has failed: %s", job.label, AttemptFailed(failure.result, detail))
-    await store.end(job, failure.result, detail, failure.screenshot)
+    await store.end(job, failure.result, detail, failure.screenshot, password_sent=failure.password_sent)
     return failure.result
 
 
@@ -135,18 +135,26 @@ async def _log_in(job: Job, store: AttemptStore, options: SignInOptions) -> Atte
         raise AttemptFailed(AttemptResult.NO_PROGRAM, str(exc)) from exc
     shadow = Shadow(spec, job.endpoint, options.model, options.start_sec)
     try:
-        await shadow.start()
-        await _by_its_way(shadow, job, store, options)
-        await store.report(job.attempt, AttemptState.CHECKING)
-        await shadow.settle(options.stable_sec)
-        await shadow.chat()
-        facts = await shadow.account()
-        if not facts.state.may_chat:
-            raise AttemptFailed(AttemptResult.ACCOUNT, facts.state.label)
-        bundle = await shadow.export()
-        return await _keep(job, bundle, facts.expires_at, store)
+        return await _through(shadow, job, store, options)
+    except AttemptFailed as failure:
+        failure.password_sent = shadow.password_sent
+        raise
     finally:
         await shadow.end()
+
+
+async def _through(shadow: Shadow, job: Job, store: AttemptStore, options: SignInOptions) -> AttemptResult:
+    """All that an attempt does with its service."""
+    await shadow.start()
+    await _by_its_way(shadow, job, store, options)
+    await store.report(job.attempt, AttemptState.CHECKING)
+    await shadow.settle(options.stable_sec)
+    await shadow.chat()
+    facts = await shadow.account()
+    if not facts.state.may_chat:
+        raise AttemptFailed(AttemptResult.ACCOUNT, facts.state.label)
+    bundle = await shadow.export()
+    return await _keep(job, bundle, facts.expires_at, store)
 
 
 async def _by_its_way(shadow: Shadow, job: Job, store: AttemptStore, options: SignInOptions) -> None:

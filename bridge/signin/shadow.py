@@ -50,6 +50,8 @@ class Shadow:
         self.directory: Path = spec.work_dir
         self.changed = asyncio.Event()
         """Set when the service reports that its account may have changed."""
+        self.password_sent = False
+        """A stored password was sent to log it in."""
         self.dialect: Dialect = spec.dialect
         self._upstream = Upstream(spec, DENY)
         self._upstream.login_endpoint = endpoint
