@@ -91,7 +91,7 @@ class AttemptStore(LoginQueries):
     async def report(self, attempt: int, state: AttemptState, url: str = "", detail: str = "") -> None:
         """How far it is; with NEEDS_PERSON, the address to log in at."""
         changes = {"state": state, "url": url, "detail": detail[:300], "seen_at": timezone.now()}
-        await self._run(lambda: _open(attempt).update(**changes))
+        await self._run(lambda: _report(attempt, changes))
 
     async def take_pasted(self, attempt: int) -> list[str]:
         """What somebody has pasted since, in its order, each once."""
@@ -136,10 +136,17 @@ def _sign(attempt: int) -> AttemptState:
     return AttemptState.CANCELLED if found is None else AttemptState(found)
 
 
+def _report(attempt: int, changes: dict[str, Any]) -> None:
+    _open(attempt).update(**changes)
+    if changes["state"] == AttemptState.NEEDS_PERSON:
+        announce_orders()
+
+
 def _claim(attempt: int) -> Job | None:
     waiting = _open(attempt).filter(state=AttemptState.WAITING)
     if not waiting.update(state=AttemptState.STARTING, seen_at=timezone.now()):
         return None
+    announce_orders()
     row = LoginAttempt.objects.select_related("login").defer("login__bundle", "screenshot").get(pk=attempt)
     login = row.login
     job = Job(
@@ -236,4 +243,6 @@ def _end(
     )  # fmt: skip
     if ended and state is AttemptState.FAILED and job.reason.by_itself and result not in BLAMELESS:
         count_failure(job.login, passes=passes)
+    if ended:
+        announce_orders()
     LoginAttempt.prune(job.login)

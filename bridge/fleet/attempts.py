@@ -19,7 +19,7 @@ from django.utils.translation import gettext
 from accounts.audit import context
 from accounts.audit.entries import record_object
 from bridge.logins import callback, credentials
-from bridge.models import Login, LoginAttempt
+from bridge.models import Login, LoginAttempt, announce_orders
 from bridge.status.attempts import WAYS, AttemptReason, AttemptResult, AttemptState
 from bridge.status.logins import LoginKind
 from gateway_project.lib import task_queue
@@ -70,6 +70,7 @@ def begin(
             _look_again(attempt, due)
             if not reason.by_itself:  # somebody acts: what had failed by itself may be tried again
                 Login.objects.filter(pk=login.pk).update(failures=0, retry_at=None)
+            announce_orders()
             if hand_over:
                 transaction.on_commit(partial(hand_out, attempt.pk))
     except _NotDue:
@@ -115,6 +116,7 @@ def cancel(attempt: LoginAttempt) -> bool:
     changes = {"state": AttemptState.CANCELLED, "result": AttemptResult.CANCELLED}
     ended = _open(attempt).update(**changes, ended_at=timezone.now(), url="", pasted=None)
     if ended:
+        announce_orders()
         record_object("cancelled", attempt, {})
     return bool(ended)
 
@@ -176,6 +178,8 @@ def forget_screenshots(days: int) -> None:
 
 
 def _end(attempts: QuerySet[LoginAttempt], result: AttemptResult) -> None:
-    attempts.filter(ended_at=None).update(
+    ended = attempts.filter(ended_at=None).update(
         state=AttemptState.FAILED, result=result, ended_at=timezone.now(), url="", pasted=None
     )
+    if ended:
+        announce_orders()

@@ -5,20 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Final
 
 from django.db.models import BooleanField, ExpressionWrapper, F, Max, Q, QuerySet
 from django.utils import timezone
 
+from accounts.audit.context import Source, acting
 from bridge.fleet import attempts
 from bridge.logins.schedule import (
     MOST_FAILURES,
     LoginFacts,
     RefreshTimes,
+    RunningAttempt,
     due_at,
     pause_after,
     reason_to_log_in,
+    renewed_from,
 )
-from bridge.models import Login
+from bridge.models import Login, LoginAttempt
 from bridge.status.accounts import AccountState
 from bridge.status.attempts import SERVICE, AttemptReason, AttemptState
 from bridge.status.logins import LoginKind
@@ -26,6 +30,8 @@ from bridge.status.logins import LoginKind
 logger = logging.getLogger(__name__)
 
 WITH, MADE = "with_credentials", "made_at"
+AT_ONCE_AFTER: Final = timedelta(minutes=1)
+ACTOR: Final = "lost login"
 
 
 def facts_of(login: Login) -> LoginFacts:
@@ -54,9 +60,14 @@ def known() -> QuerySet[Login]:
 
 
 def with_facts(rows: QuerySet[Login]) -> QuerySet[Login]:
-    has_any = ExpressionWrapper(Q(credentials__isnull=False), output_field=BooleanField())
     made = Max("attempts__ended_at", filter=Q(attempts__state=AttemptState.DONE) & ~Q(attempts__way=SERVICE))
-    return rows.annotate(**{WITH: has_any, MADE: made}).defer("bundle", "credentials")
+    return _with_credentials(rows).annotate(**{MADE: made})
+
+
+def _with_credentials(rows: QuerySet[Login]) -> QuerySet[Login]:
+    """Whether there are any, and not what they are."""
+    has_any = ExpressionWrapper(Q(credentials__isnull=False), output_field=BooleanField())
+    return rows.annotate(**{WITH: has_any}).defer("bundle", "credentials")
 
 
 def begin_due(defaults: Mapping[str, float]) -> None:
@@ -69,6 +80,39 @@ def begin_due(defaults: Mapping[str, float]) -> None:
             )
             if is_new and attempt is not None:
                 logger.info("login %s: an attempt begins by itself: %s", login.label, reason.label)
+
+
+def begin_lost(login: int) -> None:
+    """Have it made again at once if it is lost, and not only at the schedule's next look.
+
+    Not so soon after another loss: what is lost again and again must not be made again without a pause.
+    """
+    found = _lost(login)
+    if found is None:
+        return
+    since = timezone.now() - AT_ONCE_AFTER
+    if not LoginAttempt.objects.filter(login=login, reason=AttemptReason.LOST, ended_at__gt=since).exists():
+        with acting(Source.SCHEDULE, ACTOR):
+            attempts.begin(found, LoginKind(found.kind), AttemptReason.LOST, due=lambda _: _lost(login) is not None)
+
+
+def _lost(login: int) -> Login | None:
+    """That one, if it is lost and can be made again now."""
+    found = known().filter(pk=login).first()
+    return found if found is not None and _reason(found, {}) is AttemptReason.LOST else None
+
+
+def renewals() -> dict[int, float]:
+    """From when on each login is made again without a person, once it is lost: Unix seconds; infinity: it is not."""
+    rows = LoginAttempt.objects.filter(ended_at=None).only("login", "way", "state", "begun_at", "seen_at")
+    running = {row.login_id: _running(row) for row in rows}
+    found = _with_credentials(Login.objects.all())
+    return {login.pk: renewed_from(facts_of(login), running.get(login.pk)) for login in found}
+
+
+def _running(attempt: LoginAttempt) -> RunningAttempt:
+    needs_person = attempt.way == LoginKind.BROWSER or attempt.state == AttemptState.NEEDS_PERSON
+    return RunningAttempt(attempt.begun_at.timestamp(), attempt.seen_at is not None, needs_person)
 
 
 def next_at(login: Login, defaults: Mapping[str, float]) -> float:

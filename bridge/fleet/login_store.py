@@ -10,13 +10,14 @@ from typing import Final
 from django.db import transaction
 from django.utils import timezone
 
+from bridge.fleet import login_refresh
 from bridge.fleet.login_queries import LoginQueries, moment
 from bridge.logins.bundle import BadBundle, Bundle
 from bridge.logins.work_dir import Held
 from bridge.models import Login, LoginAttempt, announce_orders
 from bridge.pool.logins import Delivery, Report, StoreAway
 from bridge.pool.pool import Pool
-from bridge.status.accounts import AccountState
+from bridge.status.accounts import AccountState, Remedy
 from bridge.status.attempts import AttemptResult
 from bridge.status.logins import LoginProblem
 from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
@@ -114,8 +115,10 @@ def _report(report: Report) -> None:
     rows = Login.objects.filter(pk=report.login, generation=report.generation)
     for row in rows.only("generation", "expires_at"):
         _note_if_later(row, moment(report.expires_at))
-    rows.update(
+    known = rows.update(
         account=report.account, reported_at=timezone.now(), problem=report.problem,
         # Who has been logged out does not know any more until when he was logged in.
         **({"expires_at": moment(report.expires_at)} if report.expires_at else {}),
     )  # fmt: skip
+    if known and report.account.remedy is Remedy.LOGIN:
+        login_refresh.begin_lost(report.login)

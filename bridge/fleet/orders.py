@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -13,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from bridge.fleet import attempts, mirror, versions
+from bridge.fleet import attempts, login_refresh, mirror, versions
 from bridge.models import Instance, InstanceOrder, Login, Version
 from bridge.pool.orders import EVERY, Order
 from bridge.status.attempts import AttemptReason
@@ -56,23 +57,28 @@ def read_orders() -> dict[str, Order]:
     """By instance; EVERY is for all others. Raise django.db.Error."""
     # What logins consist of stays where it is: only who needs it asks for it.
     rows = InstanceOrder.objects.select_related("login", "version").defer("login__bundle", "login__credentials")
+    renewals = login_refresh.renewals()
     default = versions.wanted(Version.objects.filter(is_default=True).first())
     every = {} if default is None else {EVERY: Order(version=default)}
-    return every | {row.name: order_of(row, default) for row in rows}
+    return every | {row.name: order_of(row, default, renewals) for row in rows}
 
 
-def order_of(row: InstanceOrder, default: WantedVersion | None = None) -> Order:
+def order_of(row: InstanceOrder, default: WantedVersion | None, renewals: Mapping[int, float]) -> Order:
     """The order that a row describes."""
     times = (_unix(row.restart_before), _unix(row.cool_until), _unix(row.cleared_at))
     version = versions.wanted(row.version) or default
-    return Order(Mode(row.mode), *times, smoke_at=_unix(row.smoke_at), version=version, login=_wanted(row.login))
+    login = _wanted(row.login, renewals)
+    return Order(Mode(row.mode), *times, smoke_at=_unix(row.smoke_at), version=version, login=login)
 
 
-def _wanted(login: Login | None) -> WantedLogin | None:
+def _wanted(login: Login | None, renewals: Mapping[int, float]) -> WantedLogin | None:
     if login is None:
         return None
-    # Whole seconds, as reports have them: a moment is compared with what an account says.
-    return WantedLogin(login.pk, login.generation, login.brought_generation, _unix(login.expires_at), login.endpoint)
+    return WantedLogin(
+        login.pk, login.generation, login.brought_generation,
+        # Whole seconds, as reports have them: a moment is compared with what an account says.
+        _unix(login.expires_at), login.endpoint, renewals.get(login.pk, math.inf),
+    )  # fmt: skip
 
 
 def _unix(moment: datetime | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import Final
 
@@ -42,6 +43,15 @@ class LoginFacts(msgspec.Struct, frozen=True):
     """It can be made again without a person."""
 
 
+class RunningAttempt(msgspec.Struct, frozen=True):
+    """An attempt that is not over."""
+
+    begun_at: float
+    is_claimed: bool
+    """Somebody runs it."""
+    needs_person: bool
+
+
 def reason_to_log_in(facts: LoginFacts, times: RefreshTimes, now: float) -> AttemptReason | None:
     """Why an attempt should begin now by itself, or None."""
     if not facts.may_run_alone or facts.failures >= MOST_FAILURES or now < facts.retry_at:
@@ -56,6 +66,16 @@ def reason_to_log_in(facts: LoginFacts, times: RefreshTimes, now: float) -> Atte
         return None
     due = due_at(facts, times)
     return AttemptReason.SCHEDULE if due and now >= due else None
+
+
+def renewed_from(facts: LoginFacts, attempt: RunningAttempt | None) -> float:
+    """From when on a login is made again without a person, once it is lost; infinity: it is not."""
+    if attempt is not None and attempt.needs_person:
+        return math.inf
+    # What nobody has claimed yet says nothing: there may be no login worker.
+    if attempt is not None and attempt.is_claimed:
+        return attempt.begun_at
+    return facts.retry_at if facts.may_run_alone and facts.failures < MOST_FAILURES else math.inf
 
 
 def due_at(facts: LoginFacts, times: RefreshTimes) -> float:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from bridge.chat.errors import Forbidden
+from bridge.chat.errors import Forbidden, LoggedOut
 from bridge.lingma.stream import ReplyStream
 from bridge.pool.breaker import Breaker, Cause, Outcome, outcome_of
 
@@ -37,6 +37,7 @@ class Health:
         self._probe: ReplyStream | None = None
         self._is_reserved = False
         self._doubted_at = float("-inf")
+        self._logged_out_at: float | None = None  # by what a turn was told, until the account has been read since
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -83,6 +84,10 @@ class Health:
             self.breaker.ended(Outcome.GOOD, time.monotonic(), 0.0)  # nothing opens by it
             return
         self._doubt_account(error)
+        if isinstance(error, LoggedOut):
+            # None is asked that would be told the same: what the account is, is known in a moment.
+            self._logged_out_at = time.monotonic()
+            self.on_account_doubted()
         outcome = outcome_of(error, has_begun=stream.has_begun)
         hint: float | None = error.retry_after if error is not None else None
         if self.is_alone():
@@ -102,6 +107,12 @@ class Health:
         self._probe, self._is_reserved = None, False
         self._update()
 
+    def account_read(self, at: float) -> None:
+        """It is known what the account was then, by the monotonic clock."""
+        if self._logged_out_at is not None and at >= self._logged_out_at:
+            self._logged_out_at = None
+            self._update()
+
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -118,7 +129,7 @@ class Health:
         """What follows from the breaker, and when to look again."""
         now = time.monotonic()
         before = self.lets_in, self._shown
-        self.lets_in = self.breaker.lets_in(now)
+        self.lets_in = self.breaker.lets_in(now) and self._logged_out_at is None
         self.wants_probe = self.lets_in and not self.breaker.is_closed
         self._shown = self.cause, self.is_cooling
         self.close()

@@ -160,6 +160,8 @@ class Lifecycle:
             case InstanceState.DEGRADED:
                 # A short trouble of its network is waited for. One that lasts would have everybody wait in vain.
                 return 0.0 if now - self.state_since < PATIENCE_SEC else math.inf
+            case InstanceState.LOGIN_REQUIRED:
+                return self._login.back_in(now - self.state_since)
             case _:
                 return math.inf
 
@@ -193,6 +195,8 @@ class Lifecycle:
             self._set(self._connected_state(), why, window.name if window is not None else "")
         if window is not None and self.state is was:
             self.timeline.note(self.state, why, window.name, self.runs.generation)
+        if order.login != before.login:
+            self._changed()  # whoever waits for a login may do so in vain now
         self._wake.set()
 
     async def _rest_as_ordered(self) -> None:
@@ -334,6 +338,7 @@ class Lifecycle:
 
     async def _read_account(self, *, reload: bool) -> None:
         await self._link.read_account(reload=reload)
+        self._health.account_read(self._link.account.facts_at)
         account = self._link.account.facts.state
         # Earlier failures are in the log and in the count of restarts.
         self._incidents.last_error = "" if account.may_chat else account.label
@@ -414,6 +419,7 @@ class Lifecycle:
             if account.failed_reads >= MOST_FAILED_READS or (isinstance(exc, TimeoutError) and not busy):
                 raise
             account.mark_stale()
+            self._health.account_read(math.inf)  # turns must not wait for what cannot be read
             self._outages.failed(time.monotonic(), f"its account cannot be read: {exc or 'no answer'}", "looking again")
         else:
             account.failed_reads = 0

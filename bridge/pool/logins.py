@@ -31,6 +31,7 @@ from bridge.status.logins import LoginProblem, WantedLogin
 logger = logging.getLogger(__name__)
 
 STABLE_SEC: Final = 3.0  # for which both files have not changed (PROTOCOL 3.2)
+RENEWAL_SEC: Final = 180.0  # as long a login that makes itself again is waited for: a browser may need minutes
 AGAIN_SEC: Final = 60.0  # until files that cannot be read are asked for once more
 
 
@@ -107,6 +108,17 @@ class InstanceLogin:
     def endpoint(self) -> str:
         """Of the login in the work dir; "" where it has none of its own."""
         return self.held.endpoint if self.held is not None else ""
+
+    def back_in(self, lost_for: float) -> float:
+        """Seconds until it may be there again without a person, lost for so many; infinity: nobody knows."""
+        # An attached service is logged in where it runs.
+        if self._dir is None or self.wanted is None:
+            return math.inf
+        due = self.wanted.renewed_from - time.time()
+        if due > 0:
+            return due
+        # Where nothing comes of it for long, everybody would wait in vain.
+        return 0.0 if min(lost_for, -due) < RENEWAL_SEC else math.inf
 
     def must_restart(self) -> bool:
         """Another service has to take the place of this one: another login is wanted, and at hand."""

@@ -129,6 +129,11 @@ class Pool:
             each.is_ready and each.name not in excluded for each in self.instances
         )
 
+    def logs_in_again(self, name: str, until: float) -> bool:
+        """The login of that instance, which a turn was told is lost, may be there again by then without a person."""
+        left = until - self._loop.time()
+        return any(each.name == name and each.login.back_in(0.0) < left for each in self.instances)
+
     @property
     def free(self) -> int:
         """Places that a turn could take now."""

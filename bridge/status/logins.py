@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from bridge.status.labelled import Advised, Labelled
@@ -51,3 +53,5 @@ class WantedLogin(msgspec.Struct, frozen=True):
     """The last that came from outside: every instance takes it over."""
     expires_at: float = 0.0
     endpoint: str = ""
+    renewed_from: float = math.inf
+    """From when on it is made again without a person, once it is lost: Unix seconds; infinity: it is not."""

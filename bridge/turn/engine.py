@@ -306,11 +306,13 @@ class _Run:
         raise Forbidden(message, param=("model",), code="model_not_allowed", reason="model")
 
     def _may_retry(self, error: GatewayError) -> bool:
-        """A lost connection may be retried, a lost login and a rate limit elsewhere; a session that fails may itself be
-        the reason.
+        """A lost connection may be retried, a lost login and a rate limit elsewhere, a login also where it makes itself
+        again; a session that fails may itself be the reason.
         """
         if isinstance(error, ConnectionLost):
             return self._doubt is None or self._doubt.may_try
+        if isinstance(error, LoggedOut) and self._places.waits_for_login(self._turn.record.instance):
+            return True
         # Elsewhere only: the same instance would refuse again.
         if isinstance(error, (LoggedOut, RateLimited)):
             return self._engine.pool.has_another({*self._places.excluded, self._turn.record.instance})

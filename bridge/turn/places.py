@@ -35,6 +35,10 @@ class Places:
         """A place now, if there is one."""
         return self._pool.lease(self._turn.conversation.affinity, self.excluded, self._owner, self._until)
 
+    def waits_for_login(self, instance: str) -> bool:
+        """Its login, which is lost, makes itself again in time."""
+        return self._pool.logs_in_again(instance, self._until)
+
     async def queue(self, care: int, *, again: bool, elsewhere: Elsewhere | None = None) -> Lease | None:
         """A place in turn. `care`: see `bridge.pool.crashes`; `again`: the turn was asked before and lost.
 

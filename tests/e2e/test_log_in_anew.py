@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -92,24 +93,29 @@ def anew(tmp_path_factory, template):
         yield anew
 
 
-@pytest.fixture(scope="module")
-def worker(anew):
+@contextmanager
+def login_worker(data_dir, settings):
     """The login worker, as the gateway starts it."""
-    data_dir = anew.gateway.data_dir
     reading, writing = os.pipe()
-    env = environment(
-        data_dir, **anew._settings, LOGIN_QUEUE=f"unix://{data_dir / 'redis.sock'}", **{LIFE_FD: str(writing)}
-    )
+    env = environment(data_dir, **settings, LOGIN_QUEUE=f"unix://{data_dir / 'redis.sock'}", **{LIFE_FD: str(writing)})
     with (data_dir / "worker.log").open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway_project.login_worker", "INFO"], cwd=ROOT, env=env,
             stdout=output, stderr=output, pass_fds=[writing],
         )  # fmt: skip
     os.close(writing)
-    yield process
-    process.terminate()
-    process.wait(30)
-    os.close(reading)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+        os.close(reading)
+
+
+@pytest.fixture(scope="module")
+def worker(anew):
+    with login_worker(anew.gateway.data_dir, anew._settings) as process:
+        yield process
 
 
 def test_relogin_runs_once_however_often_it_is_asked(anew, worker):

@@ -1,5 +1,7 @@
 """When a login is made again by itself."""
 
+import math
+
 import pytest
 
 from bridge.logins.schedule import (
@@ -7,10 +9,12 @@ from bridge.logins.schedule import (
     HOUR,
     LoginFacts,
     RefreshTimes,
+    RunningAttempt,
     due_at,
     needs_person,
     pause_after,
     reason_to_log_in,
+    renewed_from,
 )
 from bridge.status.accounts import AccountState
 
@@ -49,6 +53,23 @@ def facts(**more):
 )
 def test_login_begins_when_it_is_due(more, reason):
     assert reason_to_log_in(facts(**more), TIMES, NOW) == reason
+
+
+@pytest.mark.parametrize(
+    ("more", "attempt", "since"),
+    [
+        ({}, None, 0.0),
+        ({"retry_at": NOW + 300}, None, NOW + 300),
+        ({"failures": 3}, None, math.inf),
+        ({"may_run_alone": False}, None, math.inf),
+        ({"failures": 3}, RunningAttempt(NOW, is_claimed=True, needs_person=False), NOW),
+        ({"failures": 3}, RunningAttempt(NOW, is_claimed=False, needs_person=False), math.inf),
+        ({}, RunningAttempt(NOW, is_claimed=False, needs_person=False), 0.0),
+        ({}, RunningAttempt(NOW, is_claimed=True, needs_person=True), math.inf),
+    ],
+)
+def test_login_is_waited_for_without_a_person(more, attempt, since):
+    assert renewed_from(facts(**more), attempt) == since
 
 
 @pytest.mark.parametrize(
