@@ -67,6 +67,11 @@ def _not_replaced(view: View) -> Found:
     return _instances(view, lambda each: each.not_replaced)
 
 
+def _without_models(view: View) -> Found:
+    """Only of those that take turns: whoever is not logged in is offered nothing."""
+    return _instances(view, lambda each: each.state in TAKING_TURNS and not each.models_offered)
+
+
 def _smoke_fails(view: View) -> Found:
     return _instances(view, lambda each: each.smoke is not None and each.smoke.failed >= MOST_SMOKES)
 
@@ -223,6 +228,10 @@ CHECKS: Final = (
         "not_replaced", Severity.WARNING, _("instance not replaced"),
         _("%(names)s: a successor is wanted and does not work, since %(time)s."), _not_replaced, 0, 30,
         _("What runs goes on. Its last error says why; the page of the instance has all tries."),
+    ),
+    Check(
+        "no_models", Severity.WARNING, _("no models"), _("%(names)s: the account offers no model, since %(time)s."),
+        _without_models, 60, 30, _("See whether its account has a plan, or an administrator allows it models."),
     ),
     Check(
         "smoke_failing", Severity.WARNING, _("short chats fail"),

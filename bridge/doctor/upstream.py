@@ -130,13 +130,8 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
         advice = gettext("Two gateways share this Redis: give each a NODE_NAME, or a Redis of its own.")
         return fail(topic, what, advice)
     match status.state:
-        case InstanceState.READY | InstanceState.BUSY if status.not_replaced:
-            advice = gettext("It goes on as it is; the successor is tried again by itself.")
-            return warn(topic, f"{shown}{error}", advice)
         case InstanceState.READY | InstanceState.BUSY:
-            facts = {"instance": status.name, "version": status.version or "?", "models": status.models}
-            words = gettext("%(instance)s is ready and logged in, version %(version)s, %(models)d models")
-            return ok(topic, words % facts)
+            return _serving(status, shown, error)
         case InstanceState.LOGIN_REQUIRED:
             return fail(topic, f"{shown}{error}", _log_in(state, status))
         case InstanceState.DEGRADED | InstanceState.FAILED:
@@ -161,6 +156,19 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
             return _cooling(status, shown, error)
         case _:
             return warn(topic, f"{shown}{error}", gettext("Look again in a moment."))
+
+
+def _serving(status: InstanceStatus, shown: str, error: str) -> Finding:
+    """Of one that takes turns."""
+    if status.not_replaced:
+        advice = gettext("It goes on as it is; the successor is tried again by itself.")
+        return warn("instances", f"{shown}{error}", advice)
+    if not status.models:
+        advice = gettext("See whether its account has a plan, or an administrator allows it models.")
+        return warn("instances", gettext("%(shown)s, but its account offers no model") % {"shown": shown}, advice)
+    facts = {"instance": status.name, "version": status.version or "?", "models": status.models}
+    words = gettext("%(instance)s is ready and logged in, version %(version)s, %(models)d models")
+    return ok("instances", words % facts)
 
 
 def _fails(status: InstanceStatus) -> bool:

@@ -153,6 +153,20 @@ def test_rights_decide_what_is_shown(client, running, django_user_model):
     assert client.get(LOG).status_code == client.get(LOG_NOW).status_code == 403
 
 
+def test_size_and_version_are_one_link_away(client, admin_client, running, django_user_model):
+    places = [f'href="{reverse(name)}"' for name in ("admin:bridge_instance_size", "admin:bridge_version_changelist")]
+
+    def linked(who):
+        section = who.get(PAGE).content.decode().partition('<section class="gw-live"')[2]  # the menu has links too
+        return [place in section for place in places]
+
+    assert linked(admin_client) == [True, True]
+    viewer = django_user_model.objects.create_user("viewer", password="x", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_instance"))
+    client.force_login(viewer)
+    assert linked(client) == [False, False]
+
+
 def test_script_hears_at_once_what_was_ordered(admin_client, running):
     running(status("w1-i1"))
     script = {"X-Requested-With": "fetch"}

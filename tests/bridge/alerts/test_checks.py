@@ -37,7 +37,7 @@ def key(db):
 def instance(name="i1", **fields):
     given = {
         "process": 1, "state": "ready", "login": True, "account": "logged_in", "version": "2.5", "upstream": "lingma",
-        "seen_at": timezone.now(),
+        "models_offered": 1, "seen_at": timezone.now(),
     }  # fmt: skip
     told = {each: fields.pop(each) for each in TOLD if each in fields}
     row = Instance(name=name, **given | fields)
@@ -70,6 +70,8 @@ def kinds_of(looked):
         ({"state": "gone", "login": False}, {"instances_gone", "none_ready"}),
         ({"login_expires_at": timezone.now() + timedelta(days=2, hours=23)}, {"login_expiring"}),
         ({"login_expires_at": timezone.now() + timedelta(days=3, hours=1)}, set()),
+        ({"models_offered": 0}, {"no_models"}),
+        ({"state": "busy", "models_offered": 0}, {"no_models"}),
         ({"not_replaced": True}, {"not_replaced"}),
         ({"replacing": True}, set()),
         ({"smoke": SmokeReport(0.0, ok=False, failed=1)}, set()),

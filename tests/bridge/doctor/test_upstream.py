@@ -82,6 +82,14 @@ def test_instance_is_reported_with_advice(installed, findings, status, state, le
     assert ("it broke" in text) == (state != "ready")
 
 
+@pytest.mark.parametrize("state", ["ready", "busy"])
+def test_account_without_models_is_told(installed, findings, status, state):
+    checked = installed(held=True)
+    checked.redis_answers, checked.heartbeats = True, [status(state=state, models=0)]
+    [(level, said)] = findings(upstream.instances, checked)
+    assert (level, "its account offers no model See whether its account has a plan" in said) == ("warn", True), said
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [

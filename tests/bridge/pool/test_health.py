@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bridge.chat.errors import RateLimited, UpstreamFailed
+from bridge.chat.errors import Forbidden, RateLimited, UpstreamFailed
 from bridge.lingma.dialects.base import Ask
 from bridge.pool.breaker import LEAST_FAILED
 from bridge.pool.options import InstanceOptions, PoolOptions
@@ -101,3 +101,20 @@ async def test_who_is_alone_is_asked_although_turns_fail():
             assert isinstance(stream.end.error, UpstreamFailed)
             lease.release()
         assert pool.statuses()[0].cools_for == ""
+
+
+async def test_forbidden_turn_has_the_account_read():
+    """By itself it would be read in half a minute, and its models later still."""
+
+    async def forbid(peer, params):
+        service.answers["auth/status"] = {"status": 1}  # and no push says so
+        await peer.push(finish(params["requestId"], code=403))
+
+    async with Service(on_ask=forbid) as service, running(attached(service)) as pool:
+        before = pool.instances[0].state_since
+        lease = pool.lease()
+        stream = await turn(lease, 1)
+        lease.release()
+        assert (type(stream.end.error), stream.end.error.code) == (Forbidden, None)
+        await in_state(pool, "login_required")
+        assert pool.instances[0].state_since > before

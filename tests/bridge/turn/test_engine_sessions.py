@@ -7,6 +7,8 @@ import pytest
 from bridge.chat.errors import Overloaded, UpstreamFailed
 from bridge.chat.events import TextDelta
 from bridge.chat.request import ChatRequest, Message
+from bridge.pool.orders import Order
+from bridge.status.wanted import Mode
 from gateway_project.lib.redis_link import RedisLink
 from sessions_store.store import SessionStore
 from tests.bridge.chats import Reading, chat, hanging_up, replying, request, say
@@ -134,6 +136,14 @@ async def test_a_busy_instance_is_not_waited_for(two, other):
     done = await chat(two, NEXT)
     assert (done.record.session, done.record.instance, last_question(other)[0]) == ("rebuilt", "w1-i2", WHOLE)
     lease.release()
+
+
+async def test_session_of_drained_instance_is_rebuilt_elsewhere(two, other):
+    await chat(two, FIRST)
+    two.pool.obey({"w1-i1": Order(mode=Mode.DRAIN)})
+    done = await chat(two, NEXT)
+    assert (done.text, done.record.session, done.record.instance) == ("Hello again", "rebuilt", "w1-i2")
+    assert (last_question(other)[0], last_question(other)[2]) == (WHOLE, False)
 
 
 async def test_lost_session_is_rebuilt_elsewhere_unseen(two, service, other):
