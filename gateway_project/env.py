@@ -252,7 +252,9 @@ class Environment(BaseSettings):
         30, ge=1, le=3600,
         description="`Retry-After` of a refusal where nobody knows when an instance is back, or up to a third less.",
     )  # fmt: skip
-    max_queue: int = Field(256, ge=0, description="Turns that may wait; one key alone may fill half of it.")
+    max_queue: int = Field(
+        256, ge=0, description="Turns that may wait in each web process; one key may fill half of it."
+    )
     keepalive_sec: float = Field(10, gt=0, description="Silence after which a stream gets a sign of life.")
     stream_buffer_bytes: int = Field(
         1 << 20, ge=1024, description="Unread bytes of an answer that are buffered for a slow reader."

@@ -77,7 +77,7 @@ def main():
             server.terminate()
             server.wait()
     print(f"Live page, {PROCESSES * INSTANCES} instances at 1 Hz, {WATCHERS} watch: {seconds * 1000:.1f} ms a second, "
-          f"{seconds:.1%} of a core (at most 5 %), {size >> 10} KiB a snapshot")  # fmt: skip
+          f"{seconds:.1%} of a core (asked: below 5 %), {size >> 10} KiB a snapshot")  # fmt: skip
 
 
 if __name__ == "__main__":

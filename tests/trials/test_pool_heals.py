@@ -273,8 +273,7 @@ def poisoned(pool):
         if answer.status == 400:
             break
     assert (answer.status, b"exits when it is asked this" in answer.body) == (400, True)
-    # Beside streams that last it is alone at its third exit, if not at its second.
-    assert 2 <= pool.asked(POISON) <= 3
+    assert pool.asked(POISON) == 2
     pool.whole()
     after = pool.pids()
     return tuple(name for name in NAMES if after[name] != before[name])
@@ -290,7 +289,7 @@ def login_renewed(pool):
 HARMS = (rate_limits, killed, drained, hung, login_lost, rolled_out_and_back, redis_restarted,
          login_renewed, poisoned)  # fmt: skip
 
-ENDS = {"killed": 1, "hung": 1, "poisoned": 3}
+ENDS = {"killed": 1, "hung": 1, "poisoned": 2}
 """How many processes each of them ends at most."""
 
 
