@@ -10,7 +10,6 @@ from typing import Any, Final
 from django.utils import timezone
 from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Usage
 from accounts.pages.names import Names
