@@ -104,27 +104,6 @@ async def test_silent_stranger_is_soon_cut_off(tmp_path, serve, tls, port, monke
     await writer.wait_closed()
 
 
-async def test_unfinished_handshakes_are_bounded(tmp_path, serve, tls, port, monkeypatch):
-    monkeypatch.setattr(private, "MOST_HANDSHAKES", 2)
-    listeners = Listeners(tmp_path, 1, HERE, port, tls(HERE))
-    await serve(listeners)
-    silent = [await asyncio.open_connection(HERE, port) for _ in range(2)]
-    reader, writer = await asyncio.open_connection(HERE, port)
-    async with asyncio.timeout(30):
-        with suppress(ConnectionResetError):
-            assert await reader.read() == b""
-    for _, each in silent:
-        each.close()
-    writer.close()
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                assert await asked(listeners, "there", tls("127.0.0.2").client()) == b"served"
-                break
-            except LOST:  # the server has not seen yet that those have gone
-                await asyncio.sleep(0.01)
-
-
 async def test_certificate_is_for_the_address(tmp_path, serve, tls, port):
     listeners = Listeners(tmp_path, 1, HERE, port, tls("127.0.0.9"))
     await serve(listeners)
