@@ -33,7 +33,7 @@ def test_bars_lead_to_the_turns_they_count(admin_client):
     page = text_of(admin_client.get(INDEX))
     found = bars(page)
     assert len(found) == 36
-    counts = [int(re.search(r"(\d+|no) turns", words)[1].replace("no", "0")) for words, _ in found]
+    counts = [int(re.search(r"(\d+|no) turns?", words)[1].replace("no", "0")) for words, _ in found]
     assert sum(counts) == 5
     for (_, href), count in zip(found, counts, strict=True):
         assert Page(admin_client.get(href)).figures.get("Turns", "0") == str(count)
@@ -50,7 +50,7 @@ def test_chart_counts_what_the_reader_may_see(client, role, shown):
     make_turn(1, people.key_a, team=people.a)
     make_turn(2, people.key_b, team=people.b)
     page = text_of(people.client(client, role).get(INDEX))
-    counts = [int(re.search(r"(\d+|no) turns", words)[1].replace("no", "0")) for words, _ in bars(page)]
+    counts = [int(re.search(r"(\d+|no) turns?", words)[1].replace("no", "0")) for words, _ in bars(page)]
     assert (sum(counts) if counts else None) == shown
     assert ("of your teams" in page) is (role == "lead")
 

@@ -37,6 +37,7 @@ WAITS = {
         "gateway_project/supervise/forks.py: await process.read(first.output)",
     ],
     "The result of a future that is done.": [
+        "bridge/http/elsewhere.py: asking.result()",
         "bridge/fleet/attempt_lease.py: asking.result()",
         "bridge/pool/disk.py: running.result()",
         "gateway_project/server/spool.py: running.result()",

@@ -81,7 +81,7 @@ def test_each_good_end_has_a_sentence(reason):
         (
             {"reason": "requests_day", "limit_scope": "key", "allowed": 5, "value": 5, "retry_after": 51_720},
             "The limit of the key is reached: requests per day, 5 of 5. It could be tried again 14 h 22 min later.",
-            "密钥的限额已用满：每天请求数，5 / 5。 可在 14 h 22 min 后重试。",
+            "密钥的限额已用满：每天请求数，5 / 5。 可在 14 小时 22 分钟 后重试。",
         ),
         (
             {"reason": "tokens_month", "limit_scope": "team", "allowed": 5_000_000, "value": 5_000_312},
