@@ -106,6 +106,7 @@ def one_at_a_time() -> Iterator[None]:
         return
     with connection.cursor() as cursor:
         # Asked for again and again: to wait in the server would end with the deadline of a statement.
+        # It ends with the preparation, for which the supervisor has PREPARE_PATIENCE.
         while not _locked(cursor, "SELECT pg_try_advisory_lock(%s)"):
             time.sleep(0.1)
         try:
