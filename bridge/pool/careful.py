@@ -108,10 +108,14 @@ class Careful(Generic[W]):
         return [_closed(each) if each.name in self.holds else each for each in candidates]
 
     def fitting(self, waiter: W, places: Sequence[Place], candidates: Sequence[Candidate]) -> list[Candidate]:
-        """The candidates for this turn: those without turns, or where it has waited long enough."""
+        """The candidates for this turn: those without turns; if there are none, where it has waited long enough."""
         # The one that has just exited comes back empty: there the turn is alone, and a second exit proves something.
         is_patient = any(place.is_coming_back for place in places)
         fits = [self._fits(waiter, place, is_patient=is_patient) for place in places]
+        # Also where that is the one that has failed it, which would be the last choice of any other turn.
+        empty = [good and place.in_flight == 0 for good, place in zip(fits, places, strict=True)]
+        if any(each.ready for is_empty, each in zip(empty, candidates, strict=True) if is_empty):
+            fits = empty
         return [each if good else _closed(each) for good, each in zip(fits, candidates, strict=True)]
 
     def began(self, waiter: W, name: str) -> None:

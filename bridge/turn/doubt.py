@@ -18,6 +18,8 @@ from bridge.turn.plan import TurnPlan
 
 MOST_EXITS = 2
 """A turn that was there so often is not tried again, whoever is to blame."""
+TOLD_SEC = 0.5
+"""After an exit all turns that were lost with it have told what they were by then, those of other processes too."""
 GIVEN_UP_SEC = 1.0
 """So long the service may still exit over a question that nobody wants answered any more."""
 
@@ -76,6 +78,12 @@ class Doubt:
         _counted(record)
         self.care = care_of(record)
         return record.proven
+
+    async def judged(self) -> bool:
+        """Whether the exits the turn was there at have nothing in common but its prompt."""
+        await asyncio.sleep(TOLD_SEC)
+        record = self._crashes.judged(self.name(), time())
+        return record is not None and record.proven
 
     def given_up(self, instance: AnyInstance, generation: int, stream: ReplyStream) -> Coroutine[Any, Any, None]:
         """Its client has gone. Who hangs up in time leaves no less behind than who waits; the request is let go of."""

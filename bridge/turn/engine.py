@@ -376,7 +376,9 @@ class _Run:
         check = self._check = self._engine.in_background(self._doubt.lost(instance, self._generation, stream))
         if self._output.committed:  # its client need not wait for that
             return
-        if await asyncio.shield(check):  # it is found out, too, when the client has gone meanwhile
+        # It is found out, too, when the client has gone meanwhile. A turn that is not asked again is told the reason,
+        # even where that follows from both its exits only.
+        if await asyncio.shield(check) or (not self._doubt.may_try and await self._doubt.judged()):
             raise CrashingPrompt
 
     def _new_doubt(self) -> Doubt:

@@ -88,7 +88,7 @@ class Reading:
 
     async def to_end(self):
         """Read all; the error is raised when there was nothing to read."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await self._task
         assert [isinstance(event, (Finished, Failed)) for event in self.events].index(True) == len(self.events) - 1
         assert next(type(event) for event in self.events if not isinstance(event, KeepAlive)) in {Started, Failed}

@@ -83,6 +83,20 @@ async def test_busy_instance_is_kept_free_only_briefly(start, monkeypatch):
     assert (await begun(waiter)).instance is held.instance
 
 
+async def test_empty_instance_comes_before_others_that_waited(start, monkeypatch):
+    """Also where it is the one that has failed the turn: there a second exit shows who it was."""
+    monkeypatch.setattr(careful, "WINDOW_SEC", 0.0)
+    monkeypatch.setattr(careful, "SHORTEST_SEC", 0.0)
+    pool = await start(2)
+    silent, failed = pool.lease(), pool.lease()
+    until = asyncio.get_running_loop().time() + 30
+    waiter = pool.queue_with_care(1, 0.0, (failed.instance.name,), ALICE, until, again=True)
+    assert not waiter.lease.done()
+    failed.release()
+    assert (await begun(waiter)).instance is failed.instance
+    assert silent.instance.in_flight == 1
+
+
 async def test_turn_seen_at_two_exits_is_always_alone(start, monkeypatch):
     monkeypatch.setattr(careful, "WINDOW_SEC", 0.01)
     pool = await start()

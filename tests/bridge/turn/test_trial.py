@@ -9,6 +9,7 @@ import redis
 from bridge.chat.errors import CrashingPrompt
 from bridge.fleet.crash_exchange import CrashExchange, RedisTrials
 from bridge.images.pipeline import ImageOptions, ImagePipeline
+from bridge.pool import careful, lifecycle
 from bridge.pool.crashes import OwnTrials
 from bridge.turn.engine import Engine, EngineOptions
 from gateway_project.lib.redis_link import RedisLink
@@ -18,6 +19,7 @@ from tests.bridge.pools import running, simulator
 POISON = "[[sim: fault=crash after=0 first_ms={first_ms}]] poison"
 # In one piece: a reply of which a part is out cannot be asked again.
 INNOCENT = "[[sim: text=fine size=9 delay_ms=0 first_ms=1000]] innocent {number}"
+SLOW = INNOCENT.replace("first_ms=1000", "first_ms=3000")
 
 
 @pytest.fixture
@@ -87,6 +89,19 @@ async def test_poison_among_others_costs_two_instances(gateway, processes, insta
     assert {each.result() for each in innocent} == {"ok"}
     assert {each.result() for each in (first, *more)} == {"refused"}
     assert exits(engines) == 2
+
+
+async def test_poison_never_alone_is_refused_too(gateway, monkeypatch):
+    monkeypatch.setattr(careful, "WINDOW_SEC", 0.05)
+    monkeypatch.setattr(lifecycle, "COMING_SEC", 0.0)  # it does not wait for the instance that will be empty
+    [engine] = await gateway(1, 2)
+    async with asyncio.TaskGroup() as tasks:
+        innocent = [tasks.create_task(asked(engine, SLOW.format(number=number))) for number in range(4)]
+        await under_way([engine], 4)
+        poisoned = tasks.create_task(asked(engine, POISON.format(first_ms=0)))
+    assert poisoned.result() == "refused"
+    assert [each.result() for each in innocent] == ["ok"] * 4
+    assert exits([engine]) == 2
 
 
 async def test_poison_asked_everywhere_at_once_costs_no_more(gateway):
