@@ -47,6 +47,7 @@ def given(gateway, *arguments):
     until(lambda: (gateway.work_dir() / "cache" / "id").exists())
     lingma_login(gateway, "main", *arguments, "--instances=w1-i1")
     until(lambda: send(gateway, "GET", "/readyz").status == 200)
+    until(lambda: state(gateway) == "ready")  # before that the heartbeat may be of the service that had no login
 
 
 def token_file(folder):

@@ -97,6 +97,13 @@ class Gateway:
 
 
 def survivors(processes):
-    """Those that still run some seconds later."""
-    _, alive = psutil.wait_procs(processes, timeout=30)
-    return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+    """What those are called that still run a minute later, where all but a hung one have ended long since."""
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    return [f"{each.pid} {command_line(each)}" for each in alive if each.is_running() and not is_zombie(each)]
+
+
+def is_zombie(process):
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
