@@ -1,15 +1,19 @@
 """Who gets which page: pages × roles × methods."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from django.db import transaction
 from django.urls import reverse
+from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
-from accounts.models import ApiKey
+from accounts.alerts.words import NEW_NETWORK
+from accounts.models import Alert, AlertChannel, ApiKey
 from accounts.roles.groups import TEAM_LEAD
-from bridge.models import ModelAlias
+from bridge.models import Login, MaintenanceWindow, ModelAlias, PromptTemplate, Version
+from gateway_project.lib.secrets_at_rest import Secret
 from tests.accounts.roles.people import user_of
 
 pytestmark = pytest.mark.django_db
@@ -17,7 +21,7 @@ pytestmark = pytest.mark.django_db
 ROLES = ("superuser", "operator", "viewer", "lead", "stranger", "member", "staff", "anonymous")
 """The stranger is the lead of another team."""
 
-# o: gets it or does it; n: may not; m: there is no such thing; i: what was sent is invalid; l: has to log in first.
+# o: gets it or does it; n: may not; m: there is no such thing; i: what was sent does not fit; l: has to log in first.
 TABLE = """
 GET   admin:index                               o o o o o l o l
 GET   admin:accounts_apikey_changelist          o o o o o l n l
@@ -67,6 +71,61 @@ GET   /api/usage/                               o o o o o o n l
 GET   /api/audit/                               o o o n n n n l
 GET   /api/aliases/                             o o o n n n n l
 GET   /api/sessions/                            o o o n n n n l
+GET   admin:bridge_login_changelist             o o o n n l n l
+GET   admin:bridge_login_add                    o o n n n l n l
+GET   admin:bridge_login_change:login           o o o n n l n l
+POST  admin:bridge_login_change:login           o o n n n l n l
+POST  admin:bridge_login_delete:login           o o n n n l n l
+GET   /admin/bridge/login/spread/               o o n n n l n l
+GET   admin:bridge_login_attempts:login         o o o n n l n l
+GET   admin:bridge_version_changelist           o o o n n l n l
+GET   admin:bridge_version_upload               o n n n n l n l
+POST  admin:bridge_version_change:version       o o n n n l n l
+GET   /admin/bridge/version/back/               o o n n n l n l
+GET   admin:bridge_maintenancewindow_changelist o o o n n l n l
+GET   admin:bridge_maintenancewindow_add        o o n n n l n l
+POST  admin:bridge_maintenancewindow_change:window o o n n n l n l
+POST  admin:bridge_maintenancewindow_delete:window o o n n n l n l
+GET   admin:accounts_alert_changelist           o o o o o l n l
+GET   admin:accounts_alertchannel_changelist    o o o n n l n l
+GET   admin:accounts_alertchannel_add           o o n n n l n l
+POST  admin:accounts_alertchannel_change:channel o o n n n l n l
+POST  admin:accounts_alertchannel_delete:channel o o n n n l n l
+GET   admin:accounts_apitoken_changelist        o o o n n l n l
+GET   usage_rows                                o o o o o o n l
+GET   showback                                  o o o o o o n l
+GET   /usage/showback/export.csv                o o o o o o n l
+POST  /api/aliases/                             o o n n n n n l
+PATCH /api/aliases/:alias                       o o n n n n n l
+DELETE /api/aliases/:alias                      o o n n n n n l
+GET   /api/prompts/                             o o o n n n n l
+POST  /api/prompts/                             o o n n n n n l
+PATCH /api/prompts/:prompt                      o o n n n n n l
+DELETE /api/prompts/:prompt                     o o n n n n n l
+GET   /api/instances/                           o o o n n n n l
+POST  /api/instances/all/actions/               m m n n n n n l
+GET   /api/logins/                              o o o n n n n l
+POST  /api/logins/                              o o n n n n n l
+PATCH /api/logins/:login                        o o n n n n n l
+DELETE /api/logins/:login                       o o n n n n n l
+POST  /api/logins/:login/cancel/                i i n n n n n l
+POST  /api/logins/:login/relogin/               o o n n n n n l
+GET   /api/logins/:login/attempts/              o o o n n n n l
+GET   /api/versions/                            o o o n n n n l
+POST  /api/versions/                            i n n n n n n l
+POST  /api/versions/:version/default/           o o n n n n n l
+DELETE /api/versions/:version                   o n n n n n n l
+GET   /api/alert-channels/                      o o o n n n n l
+POST  /api/alert-channels/                      o o n n n n n l
+PATCH /api/alert-channels/:channel              o o n n n n n l
+DELETE /api/alert-channels/:channel             o o n n n n n l
+POST  /api/alert-channels/:channel/test/        o o n n n n n l
+GET   /api/alerts/                              o o o o o n n l
+POST  /api/alerts/:alert/acknowledge/           o o n o m n n l
+GET   /api/maintenance-windows/                 o o o n n n n l
+POST  /api/maintenance-windows/                 o o n n n n n l
+PATCH /api/maintenance-windows/:window          o o n n n n n l
+DELETE /api/maintenance-windows/:window         o o n n n n n l
 """
 LINES = [line.split() for line in TABLE.strip().splitlines()]
 
@@ -77,12 +136,36 @@ def people(people):
     return people
 
 
-def address_of(page, people):
-    objects = {
-        "key": people.key_a, "team": people.a, "user": people.users["staff"],
-        "alias": ModelAlias.objects.first() or ModelAlias.objects.create(pattern="x"),
-        "task": PeriodicTask.objects.first(),
+@pytest.fixture
+def objects(people):
+    """What the pages are about, by the names it has in the table."""
+    now, secret = timezone.now(), Secret.of(b"http://127.0.0.1:9")
+    span = {"starts_at": now, "ends_at": now + timedelta(hours=1)}
+    return {
+        "key": people.key_a, "team": people.a, "user": people.users["staff"], "task": PeriodicTask.objects.first(),
+        "alias": ModelAlias.objects.create(pattern="x"), "prompt": PromptTemplate.objects.create(pattern="x"),
+        "login": Login.objects.create(label="main"), "version": Version.objects.create(version="2.11.1"),
+        "window": MaintenanceWindow.objects.create(name="nightly", **span),
+        "channel": AlertChannel.objects.create(name="ops", address=secret),
+        "alert": Alert.objects.create(kind=NEW_NETWORK, key=people.key_a),
     }  # fmt: skip
+
+
+MADE = {
+    "/api/keys/": {"name": "made", "team": "team-a"},
+    "/api/aliases/": {"pattern": "made", "target": "org_auto"},
+    "/api/prompts/": {"pattern": "made"},
+    "/api/logins/": {"label": "made"},
+    "/api/instances/all/actions/": {"action": "drain"},
+    "/api/alert-channels/": {"name": "made", "address": "http://127.0.0.1:9"},
+    "/api/maintenance-windows/": {
+        "name": "made", "starts_at": "2100-12-01T00:00:00Z", "ends_at": "2100-12-01T01:00:00Z",
+    },
+}  # fmt: skip
+CHANGED = {"aliases": {"pattern": "other"}, "prompts": {"pattern": "other"}, "logins": {"label": "renamed"}}
+
+
+def address_of(page, objects):
     if page.startswith("/"):
         address, _, rest = page.partition(":")
         name, _, end = rest.partition("/")
@@ -94,17 +177,19 @@ def address_of(page, people):
 
 def outcome_of(response):
     where = response.headers.get("Location", "")
-    if response.status_code == 401 or "/login/" in where:
+    if response.status_code == 401 or where.startswith(("/login/", "/admin/login/")):
         return "l"
     if response.status_code == 404 or where == reverse("admin:index"):
         return "m"
-    return {400: "i", 403: "n", 200: "o", 201: "o", 302: "o"}.get(response.status_code, str(response.status_code))
+    status = response.status_code
+    words = {200: "o", 201: "o", 202: "o", 204: "o", 302: "o", 400: "i", 409: "i", 415: "i", 403: "n"}
+    return words.get(status, str(status))
 
 
 def send(client, method, address):
     if address.startswith("/api/"):
-        body = {"name": "made", "team": "team-a"} if address == "/api/keys/" else {"name": "renamed"}
-        body = body if method == "PATCH" or address == "/api/keys/" else {}
+        renamed = CHANGED.get(address.split("/")[2], {"name": "renamed"})
+        body = renamed if method == "PATCH" else MADE.get(address, {})
         return client.generic(method, address, json.dumps(body), content_type="application/json")
     if method == "GET":
         return client.get(address)
@@ -112,14 +197,14 @@ def send(client, method, address):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_pages_are_for_their_roles(client, people, role):
+def test_pages_are_for_their_roles(client, people, objects, role):
     people.client(client, role)
     wrong = []
     for method, page, *row in LINES:
         with transaction.atomic():
             if "team_delete" in page:  # one with keys stays
                 ApiKey.objects.filter(team=people.a).update(team=None)
-            outcome = outcome_of(send(client, method, address_of(page, people)))
+            outcome = outcome_of(send(client, method, address_of(page, objects)))
             transaction.set_rollback(True)
         if outcome != row[ROLES.index(role)]:
             wrong.append((method, page, outcome))
