@@ -16,9 +16,9 @@ def set_up(client, gateway):
     return next(setup.text for setup in setups(base(gateway), KEY, MODEL) if setup.client == client)
 
 
-def in_a_terminal(client, gateway):
+def in_a_terminal(text):
     """(environment, words of the command) of a set-up that is pasted into a shell."""
-    *exports, command = [shlex.split(line) for line in set_up(client, gateway).replace("\\\n", "").splitlines()]
+    *exports, command = [shlex.split(line) for line in text.replace("\\\n", "").splitlines()]
     return dict(word.split("=", 1) for name, *words in exports for word in words if name == "export"), command
 
 
@@ -32,6 +32,9 @@ class ClaudeCode:
     name = "Claude Code"
     side_turns = 0
     """Turns that belong to no round of the task."""
+
+    def set_up(self, gateway):
+        return set_up("Claude Code", gateway)
 
     def read(self, path):
         return call("Read", file_path=str(path))
@@ -48,7 +51,7 @@ class ClaudeCode:
         return call("Bash", command=command, description="Run it")
 
     def run(self, packages, gateway, folder, prompt=PROMPT, *flags):
-        environ, [program] = in_a_terminal("Claude Code", gateway)
+        environ, [program] = in_a_terminal(self.set_up(gateway))
         command = [packages / ".bin" / program, "-p", prompt, "--output-format", "stream-json", "--verbose",
                    "--dangerously-skip-permissions", *self.flags, *flags]  # fmt: skip
         return folder.run(
@@ -65,6 +68,17 @@ class OlderClaudeCode(ClaudeCode):
 
     flags = ("--model", "claude-sonnet-4-5")
     name = "Claude Code, older model"
+
+
+class ConfinedClaudeCode(ClaudeCode):
+    """With a key that may use one model: its set-up replaces every one that it would ask for by itself."""
+
+    def __init__(self, key):
+        self.key = key
+
+    def set_up(self, gateway):
+        texts = setups(base(gateway), self.key, MODEL, claude_model=MODEL)
+        return next(each.text for each in texts if each.client == "Claude Code")
 
 
 class Codex:
@@ -88,7 +102,7 @@ class Codex:
         return self.shell(f"cat >{path} <<'EOF'\n{text}EOF")
 
     def run(self, packages, gateway, folder, prompt=PROMPT, *command):
-        environ, [program, *settings] = in_a_terminal("Codex", gateway)
+        environ, [program, *settings] = in_a_terminal(set_up("Codex", gateway))
         alone = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]
         return folder.run([packages / ".bin" / program, "exec", *command, *alone, *settings, prompt], **environ)
 

@@ -5,6 +5,7 @@ import pytest
 from tests.clients.agents import (
     ClaudeCode,
     Codex,
+    ConfinedClaudeCode,
     OlderClaudeCode,
     OpenCode,
     OpenCodeAnthropic,
@@ -12,8 +13,10 @@ from tests.clients.agents import (
     base,
     call,
     in_a_terminal,
+    set_up,
 )
-from tests.clients.task import ANSWER, COMMAND, PROMPT, watched
+from tests.clients.task import ANSWER, COMMAND, MODEL, PROMPT, watched
+from tests.e2e.installation import django
 
 AGENTS = [ClaudeCode(), OlderClaudeCode(), Codex(), OpenCode()]
 VARIANTS = [OpenCodeResponses(), OpenCodeAnthropic()]
@@ -45,6 +48,26 @@ def test_agent_finishes_its_task_and_resumes(agent, node_clients, gateway, folde
     assert seen.sessions.count("reused") == (4 if reuse else 0)
     assert len(seen.sessions) == 5 + agent.side_turns
     report(agent.name, seen)
+
+
+CONFINED = f"""
+from accounts.keys import services
+from accounts.models import ApiKey
+key = ApiKey(name="of one model", allowed_models={MODEL!r})
+print(services.create(key), key.pk)
+"""
+
+
+@pytest.mark.parametrize("reuse", [True], indirect=True)
+def test_confined_key_serves_all_claude_code_asks(node_clients, gateway, folder, reuse):
+    secret, key_id = django(gateway.data_dir, CONFINED).split()
+    agent = ConfinedClaudeCode(secret)
+    with watched(gateway, plan_for(agent, folder.work)):
+        told = agent.run(node_clients, gateway, folder)
+    assert folder.is_done(), told
+    rows = [row for row in gateway.rows().values() if row["api_key_id"] == int(key_id)]
+    assert len(rows) >= 4
+    assert {(row["status"], row["model"]) for row in rows} == {("ok", MODEL)}
 
 
 def test_codex_calls_tools_of_a_namespace(node_clients, gateway, folder):
@@ -88,7 +111,7 @@ BLOCK = "a.txt\n```\n<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE\n```
 
 def test_aider_edits_and_mends_until_its_test_passes(aider, gateway, folder):
     plan = [{"say": BLOCK.format(old="hello", new="good")}, {"say": BLOCK.format(old="good", new="goodbye")}]
-    environ, [_, *settings] = in_a_terminal("aider", gateway)
+    environ, [_, *settings] = in_a_terminal(set_up("aider", gateway))
     command = [aider, *settings, "--edit-format", "diff", "--yes-always", "--no-git", "--no-pretty",
                "--no-check-update", "--no-show-model-warnings", "--analytics-disable", "--auto-test", "--test-cmd",
                "grep -x goodbye a.txt && cp a.txt b.txt", "--message", PROMPT, "a.txt"]  # fmt: skip
