@@ -1,7 +1,11 @@
-"""Every page on a phone, in both languages: none is wider than the screen, and no Chinese one has English left."""
+"""Every page on a phone, in both languages.
+
+None is wider than the screen, none breaks its content policy, and no Chinese one has English left.
+"""
 
 import pytest
 
+from tests.browser.policy import WATCH, assert_kept
 from tests.browser.walks.places import CONSOLE, OURS
 from tests.e2e.installation import PASSWORD, django
 
@@ -33,6 +37,7 @@ def page(browser, whole, ids, language):
     context = browser.new_context(base_url=f"http://127.0.0.1:{whole.port}", locale=language, viewport=PHONE)
     context.set_default_timeout(60_000)
     page = context.new_page()
+    page.add_init_script(WATCH)
     page.goto("/login/?next=/display/")
     page.fill("input[name=username]", "admin")
     page.fill("input[name=password]", PASSWORD)
@@ -44,7 +49,7 @@ def page(browser, whole, ids, language):
 
 @pytest.mark.parametrize("address", [*OURS, *(f"/admin/{each}" for each in CONSOLE)])
 def test_page_fits_a_phone_in_its_language(page, ids, language, address):
-    page.goto(address.format(**ids))
+    assert_kept(page, page.goto(address.format(**ids)))
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     if language == "zh-CN":
         assert [text for text in page.evaluate(ENGLISH) if not text.startswith(LONG[:12])] == []
