@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateway_project.lib.token_sources import ESTIMATES
+
 BY: Final = {
     "team": "team", "key": "key_name", "model": "model", "lingma_model": "lingma_model", "protocol": "protocol",
     "endpoint": "endpoint", "client_app": "agent", "status": "status", "reason": "reason", "instance": "instance",
@@ -62,7 +64,7 @@ def _sums_of(turn: Mapping[str, Any]) -> dict[str, int]:
         "refused": turn["count"] if turn["status"] == "refused" else 0,
         "prompt_tokens": turn["prompt_tokens"],
         "completion_tokens": turn["completion_tokens"],
-        "estimated_turns": turn["count"] if turn["usage_source"] == "estimate" else 0,
+        "estimated_turns": turn["count"] if turn["usage_source"] in ESTIMATES else 0,
         "busy_ms": turn["total_ms"] - turn["queue_ms"] if served else 0,
         "sessions_reused": int(turn["session"] == "reused"),
     }

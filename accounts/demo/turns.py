@@ -108,7 +108,7 @@ def _served(random: Random, model: str, status: str) -> dict[str, Any]:
         "lingma_model": lingma_model, "instance": random.choice(INSTANCES), "session": _chosen(random, SESSIONS),
         "queue_ms": queue_ms, "first_token_ms": first if answered else None, "total_ms": first + written * 22,
         "prompt_tokens": int(random.lognormvariate(8, 1.1)), "completion_tokens": written,
-        "usage_source": "upstream" if random.random() < 0.83 else "estimate",
+        "usage_source": "upstream" if random.random() < 0.83 else "estimate" if status == "ok" else "partial",
     }  # fmt: skip
 
 

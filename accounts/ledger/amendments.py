@@ -13,8 +13,8 @@ from accounts.ledger.hours import HourSums, hour_of
 from accounts.ledger.row import Amendment, UsageRow
 from accounts.models import Usage, WaitingAmendment
 from gateway_project.lib.many_values import any_of
+from gateway_project.lib.token_sources import UPSTREAM
 
-UPSTREAM: Final = "upstream"
 KEPT: Final = timedelta(hours=1)
 """How long one waits for its row, which may lie in a spool file while this came through Redis."""
 COUNT: Final = (

@@ -12,6 +12,7 @@ from django.db import connection
 from accounts.models import CALLER_FAULTS, GATEWAY_FAULTS, UsageHour
 from accounts.models.hour import BUCKET_COLUMNS, DIMENSIONS, SUMS
 from accounts.models.total import TOTAL_BUCKETS, TOTALS, UsageTotal
+from gateway_project.lib.token_sources import ESTIMATES
 
 DAY: Final = timedelta(days=1)
 COLUMNS: Final = (*TOTALS, *TOTAL_BUCKETS)
@@ -92,7 +93,7 @@ def counts_of(
         turns if turned_away else 0,
         prompt,
         completion,
-        turns if source == "estimate" else 0,
+        turns if source in ESTIMATES else 0,
         turns if source and not refused else 0,
         busy,
         reused,

@@ -196,7 +196,7 @@ def _request(row: Usage) -> dict[str, Any]:
         "total_ms": row.total_ms,
         "prompt_tokens": row.prompt_tokens if row.tokens_known else None,
         "completion_tokens": row.completion_tokens if row.tokens_known else None,
-        "tokens_from": row.usage_source or None,
+        "tokens_from": row.usage_source if row.tokens_known else None,
     }
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from django.utils.translation import gettext, ngettext
 
 from accounts.pages.query import Query
+from accounts.reports.filters import COLUMNS
 from accounts.reports.sums import Sums
 from accounts.reports.words import ESTIMATED, UNKNOWN, change, ms, number, share, short
+from gateway_project.lib.token_sources import ESTIMATES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +70,16 @@ def _tokens(query: Query, now: Sums, before: Sums | None) -> Figure:
         value=both(now),
         href=query.frozen(),
         note=gettext("%(share)s of turns estimated") % {"share": share(now.estimated_turns, now.counted_turns)},
-        note_href=query.frozen(source="estimate"),
+        note_href=_estimates(query),
         change=_before(both(before)) if before else "",
     )
+
+
+def _estimates(query: Query) -> str:
+    """The rows whose tokens are estimates, of those that the filters leave; "" where they leave no such source."""
+    asked, not_asked = (by.get(COLUMNS["source"]) for by in (query.filters.accepted, query.filters.excluded))
+    left = [each for each in ESTIMATES if (asked is None or each in asked) and each not in (not_asked or ())]
+    return query.frozen(source=left) if left else ""
 
 
 def _first_token(query: Query, now: Sums, before: Sums | None) -> Figure:

@@ -28,7 +28,7 @@ from accounts.models import ApiKey, Usage
 from accounts.pages import key_cookie, pastes
 from accounts.pages.layout import page
 from accounts.pages.trace_words import SCOPES
-from accounts.reports.words import tokens_of
+from accounts.reports.words import mark_of, tokens_of
 from gateway_project.lib.key_secret import digest_of, is_mistyped
 from gateway_project.lib.redis_client import connect
 from gateway_project.lib.texts import Text
@@ -172,5 +172,6 @@ def _request(row: Usage) -> dict[str, Any]:
         "advice": translated(advice),
         "took": seconds(row.total_ms) if row.total_ms else "–",
         "tokens": tokens_of(row),
+        "mark": mark_of(row),
         "error": error_of(row),
     }

@@ -27,6 +27,7 @@ from accounts.pages.query import iso
 from accounts.pages.steps import steps_of
 from accounts.pages.trace_words import SCOPES, SESSION_STATES, against, characters, model_words, session_words
 from accounts.reports.visibility import Visibility, visible_to
+from accounts.reports.words import mark_of
 from gateway_project.lib.translated import translated
 
 AROUND: Final = timedelta(minutes=5)
@@ -128,7 +129,7 @@ def _tokens(row: Usage) -> dict[str, Any]:
     return {
         "prompt": f"{row.prompt_tokens:,}" if known else UNKNOWN,
         "completion": f"{row.completion_tokens:,}" if known else UNKNOWN,
-        "estimated": known and row.usage_source == "estimate",
+        "mark": mark_of(row),
     }
 
 

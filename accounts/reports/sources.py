@@ -15,9 +15,10 @@ from accounts.models.hour import bucket_column
 from accounts.models.total import TOTAL_BUCKETS, TOTALS
 from accounts.reports.period import Span
 from accounts.reports.sums import BUCKETS, HISTOGRAMS
+from gateway_project.lib.token_sources import ESTIMATES
 
 NOT_REFUSED: Final = ~Q(status="refused")
-ESTIMATED: Final = Q(usage_source="estimate")
+ESTIMATED: Final = Q(usage_source__in=ESTIMATES)
 COUNTED: Final = ~Q(usage_source="") & NOT_REFUSED
 
 

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Usage
+from gateway_project.lib.token_sources import ESTIMATES
 
 UNKNOWN: Final = "–"
 BLANK: Final = "\N{NO-BREAK SPACE}"
 ESTIMATED: Final = f"≈{BLANK}"
 """Before numbers that are estimated, all or in part."""
 
-SOURCES: Final = {"upstream": _("Lingma"), "estimate": _("an estimate")}
+SOURCES: Final[Mapping[str, Any]] = {
+    "upstream": _("Lingma"), "estimate": _("an estimate"), "partial": _("an estimate until it broke off"),
+}  # fmt: skip
 """Where the numbers of tokens of a turn come from."""
+MARKS: Final[Mapping[str, Any]] = {"estimate": _("estimated"), "partial": _("estimated until it broke off")}
+"""What stands behind them."""
 
 
 def source_of(turn: Usage) -> str:
     """Nothing where nobody knows them, and the word itself where it is none of ours."""
     return str(SOURCES.get(turn.usage_source, turn.usage_source)) if turn.tokens_known else ""
+
+
+def mark_of(turn: Usage) -> str:
+    """Nothing behind Lingma's own numbers."""
+    return str(MARKS.get(turn.usage_source, "")) if turn.tokens_known else ""
 
 
 def number(value: int | None) -> str:
@@ -31,7 +42,7 @@ def tokens_of(turn: Usage) -> str:
     """Those in and out of one turn."""
     if not turn.tokens_known:
         return UNKNOWN
-    return f"{ESTIMATED if turn.usage_source == 'estimate' else ''}{turn.prompt_tokens:,} / {turn.completion_tokens:,}"
+    return f"{ESTIMATED if turn.usage_source in ESTIMATES else ''}{turn.prompt_tokens:,} / {turn.completion_tokens:,}"
 
 
 def short(value: int) -> str:

@@ -8,9 +8,9 @@ from typing import Literal
 import msgspec
 
 from bridge.chat.errors import GatewayError
+from gateway_project.lib.token_sources import TokenSource
 
 SessionState = Literal["new", "reused", "rebuilt", "off"]
-UsageSource = Literal["upstream", "estimate"]
 
 
 class FinishReason(StrEnum):
@@ -28,7 +28,7 @@ class TokenUsage(msgspec.Struct, frozen=True, gc=False):
 
     input_tokens: int
     output_tokens: int
-    source: UsageSource
+    source: TokenSource
     thinking_tokens: int = 0
     """How many of the output tokens were reasoning."""
 

@@ -62,7 +62,7 @@ TIME_PER_OUTPUT_TOKEN = BulkHistogram(
 )
 TOKEN_USAGE = BulkHistogram(
     "gen_ai_client_token_usage",
-    "Tokens of one turn. source: counted by the service (upstream) or by us (estimate).",
+    "Tokens of one turn. source: counted by the service (upstream) or by us (estimate; partial if it broke off).",
     (*_OTEL, "gen_ai_token_type", "source"),
     buckets=tuple(4**power for power in range(14)),
 )

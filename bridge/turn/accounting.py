@@ -11,6 +11,7 @@ from bridge.reply.reader import Reader
 from bridge.turn.limits import ReplyLimits
 from bridge.turn.plan import TurnPlan
 from bridge.turn.record import TurnRecord
+from gateway_project.lib.token_sources import TokenSource
 
 AROUND_CALL = estimate('<call:0123456789>{"name":"","arguments":}</call:0123456789>\n')
 """Tokens that a model writes for a call beside the tool's name and its arguments."""
@@ -40,10 +41,12 @@ class Accounting:
         if not record.estimated:
             record.estimated = estimate_messages(self._request.messages, self._request.tools)
         record.prompt_tokens = self._calibration.input.apply(record.estimated)
+        record.usage_source = "partial"  # until the reply has ended
 
     def close(
-        self, stream: ReplyStream, reader: Reader, limits: ReplyLimits | None, logged: LoggedUsage | None
-    ) -> TokenUsage:
+        self, stream: ReplyStream, reader: Reader, limits: ReplyLimits | None, logged: LoggedUsage | None,
+        *, broke_off: bool,
+    ) -> TokenUsage:  # fmt: skip
         """Write tokens and calls into the record."""
         record = self._record
         if stream.decisions:
@@ -66,15 +69,17 @@ class Accounting:
             spent = [logged, self.corrected] if self.corrected is not None else [logged]
             record.prompt_tokens = sum(each.prompt_tokens for each in spent)
             record.completion_tokens = sum(each.completion_tokens for each in spent)
-            record.usage_source = "upstream"
+            source: TokenSource = "upstream"
         else:
+            source = "partial" if broke_off else "estimate"
             output = self._calibration.output
             record.completion_tokens = output.apply(guess)
             if (limit := self._request.max_tokens) is not None:  # it has cut text and reasoning, and nothing else
                 cut = text_tokens + reasoning if thinking else text_tokens
                 record.completion_tokens -= max(0, output.apply(cut) - limit)
+        record.usage_source = source
         reasoning_tokens = min(reasoning, record.completion_tokens) if thinking else 0
-        return TokenUsage(record.prompt_tokens, record.completion_tokens, record.usage_source, reasoning_tokens)
+        return TokenUsage(record.prompt_tokens, record.completion_tokens, source, reasoning_tokens)
 
     def _call_tokens(self, reader: Reader, limits: ReplyLimits | None) -> int:
         """Tokens of calls that were sent, as the model wrote them: what stands around them it has written too."""

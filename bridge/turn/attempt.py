@@ -245,7 +245,7 @@ class Attempt:
         end = stream.end if cut is None else None  # to its end, so the service may know what it cost
         logged = await self._logged(stream, batch) if end is not None else None
         # The turn is booked with its last event, so its record is complete before that.
-        usage = self._accounting.close(stream, self._reader, limits, logged)
+        usage = self._accounting.close(stream, self._reader, limits, logged, broke_off=error is not None)
         if logged is None and end is not None:
             self._await_usage(stream)
         reason = cut or self._reason()
@@ -301,7 +301,7 @@ class Attempt:
             record.failed(stream.end.error)
         # A turn that failed or was left has cost tokens too.
         if record.status != "ok":
-            self._accounting.close(stream, self._reader, self._limits, None)
+            self._accounting.close(stream, self._reader, self._limits, None, broke_off=True)
             self._await_usage(stream)
 
     def _await_usage(self, stream: ReplyStream) -> None:

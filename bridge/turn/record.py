@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
 from accounts.ledger.trace import SessionWhy
 from bridge.chat.errors import GatewayError
-from bridge.chat.events import SessionState, UsageSource
+from bridge.chat.events import SessionState
 from bridge.pool.late_usages import Awaited
 from bridge.routing.routes import Route
+from gateway_project.lib.token_sources import TokenSource
 
 
 class TurnRecord(msgspec.Struct):
@@ -39,7 +41,8 @@ class TurnRecord(msgspec.Struct):
     """Tokens of the request, as they were estimated; 0 before that."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    usage_source: UsageSource = "estimate"
+    usage_source: TokenSource | Literal[""] = ""
+    """"" until the service was asked: nobody knows of any tokens."""
     awaited: Awaited | None = None
     """What the service may still log of it, where the tokens are estimated."""
     # msgspec copies empty containers for each object, so these are not shared.

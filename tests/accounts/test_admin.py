@@ -192,7 +192,9 @@ def test_turn_page_shows_program_and_tools(admin_client):
     assert "2 parsed; denied run_in_terminal" in page
 
 
-@pytest.mark.parametrize(("source", "shown"), [("upstream", "Lingma"), ("estimate", "估算")])
+@pytest.mark.parametrize(
+    ("source", "shown"), [("upstream", "Lingma"), ("estimate", "估算"), ("partial", "估算至中断处")]
+)
 def test_turn_names_where_tokens_come_from(admin_client, source, shown):
     turn = make_turn(1, make_key(), instance="w1-i1", usage_source=source)
     for page in (USAGE, reverse("admin:accounts_usage_change", args=[turn.pk])):

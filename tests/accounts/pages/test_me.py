@@ -74,11 +74,13 @@ def test_requests_are_told_in_plain_words(client):
     other, _ = new_key("other")
     new_row(other, 99, model="of-somebody-else")
     new_row(key, 1)
+    new_row(key, 3, usage_source="partial", completion_tokens=7, status="cancelled", reason="client_closed")
     limit = {"limit_scope": "key", "allowed": 60, "value": 60, "retry_after": 12, "count": 5}
     new_row(key, 2, status="refused", reason="rpm", instance="", **limit)
     text = text_of(client.get("/me/"))
     for words in (
         "First request seen ✓", "Answered in full in 1.5 s.", "1,234 / 20 (estimated)",
+        "1,234 / 7 (estimated until it broke off)",
         "The limit of the key is reached: requests per minute, 60 of 60. It could be tried again 12 s later.",
         "refused × 5",
     ):  # fmt: skip

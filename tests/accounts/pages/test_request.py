@@ -65,6 +65,16 @@ def text_of(page):
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.content.decode()))
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [("upstream", ""), ("estimate", "estimated"), ("partial", "estimated until it broke off"), ("", "")],
+)
+def test_page_says_where_tokens_come_from(client, viewer, new_row, source, words):
+    new_row(usage_source=source)
+    tokens = "1,000 in, 20 out" if source else "– in, – out"
+    assert re.search(rf"Tokens {tokens} {words} ?The alias", text_of(client.get(f"/usage/r/{ID}")))
+
+
 @pytest.mark.parametrize("prefix", ["req_", "chatcmpl-", "msg_", "resp_", ""])
 def test_any_id_leads_to_the_page(client, viewer, new_row, prefix):
     new_row()

@@ -264,10 +264,25 @@ def test_tokens_nobody_counted_are_a_dash(viewer, sample):
 
 
 def test_estimated_tokens_are_marked(viewer, sample):
-    marked = Page(viewer.get("/usage/", {"range": "7d", "source": "estimate"}))
-    assert marked.figures["Tokens in / out"].startswith("≈")
+    for source in ("estimate", "partial"):
+        marked = Page(viewer.get("/usage/", {"range": "7d", "source": source}))
+        assert marked.figures["Tokens in / out"].startswith("≈")
     plain = Page(viewer.get("/usage/", {"range": "7d", "source": "upstream"}))
     assert not plain.figures["Tokens in / out"].startswith("≈")
+
+
+@pytest.mark.parametrize("sources", [[], ["estimate", "upstream"], ["partial"], ["!partial"], ["upstream"]])
+def test_share_of_estimates_leads_to_their_rows(viewer, sample, sources):
+    page = viewer.get("/usage/", {"range": "7d", "source": sources})
+    href = next(each.note_href for each in page.context["figures"] if "estimated" in each.note)
+    if sources == ["upstream"]:
+        assert href == ""
+        return
+    found = viewer.get(href).context["sums"]
+    wanted = {"!partial": {"estimate"}, "partial": {"partial"}, "estimate": {"estimate"}}
+    left = wanted[sources[0]] if sources else {"estimate", "partial"}
+    turns = sum(row.count for row in sample if row.usage_source in left)
+    assert 0 < found.turns == found.estimated_turns == turns
 
 
 def test_rows_go_on_page_by_page(viewer, sample):

@@ -71,6 +71,7 @@ def _row(random_, number, key, started_at):
     status, reason = random_.choice(OUTCOMES)
     refused = status == "refused"
     model = random_.choice(list(MODELS))
+    guess = "estimate" if status == "ok" else "partial"
     queue_ms = 0 if refused else random_.choice([0, 0, 3, 25, 26, 400, 61_000])
     first = None if refused or status == "error" else queue_ms + random_.randrange(20, 4_000)
     return Usage(
@@ -82,7 +83,7 @@ def _row(random_, number, key, started_at):
         first_token_ms=first, total_ms=(first or queue_ms) + random_.randrange(9_000),
         prompt_tokens=0 if refused else random_.randrange(5_000),
         completion_tokens=0 if refused else random_.randrange(900),
-        usage_source="" if refused else random_.choice(["upstream", "upstream", "estimate"]),
+        usage_source="" if refused else random_.choice(["upstream", "upstream", guess]),
         agent=random_.choice(["codex", "curl", "other"]), count=random_.randrange(1, 9) if refused else 1,
         started_at=started_at,
     )  # fmt: skip
@@ -125,7 +126,7 @@ def sums_of(rows):
         "turned_away": failures - faults,
         "prompt_tokens": sum(row.prompt_tokens for row in rows),
         "completion_tokens": sum(row.completion_tokens for row in rows),
-        "estimated_turns": sum(row.count for row in rows if row.usage_source == "estimate"),
+        "estimated_turns": sum(row.count for row in rows if row.usage_source in ("estimate", "partial")),
         "counted_turns": sum(row.count for row in rows if row.usage_source),
         "busy_ms": sum(row.total_ms - row.queue_ms for row in rows if row.instance),
         "sessions_reused": sum(row.session == "reused" for row in rows),

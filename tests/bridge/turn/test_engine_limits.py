@@ -125,7 +125,7 @@ async def test_hang_up_in_the_queue_leaves_it(new_service, new_engine):
     while not engine.pool.waiting:
         await asyncio.sleep(0)
     await reading.hang_up()
-    assert (engine.pool.waiting, reading.record.status) == (0, "cancelled")
+    assert (engine.pool.waiting, reading.record.status, reading.record.usage_source) == (0, "cancelled", "")
     lease.release()
     assert engine.pool.in_flight == 0
 
