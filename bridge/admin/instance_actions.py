@@ -50,11 +50,34 @@ class InstanceActions:
 
     actions: ClassVar = [f"{each}_selected" for each in BUTTONS]
     actions_detail: ClassVar = [f"{each}_one" for each in BUTTONS]
-    actions_list: ClassVar = ["size"]
+    actions_list: ClassVar = ["pause", "resume", "size"]
 
     def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         """Facts cannot be edited, so the right to change an instance is the right to order it about."""
         return request.user.has_perm("bridge.change_instance")
+
+    @action(description=_("Pause the pool"), permissions=["operate"], url_path="pause", icon="pause")
+    def pause(self, request: HttpRequest) -> HttpResponse:
+        effect = gettext(
+            "All instances finish the turns they have and take no others, nor do those that are added later, until the "
+            "pool is started again. Requests are refused meanwhile and told why."
+        )
+        return self._ask_for_all(request, Action.DRAIN, gettext("Pause the pool"), effect)
+
+    @action(description=_("Start the pool"), permissions=["operate"], url_path="resume", icon="play_arrow")
+    def resume(self, request: HttpRequest) -> HttpResponse:
+        effect = gettext("All instances take turns again, those too that were drained, stopped or cooled down alone.")
+        return self._ask_for_all(request, Action.START, gettext("Start the pool"), effect)
+
+    def _ask_for_all(self, request: HttpRequest, what: Action, title: str, effect: str) -> HttpResponse:
+        """A GET changes nothing."""
+        page: Any = self
+        if request.method == "POST":
+            orders.order(what, orders.ALL, settings.REDIS_URL)
+            messages.success(request, gettext("Ordered. It begins within two seconds."))
+            return HttpResponseRedirect(reverse("admin:bridge_instance_changelist"))
+        context = page.admin_site.each_context(request) | {"title": title, "effect": effect, "opts": page.opts}
+        return TemplateResponse(request, "admin/bridge/instance/ask.html", context)
 
     @action(description=_("Number of instances"), permissions=["operate"], url_path="size", icon="tune")
     def size(self, request: HttpRequest) -> HttpResponse:

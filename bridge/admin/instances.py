@@ -176,7 +176,7 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
         if obj.maintenance is not None:
             words = gettext("The maintenance window %(name)s holds it until %(time)s; then it takes turns by itself.")
             return words % {"name": obj.maintenance.name, "time": clock(obj.maintenance)}
-        if obj.name in InstanceOrder.held():
+        if InstanceOrder.held([obj.name]):
             return gettext("It is held by order, as the audit log has it. Start it when it is to take turns again.")
         return gettext(advice) if (advice := AccountState(obj.account).advice) else ""
 

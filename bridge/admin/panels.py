@@ -23,6 +23,7 @@ from bridge.admin.doctor import DOCTOR
 from bridge.admin.maintenance import clock
 from bridge.fleet import mirror, modes
 from bridge.models import Instance, InstanceOrder
+from bridge.models.order import ALL
 from bridge.status.states import TAKING_TURNS, InstanceState
 from bridge.status.wanted import Maintenance
 from gateway_project.lib import degraded
@@ -156,20 +157,24 @@ def trouble_of(state: str, instances: list[Instance]) -> str:
 
 
 def holds_of(instances: Iterable[Instance]) -> list[str]:
-    """Those that operators hold: they come back when somebody starts them, and not before."""
+    """The pool, or those that operators hold: they come back when somebody starts them, and not before."""
     idle = [each for each in instances if each.state not in TAKING_TURNS and each.maintenance is None]
-    held = InstanceOrder.held() if idle else set()
+    held = InstanceOrder.held([ALL, *(each.name for each in idle)])
+    if ALL in held:
+        words = gettext(
+            "The pool is paused by order: instances take no turns until it is started, added ones included."
+        )
+        return [_leads(words, reverse("admin:bridge_instance_resume"), gettext("Start the pool"))]
     found = [each for each in idle if each.name in held]
     if not found:
         return []
-    return [
-        format_html(
-            '{} <a class="underline" href="{}">{}</a>',
-            gettext("%(instances)s: held by order. Start what is to take turns again.") % {"instances": _named(found)},
-            reverse("admin:bridge_instance_changelist"),
-            ngettext("Show it", "Show them", len(found)),
-        )
-    ]
+    words = gettext("%(instances)s: held by order. Start what is to take turns again.") % {"instances": _named(found)}
+    place = reverse("admin:bridge_instance_changelist")
+    return [_leads(words, place, ngettext("Show it", "Show them", len(found)))]
+
+
+def _leads(words: str, place: str, title: str) -> str:
+    return format_html('{} <a class="underline" href="{}">{}</a>', words, place, title)
 
 
 def maintenance_of(instances: Iterable[Instance]) -> list[str]:

@@ -165,7 +165,10 @@ class InstanceViewSet(ReadOnlyModelViewSet[Instance]):
     @extend_schema(request=ActionSerializer, responses={202: ActionSerializer})
     @action(detail=True, methods=["post"])
     def actions(self, request: Request, pk: str = "") -> Response:
-        """Have the instance, or with `all` every one, do something; it begins within two seconds."""
+        """Have the instance, or with `all` every one, do something; it begins within two seconds.
+
+        With `all`, `drain`, `stop` and `start` are one order, which also holds for instances that are added later.
+        """
         asked = ActionSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         try:
@@ -190,6 +193,4 @@ def _ordered(name: str, action: str, seconds: int, version: str, size: int, proc
         return []
     if action == Action.MOVE:
         return orders.move(name, versions.wanted_by(version), settings.REDIS_URL)
-    names = orders.names_of(name, settings.REDIS_URL)
-    orders.give(Action(action), names, seconds=seconds)
-    return names
+    return orders.order(Action(action), name, settings.REDIS_URL, seconds=seconds)

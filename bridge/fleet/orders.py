@@ -16,6 +16,8 @@ from django.utils.translation import gettext
 
 from bridge.fleet import attempts, login_refresh, mirror, versions
 from bridge.models import Instance, InstanceOrder, Login, Version
+from bridge.models.order import ALL as ALL
+from bridge.models.order import mode_of
 from bridge.pool.orders import EVERY, Order
 from bridge.status.attempts import AttemptReason
 from bridge.status.logins import WantedLogin
@@ -23,7 +25,6 @@ from bridge.status.states import InstanceState
 from bridge.status.versions import WantedVersion
 from bridge.status.wanted import Mode
 
-ALL: Final = "all"
 LONGEST_SEC: Final = 86_400
 """No instance cools down for longer than a day: who wants that drains or stops it."""
 
@@ -45,6 +46,10 @@ class Action(StrEnum):
     """Of the pool: how many instances there are, which `sizes.order` is told."""
 
 
+HOLDS: Final = frozenset({Action.DRAIN, Action.STOP, Action.START})
+"""For ALL these are one order, which also holds for whatever starts later; the others are for what is there."""
+
+
 class NoLogin(Exception):
     """None of the instances can be logged in anew; the message says why."""
 
@@ -56,19 +61,24 @@ class UnknownInstance(Exception):
 def read_orders() -> dict[str, Order]:
     """By instance; EVERY is for all others. Raise django.db.Error."""
     # What logins consist of stays where it is: only who needs it asks for it.
-    rows = InstanceOrder.objects.select_related("login", "version").defer("login__bundle", "login__credentials")
+    found = InstanceOrder.objects.select_related("login", "version").defer("login__bundle", "login__credentials")
+    rows = {row.name: row for row in found}
+    of_all = rows.pop(ALL, None)
     renewals = login_refresh.renewals()
     default = versions.wanted(Version.objects.filter(is_default=True).first())
-    every = {} if default is None else {EVERY: Order(version=default)}
-    return every | {row.name: order_of(row, default, renewals) for row in rows}
+    every = Order(mode_of(None, of_all), version=default)
+    orders = {name: order_of(row, of_all, default, renewals) for name, row in rows.items()}
+    return orders if every == Order() else {EVERY: every} | orders
 
 
-def order_of(row: InstanceOrder, default: WantedVersion | None, renewals: Mapping[int, float]) -> Order:
-    """The order that a row describes."""
+def order_of(
+    row: InstanceOrder, of_all: InstanceOrder | None, default: WantedVersion | None, renewals: Mapping[int, float]
+) -> Order:
+    """The order that a row describes, beside that for ALL."""
     times = (_unix(row.restart_before), _unix(row.cool_until), _unix(row.cleared_at))
     version = versions.wanted(row.version) or default
     login = _wanted(row.login, renewals)
-    return Order(Mode(row.mode), *times, smoke_at=_unix(row.smoke_at), version=version, login=login)
+    return Order(mode_of(row, of_all), *times, smoke_at=_unix(row.smoke_at), version=version, login=login)
 
 
 def _wanted(login: Login | None, renewals: Mapping[int, float]) -> WantedLogin | None:
@@ -87,10 +97,7 @@ def _unix(moment: datetime | None) -> float:
 
 def names_of(name: str, redis_url: str) -> list[str]:
     """The instances that a name means: ALL, or one of them. Raise UnknownInstance."""
-    try:
-        there = [each.name for each in mirror.current(redis_url) if each.state != InstanceState.GONE]
-    except redis.RedisError:
-        there = list(Instance.objects.values_list("name", flat=True))
+    there = _there(redis_url)
     if name == ALL and there:
         return there
     if name not in there:
@@ -99,6 +106,25 @@ def names_of(name: str, redis_url: str) -> list[str]:
             gettext("There is no instance %(name)s. There are: %(known)s.") % {"name": name, "known": known}
         )
     return [name]
+
+
+def _there(redis_url: str) -> list[str]:
+    try:
+        return sorted(each.name for each in mirror.current(redis_url) if each.state != InstanceState.GONE)
+    except redis.RedisError:
+        return sorted(Instance.objects.values_list("name", flat=True))
+
+
+def order(action: Action, name: str, redis_url: str, *, seconds: int = 300) -> list[str]:
+    """Have that instance do it, or ALL of them; the names of those that are there. Raise UnknownInstance, NoLogin."""
+    if name != ALL or action not in HOLDS:
+        names = names_of(name, redis_url)
+        give(action, names, seconds=seconds)
+        return names
+    cooling = InstanceOrder.objects.exclude(name=ALL).filter(cool_until__gt=timezone.now())
+    # A start also ends pauses, which are each instance's own.
+    give(action, [ALL, *(cooling.values_list("name", flat=True) if action is Action.START else ())])
+    return _there(redis_url)
 
 
 def move(name: str, version: Version | None, redis_url: str) -> list[str]:
@@ -133,9 +159,9 @@ def give(action: Action, names: Collection[str], *, seconds: int = 300) -> None:
         return _log_in_anew(names)
     now = timezone.now()
     changes: dict[Action, dict[str, object]] = {
-        Action.DRAIN: {"mode": Mode.DRAIN},
-        Action.STOP: {"mode": Mode.STOP},
-        Action.START: {"mode": Mode.RUN, "cool_until": None},
+        Action.DRAIN: {"mode": Mode.DRAIN, "mode_at": now},
+        Action.STOP: {"mode": Mode.STOP, "mode_at": now},
+        Action.START: {"mode": Mode.RUN, "mode_at": now, "cool_until": None},
         Action.RESTART: {"restart_before": now},
         Action.COOL: {"cool_until": now + timedelta(seconds=min(seconds, LONGEST_SEC))},
         Action.CLEAR: {"cool_until": None, "cleared_at": now},

@@ -9,6 +9,7 @@ from typing import Final
 from bridge.fleet import modes
 from bridge.status.accounts import AccountState
 from bridge.status.instance import InstanceStatus
+from bridge.status.wanted import Mode
 from gateway_project.lib.degraded import STILL_WORKS
 
 REASONS: Final = (
@@ -27,6 +28,8 @@ OTHER: Final = "it cannot be used; the admin console says why"
 
 def public_reason(status: InstanceStatus) -> str:
     """One of a few sentences; "" for an instance that is ready, or has not failed yet."""
+    if status.mode is not Mode.RUN:
+        return "held by order of an operator"
     if status.maintenance is not None:
         return "in a maintenance window"
     if status.state.takes_turns or not status.last_error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -11,14 +13,23 @@ from bridge.status.wanted import Mode
 from gateway_project.lib import redis_keys
 from gateway_project.lib.changes import after_commit
 
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
+ALL: Final = "all"
+"""In place of the name of an instance: whatever there is and will be. It is held by one row, so that nothing that
+starts later is left out."""
+
 
 class InstanceOrder(models.Model):
-    """The order for the instance of that name, whether it is there or not. Without one, an instance runs."""
+    """The order for the instance of that name, whether it is there or not. Without one, an instance runs.
+
+    Of its own mode and that of ALL the one counts that was ordered last.
+    """
 
     name = models.CharField(_("instance"), max_length=100, primary_key=True)
     mode = models.CharField(
         _("mode"), max_length=8, choices=[(each.value, _(each.label)) for each in Mode], default=Mode.RUN
     )
+    mode_at = models.DateTimeField(_("mode ordered at"), null=True, blank=True)
     restart_before = models.DateTimeField(_("restarted at"), null=True, blank=True)
     cool_until = models.DateTimeField(_("cools down until"), null=True, blank=True)
     cleared_at = models.DateTimeField(_("cleared at"), null=True, blank=True)
@@ -43,9 +54,18 @@ class InstanceOrder(models.Model):
         announce_orders()
 
     @classmethod
-    def held(cls) -> set[str]:
-        """The names of the instances that operators do not let take turns."""
-        return set(cls.objects.exclude(mode=Mode.RUN).values_list("name", flat=True))
+    def held(cls, names: Collection[str]) -> set[str]:
+        """Those of these instances that operators do not let take turns."""
+        rows = {row.name: row for row in cls.objects.filter(name__in=[*names, ALL]).only("name", "mode", "mode_at")}
+        return {name for name in names if mode_of(rows.get(name), rows.get(ALL)) is not Mode.RUN}
+
+
+def mode_of(own: InstanceOrder | None, of_all: InstanceOrder | None) -> Mode:
+    """What counts for an instance with these orders."""
+    given = [each for each in (own, of_all) if each is not None]
+    # A mode without a time is older than any with one: that of ALL always has one.
+    last = max(given, key=lambda each: each.mode_at or NEVER, default=None)
+    return Mode.RUN if last is None else Mode(last.mode)
 
 
 def announce_orders() -> None:

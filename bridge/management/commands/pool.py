@@ -1,5 +1,6 @@
 """
-`pool ACTION NAME|all`: drains, restarts, stops, starts, cools, clears, tests, logs in or moves instances.
+`pool ACTION NAME|all`: drains, restarts, stops, starts, cools, clears, tests, logs in or moves instances. For `all`,
+drain, stop and start are one order, which also holds for instances that are added later.
 `pool size N [PROCESS]`: how many instances each web process has, or that one.
 """
 
@@ -65,6 +66,5 @@ def _order(action: Action, options: dict[str, Any]) -> str:
     if action is Action.MOVE:
         names = orders.move(name, versions.wanted_by(options["version"]), settings.REDIS_URL)
     else:
-        names = orders.names_of(name, settings.REDIS_URL)
-        orders.give(action, names, seconds=options["seconds"])
-    return ", ".join(names)
+        names = orders.order(action, name, settings.REDIS_URL, seconds=options["seconds"])
+    return ", ".join(names) or orders.ALL

@@ -16,6 +16,7 @@ from accounts.models import AuditEntry
 from bridge.fleet.orders import read_orders
 from bridge.fleet.wanted import wanted_watcher
 from bridge.models import InstanceOrder, Login, LoginAttempt
+from bridge.pool.orders import EVERY
 from bridge.status.attempts import AttemptReason
 from bridge.status.instance import InstanceStatus
 from bridge.status.logins import LoginKind
@@ -69,9 +70,29 @@ def test_command_orders_one_or_all(instances):
     assert by_command("drain", "w2-i1") == "drain: w2-i1\n"
     assert modes() == {"w2-i1": Mode.DRAIN}
     assert by_command("stop", "all") == "stop: w1-i1, w2-i1\n"
-    assert modes() == {"w1-i1": Mode.STOP, "w2-i1": Mode.STOP}
+    assert modes() == {EVERY: Mode.STOP, "w2-i1": Mode.STOP}
     by_command("start", "all")
     assert set(modes().values()) == {Mode.RUN}
+
+
+def test_last_order_counts_for_instance_and_pool(instances):
+    by_command("drain", "all")
+    by_command("start", "w1-i1")
+    assert modes() == {EVERY: Mode.DRAIN, "w1-i1": Mode.RUN}
+    by_command("cool", "w2-i1")
+    assert modes() == {EVERY: Mode.DRAIN, "w1-i1": Mode.RUN, "w2-i1": Mode.DRAIN}
+    by_command("stop", "all")
+    assert set(modes().values()) == {Mode.STOP}
+    by_command("start", "all")
+    assert {(order.mode, order.cool_until) for order in read_orders().values()} == {(Mode.RUN, 0)}
+
+
+def test_pool_is_paused_without_any_instance(instances):
+    instances.flushdb()
+    assert by_command("drain", "all") == "drain: all\n"
+    assert modes() == {EVERY: Mode.DRAIN}
+    with pytest.raises(CommandError, match="There is no instance all"):
+        by_command("restart", "all")
 
 
 def test_command_names_what_is_there(instances):
@@ -133,7 +154,7 @@ def test_each_order_is_one_audit_row(instances):
     by_command("start", "w1-i1")
     rows = AuditEntry.objects.order_by("id").values_list("source", "object_text")
     assert list(rows) == [
-        ("command", "w1-i1"), ("command", "w2-i1"), ("command", "w1-i1"),
+        ("command", "all"), ("command", "w1-i1"),
     ]  # fmt: skip
 
 
@@ -156,7 +177,9 @@ def test_only_operators_give_orders(group, allowed, instances):
     assert (answer.status_code == 202) is allowed
     client.post(f"{LIST}w1-i1/drain/", {"confirmed": "yes"})
     client.post(LIST, {"action": "drain_selected", "_selected_action": ["w2-i1"], "confirmed": "yes"})
-    assert modes() == ({"w1-i1": Mode.DRAIN, "w2-i1": Mode.DRAIN} if allowed else {})
+    client.post(f"{LIST}resume/")
+    orders = {row.name: row.mode for row in InstanceOrder.objects.all()}
+    assert orders == ({"w1-i1": Mode.DRAIN, "w2-i1": Mode.DRAIN, "all": Mode.RUN} if allowed else {})
 
 
 def test_console_asks_first(admin_client, instances):
@@ -178,6 +201,19 @@ def test_console_says_what_is_held(admin_client, instances):
     assert "It is held by order" in admin_client.get(f"{LIST}w2-i1/change/").content.decode()
     by_command("start", "w2-i1")
     assert "held by order" not in admin_client.get("/admin/").content.decode()
+
+
+def test_console_pauses_and_starts_the_pool(admin_client, instances):
+    assert "Requests are refused meanwhile" in admin_client.get(f"{LIST}pause/").content.decode()
+    assert not InstanceOrder.objects.exists()
+    admin_client.post(f"{LIST}pause/")
+    assert modes() == {EVERY: Mode.DRAIN}
+    assert "The pool is paused by order" in admin_client.get("/admin/").content.decode()
+    assert "It is held by order" in admin_client.get(f"{LIST}w2-i1/change/").content.decode()
+    admin_client.post(f"{LIST}resume/")
+    assert "paused by order" not in admin_client.get("/admin/").content.decode()
+    rows = AuditEntry.objects.filter(object_type="bridge.instanceorder").values_list("source", "object_text")
+    assert list(rows) == [("console", "all")] * 2
 
 
 @pytest.mark.django_db(transaction=True)
