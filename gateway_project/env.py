@@ -153,7 +153,11 @@ class Environment(BaseSettings):
     dedicated_domain_url: str = Field("", description="Enterprise endpoint.")
     login_browser: str = Field("", description="Chromium for automatic log-ins at Lingma. Empty: found on `PATH`.")
     login_refresh_lead_days: float = Field(
-        7, ge=0, le=365, description="Days before its end at which a login is made again by itself, where it can be."
+        7,
+        ge=0,
+        le=365,
+        description="Days before its end at which a login is made again by itself, where it can be. The console goes "
+        "before, in this and the next two: the page of a login, then that of all logins.",
     )
     login_refresh_period_days: float = Field(
         0, ge=0, le=365, description="Days after which a login is made again in any case. 0: only before its end."

@@ -61,6 +61,7 @@ MODELS: Final = {
     "bridge.Login": Watched(
         frozenset({"account", "expires_at", "refreshed_at", "reported_at", "problem", "failures", "retry_at"})
     ),
+    "bridge.LoginRefresh": Watched(),
     "bridge.SignInPage": Watched(),
     "bridge.Version": Watched(),
     "bridge.LoginAttempt": Watched(

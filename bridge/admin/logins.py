@@ -35,7 +35,7 @@ from bridge.fleet import logins
 from bridge.fleet.login_refresh import next_at, with_facts
 from bridge.fleet.logins import LARGEST_CREDENTIALS
 from bridge.logins.bundle import LARGEST, BadBundle, Bundle, from_zip, of_two
-from bridge.models import Login
+from bridge.models import TIMES, Login, LoginRefresh
 from bridge.status.accounts import AccountState, Remedy
 from bridge.status.logins import LoginKind, LoginProblem
 from gateway_project.lib.cells import ago, cut
@@ -85,7 +85,7 @@ class LoginForm(forms.ModelForm):
         self.bundle: Bundle | None = None
         self.credentials = b""
         # What holds where a field is left empty.
-        for name, value in settings.LOGIN_REFRESH.items():
+        for name, value in LoginRefresh.times(settings.LOGIN_REFRESH).items():
             if name in self.fields:
                 self.fields[name].widget.attrs["placeholder"] = f"{value:g}"
         if "instances" not in self.fields:
@@ -141,7 +141,7 @@ class LoginAdmin(LoginAttempts, AuditHistory, ClosedLookups, ModelAdmin):
     readonly_fields = (
         "account", "ends", "next_login", "generation", "used_by", "wrong", "refreshed_at", "reported_at",
     )  # fmt: skip
-    actions_list: ClassVar = ["spread"]
+    actions_list: ClassVar = ["spread", "refresh_of_all"]
     empty_icon = "badge"
     empty_title = _("No logins")
     empty_hint = _(
@@ -171,13 +171,12 @@ class LoginAdmin(LoginAttempts, AuditHistory, ClosedLookups, ModelAdmin):
             words = _("They are encrypted and cannot be taken out again. Left empty, what is stored stays.")
             sets.append((_("Files"), {"fields": list(FILES), "description": words}))
             words = _("With a personal token, an access key or a stored password it is made again by itself.")
-            times = ["lead_days", "period_days", "jitter_hours"]
-            sets.append((_("Refresh"), {"fields": times, "description": words}))
+            sets.append((_("Refresh"), {"fields": list(TIMES), "description": words}))
         return sets
 
     def save_model(self, request: HttpRequest, obj: Login, form: Any, change: bool) -> None:
         """Only what was entered: web processes may have stored another generation meanwhile."""
-        columns = ["label", "kind", "endpoint", "lead_days", "period_days", "jitter_hours"]
+        columns = ["label", "kind", "endpoint", *TIMES]
         with transaction.atomic():
             if form.bundle is not None:
                 if change:
@@ -218,6 +217,13 @@ class LoginAdmin(LoginAttempts, AuditHistory, ClosedLookups, ModelAdmin):
             "pairs": [(name, login.label) for name, login in logins.spreading(settings.REDIS_URL).items()],
         }  # fmt: skip
         return TemplateResponse(request, "admin/bridge/login/spread.html", context)
+
+    @action(description=_("Refresh of all logins"), permissions=["refresh_of_all"], url_path="refresh", icon="update")
+    def refresh_of_all(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:bridge_loginrefresh_changelist"))
+
+    def has_refresh_of_all_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return request.user.has_perm("bridge.view_loginrefresh")
 
     @display(description=_("Login"), header=True, ordering="label")
     def header(self, obj: Login) -> tuple[str, str]:

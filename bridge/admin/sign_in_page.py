@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from accounts.audit.history import AuditHistory
+from bridge.admin.one_row import OneRow
 from bridge.models import SignInPage
 from bridge.signin.page_rules import PageRules
 
@@ -20,7 +20,7 @@ SHIPPED: Final = PageRules()
 
 
 @admin.register(SignInPage)
-class SignInPageAdmin(AuditHistory, ModelAdmin):
+class SignInPageAdmin(OneRow, AuditHistory, ModelAdmin):
     fieldsets: ClassVar = [
         (
             _("What is where"),
@@ -41,22 +41,10 @@ class SignInPageAdmin(AuditHistory, ModelAdmin):
         ),
     ]
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """There is one, since the tables were made."""
-        return False
-
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Where a stored password may go is for superusers, as is the endpoint of a login."""
         fixed = tuple(super().get_readonly_fields(request, obj))
         return fixed if request.user.is_superuser else (*fixed, "hosts")
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """A list of one would be a detour."""
-        SignInPage.objects.get_or_create(pk=SignInPage.ONLY)
-        return HttpResponseRedirect(reverse("admin:bridge_signinpage_change", args=[SignInPage.ONLY]))
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
         """With what is shipped below it."""

@@ -22,7 +22,7 @@ from accounts.api.lists import is_equal
 from accounts.api.problems import Conflict
 from bridge.fleet import attempts, logins
 from bridge.logins.callback import LONGEST
-from bridge.models import Login, LoginAttempt
+from bridge.models import TIMES, Login, LoginAttempt, LoginRefresh
 from bridge.models.attempt import KEPT
 from bridge.status.accounts import AccountState
 from bridge.status.attempts import WAYS, AttemptReason, AttemptResult
@@ -97,6 +97,19 @@ class ReloginSerializer(serializers.Serializer[Any]):
     )
 
 
+class RefreshSerializer(Checked):
+    """Null: as in the settings."""
+
+    in_force = serializers.SerializerMethodField(help_text="What holds for logins that say nothing else.")
+
+    class Meta:
+        model = LoginRefresh
+        fields = (*TIMES, "in_force")
+
+    def get_in_force(self, row: LoginRefresh) -> dict[str, float]:
+        return LoginRefresh.times(settings.LOGIN_REFRESH)
+
+
 class CallbackSerializer(serializers.Serializer[Any]):
     url = serializers.CharField(max_length=LONGEST, help_text="The address at which the browser has ended.")
 
@@ -129,6 +142,23 @@ class LoginViewSet(Idempotent, ModelViewSet[Login]):
         if attempt is None:
             raise Conflict(gettext("Another attempt has just ended; see how, and try again."))
         return self._answer(attempt, HTTPStatus.ACCEPTED if is_new else HTTPStatus.OK)
+
+    @extend_schema(responses=RefreshSerializer)
+    @action(detail=False, methods=["get"], pagination_class=None, filter_backends=[])
+    def refresh(self, request: Request) -> Response:
+        """When logins are made again by themselves that do not say so themselves."""
+        row, _ = LoginRefresh.objects.get_or_create(pk=LoginRefresh.ONLY)
+        return Response(RefreshSerializer(row).data)
+
+    @extend_schema(request=RefreshSerializer, responses=RefreshSerializer)
+    @refresh.mapping.patch
+    def change_refresh(self, request: Request) -> Response:
+        """It holds from the schedule's next look on."""
+        row, _ = LoginRefresh.objects.get_or_create(pk=LoginRefresh.ONLY)
+        asked = RefreshSerializer(row, data=request.data, partial=True)
+        asked.is_valid(raise_exception=True)
+        asked.save()
+        return Response(asked.data)
 
     @extend_schema(responses=AttemptSerializer(many=True))
     @action(detail=True, methods=["get"], pagination_class=None)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import BooleanField, ExpressionWrapper, F, Max, Q, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, F, Max, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from accounts.audit.context import Source, acting
@@ -22,14 +22,14 @@ from bridge.logins.schedule import (
     reason_to_log_in,
     renewed_from,
 )
-from bridge.models import Login, LoginAttempt
+from bridge.models import TIMES, Login, LoginAttempt, LoginRefresh
 from bridge.status.accounts import AccountState
 from bridge.status.attempts import SERVICE, AttemptReason, AttemptState
 from bridge.status.logins import LoginKind
 
 logger = logging.getLogger(__name__)
 
-WITH, MADE = "with_credentials", "made_at"
+WITH, MADE, OF_ALL = "with_credentials", "made_at", "of_all_"
 AT_ONCE_AFTER: Final = timedelta(minutes=1)
 ACTOR: Final = "lost login"
 
@@ -50,8 +50,10 @@ def _has_credentials(login: Login) -> bool:
 
 
 def times_of(login: Login, defaults: Mapping[str, float]) -> RefreshTimes:
-    own = {name: getattr(login, name) for name in ("lead_days", "period_days", "jitter_hours")}
-    return RefreshTimes(**{**defaults, **{name: value for name, value in own.items() if value is not None}})
+    """As its own row says, else that of all logins, else `defaults`. Of a row that has the facts."""
+    said = {name: (getattr(login, name), login.__dict__.get(OF_ALL + name), defaults.get(name)) for name in TIMES}
+    found = {name: next((each for each in values if each is not None), None) for name, values in said.items()}
+    return RefreshTimes(**{name: value for name, value in found.items() if value is not None})
 
 
 def known() -> QuerySet[Login]:
@@ -61,7 +63,9 @@ def known() -> QuerySet[Login]:
 
 def with_facts(rows: QuerySet[Login]) -> QuerySet[Login]:
     made = Max("attempts__ended_at", filter=Q(attempts__state=AttemptState.DONE) & ~Q(attempts__way=SERVICE))
-    return _with_credentials(rows).annotate(**{MADE: made})
+    of_all = LoginRefresh.objects.filter(pk=LoginRefresh.ONLY)
+    times = {OF_ALL + name: Subquery(of_all.values(name)[:1]) for name in TIMES}
+    return _with_credentials(rows).annotate(**{MADE: made}, **times)
 
 
 def _with_credentials(rows: QuerySet[Login]) -> QuerySet[Login]:

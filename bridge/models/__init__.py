@@ -3,7 +3,9 @@
 from bridge.models.attempt import LoginAttempt as LoginAttempt
 from bridge.models.instance import Instance as Instance
 from bridge.models.login import CHANGES_OF_SERVICE as CHANGES_OF_SERVICE
+from bridge.models.login import TIMES as TIMES
 from bridge.models.login import Login as Login
+from bridge.models.login import LoginRefresh as LoginRefresh
 from bridge.models.maintenance import MaintenanceWindow as MaintenanceWindow
 from bridge.models.order import InstanceOrder as InstanceOrder
 from bridge.models.order import announce_orders as announce_orders

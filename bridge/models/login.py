@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, URLValidator
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from bridge.models.order import announce_orders
@@ -16,6 +20,54 @@ from gateway_project.lib.secrets_at_rest import Secret, SecretField
 
 CHANGES_OF_SERVICE = ("account", "expires_at", "refreshed_at", "reported_at", "problem", "failures", "retry_at")
 """Columns that the gateway keeps up."""
+TIMES: Final = ("lead_days", "period_days", "jitter_hours")
+"""Columns of a login, and of all logins, that say when it is made again."""
+
+
+def check_finite(value: float) -> None:
+    """Programs may send what is no number, which lies within all bounds."""
+    if not math.isfinite(value):
+        raise ValidationError(gettext("Enter a number."))
+
+
+def _time(name: Any, most: int, help_text: Any) -> models.FloatField[float | None, float | None]:
+    bounds = [check_finite, MinValueValidator(0), MaxValueValidator(most)]
+    return models.FloatField(name, null=True, blank=True, validators=bounds, help_text=help_text)
+
+
+class LoginRefresh(models.Model):
+    """One row: when logins are made again that do not say so themselves. An empty column is as in the settings."""
+
+    lead_days = _time(
+        _("days before its end"),
+        365,
+        _("So long before its end it is made again. Left empty, LOGIN_REFRESH_LEAD_DAYS."),
+    )
+    period_days = _time(
+        _("days between two logins"), 365,
+        _("After so long it is made again in any case; 0: only before its end. Left empty, LOGIN_REFRESH_PERIOD_DAYS."),
+    )  # fmt: skip
+    jitter_hours = _time(
+        _("hours by which that varies"), 720,
+        _("So that logins are not all made at once. Left empty, LOGIN_REFRESH_JITTER_HOURS."),
+    )  # fmt: skip
+
+    class Meta:
+        verbose_name = _("refresh of all logins")
+        verbose_name_plural = _("refresh of all logins")
+        default_permissions = ("change", "view")
+
+    def __str__(self) -> str:
+        return gettext("refresh of all logins")
+
+    ONLY: ClassVar = 1
+    """Its primary key."""
+
+    @classmethod
+    def times(cls, of_settings: Mapping[str, float]) -> dict[str, float]:
+        """What holds for all logins."""
+        row = cls.objects.filter(pk=cls.ONLY).values(*TIMES).first() or {}
+        return {**of_settings, **{name: value for name, value in row.items() if value is not None}}
 
 
 class Login(models.Model):
@@ -50,19 +102,17 @@ class Login(models.Model):
         choices=[(each.value, _(each.label)) for each in LoginProblem if each], default="",
     )  # fmt: skip
 
-    lead_days = models.FloatField(
-        _("days before its end"), null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(365)],
-        help_text=_("So long before its end it is made again. Left empty, LOGIN_REFRESH_LEAD_DAYS."),
+    lead_days = _time(
+        _("days before its end"), 365,
+        _("So long before its end it is made again. Left empty, as for all logins."),
     )  # fmt: skip
-    period_days = models.FloatField(
-        _("days between two logins"), null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(365)],
-        help_text=_("After so long it is made again in any case; 0: only before its end. Left empty, "
-                    "LOGIN_REFRESH_PERIOD_DAYS."),
+    period_days = _time(
+        _("days between two logins"), 365,
+        _("After so long it is made again in any case; 0: only before its end. Left empty, as for all logins."),
     )  # fmt: skip
-    jitter_hours = models.FloatField(
-        _("hours by which that varies"), null=True, blank=True,
-        validators=[MinValueValidator(0), MaxValueValidator(720)],
-        help_text=_("So that logins are not all made at once. Left empty, LOGIN_REFRESH_JITTER_HOURS."),
+    jitter_hours = _time(
+        _("hours by which that varies"), 720,
+        _("So that logins are not all made at once. Left empty, as for all logins."),
     )  # fmt: skip
     failures = models.PositiveIntegerField(_("failures in a row"), default=0, db_default=0, editable=False)
     """Of attempts that began by themselves."""

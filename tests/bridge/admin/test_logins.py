@@ -142,11 +142,49 @@ def test_console_refuses_what_is_no_login(admin_client, instances, files, words)
     assert not Login.objects.exists()
 
 
+def placeholders(page):
+    pattern = r'<input[^>]*name="(lead_days|period_days|jitter_hours)"[^>]*placeholder="([^"]*)"'
+    return dict(re.findall(pattern, page.content.decode()))
+
+
 def test_empty_refresh_fields_show_what_holds(admin_client, instances, settings):
     settings.LOGIN_REFRESH = {"lead_days": 7.0, "period_days": 0.0, "jitter_hours": 1.5}
-    page = admin_client.get(f"{LIST}add/").content.decode()
-    fields = re.findall(r'<input[^>]*name="(lead_days|period_days|jitter_hours)"[^>]*placeholder="([^"]*)"', page)
-    assert dict(fields) == {"lead_days": "7", "period_days": "0", "jitter_hours": "1.5"}
+    page = admin_client.get(f"{LIST}add/")
+    assert placeholders(page) == {"lead_days": "7", "period_days": "0", "jitter_hours": "1.5"}
+
+
+def test_refresh_of_all_logins_is_set_there(admin_client, instances, settings):
+    settings.LOGIN_REFRESH = {"lead_days": 7.0, "period_days": 0.0, "jitter_hours": 1.5}
+    assert f"{LIST}refresh/" in admin_client.get(LIST).content.decode()
+    page = admin_client.get(f"{LIST}refresh/", follow=True)
+    path = page.redirect_chain[-1][0]
+    assert placeholders(page) == {"lead_days": "7", "period_days": "0", "jitter_hours": "1.5"}
+    admin_client.post(path, {"lead_days": "3", "period_days": "", "jitter_hours": "0"})
+    expected = {"lead_days": "3", "period_days": "0", "jitter_hours": "0"}
+    assert placeholders(admin_client.get(f"{LIST}add/")) == expected
+    assert AuditEntry.objects.filter(object_type="bridge.loginrefresh", action="changed").count() == 1
+    assert viewer().post(path, {"lead_days": "9"}).status_code == 403
+    assert "365" in admin_client.post(path, {"lead_days": "366"}).content.decode()
+
+
+def test_api_sets_refresh_of_all_logins(admin_client, instances, settings):
+    settings.LOGIN_REFRESH = {"lead_days": 7.0, "period_days": 0.0, "jitter_hours": 1.5}
+
+    def patch(client, **times):
+        answer = client.patch("/api/logins/refresh/", json.dumps(times), "application/json")
+        return answer.status_code, answer.json()
+
+    before = admin_client.get("/api/logins/refresh/").json()
+    assert before == {"lead_days": None, "period_days": None, "jitter_hours": None, "in_force": settings.LOGIN_REFRESH}
+    status, after = patch(admin_client, period_days=30)
+    assert (status, after["period_days"], after["in_force"]["period_days"], after["in_force"]["lead_days"]) == (
+        200, 30, 30, 7,
+    )  # fmt: skip
+    assert patch(admin_client, lead_days="nan")[0] == patch(admin_client, jitter_hours=-1)[0] == 400
+    client = viewer()
+    assert patch(client, lead_days=1)[0] == 403
+    assert client.get("/api/logins/refresh/").status_code == 200
+    assert patch(admin_client, period_days=None)[1]["in_force"] == settings.LOGIN_REFRESH
 
 
 def test_console_says_state_and_help(admin_client, instances, tmp_path):

@@ -13,7 +13,7 @@ from bridge.fleet.attempt_lease import AttemptLease
 from bridge.fleet.attempt_store import AttemptStore
 from bridge.fleet.logins import import_bundle
 from bridge.logins.bundle import of_two
-from bridge.models import Login, LoginAttempt
+from bridge.models import Login, LoginAttempt, LoginRefresh
 from bridge.models.attempt import KEPT
 from bridge.signin import runner
 from bridge.status.attempts import AttemptReason
@@ -54,6 +54,17 @@ async def run_open(found, options):
     await attempt.arefresh_from_db()
     await found.arefresh_from_db()
     return attempt
+
+
+async def test_times_of_all_logins_hold_at_once(options):
+    found = await due()
+    await LoginRefresh.objects.aupdate_or_create(pk=LoginRefresh.ONLY, defaults={"lead_days": 1.0})
+    await begin_due(TIMES)
+    assert not await LoginAttempt.objects.aexists()
+    found.lead_days = 5.0
+    await found.asave(update_fields=["lead_days"])
+    await begin_due(TIMES)
+    assert (await attempt_of(found)).reason == AttemptReason.SCHEDULE
 
 
 async def test_login_that_ends_soon_is_made_again(options):
