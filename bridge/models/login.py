@@ -31,7 +31,7 @@ def check_finite(value: float) -> None:
 
 
 def _time(name: Any, most: int, help_text: Any) -> models.FloatField[float | None, float | None]:
-    bounds = [check_finite, MinValueValidator(0), MaxValueValidator(most)]
+    bounds: list[Any] = [check_finite, MinValueValidator(0), MaxValueValidator(most)]
     return models.FloatField(name, null=True, blank=True, validators=bounds, help_text=help_text)
 
 
