@@ -5,8 +5,8 @@ import pytest
 from accounts.ledger.trace import decoded
 from tests.e2e.formats import ANTHROPIC, OPENAI, Stream, send
 from tests.e2e.installation import KEY, until
-from tests.e2e.machines import machines
 from tests.e2e.watching import watching
+from tests.trials.machines import machines
 
 HOLD = '[[sim: text="first second" chunks=2 delay_ms=60000]] '
 
