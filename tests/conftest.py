@@ -70,17 +70,34 @@ def _place(module, folders):
 
 IDLE = {
     "_django_clear_site_cache", "_django_db_marker", "_django_isolate_apps", "_django_set_urlconf",
-    "_django_setup_unittest", "_dj_autoclear_mailbox", "_live_server_helper", "_template_string_if_invalid_marker",
+    "_django_setup_unittest", "_dj_autoclear_mailbox", "_fail_for_invalid_template_variable", "_live_server_helper",
+    "_template_string_if_invalid_marker",
 }  # fmt: skip
 """Fixtures of pytest-django that every test gets, and that do something for tests with a certain mark only."""
 
 
 def _drop_idle_fixtures(item):
-    """They were a third of what a small test costs. The one mark that is used here is `django_db`."""
+    """They, and what they alone ask for, were half of what a small test costs. The one mark that is used here is
+    `django_db`."""
     names = getattr(item, "fixturenames", None)
     if names is not None:
-        used = {"_django_db_marker"} if item.get_closest_marker("django_db") else set()
-        item.fixturenames = [name for name in names if name not in IDLE - used]
+        idle = IDLE - ({"_django_db_marker"} if item.get_closest_marker("django_db") else set())
+        info = item._fixtureinfo
+        needed = _needed(info, [name for name in info.initialnames if name not in idle])
+        # `request` is made wherever it is asked for, even when it is there.
+        needed -= {"request"} - set(info.argnames)
+        item.fixturenames = [name for name in names if name in needed or name not in info.names_closure]
+
+
+def _needed(info, names):
+    """They and all that they ask for."""
+    found = set()
+    while names:
+        name = names.pop()
+        if name not in found:
+            found.add(name)
+            names += [other for fixture in info.name2fixturedefs.get(name, ()) for other in fixture.argnames]
+    return found
 
 
 class ByGateway(LoadFileScheduling):
