@@ -159,6 +159,13 @@ def test_document_is_openapi(api):
     assert Program()("GET", "schema/").status_code == 401
 
 
+def test_document_is_in_the_language_that_is_asked(api):
+    told = [api("GET", f"schema/?lang={language}").data for language in ("en", "zh-hans", "en")]
+    assert told[0] == told[2] == api("GET", "schema/").data
+    assert told[0]["paths"].keys() == told[1]["paths"].keys()
+    assert told[0] != told[1]
+
+
 def test_secret_stands_in_two_answers_of_the_document(api):
     schemas = api("GET", "schema/").data["components"]["schemas"]
     # What a client sends may hold one: the secret that signs what a channel is told.
