@@ -23,7 +23,7 @@ test-unit: .venv/.test ## run the tests that start no process, in seconds
 test-browser: .venv/.test ## drive pages, console and playground with Chromium
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/browser $(ARGS)
 
-test-trials: .venv/.test ## attack, hang, kill and cut gateways, briefly, and run one on two machines
+test-trials: .venv/.test ## attack, hang, kill and cut gateways, briefly, and run them in several places
 	@$(PY) -m pytest -n 4 --dist loadfile tests/trials $(ARGS)
 
 test-clients: .venv/.test ## install coding agents and SDKs, and drive them

@@ -30,7 +30,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gateway")
 
 
 TOGETHER = [
-    ("aliases", "cors", "crashing_prompts", "retries", "tool_sessions"),
+    ("aliases", "cors", "crashing_prompts", "tool_sessions"),
     ("key_policies", "limits_explained", "two_processes"),
 ]
 """Modules in tests/e2e that share a gateway, and so a worker."""
