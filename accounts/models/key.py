@@ -272,6 +272,11 @@ class ApiKey(Policy):
     def short_name(self) -> str:
         return self.cut(self.name)
 
+    @property
+    def visible_name(self) -> str:
+        """The whole of it, where there is room."""
+        return visible(self.name)
+
     def adopt(self, secret: str, pepper: bytes) -> None:
         """Take this secret; only its digest and a hint are stored."""
         self.hint, self.digest = hint_of(secret), digest_of(secret, pepper)

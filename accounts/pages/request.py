@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.explain.changes import changes_around
 from accounts.explain.ids import LONGEST, request_id_of
-from accounts.explain.sentences import LIMITS, seconds, span, verdict
+from accounts.explain.sentences import LIMITS, REASONS, seconds, span, verdict
 from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, decoded
 from accounts.models import OUTCOME_COLOURS, OpenTurn, Usage
@@ -104,6 +104,7 @@ def _words(row: Usage, trace: Trace) -> dict[str, Any]:
         "session_words": session_words(trace) if row.instance else "",
         "characters": characters(row, trace),
         "others": [(name, against(reason)) for name, reason in trace.others.items()],
+        "lost": [(name, gettext(REASONS[reason][0]) if reason in REASONS else reason) for name, reason in trace.lost],
     }
 
 

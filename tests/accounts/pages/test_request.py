@@ -107,7 +107,7 @@ def test_page_tells_the_whole_story(client, viewer, new_row):
         "The alias claude-* stands for qwen.", "1,000 in, 20 out estimated",
         "tokens per day: 1,234 / 5,000 of the team", "w1-i2 was full: 8/8", "w1-i3 had more to do: 5",
         "w1-i4 was not logged in",
-        "More instances that are not listed: 3", "An attempt on w1-i2 was lost: upstream.",
+        "More instances that are not listed: 3", "An attempt on w1-i2 was lost. Lingma failed the turn.",
         "w1-i2, which held the session, could not take the turn",
         "The whole conversation of 4,000 characters was sent, in a text of 4,200.", "1 parsed",
         "asked once more to correct", "The service said &lt;b&gt;no&lt;/b&gt;.",
