@@ -135,6 +135,17 @@ def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write what is told now into tests/golden")
 
 
+def pytest_terminal_summary(terminalreporter):
+    """What tests have measured and assert nothing of, as it says more of the machine."""
+    called = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    measured = [(each.nodeid, *named) for each in called for named in each.user_properties]
+    measured = [each for each in measured if isinstance(each[2], int | float)]
+    if measured:
+        terminalreporter.section("measured")
+        for nodeid, name, value in measured:
+            terminalreporter.line(f"{value:>8,}  {name}  ({nodeid.rpartition('::')[2]})")
+
+
 def pytest_sessionstart():
     # Pages name their static files as they are; the manifest of hashed names exists in an installation only.
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
