@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from array import array
 from collections import Counter
@@ -13,23 +12,19 @@ from typing import Any, Final
 
 import msgspec
 
+from accounts.ledger import day_sums
+from accounts.ledger.day_column import Column, decompressed, narrow
+from accounts.ledger.day_sums import END
 from accounts.ledger.hours import busy_ms, snapshot, writing
 from accounts.ledger.totals import DAY, day_of
 from accounts.models import Usage, UsageDay
 from accounts.models.hour import BOUNDS_MS, bucket_of
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 TEXTS: Final = (
     "protocol", "endpoint", "model", "lingma_model", "agent", "status", "reason", "instance", "session",
     "usage_source",
 )  # fmt: skip
 IDS: Final = ("team_id", "api_key_id")
-END: Final = "end"
-"""All that the counts of `totals.counts_of` are made of: status, reason, source of tokens, and whether reused."""
 AT: Final = "at"
 """Microseconds since midnight (UTC), and "quarter" the quarters of an hour: no zone's day begins in between."""
 NUMBERS: Final = (
@@ -53,29 +48,6 @@ _READ: Final = (
 _ONE: Final = timedelta(microseconds=1)
 
 
-class Column(msgspec.Struct, array_like=True):
-    """Unsigned numbers of `size` bytes, little endian; with `values` they are the places of those.
-
-    A place beyond all values is a rare one: the column is not `whole`, and what asks for other values reads the rows.
-    """
-
-    size: int
-    numbers: bytes
-    values: list[Any] | None = None
-    whole: bool = True
-
-    def packed(self) -> bytes:
-        return zstd.compress(_encode(self))
-
-    @classmethod
-    def unpacked(cls, data: bytes | memoryview) -> Column:
-        return _decode(zstd.decompress(data))
-
-
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(Column).decode
-
-
 def make(day: datetime) -> bool:
     """Make the columns of this day; return False when a row came meanwhile, so that they are not kept."""
     with writing():
@@ -85,6 +57,8 @@ def make(day: datetime) -> bool:
     with snapshot():
         made = _columns(day)
     rows = [UsageDay(day=day, name=name, data=column.packed()) for name, column in made.items()]
+    sums = day_sums.sums_of(made)
+    rows += [UsageDay(day=day, name=name, data=day_sums.packed(each)) for name, each in sums.items()]
     with writing():
         ours = UsageDay.objects.filter(pk=marker.pk)
         if not ours.update(ready=True):
@@ -99,7 +73,7 @@ def make_missing(now: datetime, within: float = float("inf")) -> int:
     first = Usage.objects.order_by("started_at").values_list("started_at", flat=True).first()
     if first is None:
         return 0
-    ready = set(UsageDay.objects.filter(name="", ready=True).values_list("day", flat=True))
+    ready = _ready()
     day = day_of(now.astimezone(UTC) - SETTLED) - DAY
     while day >= day_of(first.astimezone(UTC)) and time.monotonic() < deadline:
         if day not in ready:
@@ -110,18 +84,24 @@ def make_missing(now: datetime, within: float = float("inf")) -> int:
 
 def wrong(first: datetime, last: datetime) -> set[datetime]:
     """Days that begin from `first` to before `last` whose columns are not the rows'. Only within `snapshot`."""
-    days = UsageDay.objects.filter(day__gte=day_of(first), day__lt=last, name="", ready=True)
-    return {day for day in days.values_list("day", flat=True) if _stored(day) != _made(day)}
+    return {day for day in _ready() if day_of(first) <= day < last and _stored(day) != _made(day)}
+
+
+def _ready() -> set[datetime]:
+    """Days that have sums too: those that an earlier version has made lack them, and are made anew."""
+    return set(UsageDay.objects.filter(name=day_sums.BY_HOUR).values_list("day", flat=True))
 
 
 def _stored(day: datetime) -> dict[str, bytes]:
     rows = UsageDay.objects.filter(day=day).exclude(name="").values_list("name", "data")
-    return {name: zstd.decompress(data) for name, data in rows}
+    return {name: decompressed(data) for name, data in rows}
 
 
 def _made(day: datetime) -> dict[str, bytes]:
     # Before they are compressed: another version of zstd may do that in another way.
-    return {name: _encode(column) for name, column in _columns(day).items()}
+    made = _columns(day)
+    sums = day_sums.sums_of(made)
+    return {name: msgspec.msgpack.encode(each) for name, each in (*made.items(), *sums.items())}
 
 
 def _columns(day: datetime) -> dict[str, Column]:
@@ -138,7 +118,7 @@ def _columns(day: datetime) -> dict[str, Column]:
             numbers[name].extend(values)
     return {
         **{name: each.column(bounded=name in TEXTS) for name, each in words.items()},
-        **{name: _narrow(each) for name, each in numbers.items()},
+        **{name: narrow(each) for name, each in numbers.items()},
     }
 
 
@@ -174,19 +154,9 @@ class _Words:
     def column(self, *, bounded: bool) -> Column:
         values = list(self._places)
         if not bounded or len(values) <= MOST_VALUES:
-            return _narrow(self._numbers, values)
+            return narrow(self._numbers, Column(0, b"", values))
         counted = Counter(self._numbers)
         kept = sorted(counted, key=lambda place: (-counted[place], place))[:MOST_VALUES]
         now = {place: number for number, place in enumerate(kept)}
         numbers = array("Q", [now.get(place, MOST_VALUES) for place in self._numbers])
-        return _narrow(numbers, [values[place] for place in kept], whole=False)
-
-
-def _narrow(numbers: array[int], values: list[Any] | None = None, *, whole: bool = True) -> Column:
-    """In as few bytes as the largest number needs."""
-    most = max(numbers, default=0)
-    code = next(code for code in "BHIQ" if most < 1 << 8 * array(code).itemsize)
-    narrow = array(code, numbers)
-    if sys.byteorder == "big":
-        narrow.byteswap()
-    return Column(narrow.itemsize, narrow.tobytes(), values, whole)
+        return narrow(numbers, Column(0, b"", [values[place] for place in kept], whole=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -12,7 +12,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # or it starts one for each 
 import numpy as np
 from numpy.typing import NDArray
 
-from accounts.ledger.days import AT, END, NO_BUCKET, QUARTER, Column
+from accounts.ledger.day_column import Column
+from accounts.ledger.day_sums import END, ROWS, Columns
+from accounts.ledger.days import AT, NO_BUCKET, QUARTER
 from accounts.ledger.totals import counts_of
 from accounts.reports.filters import COLUMNS, Filters
 from accounts.reports.period import DAY, HOUR
@@ -63,9 +65,9 @@ class Asked:
 
 
 class Day:
-    """The rows of a day that are asked for."""
+    """The rows of a day that are asked for, or sums of them: then each has how many ROWS it is of."""
 
-    def __init__(self, day: datetime, columns: Mapping[str, Column], asked: Asked) -> None:
+    def __init__(self, day: datetime, columns: Columns, asked: Asked) -> None:
         self._day, self._columns, self._asked = day, columns, asked
         self._taken: dict[str, Numbers] = {}
 
@@ -93,6 +95,14 @@ class Day:
             self._taken[name] = self._all(name)[self._rows]
         return self._taken[name]
 
+    def has(self, name: str) -> bool:
+        return name in self._columns
+
+    @cached_property
+    def rows(self) -> Numbers | None:
+        """How many rows each is of; None where they are rows."""
+        return self.numbers(ROWS) if ROWS in self._columns else None
+
     def _all(self, name: str) -> Numbers:
         column = self._column(name)
         return np.frombuffer(column.numbers, dtype=f"<u{column.size}")
@@ -100,7 +110,7 @@ class Day:
     @cached_property
     def _rows(self) -> Numbers:
         """The places of the rows that the filters leave."""
-        left = np.ones(len(self._all(self._asked.names[0])), dtype=bool)
+        left = np.ones(len(self._all(next(iter(self._columns)))), dtype=bool)
         for name, values, having in self._asked.conditions:
             # One more: the place of rare values.
             left &= np.array([(value in values) is having for value in [*self.values(name), _Rare]])[self._all(name)]
@@ -134,13 +144,14 @@ class Day:
         """The values that a group can have, and which of them each row has."""
         if name in COLUMNS:
             return self.values(COLUMNS[name]), self.numbers(COLUMNS[name])
-        times = [self._day + QUARTER * number for number in range(QUARTERS)]
+        # Sums of several days have the times themselves.
+        times = self._columns["quarter"].values or [self._day + QUARTER * number for number in range(QUARTERS)]
         if name == "hour":
             named: list[Any] = [at - (at - self._day) % HOUR for at in times]
         else:
             named = [at.astimezone(self._asked.zone).date() for at in times]
         places: dict[Any, int] = {}
-        of_quarter = np.array([places.setdefault(each, len(places)) for each in named])
+        of_quarter = np.array([places.setdefault(each, len(places)) for each in named], dtype=np.int64)
         return list(places), of_quarter[self.numbers("quarter")]
 
 
@@ -159,6 +170,7 @@ class Grouped:
         self._groups, self._sums = [np.zeros(0, dtype=np.int64)], [np.zeros((0, width), dtype=np.int64)]
 
     def more_than(self, most: int) -> bool:
+        """Whether there are more groups."""
         if sum(map(len, self._groups)) > most:
             self._add_up()
         return sum(map(len, self._groups)) > most
@@ -212,15 +224,21 @@ class Grouped:
 
 
 def _sums(day: Day, places: Numbers, count: int, histograms: Sequence[str]) -> Numbers:
-    """Of each of so many groups, the sums of its rows in the order of COUNTS, and its histograms."""
-    sums = [_turns(day, places, count)]
-    for name, column in SUMMED.items():
-        # Floating point is exact up to 2 ** 53.
-        sums[0][:, column] = np.bincount(places, day.numbers(name), count)
-    for name in histograms:
-        counted = np.bincount(places * (NO_BUCKET + 1) + day.numbers(name), minlength=count * (NO_BUCKET + 1))
-        sums.append(counted.reshape(count, NO_BUCKET + 1)[:, :BUCKETS])
-    return np.concatenate(sums, axis=1)
+    """Of each of so many groups, the sums of its rows in the order of COUNTS, and its histograms; 0 for what the day
+    has not.
+    """
+    sums = np.zeros((count, len(COUNTS) + BUCKETS * len(histograms)), dtype=np.int64)
+    if day.has("count"):
+        sums[:, : len(COUNTS)] = _turns(day, places, count)
+        for name, column in SUMMED.items():
+            # Floating point is exact up to 2 ** 53.
+            sums[:, column] = np.bincount(places, day.numbers(name), count)
+    for number, name in enumerate(histograms):
+        if day.has(name):
+            cells, first = places * (NO_BUCKET + 1) + day.numbers(name), len(COUNTS) + BUCKETS * number
+            counted = np.bincount(cells, day.rows, count * (NO_BUCKET + 1)).reshape(count, NO_BUCKET + 1)
+            sums[:, first : first + BUCKETS] = counted[:, :BUCKETS]
+    return sums
 
 
 def _turns(day: Day, places: Numbers, groups: int) -> Numbers:
@@ -230,7 +248,7 @@ def _turns(day: Day, places: Numbers, groups: int) -> Numbers:
         return _turns_of_many(day, places, groups)
     cells = places * ends + day.numbers(END)
     turns = np.bincount(cells, day.numbers("count"), groups * ends).reshape(groups, ends)
-    rows = np.bincount(cells, minlength=groups * ends).reshape(groups, ends)
+    rows = np.bincount(cells, day.rows, groups * ends).reshape(groups, ends)
     # Floating point is exact up to 2 ** 53, and much faster.
     counted: Numbers = (turns @ day.counts.astype(float)).astype(np.int64)
     # A reused session is of a row, whatever number of turns that stands for.
@@ -242,7 +260,8 @@ def _turns_of_many(day: Day, places: Numbers, groups: int) -> Numbers:
     """The same, without a table of groups and ends, which would be larger than the rows."""
     end, turns = day.numbers(END), day.numbers("count")
     counted = [np.bincount(places, counts[end] * turns, groups).astype(np.int64) for counts in day.counts.T]
-    counted[REUSED] = np.bincount(places, day.reused[end], groups).astype(np.int64)
+    reused = day.reused[end] if day.rows is None else day.reused[end] * day.rows
+    counted[REUSED] = np.bincount(places, reused, groups).astype(np.int64)
     return np.stack(counted, axis=1)
 
 

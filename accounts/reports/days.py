@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -12,7 +12,9 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.utils.translation import gettext
 
-from accounts.ledger.days import AT, Column
+from accounts.ledger.day_column import Column
+from accounts.ledger.day_sums import Columns
+from accounts.ledger.days import AT
 from accounts.models import UsageDay
 from accounts.reports.filters import Filters
 from accounts.reports.period import DAY, Span, floor, pieces
@@ -27,39 +29,58 @@ MOST_OF_PAGE: Final = 100_000
 AT_ONCE: Final = 1_000
 """Columns in memory: those of a month at least."""
 
+Stored = Mapping[str, bytes | memoryview]
+"""What is stored of a day, by name."""
 Group = tuple[Any, ...]
 Grouping = tuple[Sequence[str], bool]
 """Names to group by, and whether with histograms."""
-Columns = dict[str, Column]
 
 
 def read(
     filters: Filters, visibility: Visibility, groupings: Sequence[Grouping], most: int
-) -> tuple[list[dict[Group, Sums]], tuple[Span, ...]]:
-    """The sums of all finished days, by each of the groupings, and the spans without.
+) -> list[tuple[dict[Group, Sums], tuple[Span, ...]]]:
+    """By each of the groupings, the sums of all finished days, and the spans without.
 
     Raise ValidationError for more groups than `most`.
     """
     if not groupings or filters.hour_of_week:
-        return [{} for _ in groupings], filters.spans
+        return [({}, filters.spans) for _ in groupings]
     # Only here: numpy is 16 MiB and a tenth of a second, and no turn needs it.
-    from accounts.reports.columns import Asked, Day, Grouped
+    from accounts.reports.columns import Asked, Day
+    from accounts.reports.day_tables import Table
 
-    asked, found = Asked(filters, visibility, groupings), []
-    all_grouped = [Grouped(group_by, histograms=histograms) for group_by, histograms in groupings]
-    for at, columns in _stored(filters.span, asked.names):
-        day = Day(at, columns, asked)
-        if day.is_known():
-            found.append(at)
-            for grouped in all_grouped:
-                grouped.add(day)
-                if grouped.more_than(most):
-                    raise too_many_groups()
-    return [grouped.sums() for grouped in all_grouped], tuple(_left(filters.span, found))
+    tables = [Table(filters, visibility, grouping) for grouping in groupings]
+    # Of days that are cut rows are read in any case.
+    of_cut = Asked(filters, visibility, groupings)
+    rowwise = [table.grouping for table in tables if not table.sums]
+    of_whole = Asked(filters, visibility, rowwise) if rowwise else None
+    names = {*(of_whole.names if of_whole else ()), *(name for table in tables for name in table.sums)}
+    for at, is_cut, stored in _stored(filters.span, names, of_cut.names):
+        asked = of_cut if is_cut else of_whole
+        columns = _unpacked(stored, [*asked.names, *([AT] if is_cut else [])]) if asked else {}
+        rows = Day(at, columns, asked) if asked and columns else None
+        for table in tables:
+            if table.sums and not is_cut:
+                table.add_sums(at, stored)
+            elif rows is not None:
+                table.add_rows(at, rows)
+            if table.more_than(most):
+                raise too_many_groups()
+    for table in tables:
+        table.add_up()
+        if table.more_than(most):
+            raise too_many_groups()
+    return [(table.groups(), tuple(_left(filters.span, table.found))) for table in tables]
 
 
 def too_many_groups() -> ValidationError:
     return ValidationError({"group_by": gettext("There are too many groups; narrow the filters.")})
+
+
+def _unpacked(stored: Stored, names: Iterable[str]) -> Columns:
+    """The columns of these names, none unless all are there."""
+    wanted = {*names}
+    return {name: Column.unpacked(stored[name]) for name in wanted} if wanted <= stored.keys() else {}
 
 
 def latest(filters: Filters, visibility: Visibility, most: int) -> Iterator[Q]:
@@ -73,9 +94,10 @@ def latest(filters: Filters, visibility: Visibility, most: int) -> Iterator[Q]:
     from accounts.reports.columns import Asked, Day
 
     asked, end, times = Asked(filters, visibility, ()), filters.span.end, list[datetime]()
-    for at, columns in _stored(filters.span, asked.names, latest_first=True):
+    for at, _, stored in _stored(filters.span, asked.names, asked.names, latest_first=True):
+        columns = _unpacked(stored, asked.names)
         day = Day(at, columns, asked)
-        if not day.is_known():
+        if not columns or not day.is_known():
             continue
         if end is None or at + DAY < end:
             yield from _at(times)
@@ -95,26 +117,29 @@ def _at(times: list[datetime]) -> Iterator[Q]:
         yield Q(started_at__in=times)
 
 
-def _stored(span: Span, names: Sequence[str], *, latest_first: bool = False) -> Iterator[tuple[datetime, Columns]]:
-    """The columns of days of which any part lies in the span, where a day has all of them."""
-    cut = [day for piece in pieces(span, DAY).cuts for at in piece if at and (day := floor(at, DAY)) != at]
+def _stored(
+    span: Span, whole: Collection[str], cut: Collection[str], *, latest_first: bool = False
+) -> Iterator[tuple[datetime, bool, Stored]]:
+    """What there is of days of which any part lies in the span, and whether that part is cut off a day.
+
+    By names: those of whole days and those of cut ones, which are asked for when each row began as well.
+    """
+    days = {day for piece in pieces(span, DAY).cuts for at in piece if at and (day := floor(at, DAY)) != at}
     # When each row began is asked only where the span begins or ends.
-    asked = Q(name__in=names) | Q(name=AT, day__in=cut)
+    asked = Q(name__in=whole) & ~Q(day__in=days) | Q(name__in=[*cut, AT], day__in=days)
     left, more = Span(floor(span.start, DAY), span.end), True
     # Whoever wants the latest has them mostly in the first day.
-    most = 2 * len(names) + 2 if latest_first else AT_ONCE
+    most = 2 * len(cut) + 2 if latest_first else AT_ONCE
     while more:
         rows = UsageDay.objects.filter(asked, within(left, "day")).order_by("-day" if latest_first else "day", "name")
         read = list(rows.values_list("day", "name", "data")[:most])
         more, most = len(read) == most, AT_ONCE
         for day, of_day in groupby(read, itemgetter(0)):
             if more and day == read[-1][0]:
-                # It may have more columns.
+                # It may have more.
                 left = Span(left.start, day + DAY) if latest_first else Span(day, left.end)
                 break
-            columns = {name: Column.unpacked(data) for _, name, data in of_day}
-            if len(columns) == len({*names, AT} if day in cut else names):
-                yield day, columns
+            yield day, day in days, {name: data for _, name, data in of_day}
 
 
 def _left(span: Span, days: Iterable[datetime]) -> Iterator[Span]:

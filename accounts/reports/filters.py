@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils.translation import gettext
 
 from accounts.models import FAILED, TURNED_AWAY, ApiKey, Team, Usage
-from accounts.reports.period import DAY, HOUR, RANGES, BadTime, Span, before, moment, span_of, weekly
+from accounts.reports.period import DAY, HOUR, RANGES, BadTime, Span, before, is_whole_hours, moment, span_of, weekly
 
 COLUMNS: Final = {
     "team": "team_id", "key": "api_key_id", "model": "model", "lingma_model": "lingma_model", "protocol": "protocol",
@@ -103,6 +103,10 @@ class Filters:
             case "turned_away":
                 met &= TURNED_AWAY
         return met
+
+    def splits_days(self, group_by: Sequence[str]) -> bool:
+        """In a zone such as Asia/Kolkata the hour (UTC) around midnight belongs to two days."""
+        return "day" in group_by and not is_whole_hours(self.zone, self.now)
 
     def before(self) -> Filters | None:
         """The same filters over the period before; None where there is nothing before."""

@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from accounts.models import Usage, UsageHour, UsageTotal
 from accounts.reports import days
 from accounts.reports.filters import COLUMNS, ROW_ONLY, Filters
-from accounts.reports.period import DAY, HOUR, Span, is_whole_hours, pieces
+from accounts.reports.period import DAY, HOUR, Span, pieces
 from accounts.reports.sources import TimeText, Unindexed, aggregates, hours_at, hours_in, rows_in, totals_in
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility
@@ -83,12 +83,12 @@ def summaries(
         _check(group_by)
     levels = [_level(filters, visibility, group_by, histograms) for group_by, histograms in groupings]
     of_days = [grouping for grouping, level in zip(groupings, levels, strict=True) if not level]
-    read, spans = days.read(filters, visibility, of_days, most)
+    read = days.read(filters, visibility, of_days, most)
     found = []
     for (group_by, histograms), level in zip(groupings, levels, strict=True):
-        sums = {} if level else read.pop(0)
+        sums, spans = ({}, ()) if level else read.pop(0)
         sources = _totals(filters, visibility, level) if level else _sources(spans, filters, visibility, group_by)
-        splits = _splits_days(filters, group_by)
+        splits = filters.splits_days(group_by)
         for source in sources:
             read_rows = _read(source, group_by, histograms, most, to_minute=splits)
             for group, row in _grouped(read_rows, group_by, filters, most):
@@ -104,11 +104,6 @@ def _check(group_by: Sequence[str]) -> None:
     if len(group_by) > MOST_GROUPED:
         numbers = {"most": MOST_GROUPED, "count": len(group_by)}
         raise ValidationError({"group_by": gettext("At most %(most)d names at once, not %(count)d.") % numbers})
-
-
-def _splits_days(filters: Filters, group_by: Sequence[str]) -> bool:
-    """In a zone such as Asia/Kolkata the hour (UTC) around midnight belongs to two days."""
-    return "day" in group_by and not is_whole_hours(filters.zone, filters.now)
 
 
 def _totals(filters: Filters, visibility: Visibility, level: str) -> Iterator[QuerySet[Any]]:
@@ -130,7 +125,7 @@ def _sources(
 ) -> Iterator[QuerySet[Any]]:
     """Hours, and rows for what is left of them; rows alone where hours will not do."""
     condition = filters.condition & visibility.condition
-    if filters.needs_rows or not ROW_ONLY.isdisjoint(group_by) or _splits_days(filters, group_by):
+    if filters.needs_rows or not ROW_ONLY.isdisjoint(group_by) or filters.splits_days(group_by):
         wholes, cuts = [], list(spans)
     else:
         cut = [pieces(span) for span in spans]
@@ -148,7 +143,7 @@ def _sources(
 
 def _level(filters: Filters, visibility: Visibility, group_by: Sequence[str], histograms: bool) -> str:
     """The level of totals that has all the columns which filters and groups are about, "" when none has."""
-    if _splits_days(filters, group_by) or filters.hour_of_week:
+    if filters.splits_days(group_by) or filters.hour_of_week:
         return ""
     asked = {*filters.values, *group_by, *(() if visibility.everything else ("team",))}
     asked |= {"outcome"} if filters.outcome else set()

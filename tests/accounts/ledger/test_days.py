@@ -2,7 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from accounts.ledger import days, hours, prune
+from accounts.ledger import day_sums, days, hours, prune
+from accounts.ledger.day_column import Column
 from accounts.ledger.reconcile import reconcile
 from accounts.models import Usage, UsageDay
 from accounts.tasks import sum_days
@@ -46,9 +47,32 @@ def test_columns_have_each_row(filed):
 
 
 def unpacked(day, name):
-    column = days.Column.unpacked(UsageDay.objects.get(day=day, name=name).data)
+    column = Column.unpacked(UsageDay.objects.get(day=day, name=name).data)
     numbers = memoryview(column.numbers).cast({1: "B", 2: "H", 4: "I", 8: "Q"}[column.size]).tolist()
     return numbers if column.values is None else [column.values[place] for place in numbers]
+
+
+def test_sums_are_of_all_rows(filed):
+    days.make_missing(NOW)
+    for day in DAYS:
+        rows = Usage.objects.filter(started_at__gte=day, started_at__lt=day + days.DAY)
+        stored = {name: day_sums.unpacked(UsageDay.objects.get(day=day, name=name).data) for name in day_sums.SUMS}
+        assert {sum(sums[day_sums.ROWS].read()) for sums in stored.values()} == {rows.count()}
+        for sums in (stored[name] for name in day_sums.SUMS.keys() - day_sums.COUNTED_ONLY):
+            for column in ("count", "prompt_tokens", "completion_tokens"):
+                assert sum(sums[column].read()) == sum(rows.values_list(column, flat=True))
+        caller = stored[day_sums.BY_CALLER]
+        seen = {caller["api_key_id"].values[place] for place in caller["api_key_id"].read()}
+        assert seen == set(rows.values_list("api_key_id", flat=True))
+
+
+def test_days_without_sums_are_made_anew(filed):
+    days.make_missing(NOW)
+    whole = stored()
+    UsageDay.objects.filter(day=min(DAYS), name__in=day_sums.SUMS).delete()
+    assert days.wrong(START, END) == set()
+    assert days.make_missing(NOW) == 1
+    assert stored() == whole
 
 
 @pytest.mark.parametrize("change", ["new", "count", "rebuilt"])
@@ -92,7 +116,7 @@ def test_wrong_sums_are_found_and_rebuilt(filed):
     days.make_missing(NOW)
     before = stored()
     each = UsageDay.objects.filter(name="model").earliest("day")
-    UsageDay.objects.filter(pk=each.pk).update(data=days.Column(1, b"\0", ["m"]).packed())
+    UsageDay.objects.filter(pk=each.pk).update(data=Column(1, b"\0", ["m"]).packed())
     assert days.wrong(START, END) == {each.day}
     assert each.day in reconcile(START, END).wrong_sums
     hours.rebuild(each.day, each.day + timedelta(days=1))
@@ -113,7 +137,7 @@ def test_words_of_clients_are_bounded(tmp_path, monkeypatch):
     at = START.timestamp()
     file([row(f"m{number}", model=f"m{number % 102}", started_at=at) for number in range(300)], tmp_path)
     days.make_missing(NOW)
-    column = days.Column.unpacked(UsageDay.objects.filter(name="model").earliest("day").data)
+    column = Column.unpacked(UsageDay.objects.filter(name="model").earliest("day").data)
     assert column.values == [f"m{number}" for number in range(100)]
     assert not column.whole
 

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import connection
 
-from accounts.ledger import days
+from accounts.ledger import day_sums, days
 from accounts.models import Usage, UsageDay
 from accounts.reports import days as reports_days
 from accounts.reports.filters import COLUMNS, parse
@@ -88,6 +89,26 @@ def test_finished_days_are_all_that_is_read(sample, given, groups, histograms, d
     assert 'FROM "accounts_usageday"' in asked[0]["sql"]
 
 
+TABLES = [(["hour"], True), (["day"], True), (["status", "reason"], False), (["team", "key"], False),
+          (["lingma_model", "client_app", "reason"], False), ([], True)]  # fmt: skip
+FEW = [{"status": ["ok"]}, {"status": ["!ok"], "source": ["partial", "estimate", "none"]}, {"outcome": ["failed"]}]
+
+
+@pytest.mark.parametrize("given", FEW)
+@pytest.mark.parametrize(("groups", "histograms"), TABLES)
+def test_sums_of_days_spare_their_rows(sample, given, groups, histograms, django_assert_num_queries):
+    span = {"from": [(MIDNIGHT - timedelta(days=2)).isoformat()], "to": [(MIDNIGHT + timedelta(days=1)).isoformat()]}
+    filters = parse(span | given, NOW, ZONES[1])
+    with django_assert_num_queries(1):
+        found = summarize(filters, ALL, groups, histograms)
+    UsageDay.objects.exclude(name__in=day_sums.SUMS).exclude(name="").delete()
+    with django_assert_num_queries(1):
+        assert found
+        assert summarize(filters, ALL, groups, histograms) == found
+    UsageDay.objects.all().delete()
+    assert summarize(filters, ALL, groups, histograms) == found
+
+
 @pytest.mark.parametrize("outcome", ["failed", "turned_away"])
 def test_outcome_goes_with_other_filters(sample, outcome):
     filters = parse({"outcome": [outcome], "session": ["new", "none"], "team": ["Ads", "none"]}, NOW, UTC)
@@ -122,7 +143,7 @@ def test_finished_days_are_walked_by_no_filter(sample, given, django_assert_max_
 
 def test_columns_are_found_by_the_day(sample, django_assert_num_queries):
     with django_assert_num_queries(1) as asked:
-        list(reports_days._stored(Span(NOW - timedelta(days=2), None), ["end", "status"]))
+        list(reports_days._stored(Span(NOW - timedelta(days=2), None), ["by_hour"], ["end", "status"]))
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {asked[0]['sql']}")
         plan = [row[-1] for row in cursor.fetchall()]
@@ -152,3 +173,12 @@ def test_members_see_sums_of_their_teams_only(sample):
     filters = parse(given, NOW, UTC)
     left = [row for row in left_by(given, filters, sample) if row.team_id == own]
     assert told(total(filters, Visibility(everything=False, teams=frozenset([own])))) == sums_of(left)
+
+
+@pytest.mark.parametrize("given", [{"status": ["ok"]}, {"session": ["new"]}])
+def test_groups_beyond_the_bound_are_refused(sample, given):
+    filters = parse(given, NOW, UTC)
+    count = len(summarize(filters, ALL, ["team", "key"], histograms=False))
+    assert len(summarize(filters, ALL, ["team", "key"], histograms=False, most=count)) == count
+    with pytest.raises(ValidationError, match="too many groups"):
+        summarize(filters, ALL, ["team", "key"], histograms=False, most=count - 1)

@@ -1,0 +1,121 @@
+"""The groups of one grouping over many days: of rows where they must be read, else of sums that are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+
+from accounts.ledger.day_column import Column
+from accounts.ledger.day_sums import (
+    BY_CALLER,
+    BY_FIRST_TOKEN,
+    BY_HOUR,
+    BY_KIND,
+    BY_QUEUE,
+    QUARTER,
+    SUMS,
+    Columns,
+    unpacked,
+)
+from accounts.reports.columns import OF_END, Asked, Day, Grouped, Grouping, Numbers
+from accounts.reports.filters import Filters
+from accounts.reports.period import HOUR
+from accounts.reports.sums import Sums
+from accounts.reports.visibility import Visibility
+
+MOST_WAITING: Final = 1 << 18
+"""Sums of single days until they are added up: at once, for each step costs as much as hundreds of them."""
+
+
+class Table:
+    """Add days to it, then `add_up`; `found` are those that are in its sums."""
+
+    def __init__(self, filters: Filters, visibility: Visibility, grouping: Grouping) -> None:
+        self.grouping = grouping
+        group_by, histograms = grouping
+        self._asked = Asked(filters, visibility, [grouping])
+        self.sums = () if filters.splits_days(group_by) else _sums_for(self._asked, histograms=histograms)
+        """Names of stored sums that have all that is asked for; without any, rows are read."""
+        self.found: list[datetime] = []
+        self._grouped = Grouped(group_by, histograms=histograms)
+        self._waiting: dict[str, list[tuple[datetime, Columns]]] = {name: [] for name in self.sums}
+        self._size = 0
+
+    def add_rows(self, at: datetime, rows: Day) -> None:
+        if rows.is_known():
+            self.found.append(at)
+            self._grouped.add(rows)
+
+    def add_sums(self, at: datetime, stored: Mapping[str, bytes | memoryview]) -> None:
+        """Those of a day, unless it was made when there were none, or what is asked for is among its rare values."""
+        if not stored.keys() >= {*self.sums}:
+            return
+        parts = [unpacked(stored[name]) for name in self.sums]
+        if not Day(at, parts[0], self._asked).is_known():
+            return
+        self.found.append(at)
+        for name, part in zip(self.sums, parts, strict=True):
+            self._waiting[name].append((at, part))
+            self._size += len(part["rows"].numbers)
+        if self._size > MOST_WAITING:
+            self.add_up()
+
+    def more_than(self, most: int) -> bool:
+        """Whether it has more groups, those aside that wait until `add_up`."""
+        return self._grouped.more_than(most)
+
+    def groups(self) -> dict[tuple[Any, ...], Sums]:
+        return self._grouped.sums()
+
+    def add_up(self) -> None:
+        for parts in self._waiting.values():
+            if parts:
+                self._grouped.add(Day(parts[0][0], _joined(parts), self._asked))
+                parts.clear()
+        self._size = 0
+
+
+def _sums_for(asked: Asked, *, histograms: bool) -> tuple[str, ...]:
+    columns = asked.grouped.union(column for column, *_ in asked.conditions).difference(OF_END)
+    if histograms:
+        return (BY_HOUR, BY_FIRST_TOKEN, BY_QUEUE) if columns <= {*SUMS[BY_HOUR]} else ()
+    return next(((name,) for name in (BY_HOUR, BY_CALLER, BY_KIND) if columns <= {*SUMS[name]}), ())
+
+
+def _joined(parts: Sequence[tuple[datetime, Columns]]) -> Columns:
+    """The same columns of several days as one; the quarters become times."""
+    return {name: _one(name, [(at, columns[name]) for at, columns in parts]) for name in parts[0][1]}
+
+
+def _one(name: str, columns: Sequence[tuple[datetime, Column]]) -> Column:
+    values: list[Any] | None = None
+    if name == QUARTER:
+        values = [at + number * HOUR for at, _ in columns for number in range(24)]
+        found = [_numbers(column).astype(np.int64) // 4 + 24 * day for day, (_, column) in enumerate(columns)]
+    elif all(column.values is None for _, column in columns):
+        found = [_numbers(column) for _, column in columns]
+    else:
+        values, found = _renumbered((column.values or [], column) for _, column in columns)
+    numbers = np.concatenate(found)
+    # What is counted with must have fewer than 8 bytes, or it would become floating point; sums may need them.
+    size = 4 if not len(numbers) or numbers.max() < 1 << 32 else 8
+    return Column(size, numbers.astype(f"<u{size}").tobytes(), values)
+
+
+def _numbers(column: Column) -> Numbers:
+    return np.frombuffer(column.numbers, dtype=f"<u{column.size}")
+
+
+def _renumbered(columns: Iterator[tuple[Sequence[Any], Column]]) -> tuple[list[Any], list[Numbers]]:
+    """All values, and the numbers of each day as places of these. What is rare stays behind them all."""
+    places: dict[Any, int] = {}
+    found = []
+    for values, column in columns:
+        # Of one column all values are of one kind.
+        hashable = map(tuple, values) if values and isinstance(values[0], list) else values
+        new = [places.setdefault(each, len(places)) for each in hashable]
+        found.append(np.array([*new, -1])[_numbers(column)])
+    return list(places), [np.where(each < 0, len(places), each) for each in found]
