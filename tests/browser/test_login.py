@@ -11,7 +11,8 @@ from tests.e2e.installation import KEY, PASSWORD, django
 
 BESIDE = (
     "/login/", "/usage/", "/usage/rows/", "/api/docs/", "/nothing/here/", "/usage/r/req_0",
-    "/admin/bridge/signinpage/1/change/", "/admin/bridge/version/", "/admin/bridge/version/upload/",
+    "/admin/bridge/signinpage/1/change/", "/admin/bridge/loginrefresh/1/change/", "/admin/bridge/version/",
+    "/admin/bridge/version/upload/",
     "/admin/bridge/version/back/", "/admin/auth/group/add/", "/admin/django_celery_beat/periodictask/add/",
     "/admin/nothing/",
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """The live page: a turn as it goes on, an order without a mouse, a phone, and a web process that is killed."""
 
 import re
+from contextlib import ExitStack
 
 import pytest
 
@@ -9,6 +10,7 @@ from tests.e2e.formats import OPENAI, Stream
 from tests.e2e.installation import KEY, until
 
 PAGE = "/admin/live/"
+PLACES = 8  # of the only instance
 LIVE, LOST = "Live: shown as it happens.", "The gateway does not answer; tried again."
 HELD = '[[sim: text="first second" chunks=2 delay_ms=60000]] x'
 
@@ -37,9 +39,26 @@ def test_turn_is_seen_while_it_runs(page, whole):
         assert field(page, running.request_id, "key").inner_text() == "alice"
         first = field(page, running.request_id, "age").inner_text()
         until(lambda: field(page, running.request_id, "age").inner_text() != first)
+        assert re.fullmatch(r"\d+ ms|\d+\.\d s", field(page, running.request_id, "first").inner_text())
         assert page.locator('[data-figure="load"]').inner_text().startswith("1 / ")
     until(lambda: not field(page, running.request_id, "phase").count())
     until(lambda: page.locator('[data-empty="turns"]').is_visible())
+
+
+def test_queue_rates_and_memory_are_seen(page, whole):
+    with ExitStack() as stack:
+        for _ in range(PLACES):
+            stack.enter_context(Stream(whole, OPENAI, HELD, key=KEY)).until(b"first")
+        last = stack.enter_context(Stream(whole, OPENAI, "[[sim: text=x]] x", key=KEY))
+        line = page.locator('[data-list="queue"] [data-row]')
+        until(lambda: line.count() == 1)
+        assert line.locator('[data-field="key"]').inner_text() == "alice"
+        assert line.locator('[data-field="waiting"]').inner_text() == "1"
+        assert page.locator('[data-figure="waiting"]').inner_text() == "1"
+        last.hang_up()
+    assert until(lambda: page.locator('[data-figure="turns"]').inner_text() not in ("–", "0"))
+    for row in ("w1-i1", "web-1"):
+        assert until(lambda row=row: field(page, row, "memory").inner_text()).endswith("MB")
 
 
 def test_orders_need_no_mouse(page):
