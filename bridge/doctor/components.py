@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -165,9 +166,17 @@ def _away(body: bytes) -> Iterator[Finding]:
     except msgspec.MsgspecError:  # of another version
         return
     for each in answer.degraded:
-        facts = {"name": each.name, "time": each.since, "still": gettext(each.still_works)}
+        facts = {"name": each.name, "time": _shown(each.since), "still": gettext(each.still_works)}
         advice = gettext('Search the log for "degraded: %(name)s": it has the cause.') % facts
         yield warn("web", gettext("%(name)s is away since %(time)s; %(still)s") % facts, advice)
+
+
+def _shown(time: str) -> str:
+    """An ISO time for people."""
+    try:
+        return f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:  # of another version
+        return time
 
 
 def _worker_answers() -> bool:

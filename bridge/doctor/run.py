@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from django.utils.translation import gettext
 
@@ -32,6 +32,12 @@ CHECKS: tuple[Check, ...] = (
     schedules.schedules,
     clocks.clocks,
 )
+TOPICS: Mapping[Check, str] = {
+    installation.data_dir: "data",
+    components.store: "redis",
+    components.background: "worker",
+}
+"""Of those that are not called as what they look at."""
 
 
 def run_checks(state: InstallationState) -> list[Finding]:
@@ -47,5 +53,5 @@ def _guarded(check: Check, state: InstallationState) -> list[Finding]:
     except Exception as exc:  # an edge: one check that breaks must not hide the others
         log.exception("the look at %s broke", check.__name__)
         what = gettext("this could not be examined: %(problem)s") % {"problem": exc}
-        found.append(fail(check.__name__, what, gettext("See the log.")))
+        found.append(fail(TOPICS.get(check, check.__name__), what, gettext("See the log.")))
     return found
