@@ -14,14 +14,14 @@ from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, encoded
 from accounts.limits.admission import UNLIMITED
 from bridge.chat.errors import GatewayError, SlowClient
-from bridge.chat.events import Failed, Finished
+from bridge.chat.events import Failed, Finished, KeepAlive
 from bridge.chat.fold import fold
 from bridge.chat.request import ChatRequest
 from bridge.http.api import key_closed
 from bridge.http.base import LARGE_PART, Headers, shown_model
 from bridge.http.client_apps import client_app_of
 from bridge.http.conversation_ids import identified
-from bridge.http.elsewhere import PeerElsewhere
+from bridge.http.elsewhere import PeerElsewhere, failure_header
 from bridge.http.hang_up import ListeningConsumer
 from bridge.http.limits import nearest_limits
 from bridge.peers.handover import TAKEN, HandOver
@@ -33,6 +33,7 @@ from bridge.turn.elsewhere import Elsewhere
 from bridge.turn.output import Batch, Direct, Emit, FindDirect, no_direct
 from bridge.turn.record import TurnRecord
 from bridge.turn.trace import trace_of
+from bridge.wire import sse
 from bridge.wire.attached import warning_of, warning_of_tools
 from bridge.wire.format import Encoder, ParsedRequest, ReplyFormat, ReplyHead, WireFormat
 from gateway_project.lib.visible import visible
@@ -194,6 +195,7 @@ class ChatConsumer(ListeningConsumer):
             await self.runtime.engine.run(
                 self.request, caller.key_id, self._record, emit, caller.team_id, caller.tools, caller.models,
                 elsewhere, given.found if given is not None else None, find_direct, at_once=given is not None,
+                exits=given.exits if given is not None else None,
             )  # fmt: skip
         finally:
             self._record.on_admitted = None  # a circle that the garbage collector would have to find
@@ -216,12 +218,21 @@ class ChatConsumer(ListeningConsumer):
         """Another process writes the row: that which took the turn, or that which has sent it here in vain."""
         return self._is_given_away or (self.handed_over is not None and self._opening is None)
 
-    def hand_over(self, found: Found | None, sender: str) -> HandOver:
+    def hand_over(self, found: Found | None, sender: str, signs: int, exits: int | None) -> HandOver:
         """What goes along with the request."""
         self._is_asked_elsewhere = True
         self._admission.lend()
         age = time.monotonic() - self._began
-        return HandOver(self.id, self._started_at, age, self.client_ip, sender, found)
+        return HandOver(self.id, self._started_at, age, self.client_ip, sender, found, signs, exits)
+
+    async def sign_of_life(self) -> None:
+        """To the client of a stream, while another process is at work on it. That one numbers what it sends, so it is a
+        comment in every format.
+        """
+        if self.request.stream:
+            if not self.begun:
+                await self._begin_stream()
+            await self.send_part(sse.COMMENT, last=False)
 
     def given_away(self, instance: str) -> None:
         """The other process has taken the turn: its row, its limits and its content are kept there."""
@@ -236,7 +247,7 @@ class ChatConsumer(ListeningConsumer):
     def lost_elsewhere(self, error: GatewayError) -> GatewayError:
         """The process that had taken it is gone, in mid-stream: its end is told, and booked, here."""
         self._is_given_away = False
-        self._encoder = self._reply.encoder(self.head())
+        self._encoder = self._encoder or self._reply.encoder(self.head())
         return error
 
     def start_as(self, status: int, headers: Headers) -> Awaitable[None]:
@@ -330,26 +341,39 @@ class ChatConsumer(ListeningConsumer):
     async def _stream_rare(self, batch: Batch) -> None:
         last = type(batch[-1]) in ENDINGS
         if self._encoder is None:
-            self._encoder = self._reply.encoder(self.head())
             if not last:  # else the head goes out with the rest, once the row is written: in one write
-                # Whoever has seen a request id finds its row, even when this process is killed now. Redis has mostly
-                # answered long before.
-                if self._opening is not None and not self._opening.done():
-                    await self._opening.wait()
-                await self.start_stream()
-                if (writer := self.writer) is not None:
-                    encoder = self._encoder
-                    self._direct = Direct(writer.flow, writer.write_piece, encoder.feed, encoder.text)
+                await self._begin_stream()
+            else:
+                self._encoder = self._new_encoder()
+        assert self._encoder is not None  # noqa: S101 - made with the stream
         if len(batch) > MOST_AT_ONCE:
             batch = await self._stream_slices(self._encoder, batch)
         part = self._encoder.feed(batch)
         if last:
             await self.store_reply()
-            await self._write_row()  # before the client has its last byte, so that no row is ever lost
+            if not self._is_anothers:
+                await self._write_row()  # before the client has its last byte, so that no row is ever lost
             if not self.begun:
                 await self.start_stream()
             return await self.send_last(part)
         return await self.send_part(part, last=False)
+
+    async def _begin_stream(self) -> None:
+        """Its head."""
+        encoder = self._encoder = self._new_encoder()
+        # Whoever has seen a request id finds its row, even when this process is killed now. Redis has mostly answered
+        # long before.
+        if self._opening is not None and not self._opening.done():
+            await self._opening.wait()
+        await self.start_stream()
+        if (writer := self.writer) is not None:
+            self._direct = Direct(writer.flow, writer.write_piece, encoder.feed, encoder.text)
+
+    def _new_encoder(self) -> Encoder:
+        encoder = self._reply.encoder(self.head())
+        if self.handed_over is not None and self.handed_over.signs:
+            encoder.feed([KeepAlive()] * self.handed_over.signs)  # which the client has had
+        return encoder
 
     async def _stream_slices(self, encoder: Encoder, batch: Batch) -> Batch:
         """Send what has piled up slice by slice, each when the client has taken the one before; return the last one."""
@@ -409,6 +433,10 @@ class ChatConsumer(ListeningConsumer):
         if self.handed_over is not None and self._opening is not None:
             headers.append((TAKEN, b"1"))
         return headers
+
+    def _error_headers(self, error: GatewayError) -> Headers:
+        headers = super()._error_headers(error)
+        return headers if self.handed_over is None else [*headers, failure_header(error)]
 
     def _total_ms(self) -> int:
         return round((time.monotonic() - self._began) * 1000)

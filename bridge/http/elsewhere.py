@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from bridge.chat.errors import ConnectionLost
+import msgspec
+
+from bridge.chat.errors import ConnectionLost, GatewayError, InternalError
 from bridge.http.base import Headers
-from bridge.peers.handover import PREFIX, TAKEN, TURN, encoded
+from bridge.peers.handover import FAILED, PREFIX, TAKEN, TURN, HandOver, encoded
 from bridge.pool.policy import Affinity
+from bridge.siblings.messages import Failure, error_of, failure_of
 from bridge.telemetry import metrics
 from sessions_store.store import Found
 
@@ -27,6 +32,8 @@ NOT_PASSED_ON: Final = frozenset(
     }
 )  # fmt: skip
 """Of the connection, or of the body as it came; it goes on decoded."""
+OK: Final = 200
+LARGEST_FAILURE: Final = 16 << 10
 OF_A_CONNECTION: Final = frozenset({b"connection", b"date", b"keep-alive", b"server", b"transfer-encoding"})
 
 
@@ -50,19 +57,23 @@ class PeerElsewhere:
     def has_room(self) -> bool:
         return self._peers.has_room
 
-    async def run(self, found: Found | None) -> bool:
+    @property
+    def has_room_for_doubt(self) -> bool:
+        return self._peers.has_any_room
+
+    async def run(self, found: Found | None, signs: int = 0, exits: int | None = None) -> bool:
         """See `bridge.turn.elsewhere`."""
         peers = self._peers
         if found is not None:
             peer = await peers.find(Affinity(found.instance, found.generation))
         else:
-            peer = peers.roomiest()
+            peer = peers.roomiest(of_all=exits is not None)
         if peer is None:
             return False
         response: aiohttp.ClientResponse | None = None
         outcome = "lost"
         try:
-            response = await self._ask(peer, found)
+            response = await self._ask(peer, self._consumer.hand_over(found, peers.name, signs, exits))
             if response is None or TAKEN.decode() not in response.headers:
                 outcome = "declined" if response is not None else "lost"
                 return False
@@ -76,18 +87,24 @@ class PeerElsewhere:
             if response is not None:
                 response.close()
 
-    async def _ask(self, peer: Peer, found: Found | None) -> aiohttp.ClientResponse | None:
-        """The head of the answer; None when the process is gone. It may take as long as a turn takes."""
+    async def _ask(self, peer: Peer, hand_over: HandOver) -> aiohttp.ClientResponse | None:
+        """The head of the answer, with something of the reply behind it; None when the process is gone.
+
+        It may take as long as a turn takes. Meanwhile the client gets signs of life from here, so that the turn can
+        still be asked elsewhere.
+        """
         consumer = self._consumer
         headers = _passed_on(consumer.scope["headers"])
-        headers.append((TURN.decode(), encoded(consumer.hand_over(found, self._peers.name))))
+        headers.append((TURN.decode(), encoded(hand_over)))
         path = consumer.endpoint
         work = self._peers.client.post(peer.report, path, headers, self._body)
         asking = asyncio.get_running_loop().create_task(work)
         kept: aiohttp.ClientResponse | None = None
         try:
             # No deadline: as long as its process reports, a turn may take what it takes.
-            await asyncio.wait((asking, peer.gone), return_when=asyncio.FIRST_COMPLETED)
+            pause, both = consumer.runtime.engine.options.keepalive_sec, (asking, peer.gone)
+            while not (await asyncio.wait(both, timeout=pause, return_when=asyncio.FIRST_COMPLETED))[0]:
+                await consumer.sign_of_life()
             if not asking.done():
                 return None
             kept = await asking
@@ -107,7 +124,11 @@ class PeerElsewhere:
         whole = b""
         if consumer.request.stream:
             self._take(response)
-            await consumer.start_as(response.status, _answered(response.raw_headers))
+            if not consumer.begun:
+                await consumer.start_as(response.status, _answered(response.raw_headers))
+            # The status is out, with signs of life: the end of the stream tells it.
+            elif response.status != OK:
+                raise failure_in(response.headers.get(FAILED.decode(), ""))
         hang_up = lambda _: response.close()  # noqa: E731
         peer.gone.add_done_callback(hang_up)
         try:
@@ -131,6 +152,19 @@ class PeerElsewhere:
     def _take(self, response: aiohttp.ClientResponse) -> None:
         self.taken = True
         self._consumer.given_away(response.headers.get("x-lingma-instance", ""))
+
+
+def failure_header(error: GatewayError) -> tuple[bytes, bytes]:
+    """The error for the process that has the client."""
+    encoded_ = base64.b64encode(msgspec.json.encode(failure_of(error)))
+    return FAILED, encoded_ if len(encoded_) <= LARGEST_FAILURE else b""
+
+
+def failure_in(header: str) -> GatewayError:
+    try:
+        return error_of(msgspec.json.decode(base64.b64decode(header), type=Failure))
+    except (binascii.Error, msgspec.MsgspecError):  # of another version
+        return InternalError("The turn has failed in another process.")
 
 
 def _close(asking: asyncio.Task[aiohttp.ClientResponse]) -> None:

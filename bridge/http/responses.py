@@ -60,7 +60,7 @@ class Responses(ChatConsumer, _StoredResponses):
         try:
             await super().turn()
         finally:
-            del _running[id_]
+            _running.pop(id_, None)
 
     @property
     def so_far(self) -> StoredRecord | None:

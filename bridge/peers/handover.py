@@ -16,6 +16,8 @@ TURN: Final = b"x-lingma-peer-turn"
 """A `HandOver`. Such a request is never handed on: one hop."""
 TAKEN: Final = b"x-lingma-peer-taken"
 """On the answer: the turn runs there, and its row is written there. Without it the turn comes back."""
+FAILED: Final = b"x-lingma-peer-failed"
+"""On an answer that is an error: the error itself, for a client that has had signs of life, and so a status."""
 PREFIX: Final = b"x-lingma-peer-"
 
 
@@ -34,6 +36,10 @@ class HandOver(msgspec.Struct, frozen=True, omit_defaults=True):
     """The process that it came to."""
     found: Found | None = None
     """The session, which was claimed for this turn; None: only a place is looked for."""
+    signs: int = 0
+    """Signs of life that the client has had: some formats count them."""
+    exits: int | None = None
+    """Of services, that the turn was lost with; None: it is not in doubt."""
 
 
 _encode = msgspec.json.Encoder().encode

@@ -54,6 +54,7 @@ class Peers:
         self._holders: dict[Affinity, Peer] = {}
         self._others: list[Peer] = []
         """Those of other machines. Within one machine processes lend each other places."""
+        self._all: list[Peer] = []
         self._changed = asyncio.Event()
         self._looked_at = -LOOK_SEC
         self._loop = asyncio.get_running_loop()
@@ -86,9 +87,17 @@ class Peers:
         """A process of another machine has a free place, as far as is known."""
         return any(peer.free > 0 for peer in self._others)
 
-    def roomiest(self) -> Peer | None:
-        """The process of another machine that has most of them; None when there is none. One of them is taken."""
-        peer = max(self._others, key=lambda each: each.free, default=None)
+    @property
+    def has_any_room(self) -> bool:
+        """So has a process of this machine, or of another."""
+        return any(peer.free > 0 for peer in self._all)
+
+    def roomiest(self, *, of_all: bool = False) -> Peer | None:
+        """The process of another machine that has most of them; None when there is none. One of them is taken.
+
+        `of_all`: also of this machine.
+        """
+        peer = max(self._all if of_all else self._others, key=lambda each: each.free, default=None)
         if peer is None or peer.free <= 0:
             return None
         peer.free -= 1
@@ -133,6 +142,7 @@ class Peers:
             await self._forget(name)
         # Of those that have reported just now: one that hangs is asked for nothing more.
         there = [peer for peer in there if self.client.reaches(peer.report)]
+        self._all = there
         self._others = [peer for peer in there if peer.report.node != self.client.node]
         self._holders = {
             Affinity(name, generation): peer for peer in there for name, generation in peer.report.instances.items()

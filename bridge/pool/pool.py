@@ -135,6 +135,11 @@ class Pool:
         return any(each.name == name and each.login.back_in(0.0) < left for each in self.instances)
 
     @property
+    def is_here_soon(self) -> bool:
+        """An instance of this process takes turns, or has failed a moment ago and comes back."""
+        return any(each.is_ready or each.is_coming_back for each in self.instances)
+
+    @property
     def free(self) -> int:
         """Places that a turn could take now."""
         return self._places.free
@@ -391,6 +396,9 @@ class Pool:
         self.on_change()
         if self.ready:
             self._queue.serve()
+            return
+        # Who waits looks there, too.
+        if self.has_room_elsewhere() and not self._places.closed:
             return
         # Nobody waits in vain: who could only be served by an instance that is gone for longer is refused now.
         for waiter in self._queue.everybody():

@@ -35,7 +35,8 @@ class Doubt:
         self._plan = plan
         self._model = model
         self._cached_name = ""
-        self._exits = 0
+        self.exits = 0
+        """That the turn was there at, in other processes too."""
 
     def recall(self) -> None:
         """Look up what is remembered of the prompt and the key. Raise CrashingPrompt or CrashingKey if it must not be
@@ -58,7 +59,7 @@ class Doubt:
 
     @property
     def may_try(self) -> bool:
-        return self._exits < MOST_EXITS
+        return self.exits < MOST_EXITS
 
     async def lost(self, instance: AnyInstance, generation: int, stream: ReplyStream | None) -> bool:
         """The turn was lost; maybe with more than its connection. Whether the service has exited over its prompt."""
@@ -67,7 +68,7 @@ class Doubt:
         if ended is None:
             return False
         # Counted for the turn itself too: it stops trying even where no blame is settled.
-        self._exits += 1
+        self.exits += 1
         alone = stream is not None and ended.only == stream.request_id
         # Who kills a service from outside may do so often; a prompt that is too large is proven in the end.
         weighs = alone and not ended.killed

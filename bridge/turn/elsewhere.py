@@ -18,10 +18,15 @@ class Elsewhere(Protocol):
     def has_room(self) -> bool:
         """Another machine has a free place, as far as is known."""
 
-    async def run(self, found: Found | None) -> bool:
-        """Have it run there, and the client answered; False: it could not, and nothing was sent.
+    @property
+    def has_room_for_doubt(self) -> bool:
+        """So has any other process: a turn in doubt borrows no place."""
 
-        Without a session, where there is room.
+    async def run(self, found: Found | None, signs: int = 0, exits: int | None = None) -> bool:
+        """Have it run there, and the client answered; False: it could not, and nothing of a reply was sent.
 
-        Raise GatewayError when it was lost in the middle of its answer.
+        Without a session, where there is room. `signs` are the signs of life that the client has had, `exits` those of
+        services that a turn in doubt was lost with; None: it is in none.
+
+        Raise GatewayError when it was lost in the middle of its answer, or failed there.
         """

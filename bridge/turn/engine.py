@@ -98,6 +98,7 @@ class Engine:
         direct: FindDirect = no_direct,
         *,
         at_once: bool = False,
+        exits: int | None = None,
     ) -> Coroutine[Any, Any, None]:
         """Emit the reply's events in batches, and wait for each to be taken. Raise GatewayError only before the first.
 
@@ -105,10 +106,13 @@ class Engine:
         is emitted whole, in one batch. `tools` and `models` (patterns) are what the caller is restricted to.
         `elsewhere` may run it in another process. `at_once`: another process has handed it over, with the session
         `found` if it has one; then it gets a place at once, or Overloaded is raised and that session is left alone.
+        One that was lost there with so many `exits` of services is in doubt, and waits here.
         """
         # A coroutine handed on and not awaited here: one frame less for each step of each turn.
         run = _Run(self, request, Owner(caller_id, team_id), record, emit, tools, models, direct)
-        run.elsewhere, run.found, run.at_once = elsewhere, found, at_once
+        run.elsewhere, run.found = elsewhere, found
+        if at_once:
+            run.is_handed_over(exits)
         return run.run()
 
     def count_tokens(self, request: ChatRequest, key: int, record: TurnRecord | None = None) -> int:
@@ -179,11 +183,19 @@ class _Run:
         self._check: asyncio.Task[bool] | None = None
         self._generation = 0
 
+    def is_handed_over(self, exits: int | None) -> None:
+        """Another process has it, and its client."""
+        self.at_once, self._output.quiet = exits is None, True
+        if exits is not None:
+            self._doubt = self._new_doubt()
+            self._doubt.care, self._doubt.exits = 1, exits
+
     async def run(self) -> None:
         record = self._turn.record
         try:
-            # One test for a turn, as long as no exit of the service is remembered.
-            if self._engine.crashes.records:
+            # One test for a turn, as long as no exit of the service is remembered. What another process knows of a
+            # turn that is in doubt is known here when its trial begins.
+            if self._engine.crashes.records and not self._care:
                 self._recall()
             if self.found is not None:
                 self._conversation.continue_from(self.found)
@@ -224,7 +236,7 @@ class _Run:
         if found is None or affinity is None or not elsewhere.holds(affinity):
             return False
         conversation.asked_elsewhere()
-        if await elsewhere.run(found):
+        if await elsewhere.run(found, self._output.signs):
             conversation.left_elsewhere()
             return True
         self._in_background(conversation.rebuild("elsewhere"))
@@ -232,10 +244,19 @@ class _Run:
 
     async def _runs_where_room_is(self) -> bool:
         """Whether another machine, which has a free place, has run the turn."""
-        elsewhere = self.elsewhere
-        if elsewhere is None or not elsewhere.has_room or (self._doubt is not None and self._doubt.care):
-            return False
-        return await elsewhere.run(None)
+        return self.elsewhere is not None and self.elsewhere.has_room and not self._care and await self._move()
+
+    async def _move(self) -> bool:
+        """Whether another process, which has a free place, has run the turn; of one in doubt it has to know."""
+        assert self.elsewhere is not None  # noqa: S101 - it has room
+        exits = self._doubt.exits if self._doubt is not None and self._care else None
+        if self._trial is not None:
+            await self._trial.end()  # it is asked there
+        if await self.elsewhere.run(None, self._output.signs, exits):
+            return True
+        if self._trial is not None:
+            await self._begin_trial()
+        return False
 
     async def _attempts(self) -> None:
         """Ask; what is lost before anything of the reply was sent is asked again, of whoever is there first."""
@@ -311,7 +332,10 @@ class _Run:
         """
         if isinstance(error, ConnectionLost):
             return self._doubt is None or self._doubt.may_try
-        if isinstance(error, LoggedOut) and self._places.waits_for_login(self._turn.record.instance):
+        if isinstance(error, LoggedOut) and (
+            self._places.waits_for_login(self._turn.record.instance)
+            or (self.elsewhere is not None and self.elsewhere.has_room)
+        ):
             return True
         # Elsewhere only: the same instance would refuse again.
         if isinstance(error, (LoggedOut, RateLimited)):
@@ -326,17 +350,16 @@ class _Run:
             if self.found is not None:
                 self._conversation.left_elsewhere()
             raise Overloaded("No place is free in the process that holds the session.", retry_after=1)
-        if not again and await self._runs_where_room_is():
+        if await self._runs_where_room_is():
             return None
         # Verdicts may come while this turn is queued: it must be asked with the care that is due by then.
         while True:
             was_careful = self._care > 0
             care = await self._begin_trial() if was_careful else 0
-            may_move = not (care or again)
             # One that was in doubt and is not any more may find a place free, and nobody would tell it of that.
             lease = self._places.lease() if was_careful and not care else None
             if lease is None:
-                lease = await self._places.queue(care, again=again, elsewhere=self.elsewhere if may_move else None)
+                lease = await self._places.queue(care, again=again, elsewhere=self.elsewhere, move=self._move)
             if lease is None:
                 return None
             try:

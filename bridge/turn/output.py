@@ -55,6 +55,11 @@ class TurnOutput:
         """Something of the reply was sent: from here on nothing can be taken back."""
         self.open = False
         """Bytes were sent, if only a sign of life: from here on errors are sent as events."""
+        self.signs = 0
+        """Of life, which the client of a stream has had before anything of the reply."""
+        self.quiet = False
+        """Nothing is sent before something of the reply: another process has the client, and may still take over."""
+        self._held: Batch = []
         self._started = False
         self._emit = emit
         self._find_direct = direct
@@ -84,6 +89,8 @@ class TurnOutput:
 
     def _opening(self, batch: Batch) -> Batch:
         """What is sent while nothing of the reply was: of several attempts only the first opens the stream."""
+        if self.quiet and not (batch := self._hold(batch)):
+            return batch
         if batch and type(batch[0]) is Started:
             # A second attempt begins with its own `Started`; a stream has one.
             if self._started:
@@ -95,7 +102,14 @@ class TurnOutput:
             if type(event) not in UNCOMMITTED:
                 self.committed = True
                 break
+            self.signs += type(event) is KeepAlive
         return batch
+
+    def _hold(self, batch: Batch) -> Batch:
+        """The batch, with what was held before it; nothing as long as it commits to nothing."""
+        batch = [*self._held, *(event for event in batch if type(event) is not KeepAlive)]
+        self._held = [] if any(type(event) not in UNCOMMITTED for event in batch) else batch
+        return [] if self._held else batch
 
     def discard_text(self) -> None:
         """Text of a reply that is sent whole is void; what was streamed cannot be taken back."""
@@ -109,4 +123,4 @@ class TurnOutput:
 
     def discard(self) -> None:
         """The attempt is lost: drop what is held of it."""
-        self._pending = []
+        self._pending, self._held = [], []

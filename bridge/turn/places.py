@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from bridge.chat.events import KeepAlive
 from bridge.pool.lease import Lease, Waiter
@@ -39,12 +40,17 @@ class Places:
         """Its login, which is lost, makes itself again in time."""
         return self._pool.logs_in_again(instance, self._until)
 
-    async def queue(self, care: int, *, again: bool, elsewhere: Elsewhere | None = None) -> Lease | None:
+    async def queue(
+        self, care: int, *, again: bool, elsewhere: Elsewhere | None, move: Callable[[], Awaitable[bool]]
+    ) -> Lease | None:
         """A place in turn. `care`: see `bridge.pool.crashes`; `again`: the turn was asked before and lost.
 
-        None: a place has become free on another machine, where it has run (`elsewhere`). Raise GatewayError when the
-        queue is full, or after the queue time-out.
+        None: there is room `elsewhere`, and it has run there (`move`). Raise GatewayError when the queue is full, or
+        after the queue time-out.
         """
+        # Before the queue refuses it, as no instance of this process will be there in time.
+        if care and self._may_move(care, elsewhere) and await move():
+            return None
         waiter = self._join_queue(care, again=again)
         record = self._turn.record
         record.queued = record.waits = True
@@ -53,10 +59,10 @@ class Places:
         record.admitted()
         try:
             while not await self._is_served(waiter, elsewhere):
-                # What has begun to be answered here can only be answered here.
-                if elsewhere is not None and elsewhere.has_room and not self._turn.output.open:
+                # Also one whose client has had signs of life: they are nothing of the reply.
+                if self._may_move(care, elsewhere):
                     waiter.leave()
-                    if await elsewhere.run(None):
+                    if await move():
                         return None
                     waiter = self._join_queue(care, again=True)
                 if loop.time() >= self._sign_at:
@@ -100,6 +106,14 @@ class Places:
             return self._pool.queue(affinity, self.excluded, self._owner, self._until, again=again)
         rank = self._rank if again else self._pool.ticker.loop.time()
         return self._pool.queue_with_care(care, rank, self.excluded, self._owner, self._until, again=again)
+
+    def _may_move(self, care: int, elsewhere: Elsewhere | None) -> bool:
+        """There is room for it elsewhere. One in doubt stays as long as an instance of this process may take it: there
+        its second exit proves more.
+        """
+        if elsewhere is None or self._turn.output.committed:
+            return False
+        return elsewhere.has_room_for_doubt and not self._pool.is_here_soon if care else elsewhere.has_room
 
     async def _is_served(self, waiter: Waiter, elsewhere: Elsewhere | None) -> bool:
         """Wait a while; False when it is time to look around. Raise GatewayError after the queue time-out."""

@@ -165,6 +165,44 @@ def test_killed_holder_costs_a_rebuild(three):
     assert (answer.status, answer.text, answer.headers["x-lingma-session"]) == (200, "again", "rebuilt")
 
 
+def test_signs_of_life_outlive_their_holder(three):
+    """The client has seen nothing of the reply, so another process asks anew."""
+    question = '[[sim: text="an answer"]] before a silent end'
+    begun = three.ask(OPENAI, question)
+    name = begun.headers["x-lingma-instance"]
+    holder = int(name[1])
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": begun.text}]
+    messages.append({"role": "user", "content": "[[sim: text=again]] go on"})
+    three.control(name, turns=[{"first_ms": 60_000}])
+    (connection,) = connected(three, holder % 3 + 1)
+    with Held(connection, messages) as stream:
+        stream.until(OPENAI.keep_alive)
+        assert three.asks("before a silent end", name)
+        three.processes[holder - 1].kill()
+        three.processes[holder - 1].wait()
+        answer = stream.rest()
+    assert (answer.text, answer.finish, answer.error) == ("again", "stop", None)
+    assert three.row(stream.request_id)["session"] == "rebuilt"
+    three.control(name)
+
+
+def test_silent_stream_moves_from_a_gone_instance(three):
+    """It is in doubt, for its service has exited; the one of its own process stays away."""
+    three.control("w1-i1", start_delay_ms=60_000, turns=[{"first_ms": 60_000}])
+    (connection,) = connected(three, 1)
+    with Held(connection, "[[sim: text=moved]] a silent one") as stream:
+        stream.until(OPENAI.keep_alive)
+        assert until(lambda: three.asks("a silent one"))
+        three.lingma("w1-i1").kill()
+        answer = stream.rest()
+    assert (answer.text, answer.finish, answer.error) == ("moved", "stop", None)
+    row = three.row(stream.request_id)
+    assert (row["status"], row["instance"] in {"w2-i1", "w3-i1"}) == ("ok", True)
+    three.control("w1-i1")
+    three.processes[0].kill()
+    three.processes[0].wait()
+
+
 def test_lent_turn_has_rows_and_counts_like_any(three, streams):
     held = streams(1, 8)
     for stream in held:

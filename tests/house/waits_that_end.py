@@ -122,7 +122,6 @@ WAITS = {
     ],
     "As long as the process that has the turn reports; when it is gone, its connections are closed.": [
         "bridge/http/elsewhere.py: await asking",
-        "bridge/http/elsewhere.py: await asyncio.wait((asking, peer.gone), return_when=asyncio.FIRST_COMPLETED)",
         "bridge/http/elsewhere.py: await response.read()",
         "bridge/http/elsewhere.py: response.content.iter_any()",
     ],

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(150)
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory, template):
-    with machines(tmp_path_factory.mktemp("machines"), template, KEEPALIVE_SEC="20", MAX_IN_FLIGHT="2") as two:
+    with machines(tmp_path_factory.mktemp("machines"), template, KEEPALIVE_SEC="0.5", MAX_IN_FLIGHT="2") as two:
         yield two
 
 
@@ -81,11 +81,12 @@ def test_waiting_turn_goes_where_a_place_becomes_free(pair, wire):
         stream.until(b"first")
     until(lambda: north.in_flight() == 4)
     with Stream(north, wire, "[[sim: text=served]] x", key=KEY) as waiting:
+        waiting.until(wire.keep_alive)  # which binds it to nobody
         held[2].hang_up()
         answer = waiting.rest()
-    assert (answer.text, answer.headers["x-lingma-instance"]) == ("served", "south-w1-i1")
+    assert (answer.text, answer.finish, answer.error) == ("served", wire.done, None)
     row = north.row(answer.headers["x-request-id"])
-    assert (row["status"], decoded(row["trace"]).by) == ("ok", "north/web-1")
+    assert (row["status"], row["instance"], decoded(row["trace"]).by) == ("ok", "south-w1-i1", "north/web-1")
     for stream in held:
         stream.hang_up()
     until(lambda: north.in_flight() == 0)

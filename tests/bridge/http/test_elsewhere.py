@@ -24,6 +24,7 @@ from gateway_project.lib.redis_keys import PEERS, SESSIONS, USAGE
 from gateway_project.server import private
 from tests.bridge.chats import replying, say
 from tests.bridge.http.serving import PEPPER, Answer, post
+from tests.bridge.http.serving import SECRET as KEY
 from tests.bridge.lingma.service import finish
 
 PATHS = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
@@ -180,6 +181,64 @@ async def test_lost_process_before_the_answer_costs_a_rebuild(handing):
     answer = await gateway.ask(PATHS[0], "go on")
     assert (answer.status, answer.headers[b"x-lingma-session"]) == (200, b"rebuilt")
     assert [row["status"] for row in await gateway.rows()] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_signs_of_life_bind_to_no_process(handing, path):
+    gateway = await handing(replying("Hello"), keepalive_sec=0.1)
+    await gateway.begin()
+    answer = Answer()
+
+    async def on_ask(_peer, _params):
+        gateway.service.on_ask = replying("and on")
+
+    gateway.service.on_ask = on_ask
+    asking = asyncio.create_task(gateway.ask(path, "go on", stream=True, answer=answer))
+    async with asyncio.timeout(30):
+        while answer.parts.count(b": keep-alive\n\n") < 2:
+            await asyncio.sleep(0.005)
+        gateway.server.cancel()
+        await asking
+    told = b"".join(answer.parts)
+    assert (answer.status, b"and on" in told, b"error" in told.replace(b'"error":null', b"")) == (200, True, False)
+    *_, row = await gateway.rows()
+    assert (row["status"], row["session"]) == ("ok", "rebuilt")
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_failure_after_signs_of_life_ends_the_stream(handing, path):
+    gateway = await handing(replying("Hello"), keepalive_sec=0.1)
+    await gateway.begin()
+    answer, more = Answer(), asyncio.Event()
+
+    async def on_ask(peer, params):
+        await more.wait()
+        await peer.push(finish(params["requestId"], code=112, reason="the quota is used up"))
+
+    gateway.service.on_ask = on_ask
+    asking = asyncio.create_task(gateway.ask(path, "go on", stream=True, answer=answer))
+    async with asyncio.timeout(30):
+        await answer.has_text.wait()
+        more.set()
+        await asking
+    assert (answer.status, b"quota is used up" in answer.parts[-1]) == (200, True)
+    assert [row["status"] for row in await gateway.rows()] == ["ok", "error"]
+
+
+async def test_stream_goes_on_behind_counted_signs(handing):
+    """Responses numbers its events: another process goes on where the client is."""
+    gateway = await handing(replying("Hello"))
+    [other] = gateway.runtime.peers.known
+    given = handover.HandOver("1" * 32, time.time(), 0.0, "192.0.2.1", "web-9", signs=3)
+    headers = {"x-lingma-peer-secret": SECRET, "x-lingma-peer-turn": handover.encoded(given)}
+    headers["authorization"] = f"Bearer {KEY}"
+    body = {"model": "org_auto", "input": "Hello", "stream": True}
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(other.socket)) as session:
+        answer = await session.post(f"http://peer{PATHS[2]}", headers=headers, json=body)
+        told = [json.loads(line[6:]) for line in (await answer.read()).splitlines() if line.startswith(b"data: {")]
+    # The one before them is `response.created`.
+    assert [each["sequence_number"] for each in told] == list(range(4, 4 + len(told)))
+    assert told[0]["type"] == "response.in_progress"
 
 
 async def test_process_that_hangs_is_not_waited_for(handing):
