@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import uvicorn
@@ -12,13 +12,15 @@ from uvicorn.server import ServerState
 from bridge.peers.listeners import Listener
 from gateway_project.server.connections import Connections
 from gateway_project.server.forwarded import TrustedProxies
+from gateway_project.server.handshakes import Handshakes
 from gateway_project.server.protocol import BoundedHttpProtocol
 
 MOST: Final = 2048
 """Connections: each carries one turn, or none."""
 CHECK_SEC: Final = 1.0
 HANDSHAKE_SEC: Final = 5.0
-"""For that of TLS, before which a connection is counted nowhere."""
+MOST_HANDSHAKES: Final = 64
+"""For that of TLS, and how many may be under way: before it nobody has shown who he is."""
 
 
 async def serve(application: Any, listeners: Sequence[Listener]) -> None:
@@ -39,14 +41,13 @@ async def serve(application: Any, listeners: Sequence[Listener]) -> None:
     def connected() -> Protocol:
         return Protocol(config, state, {}, loop)
 
-    servers = []
+    servers, handshakes = [], []
     for each in listeners:
-        sec = HANDSHAKE_SEC if each.tls is not None else None
-        servers.append(
-            await loop.create_server(
-                connected, sock=each.socket, ssl=each.tls, ssl_handshake_timeout=sec, ssl_shutdown_timeout=sec
-            )
-        )
+        begin: Callable[[], asyncio.Protocol] = connected
+        if each.tls is not None:
+            handshakes.append(Handshakes(each.tls, connected, MOST_HANDSHAKES, HANDSHAKE_SEC))
+            begin = handshakes[-1].connected
+        servers.append(await loop.create_server(begin, sock=each.socket))
     try:
         while True:
             connections.check()
@@ -54,5 +55,7 @@ async def serve(application: Any, listeners: Sequence[Listener]) -> None:
     finally:
         for server in servers:
             server.close()
+        for unfinished in handshakes:
+            unfinished.close()
         for connection in list(state.connections):
             connection.transport.abort()

@@ -4,10 +4,11 @@ import asyncio
 import socket
 import ssl
 import stat
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from bridge.peers.client import LOST, PeerClient
 from bridge.peers.listeners import Listeners, Tls
@@ -36,23 +37,32 @@ def tls(tmp_path):
     return tls
 
 
+async def application(_scope, _receive, send):
+    """It answers everything."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"served"})
+
+
+@asynccontextmanager
+async def served(listeners):
+    serving = asyncio.create_task(private.serve(application, listeners.open()))
+    try:
+        yield
+    finally:
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+
+
 @pytest.fixture
 async def serve():
-    """`serve(listeners)`: an application that answers everything."""
-    tasks = []
+    """`serve(listeners)`, until the test has ended."""
+    async with AsyncExitStack() as stack:
 
-    async def serve(listeners):
-        async def application(_scope, _receive, send):
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            await send({"type": "http.response.body", "body": b"served"})
+        async def serve(listeners):
+            await stack.enter_async_context(served(listeners))
 
-        tasks.append(asyncio.create_task(private.serve(application, listeners.open())))
-
-    yield serve
-    for task in tasks:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        yield serve
 
 
 async def asked(listeners, node, tls=None):
@@ -102,6 +112,29 @@ async def test_silent_stranger_is_soon_cut_off(tmp_path, serve, tls, port, monke
         assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_unfinished_handshakes_are_bounded(tmp_path, tls, port, monkeypatch, loop_factory):
+    """Under either loop: their transports differ, and the server runs under the second."""
+    monkeypatch.setattr(private, "MOST_HANDSHAKES", 2)
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_fill_handshakes(Listeners(tmp_path, 1, HERE, port, tls(HERE)), tls("127.0.0.2").client(), port))
+
+
+async def _fill_handshakes(listeners, tls, port):
+    async with served(listeners), asyncio.timeout(60):
+        assert await asked(listeners, "there", tls) == b"served"
+        silent = [await asyncio.open_connection(HERE, port) for _ in range(2)]
+        reader, writer = await asyncio.open_connection(HERE, port)
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        for _, each in (*silent, (reader, writer)):
+            each.close()
+        answer = b""
+        while answer != b"served":
+            with suppress(*LOST):  # until the server has seen that those have gone
+                answer = await asked(listeners, "there", tls)
 
 
 async def test_certificate_is_for_the_address(tmp_path, serve, tls, port):
