@@ -18,7 +18,7 @@ from gateway_project.lib.prometheus_values import install_fast_values
 from gateway_project.server.bodies import BoundedBodies
 from gateway_project.server.forwarded import Forwarded, TrustedProxies
 from gateway_project.server.pages import Pages
-from gateway_project.server.uploads import Uploads
+from gateway_project.server.uploads import UPLOADS, Uploads
 
 # Before Django: its apps make metrics when they are imported, and those must be of the fast kind.
 install_fast_values()
@@ -27,7 +27,7 @@ django_application = Uploads(
     BoundedBodies(Pages(get_asgi_application())),
     settings.DATA_DIR / "uploads",
     settings.ENV.lingma_upload_max_bytes,
-    {"/admin/bridge/version/upload/": True, "/api/versions/": False},
+    UPLOADS,
 )
 
 from bridge import runtime

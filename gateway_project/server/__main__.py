@@ -29,7 +29,7 @@ def serve_with_uvicorn(listeners: list[socket.socket], env: Environment) -> None
 
 
 def serve_with_daphne(listeners: list[socket.socket], env: Environment) -> None:
-    """The same under daphne: dearer per chunk, without lifespan and without our bounds; the one that Channels ships."""
+    """The same under daphne: dearer per chunk, without lifespan and with bounds on bodies alone; Channels ships it."""
     raise_descriptor_limit()
     from gateway_project.server.daphne_server import serve
 

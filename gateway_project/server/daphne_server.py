@@ -12,6 +12,8 @@ from twisted.internet.tcp import Port
 
 from gateway_project.env import Environment
 from gateway_project.server.bounds import LARGEST_MESSAGE
+from gateway_project.server.daphne_bodies import Bodies, install
+from gateway_project.server.uploads import UPLOADS
 
 CHECK_SEC = 0.2
 
@@ -19,6 +21,7 @@ CHECK_SEC = 0.2
 def serve(application: Any, listeners: list[socket.socket], env: Environment, started: Callable[[], None]) -> None:
     """Serve until SIGTERM, then let running streams go on for DRAIN_SEC."""
     loop: Any = reactor  # twisted types it as a module
+    install(Bodies(env.request_buffer_bytes, UPLOADS, env.lingma_upload_max_bytes))
     server = Server(
         application,
         # detach: twisted owns the descriptor now; a socket object of ours would close it when collected.

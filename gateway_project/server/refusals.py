@@ -29,6 +29,9 @@ CONNECT = Refusal(501, "not_implemented", "CONNECT is not served here.")
 TRANSFER_CODING = Refusal(501, "not_implemented", "Of transfer codings only `chunked` is read.")
 VERSION = Refusal(505, "http_version_not_supported", "Send HTTP/1.1 or HTTP/1.0.")
 PIPELINE = Refusal(503, "too_many_pipelined", "")
+TOO_MANY_BYTES = Refusal(
+    503, "too_many_bytes", "The gateway holds as many bytes of requests as it may; try again.", retry_after=1
+)
 FULL = Refusal(503, "too_many_connections", "Too many connections; try again.", retry_after=5)
 
 

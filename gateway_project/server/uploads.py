@@ -23,6 +23,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Allow = Callable[[dict[str, str]], Awaitable[None]]
 
+UPLOADS: Final = {"/admin/bridge/version/upload/": True, "/api/versions/": False}
+"""The paths that take files; whether it is that of a page."""
 UPLOAD_SEC: Final = 3600.0
 LONGEST_VALUE: Final = 4 << 10
 MOST_FIELDS: Final = 16

@@ -8,7 +8,7 @@ import anthropic
 import openai
 import pytest
 
-from tests.e2e.formats import ANTHROPIC, OPENAI, Stream, exchange, head_of, send
+from tests.e2e.formats import ANTHROPIC, OPENAI, Answer, Stream, exchange, head_of, send
 from tests.e2e.installation import KEY, OTHER_KEY, Gateway, until
 from tests.e2e.test_hang_up import LONG, left
 from tests.e2e.test_http_edges import HELLO, is_error_of, post
@@ -130,6 +130,21 @@ def test_large_bodies_are_read_or_refused(gateway, wire):
         answer = post(gateway, wire, body=body)
         assert (answer.status, answer.headers["x-should-retry"]) == (413, "false")
         assert is_error_of(wire, answer)
+
+
+def test_large_body_is_refused_before_it_comes(gateway, wire):
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+    connection.putrequest("POST", wire.path)
+    connection.putheader("authorization", f"Bearer {KEY}")
+    connection.putheader("content-length", str(33 << 20))
+    connection.endheaders()
+    with connection.getresponse() as response:
+        answer = Answer(
+            response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+        )
+    assert (answer.status, answer.headers["connection"]) == (413, "close")
+    assert is_error_of(wire, answer)
+    connection.close()
 
 
 def test_large_body_for_django_is_refused(gateway):
