@@ -6,6 +6,7 @@ import pytest
 
 from bridge.chat.errors import Forbidden, RateLimited, UpstreamFailed
 from bridge.lingma.dialects.base import Ask
+from bridge.pool import health
 from bridge.pool.breaker import LEAST_FAILED
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.orders import Order
@@ -118,3 +119,27 @@ async def test_forbidden_turn_has_the_account_read():
         assert (type(stream.end.error), stream.end.error.code) == (Forbidden, None)
         await in_state(pool, "login_required")
         assert pool.instances[0].state_since > before
+
+
+async def test_many_forbidden_turns_cost_one_look(monkeypatch):
+    """An account that refuses each turn is not read with each of them."""
+    monkeypatch.setattr(health, "DOUBT_SEC", 3600.0)  # twenty turns may take longer than it lasts
+
+    async def forbid(peer, params):
+        await peer.push(finish(params["requestId"], code=403))
+
+    def looks():
+        return service.methods().count("auth/status")
+
+    async with Service(on_ask=forbid) as service, running(attached(service)) as pool:
+        before = looks()
+        for number in range(20):
+            lease = pool.lease()
+            assert isinstance((await turn(lease, number)).end.error, Forbidden)
+            lease.release()
+            await service.got("auth/status", times=before + 1)
+        # A report is looked into at once, behind all that was to be looked into before.
+        await (await service.peers.get()).push(("auth/report", {}))
+        await service.got("auth/status", times=before + 2)
+        await in_state(pool, "ready")
+        assert looks() == before + 2
