@@ -9,7 +9,7 @@ import redis
 from bridge.chat.errors import CrashingPrompt
 from bridge.fleet.crash_exchange import CrashExchange, RedisTrials
 from bridge.images.pipeline import ImageOptions, ImagePipeline
-from bridge.pool import careful, lifecycle
+from bridge.pool import careful, lifecycle, runs
 from bridge.pool.crashes import OwnTrials
 from bridge.turn.engine import Engine, EngineOptions
 from gateway_project.lib.redis_link import RedisLink
@@ -23,8 +23,10 @@ SLOW = INNOCENT.replace("first_ms=1000", "first_ms=3000")
 
 
 @pytest.fixture
-async def gateway(tmp_path, redis_server):
+async def gateway(tmp_path, redis_server, monkeypatch):
     """Web processes of one gateway, each with its own instances."""
+    # On a loaded machine a program that exits may take seconds for it, and is taken to go on by then.
+    monkeypatch.setattr(runs, "SETTLE_SEC", 30.0)
     with redis.Redis.from_url(redis_server) as client:
         client.flushdb()
     async with AsyncExitStack() as stack:
