@@ -1,0 +1,77 @@
+"""What runs at the host of the repository: the same command as everywhere, with few rights."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bridge.version import VERSION
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = {path.stem: path for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
+PINNED = re.compile(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+")
+
+
+def jobs(name):
+    return yaml.safe_load(WORKFLOWS[name].read_text())["jobs"]
+
+
+def steps(job):
+    return job.get("steps", [])
+
+
+def test_checks_are_the_ones_of_a_clean_clone():
+    commands = [step["run"] for step in steps(jobs("ci")["test"]) if "run" in step]
+    assert [command.split()[-1] for command in commands] == [".ci/run"]
+
+
+def test_nothing_is_released_that_was_not_tested():
+    assert jobs("release")["test"] == {"uses": "./.github/workflows/ci.yml"}
+    assert (jobs("release")["image"]["needs"], jobs("release")["notes"]["needs"]) == ("test", "image")
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_actions_are_pinned_by_commit(name):
+    used = re.findall(r"uses: (?!\./)(.*)", WORKFLOWS[name].read_text())
+    assert used
+    assert [each for each in used if not PINNED.fullmatch(each)] == []
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_workflows_read_unless_a_job_says_more(name):
+    assert yaml.safe_load(WORKFLOWS[name].read_text())["permissions"] == {"contents": "read"}
+    assert {job for job, each in jobs(name).items() if "steps" in each and "timeout-minutes" not in each} == set()
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_no_expression_stands_in_a_script(name):
+    """Whoever chooses a branch's name would choose what runs."""
+    scripts = [step["run"] for job in jobs(name).values() for step in steps(job) if "run" in step]
+    assert [script for script in scripts if "${{" in script] == []
+
+
+def run(script, folder, tag):
+    environment = {"PATH": "/usr/bin:/bin", "GITHUB_REF_NAME": tag}
+    return subprocess.run(["bash", "-e", "-c", script], cwd=folder, env=environment, check=False).returncode
+
+
+def script_of(job, words):
+    return next(step["run"] for step in steps(jobs("release")[job]) if words in step.get("name", ""))
+
+
+def test_tag_that_is_not_the_version_is_refused():
+    script = script_of("image", "the version of the code")
+    assert (run(script, ROOT, f"v{VERSION}"), run(script, ROOT, "v9.9.9")) == (0, 1)
+
+
+def test_notes_are_the_section_of_the_version(tmp_path):
+    changes = (
+        "# Changelog\n\n## [Unreleased]\n\n- new\n\n## [0.2.0] - 2026-12-01\n\n- what it has\n\n## [0.1.0]\n\n- old\n"
+    )
+    (tmp_path / "CHANGELOG.md").write_text(changes)
+    script = script_of("notes", "section of this version")
+    assert run(script, tmp_path, "v0.2.0") == 0
+    assert (tmp_path / "notes.md").read_text().strip() == "- what it has"
+    assert run(script, tmp_path, "v0.3.0") == 1
