@@ -51,6 +51,13 @@ def settle(before: Members, seen: Collection[str], now: float, kind: Kind) -> di
     return dict(list(after.items())[:MOST_MEMBERS])
 
 
+def kept() -> frozenset[str]:
+    """The kinds that something is known of: one that is not among them, and in whose state nothing is, can wait."""
+    began = Alert.objects.filter(lasts=True, ended_at=None)
+    kinds = (rows.order_by().values_list("kind", flat=True).distinct() for rows in (Observation.objects.all(), began))
+    return frozenset(kind for each in kinds for kind in each)
+
+
 def observe(kind: str, seen: Mapping[str, Collection[str]], now: datetime) -> None:
     """Take in what a look has found: what is in the state, by the subject of the alert. Safe to run at once."""
     try:

@@ -27,9 +27,11 @@ COUNTS_SEC: Final = 60
 def run(redis_url: str, options: AlertOptions, now: datetime) -> None:
     """Look once, and have alerts begin and end. Safe to run twice and at once. Raise what the database raises."""
     view = look(redis_url, options, now)
+    kept = lasting.kept()
     for check in CHECKS:
         found = check.find(view)
-        if found is not None:
+        # Of most kinds there is never anything, and each costs a transaction.
+        if found is not None and (check.kind in kept or any(found.values())):
             lasting.observe(check.kind, found, now)
     _publish(redis_url)
 

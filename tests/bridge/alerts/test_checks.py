@@ -227,6 +227,16 @@ def test_gone_instances_are_one_alert_that_ends(fleet, redis_server):
 
 
 @pytest.mark.django_db
+def test_a_look_costs_little_while_nothing_is_wrong(fleet, redis_server, django_assert_max_num_queries):
+    fleet("ready", ["w1-i1"])
+    mirror.refresh(redis_server)
+    run(redis_server, OPTIONS, timezone.now())
+    with django_assert_max_num_queries(len(CHECKS)):
+        run(redis_server, OPTIONS, timezone.now())
+    assert not Alert.objects.exists()
+
+
+@pytest.mark.django_db
 def test_another_version_than_before_is_an_alert(fleet, redis_server):
     for version in ("2.5", "2.6"):
         fleet("ready", ["w1-i1", "w1-i2"], version=version)
