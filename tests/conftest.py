@@ -6,11 +6,13 @@ import os
 import shutil
 import sqlite3
 
+import django.test.utils
 import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connection, transaction
 from django.test import TransactionTestCase
+from django.test.signals import template_rendered
 from xdist.scheduler import LoadFileScheduling
 
 from gateway_project.lib import database_state as database
@@ -151,6 +153,15 @@ def pytest_sessionstart():
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
     # A good hash takes a quarter of a second, and tests of pages make many users. Real processes have the real one.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # Django tells its test client of each part of a page, with a copy of its context. Tests look at those of pages.
+    django.test.utils.instrumented_test_render = _rendered
+
+
+def _rendered(template, context):
+    """Stands for `Template._render`."""
+    if context.template is template:
+        template_rendered.send(sender=template, template=template, context=context)
+    return template.nodelist.render(context)
 
 
 @pytest.hookimpl(tryfirst=True)

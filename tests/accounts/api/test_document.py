@@ -81,7 +81,8 @@ def test_answers_are_those_of_the_document(document, token, resource):
     for operation in operations:
         # A name that is taken is refused, though the document has no words for it. To see that a token is needed, the
         # library asks twice more, and what else is sent makes no difference to that.
-        examples = 2 if resource == "schema" else 10
+        # Few: the document of documents is large, and a row of a generated id is never there.
+        examples = 2 if resource == "schema" else 3 if operation.path_parameters else 10
         hold(operation, token, examples, excluded_checks=[positive_data_acceptance, ignored_auth])
         hold(operation, token, 1, checks=[ignored_auth])
 
