@@ -14,7 +14,8 @@ import redis
 from gateway_project.supervise import watch
 from tests.e2e.installation import until
 from tests.gateway_project.gateway import ROOT, Gateway, survivors
-from tests.gateway_project.test_supervise import answers, stream_of
+from tests.gateway_project.test_supervise import answers
+from tests.trials.test_restarts import stream_of
 
 pytestmark = pytest.mark.e2e
 
