@@ -8,10 +8,11 @@ import textwrap
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.prepared import run_code
+
 START = textwrap.dedent("""
     import logging, os, resource, sys
     logging.basicConfig(level="INFO")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
     from gateway_project.lib.prometheus_values import install_fast_values, write_files
     install_fast_values()
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
@@ -25,10 +26,13 @@ START = textwrap.dedent("""
 """)
 
 
+def counting_in(directory):
+    return os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(directory)}
+
+
 def run(directory, program):
     """What a process that counts shows and logs."""
-    command = [sys.executable, "-c", START + textwrap.dedent(program), str(directory)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = run_code(START + textwrap.dedent(program), str(directory), env=counting_in(directory))
     page = text_string_to_metric_families(done.stdout)
     return {(s.name, *s.labels.values()): s.value for family in page for s in family.samples}, done.stderr
 
@@ -108,7 +112,8 @@ def test_changed_library_counts_in_its_own_way(tmp_path):
         "from gateway_project", "import prometheus_client.values as v\ndel v.MmapedDict\nfrom gateway_project"
     )
     command = [sys.executable, "-c", program + "print(v.ValueClass.__name__)", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    environment = counting_in(tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment)
     assert done.stdout.strip() == "MmapedValue"
     assert "has changed inside" in done.stderr
 
