@@ -331,8 +331,8 @@ def _version_changed(alert: Alert, since: str) -> str:
 
 
 def _behaviour_changed(alert: Alert, since: str) -> str:
-    words = gettext("another version answers a short question in another way, since %(time)s: %(names)s. %(advice)s")
-    advice = gettext("See whether turns are as they should be, or move the instance back.")
+    words = gettext("a short question is answered in another way, since %(time)s: %(names)s. %(advice)s")
+    advice = gettext("See whether turns are as they should be, or move the instance to another version.")
     return words % {"names": listed(alert), "time": since, "advice": advice}
 
 

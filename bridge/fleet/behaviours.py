@@ -1,4 +1,4 @@
-"""What instances did with a short question, version by version: another behaviour in another version is an alert."""
+"""What instances did with a short question: another behaviour is an alert, in another version or in the same."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ Seen = Mapping[str, tuple[str, str]]
 COLUMNS: Final = ("behaviour", "behaves_in")
 AGAIN: Final = timedelta(minutes=10)
 """One that was only too busy is asked again then."""
+NO_WHIM: Final = 2
+"""So often in a row a version has to behave in another way than before: a model may answer with other words once."""
 
 
 def keep(rows: Mapping[str, Instance]) -> Seen:
@@ -25,9 +27,18 @@ def keep(rows: Mapping[str, Instance]) -> Seen:
     before = {name: (behaviour, version) for name, behaviour, version in known.values_list("name", *COLUMNS)}
     for name, row in rows.items():
         row.behaviour, row.behaves_in = before.get(name, ("", ""))
-        if row.smoke is not None and row.smoke.behaviour:
+        if row.smoke is not None and row.smoke.behaviour and not _is_doubtful(row):
             row.behaviour, row.behaves_in = row.smoke.behaviour, row.smoke.version
     return before
+
+
+def _is_doubtful(row: Instance) -> bool:
+    """It has behaved in another way than that version did before, which is not to be believed yet."""
+    smoke = row.smoke
+    if smoke is None or smoke.version != row.behaves_in or smoke.behaviour in ("", row.behaviour):
+        return False
+    # That it fails, or answers nothing, is what another alert is about.
+    return not smoke.ok or smoke.times < NO_WHIM
 
 
 def raise_alert_about(before: Seen, rows: Mapping[str, Instance], now: datetime) -> None:
@@ -35,18 +46,24 @@ def raise_alert_about(before: Seen, rows: Mapping[str, Instance], now: datetime)
     changed = []
     for name, (behaviour, version) in sorted(before.items()):
         row = rows[name]
-        # In the same version it is a model's whim, or what other alerts are about.
-        if row.behaviour != behaviour and row.behaves_in != version:
+        if row.behaviour != behaviour:
             what = f"{Behaviour(behaviour).label} → {Behaviour(row.behaviour).label}"
-            changed.append(f"{name}: {version} → {row.behaves_in}: {what}")
+            versions = version if version == row.behaves_in else f"{version} → {row.behaves_in}"
+            changed.append(f"{name}: {versions}: {what}")
     if changed:
         raise_alert(BEHAVIOUR_CHANGED, changed, now, subject="")
 
 
+def _may_show_again(row: Instance) -> bool:
+    return row.smoke is not None and row.smoke.ok and _is_doubtful(row)
+
+
 def to_be_asked(rows: Iterable[Instance], now: datetime) -> list[str]:
-    """Those that run another version than the one that was asked last, where one was: do they behave as before?"""
+    """Those that run another version than the one that was asked last, where one was: do they behave as before? And
+    those that did not the last time: do they again?
+    """
     ready = [each for each in rows if each.state in TAKING_TURNS and each.version]
-    names = {each.name for each in ready if each.behaves_in not in ("", each.version)}
+    names = {each.name for each in ready if each.behaves_in not in ("", each.version) or _may_show_again(each)}
     if not names:
         return []
     lately = InstanceOrder.objects.filter(name__in=names, smoke_at__gt=now - AGAIN)

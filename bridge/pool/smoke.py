@@ -41,8 +41,10 @@ class Smoke(NamedTuple):
         result, failed = self.result, before.failed if before is not None else 0
         error = "" if result.ok else result.error or "it answered nothing"
         failed = 0 if result.ok else failed + (not self.is_busy)
+        shown = self.behaviour, instance.version
+        times = before.times + 1 if before is not None and (before.behaviour, before.version) == shown else 1
         return SmokeReport(
-            time.time(), result.ok, result.total_ms, error[:500], failed, instance.version, self.behaviour
+            time.time(), result.ok, result.total_ms, error[:500], failed, instance.version, self.behaviour, times
         )  # fmt: skip
 
 

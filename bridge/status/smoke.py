@@ -32,3 +32,5 @@ class SmokeReport(msgspec.Struct, frozen=True):
     """Of the service that was asked."""
     behaviour: Behaviour = Behaviour.UNKNOWN
     """UNKNOWN: it was only too busy, or did not come to answer."""
+    times: int = 1
+    """So often in a row that version has behaved so."""

@@ -274,6 +274,33 @@ def test_another_behaviour_in_another_version_is_an_alert(fleet, redis_server, v
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("ok", "behaviour", "facts"),
+    [(True, "other_words", ["w1-i1: 2.5: answers as asked → answers with other words"]), (False, "fails", None)],
+)
+def test_another_behaviour_of_one_version_counts_twice(fleet, redis_server, ok, behaviour, facts):
+    """Once may be a model's whim; and that it fails is told by another alert."""
+    for shown, times, raised in (("as_asked", 1, None), (behaviour, 1, None), (behaviour, 2, facts)):
+        smoke = SmokeReport(
+            time.time(), ok=ok or shown == "as_asked", version="2.5", behaviour=Behaviour(shown), times=times
+        )
+        fleet("ready", ["w1-i1"], version="2.5", smoke=smoke)
+        mirror.refresh(redis_server)
+        assert [each.facts for each in Alert.objects.filter(kind="behaviour_changed")] == ([raised] if raised else [])
+    mirror.refresh(redis_server)
+    assert Alert.objects.count() == bool(facts)
+
+
+@pytest.mark.django_db
+def test_instance_with_another_behaviour_is_asked_again(fleet):
+    for shown, asked in (("as_asked", False), ("unknown_messages", True)):
+        smoke = SmokeReport(time.time(), ok=True, version="2.5", behaviour=Behaviour(shown))
+        fleet("ready", ["w1-i1"], version="2.5", smoke=smoke)
+        check_instances()
+        assert InstanceOrder.objects.filter(name="w1-i1", smoke_at__isnull=False).exists() == asked
+
+
+@pytest.mark.django_db
 def test_instance_of_another_version_is_asked_once(fleet):
     seen = SmokeReport(time.time(), ok=True, version="2.5", behaviour=Behaviour.AS_ASKED)
     for state, version, smoke, asked in (

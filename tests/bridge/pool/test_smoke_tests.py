@@ -1,16 +1,21 @@
 """Short chats by order: once for each, and only what was asked for since."""
 
 import asyncio
+import json
 import time
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.utils import timezone
 
+from accounts.models import Alert
+from bridge.fleet import mirror
 from bridge.pool.orders import Order
 from bridge.pool.smoke import QUESTION
 from bridge.status.smoke import Behaviour
 from bridge.status.wanted import Mode
 from tests.bridge.lingma.service import Service, answer, finish
-from tests.bridge.pools import attached, running, until
+from tests.bridge.pools import attached, running, simulator, until
 
 
 async def pong(peer, params):
@@ -72,6 +77,21 @@ async def test_report_says_what_the_service_did(pushes, behaviour):
     async with Service(on_ask=reply) as service, running(attached(service)) as pool:
         report = await asked(pool, time.time() + 1)
         assert (report.behaviour, report.version) == (behaviour, pool.statuses()[0].version)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_simulator_that_behaves_otherwise_is_drift(tmp_path):
+    async with running([simulator(tmp_path, "--login=auto", "--first-ms=0")]) as pool:
+        at, raised = time.time(), []
+        for text in ("pong", "I am another model.", "I am another model."):
+            (tmp_path / "simulator.json").write_text(json.dumps({"text": text}))
+            at += 1
+            await asked(pool, at)
+            await sync_to_async(mirror.record)(pool.statuses(), timezone.now())
+            raised.append([facts async for facts in Alert.objects.values_list("facts", flat=True)])
+    version = pool.statuses()[0].version
+    told = f"w1-i1: {version}: answers as asked → answers with other words"
+    assert raised == [[], [], [[told]]]
 
 
 async def test_stopped_instance_is_not_asked():
