@@ -33,8 +33,9 @@ MOST_WAITING: Final = 1 << 18
 class Table:
     """Add days to it, then `add_up`; `found` are those that are in its sums."""
 
-    def __init__(self, filters: Filters, visibility: Visibility, grouping: Grouping) -> None:
+    def __init__(self, filters: Filters, visibility: Visibility, grouping: Grouping, *, rows: bool) -> None:
         self.grouping = grouping
+        self._rows = rows
         group_by, histograms = grouping
         self._asked = Asked(filters, visibility, [grouping])
         self.sums = () if filters.splits_days(group_by) else _sums_for(self._asked, histograms=histograms)
@@ -43,6 +44,10 @@ class Table:
         self._grouped = Grouped(group_by, histograms=histograms)
         self._waiting: dict[str, list[tuple[datetime, Columns]]] = {name: [] for name in self.sums}
         self._size = 0
+
+    def reads_rows(self, *, is_cut: bool) -> bool:
+        """Of days that are cut, and of whole ones where no sums are what is asked for."""
+        return self._rows and (is_cut or not self.sums)
 
     def add_rows(self, at: datetime, rows: Day) -> None:
         if rows.is_known():

@@ -37,32 +37,34 @@ Grouping = tuple[Sequence[str], bool]
 
 
 def read(
-    filters: Filters, visibility: Visibility, groupings: Sequence[Grouping], most: int
+    filters: Filters, visibility: Visibility, groupings: Sequence[Grouping], most: int, has_totals: Sequence[bool]
 ) -> list[tuple[dict[Group, Sums], tuple[Span, ...]]]:
     """By each of the groupings, the sums of all finished days, and the spans without.
 
+    Where a grouping has totals as well, these are cheaper than rows: then only sums of whole days are read.
     Raise ValidationError for more groups than `most`.
     """
-    if not groupings or filters.hour_of_week:
+    if filters.hour_of_week or (all(has_totals) and not _has_whole_day(filters)):
         return [({}, filters.spans) for _ in groupings]
     # Only here: numpy is 16 MiB and a tenth of a second, and no turn needs it.
     from accounts.reports.columns import Asked, Day
     from accounts.reports.day_tables import Table
 
-    tables = [Table(filters, visibility, grouping) for grouping in groupings]
-    # Of days that are cut rows are read in any case.
-    of_cut = Asked(filters, visibility, groupings)
-    rowwise = [table.grouping for table in tables if not table.sums]
-    of_whole = Asked(filters, visibility, rowwise) if rowwise else None
+    tables = [
+        Table(filters, visibility, grouping, rows=not totals)
+        for grouping, totals in zip(groupings, has_totals, strict=True)
+    ]
+    cut, whole = ([each.grouping for each in tables if each.reads_rows(is_cut=is_cut)] for is_cut in (True, False))
+    of_cut, of_whole = (Asked(filters, visibility, some) if some else None for some in (cut, whole))
     names = {*(of_whole.names if of_whole else ()), *(name for table in tables for name in table.sums)}
-    for at, is_cut, stored in _stored(filters.span, names, of_cut.names):
+    for at, is_cut, stored in _stored(filters.span, names, of_cut.names if of_cut else ()):
         asked = of_cut if is_cut else of_whole
         columns = _unpacked(stored, [*asked.names, *([AT] if is_cut else [])]) if asked else {}
         rows = Day(at, columns, asked) if asked and columns else None
         for table in tables:
             if table.sums and not is_cut:
                 table.add_sums(at, stored)
-            elif rows is not None:
+            elif rows is not None and table.reads_rows(is_cut=is_cut):
                 table.add_rows(at, rows)
             if table.more_than(most):
                 raise too_many_groups()
@@ -71,6 +73,11 @@ def read(
         if table.more_than(most):
             raise too_many_groups()
     return [(table.groups(), tuple(_left(filters.span, table.found))) for table in tables]
+
+
+def _has_whole_day(filters: Filters) -> bool:
+    whole = pieces(filters.span, DAY).whole
+    return whole is not None and (whole.start is None or whole.start + DAY <= (whole.end or filters.now))
 
 
 def too_many_groups() -> ValidationError:
@@ -126,7 +133,7 @@ def _stored(
     """
     days = {day for piece in pieces(span, DAY).cuts for at in piece if at and (day := floor(at, DAY)) != at}
     # When each row began is asked only where the span begins or ends.
-    asked = Q(name__in=whole) & ~Q(day__in=days) | Q(name__in=[*cut, AT], day__in=days)
+    asked = Q(name__in=whole) & ~Q(day__in=days) | Q(name__in=[*cut, AT] if cut else [], day__in=days)
     left, more = Span(floor(span.start, DAY), span.end), True
     # Whoever wants the latest has them mostly in the first day.
     most = 2 * len(cut) + 2 if latest_first else AT_ONCE

@@ -82,12 +82,12 @@ def summaries(
     for group_by, _ in groupings:
         _check(group_by)
     levels = [_level(filters, visibility, group_by, histograms) for group_by, histograms in groupings]
-    of_days = [grouping for grouping, level in zip(groupings, levels, strict=True) if not level]
-    read = days.read(filters, visibility, of_days, most)
+    read = days.read(filters, visibility, groupings, most, list(map(bool, levels)))
     found = []
-    for (group_by, histograms), level in zip(groupings, levels, strict=True):
-        sums, spans = ({}, ()) if level else read.pop(0)
-        sources = _totals(filters, visibility, level) if level else _sources(spans, filters, visibility, group_by)
+    for (group_by, histograms), level, (sums, spans) in zip(groupings, levels, read, strict=True):
+        sources = (
+            _totals(spans, filters, visibility, level) if level else _sources(spans, filters, visibility, group_by)
+        )
         splits = filters.splits_days(group_by)
         for source in sources:
             read_rows = _read(source, group_by, histograms, most, to_minute=splits)
@@ -106,18 +106,18 @@ def _check(group_by: Sequence[str]) -> None:
         raise ValidationError({"group_by": gettext("At most %(most)d names at once, not %(count)d.") % numbers})
 
 
-def _totals(filters: Filters, visibility: Visibility, level: str) -> Iterator[QuerySet[Any]]:
+def _totals(spans: Sequence[Span], filters: Filters, visibility: Visibility, level: str) -> Iterator[QuerySet[Any]]:
     """What to read, each the dearer the finer it is: totals, hours for what is left, rows for what is left of that."""
     condition = filters.condition & visibility.condition
-    by_hour = pieces(filters.span)
-    if by_hour.whole is not None:
-        by_period = pieces(by_hour.whole, HOUR if level == "hour" else DAY)
-        if by_period.whole is not None:
-            yield totals_in(by_period.whole, condition, level)
-        if by_period.cuts:
-            yield hours_in(by_period.cuts, condition)
-    if by_hour.cuts:
-        yield rows_in(by_hour.cuts, condition)
+    by_hour = [pieces(span) for span in spans]
+    by_period = [pieces(each.whole, HOUR if level == "hour" else DAY) for each in by_hour if each.whole is not None]
+    for each in by_period:
+        if each.whole is not None:
+            yield totals_in(each.whole, condition, level)
+    if hours := [span for each in by_period for span in each.cuts]:
+        yield hours_in(tuple(hours), condition)
+    if rows := [span for each in by_hour for span in each.cuts]:
+        yield rows_in(tuple(rows), condition)
 
 
 def _sources(

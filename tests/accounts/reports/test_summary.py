@@ -135,6 +135,7 @@ def test_nobody_sees_without_a_team(sample):
 
 
 WHOLE = {"from": ["2026-11-26T00:00Z"], "to": ["2026-11-28T00:00Z"]}
+WITHIN = {"from": ["2026-11-26T00:10Z"], "to": ["2026-11-27T05:10Z"]}
 CUT = {"from": ["2026-11-26T00:10Z"], "to": ["2026-11-28T05:10Z"]}
 
 
@@ -142,11 +143,12 @@ CUT = {"from": ["2026-11-26T00:10Z"], "to": ["2026-11-28T05:10Z"]}
     ("query", "groups", "tables"),
     [
         (WHOLE, ["team"], ["total"]),
-        (WHOLE, ["team", "key"], ["total"]),
-        (WHOLE, ["reason"], ["total"]),
+        (WHOLE, ["team", "key"], ["day", "total"]),
+        (WHOLE, ["reason"], ["day", "total"]),
         (WHOLE | {"status": ["ok"]}, ["team"], ["day", "hour"]),
-        (CUT, ["hour"], ["total", "rows"]),
-        (CUT, ["team", "key"], ["total", "hour", "rows"]),
+        (CUT, ["hour"], ["day", "total", "rows"]),
+        (CUT, ["team", "key"], ["day", "total", "hour", "rows"]),
+        (WITHIN, ["hour"], ["total", "rows"]),
         (WHOLE | {"session": ["new"]}, ["team"], ["day", "rows"]),
     ],
 )
