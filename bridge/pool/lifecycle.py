@@ -21,11 +21,12 @@ from bridge.pool.health import Health
 from bridge.pool.incidents import Incidents
 from bridge.pool.logins import InstanceLogin
 from bridge.pool.options import InstanceOptions
-from bridge.pool.orders import STATES, Order, Orders
+from bridge.pool.orders import Order, Orders
 from bridge.pool.outage_log import OutageLog
 from bridge.pool.restart_policy import RestartPolicy
 from bridge.pool.runs import Runs
 from bridge.pool.service_link import ServiceLink
+from bridge.pool.state_machine import CONNECTED, ORDERED, Event, after
 from bridge.pool.timeline import Timeline
 from bridge.pool.upstream import Upstream
 from bridge.status.states import InstanceState
@@ -46,9 +47,6 @@ EXIT_SEC = 0.05  # between the end of a program's connection and its own
 FAILURES = (LingmaError, GatewayError, TimeoutError, OSError, msgspec.DecodeError)  # may be better after a restart
 UNREACHABLE = (DialFailed, StartFailed)
 BAD_ANSWERS = (RpcError, TimeoutError, msgspec.DecodeError)
-ORDERED = frozenset({InstanceState.COOLING, InstanceState.DRAINING})
-CONNECTED = frozenset(STATES.values()) | ORDERED
-"""It can be used, or would be but for its account or an order."""
 
 
 class _EndOrdered(Exception):
@@ -105,8 +103,8 @@ class Lifecycle:
 
     @property
     def is_connected(self) -> bool:
-        """It can be used, or would be but for its account or an order."""
-        return self.state in CONNECTED
+        """It can be used, or would be but for its account or an order. A run that ends has no connection any more."""
+        return self.state in CONNECTED and self._link.connection is not None
 
     @property
     def is_coming_back(self) -> bool:
@@ -166,7 +164,7 @@ class Lifecycle:
                 return math.inf
 
     async def run(self) -> None:
-        self._set(InstanceState.STARTING, Why.STARTED)
+        self._happen(Event.BEGINS, Why.STARTED)
         while not self._upstream.stopping:
             if self.orders.is_stopped:
                 await self._rest_as_ordered()
@@ -175,7 +173,7 @@ class Lifecycle:
             if self._upstream.stopping:
                 break
             await self._wait(pause)
-        self._set(InstanceState.STOPPED, Why.CLOSED)
+        self._happen(Event.CLOSED, Why.CLOSED)
 
     def obey(self, order: Order) -> None:
         """Do what operators want, as soon as that is possible: without waiting for anything the service says."""
@@ -192,7 +190,7 @@ class Lifecycle:
         why = self.orders.why if window is None or order.maintenance is not None else Why.MAINTAINED
         was = self.state
         if self.is_connected:
-            self._set(self._connected_state(), why, window.name if window is not None else "")
+            self._happen(Event.CHANGED, why, window.name if window is not None else "")
         if window is not None and self.state is was:
             self.timeline.note(self.state, why, window.name, self.runs.generation)
         if order.login != before.login:
@@ -201,7 +199,7 @@ class Lifecycle:
 
     async def _rest_as_ordered(self) -> None:
         self._wake.clear()
-        self._set(InstanceState.STOPPED, self.orders.why)
+        self._happen(Event.RESTS, self.orders.why)
         await self._wake.wait()
 
     def stop(self) -> None:
@@ -232,7 +230,7 @@ class Lifecycle:
 
     async def _end_run(self) -> None:
         """Nobody's fault: no failure is counted, and turns that are left are lost with their connection only."""
-        self._set(InstanceState.DRAINING, Why.CLOSED if self._upstream.stopping else self.orders.why)
+        self._happen(Event.ENDS, Why.CLOSED if self._upstream.stopping else self.orders.why)
         self.runs.settle()
         self._link.close()
         await self._upstream.end(hung=False)
@@ -253,7 +251,7 @@ class Lifecycle:
         self.runs.settle()
         self._outages.failed(now, self._incidents.last_error, f"starting again in {pause:.1f} s")
         # Before the program is ended, which can take seconds: turns look elsewhere meanwhile.
-        self._set(InstanceState.BACKOFF, Why.FAILED, self._incidents.last_error)
+        self._happen(Event.FAILED, Why.FAILED, self._incidents.last_error)
         self._link.close()
         await self._upstream.end(hung=hung)
         return pause
@@ -286,7 +284,7 @@ class Lifecycle:
             if not self._upstream.is_attached:
                 # An attached service begins a run only if it proves to be another process (`_recognize`).
                 self.runs.begin()
-                self._set(InstanceState.STARTING, Why.STARTED)
+                self._happen(Event.BEGINS, Why.STARTED)
             await self._upstream.open()
             await self._sign_on(await self._upstream.dial())
         while not self._upstream.stopping:
@@ -299,10 +297,10 @@ class Lifecycle:
         # Before `leave_to`: which run this is decides where its unfinished questions are noted.
         is_same = await self._recognize()
         connection.leave_to(self.runs.abandoned)
-        self._set(InstanceState.STARTING, Why.STARTED)
+        self._happen(Event.BEGINS, Why.STARTED)
         await self._link.sign_on(connection, self._upstream.endpoint.work_dir if self._upstream.endpoint else None)
         # The same process has the same models, so a new connection to it costs one RPC and not two.
-        await self._read_account(reload=not is_same)
+        await self._read_account(Event.SIGNED_ON, reload=not is_same)
 
     async def _recognize(self) -> bool:
         """Whether it is the process from before. An attached one has to prove it, or its sessions are not trusted."""
@@ -336,23 +334,19 @@ class Lifecycle:
                     self.runs.crash()
             tries += 1
 
-    async def _read_account(self, *, reload: bool) -> None:
+    async def _read_account(self, event: Event, *, reload: bool) -> None:
         await self._link.read_account(reload=reload)
         self._health.account_read(self._link.account.facts_at)
         account = self._link.account.facts.state
         # Earlier failures are in the log and in the count of restarts.
         self._incidents.last_error = "" if account.may_chat else account.label
-        self._set_connected(self._connected_state())
-
-    def _connected_state(self) -> InstanceState:
-        state = self.orders.state_of(self._link.account.facts.state.remedy, self._began_at)
-        return InstanceState.COOLING if state is InstanceState.READY and self._health.is_cooling else state
+        self._look(event)
 
     def _health_changed(self) -> None:
         if not self.is_connected:
             return
         before = self.state, self.is_ready
-        self._set_connected(self._connected_state())
+        self._look(Event.CHANGED)
         self.is_ready = self.state is InstanceState.READY and self._health.lets_in
         # `_set` has told of another state. That one turn decides, or has decided, is none.
         if self.is_ready and before == (self.state, False):
@@ -385,7 +379,7 @@ class Lifecycle:
             if done & ends:
                 return
             reload = self._wake.is_set()
-            self._set_connected(self._connected_state())  # a pause may be over
+            self._look(Event.CHANGED)  # a pause may be over
             # Cleared before the check: a change that comes during it leads to another check.
             self._wake.clear()
             if not self._upstream.stopping:
@@ -393,7 +387,7 @@ class Lifecycle:
 
     async def _drain(self, ends: set[asyncio.Future[Any]]) -> None:
         """Until its turns have ended, or time is up."""
-        self._set(InstanceState.DRAINING, self.orders.why)
+        self._happen(Event.ENDS, self.orders.why)
         deadline = time.monotonic() + self._options.drain
         while self._is_busy() and time.monotonic() < deadline and not self._upstream.stopping:
             if (await asyncio.wait(ends, timeout=DRAIN_POLL_SEC))[0]:
@@ -409,7 +403,7 @@ class Lifecycle:
         """The account. One odd answer is no reason to end a service and whatever it is asked; silence may be one."""
         account, reads = self._link.account, self._link.reads
         try:
-            await self._read_account(reload=reload)
+            await self._read_account(Event.CHANGED, reload=reload)
         except ConnectionLost:
             return  # which the watch sees
         except BAD_ANSWERS as exc:
@@ -438,12 +432,15 @@ class Lifecycle:
             self.runs.mark_unsettled()
             self._incidents.last_error = self._reason_of_loss()
             if self._upstream.stopping:
-                self._set(InstanceState.DRAINING, Why.CLOSED)
+                self._happen(Event.ENDS, Why.CLOSED)
             else:
-                self._set(InstanceState.STARTING, Why.LOST, self._incidents.last_error)
+                self._happen(Event.LOST, Why.LOST, self._incidents.last_error)
 
-    def _set_connected(self, state: InstanceState) -> None:
-        """One of CONNECTED; from one of them to another is no return from an outage."""
+    def _look(self, event: Event) -> None:
+        """As one that is connected. From one state of CONNECTED to another is no return from an outage."""
+        state = self._after(event)
+        if state not in CONNECTED:
+            return
         why = self._why(state)
         if not self.is_connected:
             self._restarts.back(time.monotonic())
@@ -462,6 +459,13 @@ class Lifecycle:
                 return Why.TRIED
             return Why.LIMITED if self._health.cause is Cause.LIMITED else Why.FAILING
         return Why.ORDER if {state, self.state} & ORDERED else Why.ACCOUNT
+
+    def _after(self, event: Event) -> InstanceState:
+        remedy, is_cooling = self._link.account.facts.state.remedy, self._health.is_cooling
+        return after(self.state, event, self.orders.state_of(remedy, self._began_at, is_cooling=is_cooling))
+
+    def _happen(self, event: Event, why: Why, detail: str = "") -> None:
+        self._set(self._after(event), why, detail)
 
     def _set(self, state: InstanceState, why: Why, detail: str = "") -> None:
         if state != self.state:

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
+from bridge.pool.state_machine import connected
 from bridge.status.accounts import Remedy
 from bridge.status.logins import WantedLogin
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Why
 from bridge.status.versions import WantedVersion
 from bridge.status.wanted import Maintenance, Mode
-
-STATES: Final[Mapping[Remedy, InstanceState]] = {
-    Remedy.NONE: InstanceState.READY,
-    Remedy.LOGIN: InstanceState.LOGIN_REQUIRED,
-    Remedy.TIME: InstanceState.DEGRADED,
-    Remedy.ADMINISTRATOR: InstanceState.FAILED,
-}
-"""Of an instance that is connected, by what its account lacks."""
-
 
 EVERY: Final = ""
 """In place of a name: each instance that has no order of its own."""
@@ -100,11 +91,7 @@ class Orders:
         """Seconds for which it takes no turns; 0 or less: it may."""
         return self.order.cool_until - time.time()
 
-    def state_of(self, remedy: Remedy, began_at: float) -> InstanceState:
-        """The state of an instance that is connected, in a run that began then."""
-        if self.is_held or self.want_end_of(began_at):
-            return InstanceState.DRAINING
-        # What an account lacks is worth more to know than a pause that ends by itself.
-        if remedy is Remedy.NONE and self.cools_for() > 0:
-            return InstanceState.COOLING
-        return STATES[remedy]
+    def state_of(self, remedy: Remedy, began_at: float, *, is_cooling: bool = False) -> InstanceState:
+        """The state of an instance that is connected, in a run that began then. `is_cooling`: not by order."""
+        is_held = self.is_held or self.want_end_of(began_at)
+        return connected(remedy, is_held=is_held, is_paused=is_cooling or self.cools_for() > 0)

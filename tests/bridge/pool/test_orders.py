@@ -80,6 +80,21 @@ async def test_stopped_instance_starts_again_when_wanted(tmp_path):
         assert alive(pool.statuses()[0].pid)
 
 
+async def test_order_does_not_revive_an_ending_run(tmp_path):
+    async with running([simulator(tmp_path, "--login=auto", "--ignore-sigint=1")]) as pool:
+        before = pool.statuses()[0].pid
+        give(pool, STOP)
+        # Its connection is closed by then, and its program takes seconds to end. Nobody is told of that.
+        async with asyncio.timeout(30):
+            while pool.statuses()[0].pid:
+                await asyncio.sleep(0.01)
+        assert pool.statuses()[0].state == "draining"
+        give(pool, Order())
+        assert (pool.statuses()[0].state, pool.ready, pool.lease()) == ("draining", False, None)
+        await in_state(pool, "ready")
+        assert pool.statuses()[0].pid not in (0, before)
+
+
 async def test_attached_service_is_connected_anew_on_restart():
     async with Service() as service, running(attached(service)) as pool:
         peer = await service.peers.get()
