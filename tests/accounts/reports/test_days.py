@@ -141,6 +141,7 @@ def test_finished_days_are_walked_by_no_filter(sample, given, django_assert_max_
     ]
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="it reads the plan of SQLite")
 def test_columns_are_found_by_the_day(sample, django_assert_num_queries):
     with django_assert_num_queries(1) as asked:
         list(reports_days._stored(Span(NOW - timedelta(days=2), None), ["by_hour"], ["end", "status"]))
