@@ -92,6 +92,16 @@ def test_waiting_turn_goes_where_a_place_becomes_free(pair, wire):
     until(lambda: north.in_flight() == 0)
 
 
+def test_lost_login_is_made_good_by_the_other(pair):
+    north, _ = pair
+    north.control(turns=[{"fault": "finish_code", "after": 0, "finish": 401}])
+    answer = north.ask(OPENAI, "[[sim: text=elsewhere]] another login")
+    assert north.asks("another login")
+    assert (answer.status, answer.text, answer.headers["x-lingma-instance"]) == (200, "elsewhere", "south-w1-i1")
+    assert north.row(answer.headers["x-request-id"])["status"] == "ok"
+    north.control()
+
+
 def test_a_hang_up_goes_over(pair):
     north, south = pair
     question = "[[sim: text=begun]] to be left"
