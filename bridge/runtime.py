@@ -51,7 +51,7 @@ from bridge.routing.routes import Routes
 from bridge.routing.watcher import Rules, route_watcher
 from bridge.siblings.siblings import Siblings
 from bridge.status.versions import WantedVersion
-from bridge.telemetry import metrics
+from bridge.telemetry import metrics, spans
 from bridge.telemetry.refusals import Refusals
 from bridge.telemetry.running import RunningTurns
 from bridge.turn.engine import Engine, EngineOptions
@@ -85,6 +85,7 @@ class Runtime:
         self.upstream: bytes = env.upstream.encode()
         self.trace_share = env.trace_share
         """Of turns that went well, so many leave a trace: 0 none, 1 all."""
+        self.spans = spans.Spans(env.process_name, env.node) if spans.are_wanted() else None
         self.cors_origins = frozenset(env.cors_allowed_origins)
         self.link = RedisLink(env.redis_or_embedded_url)
         self.keys = KeyRing(pepper, self.link)
@@ -116,8 +117,7 @@ class Runtime:
         self.peer_secret = b""
         self.listeners: Listeners | None = None
         self.peers: Peers | None = None
-        if env.has_peers:
-            self._meet_peers(env, data_dir, pepper)
+        self._meet_peers(env, data_dir, pepper)
         self.heartbeat = Heartbeat(self.pool, self.link, self.ledger, self._take_models)
         self.live = self._live_reports()
         self._background: list[asyncio.Task[None]] = []
@@ -189,6 +189,8 @@ class Runtime:
         await self.engine.wait_for_background()
         await self.limits.settled()
         await self.refusals.file()
+        if self.spans is not None:
+            await self.spans.close()
         # A last heartbeat, so that others see at once that the instances are stopped.
         await self.heartbeat.publish()
         for task in self._background:
@@ -211,6 +213,8 @@ class Runtime:
             self.peers.instances_changed()
 
     def _meet_peers(self, env: Environment, data_dir: Path, pepper: bytes) -> None:
+        if not env.has_peers:
+            return
         from bridge.peers.client import PeerClient  # 12 MiB, for nothing where a process is alone
         from bridge.peers.peers import Peers
 

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from django.apps import AppConfig, apps
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin import apps as admin_apps
 from django.db.models.signals import post_migrate
@@ -21,8 +22,10 @@ class ProjectConfig(AppConfig):
         from accounts.keys import playground
         from accounts.login import events
         from accounts.roles import groups
-        from gateway_project import celery  # noqa: F401
+        from gateway_project import celery, error_reports  # noqa: F401
 
+        if dsn := settings.ENV.sentry_dsn.get_secret_value():
+            error_reports.start(dsn)
         hooks.install()
         events.connect()
         playground.connect()

@@ -62,6 +62,7 @@ SECRETS = frozenset(
         "oidc_client_secret",
         "peer_secret",
         "backup_passphrase",
+        "sentry_dsn",
         "database_url",
         "redis_url",
     )
@@ -184,6 +185,7 @@ class Environment(BaseSettings):
     admin_password: SecretStr = Field(SecretStr(""), description="Empty: generated and printed once.")
     admin_token: SecretStr = Field(SecretStr(""), description="Bearer token for `/internal/*`.")
     metrics_token: SecretStr = Field(SecretStr(""), description="Bearer token for `/metrics`.")
+    sentry_dsn: SecretStr = Field(SecretStr(""), description="Where errors of the log are sent to: a Sentry project.")
     allowed_hosts: Names = Field(
         ["localhost", "127.0.0.1", "[::1]"], description="Host names the Django pages answer to."
     )

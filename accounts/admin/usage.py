@@ -117,7 +117,10 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
             _("Turn"),
             {"fields": [("protocol", "endpoint"), ("model", "lingma_model"), ("stream", "session", "instance")]},
         ),
-        (_("Outcome"), {"fields": [("status", "reason"), ("queue_ms", "first_token_ms", "total_ms"), "tools"]}),
+        (
+            _("Outcome"),
+            {"fields": [("status", "reason"), ("queue_ms", "first_token_ms", "total_ms"), "tools", "trace_id"]},
+        ),
         (_("Refusal"), {"fields": [("count", "limit_scope"), ("allowed", "value", "retry_after")]}),
         (_("Tokens"), {"fields": [("prompt_tokens", "completion_tokens", "tokens_from")]}),
     ]

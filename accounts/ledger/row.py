@@ -44,6 +44,8 @@ class UsageRow(msgspec.Struct, omit_defaults=True, kw_only=True):
     """A value of `Usage.Agent`."""
     tools: str = ""
     """Outcomes of tool calls, and decisions on Lingma's own tools, in a few words."""
+    trace_id: str = ""
+    """OpenTelemetry's, where spans are sent."""
     started_at: float
     client: str = ""
     """The address it came from."""

@@ -113,6 +113,7 @@ class Usage(models.Model):
     client = models.CharField(_("client"), max_length=64, blank=True)
     agent = models.CharField(_("program"), max_length=32, choices=Agent, blank=True, default="", db_default="")
     tools = models.CharField(_("tools"), max_length=200, blank=True, default="", db_default="")
+    trace_id = models.CharField(_("trace id"), max_length=32, blank=True, default="", db_default="")
     count = models.PositiveIntegerField(pgettext_lazy("how often", "times"), default=1, db_default=1)
     limit_scope = models.CharField(_("limit of"), max_length=8, choices=Scope, blank=True, default="", db_default="")
     # Budgets of tokens for a month may be larger than an integer of 32 bits.

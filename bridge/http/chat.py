@@ -24,9 +24,11 @@ from bridge.http.conversation_ids import identified
 from bridge.http.elsewhere import PeerElsewhere, failure_header
 from bridge.http.hang_up import ListeningConsumer
 from bridge.http.limits import nearest_limits
+from bridge.http.turn_headers import headers_of
 from bridge.peers.handover import TAKEN, HandOver
 from bridge.status.live import LiveTurn
 from bridge.telemetry import metrics
+from bridge.telemetry.spans import TurnSpan
 from bridge.telemetry.turn_log import tools_summary, turn_line
 from bridge.turn.content import ReplyLog, content_of, keeping
 from bridge.turn.elsewhere import Elsewhere
@@ -66,6 +68,7 @@ class ChatConsumer(ListeningConsumer):
         "_record",
         "_reply",
         "_request",
+        "_span",
         "_started_at",
         "_warning",
         "caller",
@@ -100,12 +103,15 @@ class ChatConsumer(ListeningConsumer):
         self._record = TurnRecord()
         self._open_row: UsageRow | None = None
         """Its row, since the ledger was told that the turn begins."""
+        self._span: TurnSpan | None = None
         self._opening: Opening | None = None
 
     async def handle(self) -> None:
         """Everything that can be refused before a turn begins, then the turn."""
         if self.handed_over is not None:
             self._take_over(self.handed_over)
+        if (spans := self.runtime.spans) is not None:
+            self._span = spans.begin(self.id, self.request_headers, self._started_at)
         self.caller = self.caller_of_same_head() or await self.authenticate()
         body = self._body_plain = await self.request_body()
         if time.monotonic() - self._began > LONG_BODY_SEC:
@@ -316,8 +322,11 @@ class ChatConsumer(ListeningConsumer):
 
     def note(self, error: GatewayError) -> None:
         """A turn has a row of its own, unless it was refused at once."""
-        if not self._has_row and not self._is_anothers:
-            super().note(error)
+        if self._has_row or self._is_anothers:
+            return
+        super().note(error)
+        if self._span is not None:
+            self._span.end(self.refusal(error), self.trace(error))
 
     def refusal(self, error: GatewayError) -> UsageRow:
         """With what there is of the turn it would have been."""
@@ -326,6 +335,8 @@ class ChatConsumer(ListeningConsumer):
         row = super().refusal(error)
         row.started_at, row.total_ms = self._started_at, self._total_ms()
         row.stream = self._request is not None and self._request.stream
+        if self._span is not None:
+            row.trace_id = self._span.trace_id
         return row
 
     def _stream(self, batch: Batch) -> Awaitable[None]:
@@ -408,30 +419,15 @@ class ChatConsumer(ListeningConsumer):
         """What the reply's encoder needs to know about this request."""
         return ReplyHead(self.id, self.request.model, int(self._started_at), time.time)
 
-    def _instance_headers(self) -> Headers:
-        """Who serves the turn; one that was refused, or still waits in the queue, has no instance."""
-        record = self._record
-        if not record.instance:
-            return []
-        headers = [
-            (b"x-lingma-instance", record.instance.encode()),
-            (b"x-lingma-model", record.lingma_model.encode()),
-            (b"x-lingma-session", record.session.encode()),
-            (b"x-lingma-queue-ms", b"%d" % record.queue_ms),
-        ]
-        if record.first_token_ms is not None:
-            headers.append((b"x-lingma-first-token-ms", b"%d" % record.first_token_ms))
-        if record.warnings:
-            headers += [(b"x-lingma-warning", warning.encode()) for warning in record.warnings]
-        return headers
-
     def common_headers(self) -> Headers:
         """What every answer carries, and what there is of the turn when it begins."""
-        headers = super().common_headers() + self._instance_headers()
+        headers = super().common_headers() + headers_of(self._record)
         if self._warning:
             headers.append((b"x-lingma-warning", self._warning.encode()))
         if self.handed_over is not None and self._opening is not None:
             headers.append((TAKEN, b"1"))
+        if self._span is not None:
+            headers.append((b"traceparent", self._span.traceparent))
         return headers
 
     def _error_headers(self, error: GatewayError) -> Headers:
@@ -448,6 +444,8 @@ class ChatConsumer(ListeningConsumer):
         if self._record.tool_outcomes:
             metrics.tools_counted(self._record.tool_outcomes, row.lingma_model, row.agent)
         turn_line(row, self.caller.hint)
+        if self._span is not None:
+            self._span.end(row, self._trace())
         # Ahead of the row and in one write with it: replies come in order, so that nobody has to wait for this one.
         self._release()
         await self.runtime.ledger.write(row)
@@ -483,6 +481,8 @@ class ChatConsumer(ListeningConsumer):
         row.usage_source = record.usage_source
         row.tools = tools_summary(record.tool_outcomes, record.decisions)
         row.retry_after = record.retry_after
+        if self._span is not None:
+            row.trace_id = self._span.trace_id
         if record.is_remarkable or random.random() < self.runtime.trace_share:  # noqa: S311 - a sample, no secret
             row.trace = encoded(self._trace())
         return row

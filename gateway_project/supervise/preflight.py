@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from bridge.lingma.install import download
 from bridge.lingma.transport.urls import shown
+from bridge.telemetry import spans
 from gateway_project.env import Environment, SettingError
 from gateway_project.lib import private
 from gateway_project.supervise import programs
@@ -45,6 +46,18 @@ def check_programs(env: Environment) -> None:
             raise SettingError(f"LINGMA_VSIX: {shown(env.lingma_vsix)} is neither a file nor an http(s) URL")
     elif why := download.refused(env.lingma_vsix, env.lingma_vsix_sha256):
         raise SettingError(f"LINGMA_VSIX: {why}")
+
+
+def check_telemetry(env: Environment) -> None:
+    """Refuse what sends nothing: nobody would see that neither spans nor errors arrive."""
+    dsn = urlsplit(env.sentry_dsn.get_secret_value())
+    is_dsn = dsn.scheme in ("http", "https") and dsn.username and dsn.path.rpartition("/")[2].isdigit()
+    if dsn.geturl() and not is_dsn:
+        raise SettingError("SENTRY_DSN: it has another form than https://KEY@HOST/NUMBER")
+    try:
+        spans.are_wanted()
+    except spans.UnknownExporter as exc:
+        raise SettingError(str(exc)) from None
 
 
 @contextlib.contextmanager

@@ -19,7 +19,14 @@ from gateway_project.supervise import orphans, programs
 from gateway_project.supervise.child import KILLED_SEC, Child, Program, Start, spawn
 from gateway_project.supervise.forks import FirstServer, ForkServer
 from gateway_project.supervise.output import Output
-from gateway_project.supervise.preflight import check_apart, check_programs, keep_private, listening, own_data_dir
+from gateway_project.supervise.preflight import (
+    check_apart,
+    check_programs,
+    check_telemetry,
+    keep_private,
+    listening,
+    own_data_dir,
+)
 from gateway_project.supervise.summary import Bootstrapped, summary
 
 READY_PATIENCE = 30.0
@@ -34,6 +41,7 @@ async def supervise(env: Environment, forks: FirstServer | None, named: frozense
         orphans.follow_parent()
     check_apart(env, named)
     check_programs(env)
+    check_telemetry(env)
     # The lock first: with it, a port in use is somebody else's and no second gateway of the same directory.
     with own_data_dir(env) as data_dir, contextlib.ExitStack() as open_ones:
         listeners = open_ones.enter_context(listening(env.host, env.port)) if programs.WEB in named else []

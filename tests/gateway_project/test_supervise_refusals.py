@@ -74,10 +74,19 @@ def test_something_else_that_is_in_the_way(tmp_path, name, why):
         ("REDIS_URL", "unix:///srv/a#b.sock"),
         ("PORT", "many"),
         ("LINGMA_BIN", "/nowhere/lingma"),
+        ("SENTRY_DSN", "https://sentry.example/1"),
     ],
 )
 def test_a_setting_that_cannot_work(tmp_path, refused, name, value):
     assert refused(tmp_path, **{name: value}).startswith(f"lingma-gateway: {name}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("OTEL_TRACES_EXPORTER", "zipkin"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]
+)
+def test_way_of_spans_that_is_not_built_in(tmp_path, refused, name, value):
+    said = refused(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", **{name: value})
+    assert said.startswith(f"lingma-gateway: {name}: '{value}' is not built in")
 
 
 @pytest.mark.parametrize(
