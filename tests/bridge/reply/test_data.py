@@ -109,7 +109,7 @@ def test_arguments_keep_what_looks_like_reasoning(content, notation, thinking, s
         assert reply.reasoning == "Hm. <call"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(MARKS, st.sampled_from(sorted(CALLS)), st.booleans(), st.booleans(), st.data())
 def test_arguments_do_not_depend_on_stream_slicing(content, notation, thinking, stream, data):
     text = "Writing.\n" + CALLS[notation](content)

@@ -108,7 +108,7 @@ def test_the_official_types_accept_every_event(turn):
             assert EVENT.validate_python(event).type == event["type"]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(turn=good_turns().map(with_own_ids))
 def test_stream_equals_the_whole_reply_for_clients(client, turn):
     one = json.loads(ResponsesReply().whole(HEAD, fold(turn)))

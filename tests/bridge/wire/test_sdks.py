@@ -98,13 +98,13 @@ def test_anthropic_client_shows_a_cut_off_call(anthropic_client):
     assert message.stop_reason == "max_tokens"
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(turn=good_turns())
 def test_stream_equals_whole_reply_for_openai_client(openai_client, turn):
     assert_same_completion(completed(openai_client, CHAT_WITH_USAGE.encoder(HEAD).feed(turn)), turn)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(turn=good_turns())
 def test_stream_equals_whole_reply_for_anthropic_client(anthropic_client, turn):
     assert_same_message(put_together(anthropic_client, MESSAGES.encoder(HEAD).feed(turn)), turn)
