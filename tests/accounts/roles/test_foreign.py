@@ -29,7 +29,8 @@ FILTERS = (
     "session=new", "protocol=anthropic", "client_app=codex", "range=30d",
 )  # fmt: skip
 FEW = FILTERS[:3]
-"""Enough for the viewer: operators see by all that there is something to be found."""
+"""Enough for those who see all: that each filter finds something is seen on `FOUND`."""
+FOUND = ("/usage/rows/?{query}", "/api/usage/?{query}")
 SPELLINGS = ("req_{digits}", "{digits}", "chatcmpl-{digits}", "msg_{digits}", "resp_{digits}", "REQ_{upper}")
 ROLES = ("operator", "viewer", "lead", "member", "staff", "anonymous")
 
@@ -37,7 +38,11 @@ ROLES = ("operator", "viewer", "lead", "member", "staff", "anonymous")
 # thing; l: has to log in first; -: is not asked.
 TABLE = [
     *[
-        (page.format(query=each), f"s {'s' if each in FEW else '-'} o o n {'n' if 'api' in page else 'l'}")
+        (
+            page.format(query=each),
+            f"{'s' if each in FEW or page in FOUND else '-'} {'s' if each in FEW else '-'} o o n "
+            f"{'n' if 'api' in page else 'l'}",
+        )
         for page in (
             "/usage/?{query}",
             "/usage/rows/?{query}",
