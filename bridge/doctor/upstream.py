@@ -19,6 +19,8 @@ from bridge.doctor.installation_state import WAIT_SEC, InstallationState
 from bridge.fleet import sizes
 from bridge.lingma.errors import VsixError
 from bridge.lingma.install import vsix
+from bridge.models import InstanceOrder
+from bridge.models.order import ALL
 from bridge.pool import work_dirs
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
@@ -146,7 +148,7 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
         case _ if status.mode is not Mode.RUN:
             # Nothing but another order ends it.
             advice = gettext("It is held by order: manage.py pool start %(instance)s has it take turns again.")
-            return warn(topic, f"{shown}{error}", advice % {"instance": status.name})
+            return warn(topic, f"{shown}{error}", advice % {"instance": _held_as(state, status)})
         case _ if status.maintenance is not None:
             end = f"{datetime.fromtimestamp(status.maintenance.until, UTC):%Y-%m-%d %H:%M} UTC"
             words = gettext("%(shown)s: in the maintenance window %(window)s until %(time)s")
@@ -156,6 +158,11 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
             return _cooling(status, shown, error)
         case _:
             return warn(topic, f"{shown}{error}", gettext("Look again in a moment."))
+
+
+def _held_as(state: InstallationState, status: InstanceStatus) -> str:
+    """The name of the order that holds it: where the whole pool is paused, nobody has to start one after the other."""
+    return ALL if state.database_answers and InstanceOrder.held([ALL]) else status.name
 
 
 def _serving(status: InstanceStatus, shown: str, error: str) -> Finding:

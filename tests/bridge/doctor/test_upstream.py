@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from bridge.doctor import upstream
+from bridge.fleet import orders
+from bridge.fleet.orders import Action
 from bridge.status.accounts import AccountState
 from bridge.status.wanted import Maintenance, Mode
 from tests.gateway_project.gateway import free_port
@@ -80,6 +82,15 @@ def test_instance_is_reported_with_advice(installed, findings, status, state, le
     assert found == level
     assert advice in text
     assert ("it broke" in text) == (state != "ready")
+
+
+def test_paused_pool_is_started_as_one(installed, findings, status, db):
+    orders.order(Action.DRAIN, orders.ALL, "redis://127.0.0.1:1/0")
+    checked = installed(held=True)
+    checked.redis_answers = checked.database_answers = True
+    checked.heartbeats = [status(state="draining", mode=Mode.DRAIN)]
+    [(level, said)] = findings(upstream.instances, checked)
+    assert (level, "manage.py pool start all has it take turns again" in said) == ("warn", True), said
 
 
 @pytest.mark.parametrize("state", ["ready", "busy"])
