@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 from tests.bench.targets import free_port
 
@@ -41,6 +42,8 @@ class Postgres:
         self.directory = Path(tempfile.mkdtemp(prefix="lgw-trial-pg-"))
         self.port = free_port()
         self.url = f"postgres://lgw@127.0.0.1:{self.port}/postgres"
+        self.socket_url = f"postgres://lgw@{quote(str(self.directory), safe='')}:{self.port}/postgres"
+        """The same by its unix socket, for a process in another network."""
         self._user = other_user()
         self._server = None
 
