@@ -6,11 +6,11 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import reverse_lazy
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
+from gateway_project.lib.paths import path_lazy
 from gateway_project.lib.upstream import shown
 
 
@@ -20,7 +20,7 @@ def item(title: Promise, icon: str, model: str) -> dict[str, Any]:
     return {
         "title": title,
         "icon": icon,
-        "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
+        "link": path_lazy(f"admin:{app}_{name}_changelist"),
         # unfold calls it for each page: rights may have changed since the last one.
         "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
     }
@@ -66,7 +66,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Lingma Gateway",
     "SITE_HEADER": "Lingma Gateway",
     "SITE_SYMBOL": "hub",
-    "ACCOUNT": {"navigation": [{"title": _("Password and second factors"), "link": reverse_lazy("mfa_index")}]},
+    "ACCOUNT": {"navigation": [{"title": _("Password and second factors"), "link": path_lazy("mfa_index")}]},
     "SITE_URL": None,
     "SHOW_LANGUAGES": True,
     "SHOW_VIEW_ON_SITE": False,
@@ -81,17 +81,17 @@ UNFOLD: dict[str, Any] = {
         "navigation": [
             {
                 "items": [
-                    {"title": _("Overview"), "icon": "monitoring", "link": reverse_lazy("admin:index")},
+                    {"title": _("Overview"), "icon": "monitoring", "link": path_lazy("admin:index")},
                     {
                         "title": _("Usage pages"),
                         "icon": "bar_chart",
-                        "link": reverse_lazy("usage"),
+                        "link": path_lazy("usage"),
                         "active": lambda request: False,  # no page of the console, though its path ends like one
                     },
                     {
                         "title": _("Playground"),
                         "icon": "terminal",
-                        "link": reverse_lazy("playground"),
+                        "link": path_lazy("playground"),
                         "permission": lambda request: request.user.has_perm("accounts.use_playground"),
                     },
                 ],
@@ -113,13 +113,13 @@ UNFOLD: dict[str, Any] = {
                     {
                         "title": _("Live"),
                         "icon": "cardiology",
-                        "link": reverse_lazy("admin:live"),
+                        "link": path_lazy("admin:live"),
                         "permission": lambda request: request.user.has_perm("bridge.view_instance"),
                     },
                     {
                         "title": _("Doctor"),
                         "icon": "stethoscope",
-                        "link": reverse_lazy("admin:doctor"),
+                        "link": path_lazy("admin:doctor"),
                         "permission": lambda request: request.user.has_perm("bridge.view_instance"),
                     },
                     item(_("Maintenance"), "event_busy", "bridge.maintenancewindow"),

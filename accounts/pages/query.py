@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import urlencode
 
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import urlencode
 from django.utils.translation import gettext
 
 from accounts.reports.filters import NAMES, TIMES, Filters, parse
+from gateway_project.lib.paths import path_of
 from gateway_project.lib.visible import visible
 
 DEFAULT_RANGE: Final = "24h"
@@ -94,7 +94,7 @@ def address(
             pairs[name] = values
         else:
             pairs.pop(name, None)
-    return f"{reverse(page)}?{urlencode(pairs, doseq=True)}" if pairs else reverse(page)
+    return f"{path_of(page)}?{urlencode(pairs, doseq=True)}" if pairs else path_of(page)
 
 
 def iso(at: datetime | None) -> str | None:
