@@ -7,6 +7,7 @@ import pytest
 
 from gateway_project.env import BASE_DIR, Environment
 from tests.house import options
+from tests.house.test_bounds import named_tests
 from tests.house.tree import PACKAGES, files, modules, text
 
 UNMAPPED = {"__init__", "__main__", "apps"}
@@ -15,8 +16,8 @@ UNMAPPED = {"__init__", "__main__", "apps"}
 VARIABLES = {name.upper(): options.shown(field.default) for name, field in Environment.model_fields.items()}
 WIDEST = 120
 WRAPPED = (
-    "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "OPTIONS.md", "bridge/lingma/PROTOCOL.md",
-    "bridge/wire/FORMATS.md",
+    "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "OPTIONS.md", "SECURITY.md",
+    "docs/operations.md", "bridge/lingma/PROTOCOL.md", "bridge/wire/FORMATS.md",
 )  # fmt: skip
 
 
@@ -79,3 +80,13 @@ def test_map_names_each_package_and_no_other():
     there = {part for path in modules(*PACKAGES) for part in path.parts[:-1]} - {"management", "commands"}
     anywhere = {part for path in files() for part in path.parts[:-1]}
     assert there <= drawn <= anywhere
+
+
+def test_every_promise_names_a_test_that_is_there():
+    table = text(Path("SECURITY.md")).partition("## What is promised")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| ")][1:]
+    named = [(promise, re.findall(r"`(test_\w+)`", tests)) for promise, tests in rows]
+    assert len(named) > 15
+    there = named_tests()
+    assert [promise for promise, tests in named if set(tests) - there] == []
+    assert [promise for promise, tests in named[:-1] if not tests] == []
