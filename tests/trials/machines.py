@@ -1,7 +1,11 @@
 """Two machines that are one gateway: each in a network of its own where that is allowed, else at its own address."""
 
+import os
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
 
 from tests.doors import Authority
 from tests.e2e.installation import Gateway
@@ -18,7 +22,8 @@ def _run(*command):
 @contextmanager
 def networks():
     """Addresses of two machines, and what a process of each is started with."""
-    names = [f"lgw-{node}" for node in NODES]
+    _remove(_left())
+    names = [f"lgw-{node}-{os.getpid()}" for node in NODES]  # several runs at once have networks of their own
     try:
         _make(names)
     except (OSError, subprocess.CalledProcessError):
@@ -33,7 +38,6 @@ def networks():
 
 
 def _make(names):
-    _remove(names)  # of a run that was killed
     for name in names:
         _run("ip", "netns", "add", name)
         _run("ip", "-n", name, "link", "set", "lo", "up")
@@ -41,6 +45,13 @@ def _make(names):
     for number, name in enumerate(names, 1):
         _run("ip", "-n", name, "address", "add", f"10.83.17.{number}/24", "dev", "cable")
         _run("ip", "-n", name, "link", "set", "cable", "up")
+
+
+def _left():
+    """Networks of runs that were killed."""
+    found = [path.name for path in Path("/run/netns").glob("lgw-*-*")]
+    named = [(name, name.split("-")[2]) for name in found if name.startswith(tuple(f"lgw-{node}-" for node in NODES))]
+    return [name for name, pid in named if pid.isdecimal() and not psutil.pid_exists(int(pid))]
 
 
 def _remove(names):
