@@ -41,8 +41,10 @@ lint: .venv/.test ## check format, lint, types, import directions and migrations
 format: .venv/.test ## let ruff format the code and fix what it can
 	@.venv/bin/ruff check --quiet --fix . ; .venv/bin/ruff format --quiet .
 
-options: .venv/.test ## write OPTIONS.md anew from gateway_project/env.py
+options: .venv/.test ## write OPTIONS.md and docs/clients.md anew from the code
 	@$(PY) -m tests.house.options
+	@DATA_DIR=.venv/lint DJANGO_SETTINGS_MODULE=gateway_project.settings $(PY) -c "import django; django.setup(); \
+	  from runpy import run_module; run_module('tests.house.clients', run_name='__main__')"
 
 messages: .venv/.test ## bring locale/ up to date with the texts in the code; needs GNU gettext
 	@DATA_DIR=.venv/lint $(PY) -m tests.house.messages

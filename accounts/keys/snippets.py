@@ -118,6 +118,32 @@ Model ID  %(model)s
 """,
     ),
     (
+        "Continue",
+        gettext_noop("Into ~/.continue/config.yaml"),
+        """
+name: Lingma Gateway
+version: 1.0.0
+schema: v1
+models:
+  - name: Lingma
+    provider: openai
+    model: %(model)s
+    apiBase: %(base)s/v1
+    apiKey: %(key)s
+    roles: [chat, edit, apply]
+    capabilities: [tool_use, image_input]
+""",
+    ),
+    (
+        "Cherry Studio",
+        gettext_noop("Into a model provider that is added with the type OpenAI"),
+        """
+API Host  %(base)s
+API Key   %(key)s
+Model ID  %(model)s
+""",
+    ),
+    (
         "aider",
         gettext_noop("In a terminal"),
         """
@@ -159,6 +185,20 @@ reply = client.messages.create(
     messages=[{"role": "user", "content": "Hello"}],
 )
 print(reply.content[0].text)
+""",
+    ),
+    (
+        "LangChain",
+        gettext_noop("Python, pip install langchain-openai"),
+        """
+from langchain_openai import ChatOpenAI
+
+model = ChatOpenAI(
+    base_url="%(base)s/v1",
+    api_key="%(key)s",
+    model="%(model)s",
+)
+print(model.invoke("Hello").content)
 """,
     ),
     (

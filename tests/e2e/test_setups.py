@@ -8,6 +8,7 @@ import subprocess
 from html import unescape
 
 import pytest
+import yaml
 from openai import OpenAI
 
 from accounts.keys.snippets import setups
@@ -70,7 +71,9 @@ def assert_the_same_everywhere(texts, gateway):
     assert all(secret in text for text in texts.values())
     body = {"model": model, "messages": [{"role": "user", "content": "x"}]}
     assert until(lambda: send(gateway, "POST", "/v1/chat/completions", key=secret, body=body).status == 200)
-    assert all(model in text for name, text in texts.items() if name in ("Codex", "opencode", "Cline", "aider"))
+    assert all(
+        model in text for name, text in texts.items() if name in ("Codex", "opencode", "Cline", "Continue", "aider")
+    )
 
 
 def readme_blocks(section):
@@ -127,11 +130,40 @@ def test_readme_shows_requests_that_the_api_takes(gateway):
     assert ask(summary)["results"] is not None
 
 
-def test_setup_of_cline_leads_to_answers(gateway):
-    """As it asks: paths after the base URL, and the key as a bearer's."""
+def fields(text):
+    """{name: value} of a set-up that is filled into a form."""
+    return dict(re.split(r"  +", line, maxsplit=1) for line in text.splitlines())
+
+
+def of_cline(text):
+    given = fields(text)
+    return given["Base URL"], given["API key"], given["Model ID"]
+
+
+def of_cherry_studio(text):
+    """It adds the version itself, unless the address ends with a slash."""
+    given = fields(text)
+    return given["API Host"] + "/v1", given["API Key"], given["Model ID"]
+
+
+def of_continue(text):
+    (model,) = yaml.safe_load(text)["models"]
+    return model["apiBase"], model["apiKey"], model["model"]
+
+
+def of_langchain(text):
+    return tuple(re.search(rf'{name}="([^"]+)"', text)[1] for name in ("base_url", "api_key", "model"))
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [("Cline", of_cline), ("Cherry Studio", of_cherry_studio), ("Continue", of_continue), ("LangChain", of_langchain)],
+)
+def test_setup_of_others_leads_to_answers(gateway, name, read):
+    """As they ask: paths after the base URL, and the key as a bearer's."""
     texts = {each.client: each.text for each in setups(f"http://127.0.0.1:{gateway.port}", KEY, "org_auto")}
-    given = dict(re.split(r"  +", line, maxsplit=1) for line in texts["Cline"].splitlines())
-    client = OpenAI(base_url=given["Base URL"], api_key=given["API key"], max_retries=0)
-    asked = {"model": given["Model ID"], "messages": [{"role": "user", "content": "[[sim: text=hello]] x"}]}
+    base, key, model = read(texts[name])
+    client = OpenAI(base_url=base, api_key=key, max_retries=0)
+    asked = {"model": model, "messages": [{"role": "user", "content": "[[sim: text=hello]] x"}]}
     parts = client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
     assert "".join(part.choices[0].delta.content or "" for part in parts if part.choices) == "hello"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway_project.env import BASE_DIR, Environment
-from tests.house import options
+from tests.house import clients, options
 from tests.house.test_bounds import named_tests
 from tests.house.tree import PACKAGES, files, modules, text
 
@@ -23,6 +23,10 @@ WRAPPED = (
 
 def test_the_options_are_those_of_the_environment():
     assert text(options.TARGET) == options.page(), "run `make options`"
+
+
+def test_the_clients_are_those_of_the_console():
+    assert text(clients.TARGET) == clients.page(), "run `make options`"
 
 
 def test_readme_names_no_variable_that_is_not_read():
