@@ -30,6 +30,8 @@ class AccountsConfig(AppConfig):
     """Returns how many turns the instances take at once, None where nobody knows. Set by the bridge."""
     changes: Callable[[Sequence[str], datetime, datetime], Changes | None] = staticmethod(lambda *around: None)
     """Returns what happened to these instances from one time to another, None where nobody knows. Set by the bridge."""
+    ledger_is_wrong: Callable[[], bool] = staticmethod(lambda: False)
+    """Whether turns were lost, or sums are wrong, as far as that is known. Set by the bridge."""
 
     @property
     def content_days(self) -> int:

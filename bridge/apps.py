@@ -34,8 +34,15 @@ class BridgeConfig(AppConfig):
             name, settings.ENV.default_model, offered_names(settings.REDIS_URL)
         )
         accounts_config().places = mirror.places
+        accounts_config().ledger_is_wrong = _ledger_is_wrong
         accounts_config().changes = lambda *around: changes(settings.REDIS_URL, *around)
         # At the end of a migration, as the tables do not exist before; the uid keeps a second `ready` from a second
         # run.
         post_migrate.connect(schedules.install, sender=self, dispatch_uid="bridge.schedules")
         post_migrate.connect(hours.after_migrate, sender=self, dispatch_uid="accounts.hours")
+
+
+def _ledger_is_wrong() -> bool:
+    from bridge.fleet import modes  # for pages alone
+
+    return any(each.name == "ledger" for each in modes.active())

@@ -93,7 +93,7 @@ class Runtime:
         self.running = RunningTurns()
         self.unauthenticated = Pace()
         self.key_reports = KeyReports()
-        self.limits = Limits(self.link, env.web_processes)
+        self.limits = Limits(self.link, self._processes)
         self.bodies = BodyLoad(env.request_buffer_bytes)
         self.ledger = Ledger(self.link, data_dir / "spool", f"w{env.web_process}-{_new_id()}")
         self.refusals = Refusals(self.ledger)
@@ -226,6 +226,10 @@ class Runtime:
         client = PeerClient(env.node, secret, tls.client())
         self.peers = peers = Peers(self.link, client, partial(self._peer_report, _new_id()))
         self.pool.has_room_elsewhere = lambda: peers.has_room
+
+    def _processes(self) -> int:
+        """Web processes of all machines, as far as they hand turns over, and as they were known last."""
+        return max(self.env.web_processes, 1 + len(self.peers.known) if self.peers is not None else 0)
 
     def _peer_report(self, run: str) -> PeerReport:
         env, listeners = self.env, self.listeners

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -108,13 +108,13 @@ UNLIMITED: Admission = _Unlimited()
 
 
 class Limits:
-    """Admits requests of one process. While Redis is away or slow each of the `processes` counts for itself.
+    """Admits requests of one process. While Redis is away or slow each of so many `processes` counts for itself.
 
     A turn holds its place, and the tokens reserved for it, as long as its process renews the lease. What a process that
     died held is free after LEASE seconds.
     """
 
-    def __init__(self, link: RedisLink, processes: int = 1) -> None:
+    def __init__(self, link: RedisLink, processes: Callable[[], int] = lambda: 1) -> None:
         self._link = link
         self._breaker = Breaker(link)
         self._processes = processes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from accounts.limits.counters import TOKENS, USE, Counters
@@ -20,7 +20,7 @@ class Refusal(NamedTuple):
 class LocalCounter:
     """Requests and tokens of one key or team in this process."""
 
-    def __init__(self, processes: int) -> None:
+    def __init__(self, processes: Callable[[], int]) -> None:
         self._processes = processes
         self._requests: deque[float] = deque()
         self._tokens: deque[tuple[float, int]] = deque()
@@ -33,10 +33,10 @@ class LocalCounter:
         """The share of a limit, of a budget the share of what was left of it."""
         size = counters.limits.sizes[place]
         if place < 3:
-            return max(1, size // self._processes)
+            return max(1, size // self._processes())
         known = self._of_period(self._known, counters, place)
         left = max(size - known, 0)
-        return known + (max(1, left // self._processes) if left else 0)
+        return known + (max(1, left // self._processes()) if left else 0)
 
     def shares(self, counters: Counters) -> list[int]:
         """Those of all limits; 0 where there is none."""

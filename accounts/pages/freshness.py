@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from redis import RedisError
 
+from accounts.apps import accounts_config
 from accounts.ledger.services import waiting_since
 
 LATE_SEC: Final = 15.0
@@ -23,7 +24,8 @@ def staleness(now: datetime) -> str:
     except RedisError:
         return gettext("Redis is away. What was used since then comes later; nothing of it is lost.")
     if since is None or now.timestamp() - since < LATE_SEC:
-        return ""
+        wrong = accounts_config().ledger_is_wrong()
+        return gettext("The ledger does not add up: figures of some hours are wrong.") if wrong else ""
     at = timezone.localtime(datetime.fromtimestamp(since, UTC))
     words = gettext("As of %(time)s: what was used since then waits for the worker, which is away or late.")
     return words % {"time": f"{at:%Y-%m-%d %H:%M:%S %Z}"}

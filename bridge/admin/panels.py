@@ -27,7 +27,7 @@ from bridge.models.order import ALL
 from bridge.status.states import TAKING_TURNS, InstanceState
 from bridge.status.wanted import Maintenance
 from gateway_project.lib import degraded
-from gateway_project.lib.degraded import STILL_WORKS, Mode
+from gateway_project.lib.degraded import STILL_WORKS, WHAT_TO_DO, Mode
 from gateway_project.lib.live_rows import redis_away
 from gateway_project.lib.panels import Figure, Level, Panel, Section
 from gateway_project.lib.visible import visible
@@ -121,7 +121,8 @@ def trouble_of_mode(mode: Mode) -> str:
     why = Truncator(visible(" ".join((mode.why and gettext(mode.why)).split()))).chars(LONGEST_REASON)
     trouble = gettext("Degraded: %(part)s since %(time)s (%(why)s). Still: %(still)s.")
     still = gettext(STILL_WORKS[mode.name])
-    return trouble % {"part": mode.name, "time": f"{since:%H:%M:%S %Z}", "why": why, "still": still}
+    said = trouble % {"part": mode.name, "time": f"{since:%H:%M:%S %Z}", "why": why, "still": still}
+    return f"{said} {gettext(WHAT_TO_DO[mode.name])}"
 
 
 def needs_a_hand(instance: Instance) -> bool:

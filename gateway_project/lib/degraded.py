@@ -36,6 +36,22 @@ STILL_WORKS: Final = {
 }
 """The modes, by the part that is away; pages translate what works."""
 
+WHAT_TO_DO: Final = {
+    "redis": gettext_noop("See whether it runs, is reachable and has room."),
+    "limits": gettext_noop("See what keeps Redis busy, and how far it is."),
+    "database": gettext_noop("See whether it runs, is reachable and has free connections."),
+    "disk": gettext_noop("Make room in DATA_DIR."),
+    "flush": gettext_noop("The log of the worker says why."),
+    "ledger": gettext_noop(
+        "manage.py reconcile_usage names the hours, and manage.py rebuild_usage makes their sums anew."
+    ),
+    "tasks": gettext_noop("See the log of the worker."),
+    "instances": gettext_noop("The list of instances says why of each."),
+    "worker": gettext_noop("Start it; see its log."),
+    "beat": gettext_noop("Start it; see its log."),
+}
+"""What an operator does about each; translated as well."""
+
 
 class Mode(msgspec.Struct, frozen=True):
     """One mode that is on. `since` is unix seconds, `times` how often the trouble has been met."""

@@ -25,10 +25,20 @@ async def away(tmp_path):
     ("limits", "admitted"), [({"rpm": 10}, 5), ({"concurrency": 4}, 2), ({"requests_day": 20}, 10), ({"rpm": 1}, 1)]
 )
 async def test_each_process_has_its_share(away, limits, admitted):
-    door, who = Limits(away, processes=2), caller(limits)
+    door, who = Limits(away, processes=lambda: 2), caller(limits)
     outcomes = [await outcome(door, who, f"r{number}") for number in range(30)]
     assert sum(each is None for each in outcomes) == admitted
     assert outcomes[-1].state.limit == admitted
+
+
+async def test_share_follows_the_number_of_processes(away):
+    """A machine that joins while Redis is away takes its part."""
+    known = [1]
+    door, who = Limits(away, processes=lambda: len(known)), caller({"rpm": 4})
+    assert not await outcome(door, who, "r0")
+    known.append(2)
+    outcomes = [await outcome(door, who, f"r{number}") for number in range(1, 9)]
+    assert [each is None for each in outcomes] == [True, *[False] * 7]
 
 
 async def test_team_counts_without_redis_too(away):
@@ -45,7 +55,7 @@ async def test_shadow_limit_refuses_nobody_without_redis(away):
 
 async def test_used_up_budget_stays_so_without_redis(own_redis):
     link = RedisLink(own_redis.url, retry_after=0.05)
-    door, who, at = Limits(link, processes=2), caller({"requests_day": 4}), moment(2026, 11, 28, 12)
+    door, who, at = Limits(link, processes=lambda: 2), caller({"requests_day": 4}), moment(2026, 11, 28, 12)
     for number in range(2):
         (await door.admit(who, f"r{number}", at=at)).release()
     await door.settled()
@@ -148,7 +158,7 @@ class SlowPath:
 async def test_slow_redis_is_left_alone_until_quick(own_redis, tmp_path):
     async with SlowPath(str(own_redis.directory / "redis.sock"), str(tmp_path / "slow.sock")) as path:
         link = RedisLink(f"unix://{tmp_path / 'slow.sock'}", timeout=10)
-        door, who = Limits(link, processes=2), caller({"concurrency": 1000})
+        door, who = Limits(link, processes=lambda: 2), caller({"concurrency": 1000})
         assert not await outcome(door, who, "quick")
         path.delay = 0.1
         async with asyncio.timeout(60):

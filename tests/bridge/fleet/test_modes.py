@@ -147,8 +147,21 @@ def test_console_shows_what_is_away_and_why(admin_client, client, name):
     page = admin_client.get(reverse("admin:index")).content.decode()
     assert f"Degraded: {name} since " in page
     assert f"(10.0.0.7 &lt;refused&gt;). Still: {STILL[name]}" in page
+    assert degraded.WHAT_TO_DO[name] in page
     degraded.end(name)
     assert "Degraded: " not in admin_client.get(reverse("admin:index")).content.decode()
+
+
+def test_each_part_says_what_to_do():
+    assert degraded.WHAT_TO_DO.keys() == degraded.STILL_WORKS.keys()
+
+
+@pytest.mark.django_db
+def test_usage_says_that_its_figures_are_wrong(admin_client, client):
+    said = "The ledger does not add up: figures of some hours are wrong."
+    assert said not in admin_client.get("/usage/").content.decode()
+    degraded.begin("ledger", "hours differ")
+    assert said in admin_client.get("/usage/").content.decode()
 
 
 async def test_the_order_is_the_same_in_every_process(redis_server, client):
