@@ -195,7 +195,7 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
         # Shown only where an alias was used: else it repeats the model.
         means = obj.lingma_model if obj.lingma_model != obj.model else ""
         how = [obj.get_agent_display(), obj.protocol, gettext("streamed") if obj.stream else gettext("plain"), means]
-        return cut(obj.model), cut(", ".join(filter(None, how)))
+        return cut(obj.model) or "–", cut(", ".join(filter(None, how)))
 
     @display(description=_("Outcome"), label=OUTCOME_COLOURS)
     def outcome(self, obj: Usage) -> tuple[str, str]:

@@ -143,6 +143,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
 }
 REASONS["unknown"] = REASONS["unknown_key"]
 BY_LINGMA: Final = gettext_noop("Lingma limits how much its account may ask.")
+MODELS: Final = gettext_noop("The key may not use the models that were asked for.")
 BY_BOUND: Final = gettext_noop("The requests of this key in work at once took more memory than one key may have.")
 
 
@@ -160,6 +161,8 @@ def verdict(row: Ended) -> Verdict:
     if row.reason == "rate_limited":
         # A turn that had an instance was limited there.
         sentence = BY_LINGMA if row.status == "error" else BY_BOUND
+    if row.reason == "model" and not row.model:
+        sentence = MODELS
     if not sentence:
         return Verdict(Text(OTHER_REFUSAL if row.status == "refused" else OTHER, reason=row.reason or "–"), NONE)
     values = {"model": row.model, "client": row.client or "–"} if "%(" in sentence else {}

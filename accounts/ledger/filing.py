@@ -171,12 +171,15 @@ def _insert_one(row: UsageRow) -> bool:
 
 
 def _raise_counts(rows: list[UsageRow], sums: hours.HourSums) -> None:
-    """Raise the count of refusals whose row was filed before the last of them came."""
+    """Raise the count of refusals whose row was filed before the last of them came.
+
+    Where a later one asked for another model, the row has none.
+    """
     later = {row.request_id: row for row in rows}
     for turn in Usage.objects.filter(request_id__in=later) if later else ():
         row = later[turn.request_id]
         sums.add_turns(turn, row.count - turn.count)
-        Usage.objects.filter(pk=turn.pk).update(count=row.count, value=row.value)
+        Usage.objects.filter(pk=turn.pk).update(count=row.count, value=row.value, model=row.model)
 
 
 def _replace(rows: list[UsageRow]) -> None:

@@ -26,7 +26,7 @@ class UsageRow(msgspec.Struct, omit_defaults=True, kw_only=True):
     protocol: str
     endpoint: str
     model: str
-    """As the client named it."""
+    """As the client named it; "" of refusals that named several."""
     lingma_model: str = ""
     instance: str = ""
     session: str = ""

@@ -53,7 +53,8 @@ TURNED_AWAY = Q(status="error", reason__in=CALLER_FAULTS) | Q(status="refused") 
 class Usage(models.Model):
     """
     One turn, however it ended, or what was refused before it became one. Rows are written once and never changed, but
-    for `count`: refusals of one key, endpoint and reason share a row for a minute.
+    for `count`: refusals of one key, endpoint, program and reason share a row for a minute. It has no model when they
+    asked for several.
     """
 
     class Status(models.TextChoices):

@@ -79,7 +79,7 @@ def row_of(turn: Usage) -> Row:
         request_id=turn.request_id,
         time=f"{timezone.localtime(turn.started_at):%Y-%m-%d %H:%M:%S}",
         key=visible(turn.api_key.name) if turn.api_key else UNKNOWN,
-        model=visible(turn.model),
+        model=visible(turn.model) or UNKNOWN,
         lingma_model=visible(turn.lingma_model),
         program=str(turn.get_agent_display()) or UNKNOWN,
         outcome=visible(turn.outcome),

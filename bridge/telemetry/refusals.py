@@ -14,11 +14,22 @@ GATHER_SEC = 1.0  # how long refusals are gathered before they are filed
 MOST = 4096
 MINUTE = 60
 
-Kind = tuple[int | None, str, str, str, int]
+Kind = tuple[object, ...]
+
+
+def kind_of(row: UsageRow) -> Kind:
+    """All that usage is summed by, the limit's scope, and the minute. Each of them has few values.
+
+    Not the model that was asked for: clients choose that word, and each would make a row of its own.
+    """
+    return (
+        row.api_key_id, row.team_id, row.protocol, row.endpoint, row.agent, row.status, row.reason, row.limit_scope,
+        int(row.started_at) // MINUTE,
+    )  # fmt: skip
 
 
 class Refusal:
-    """Those of one key, endpoint, reason and scope in one minute; `filed` of them are in the ledger."""
+    """Those of one kind; `filed` of them are in the ledger."""
 
     __slots__ = ("filed", "hint", "row")
 
@@ -42,11 +53,13 @@ class Refusals:
         True when this one is the first: its row will be filed, a second later at the soonest.
         """
         metrics.refused(row)
-        kind = (row.api_key_id, row.endpoint, row.reason, row.limit_scope, int(row.started_at) // MINUTE)
+        kind = kind_of(row)
         gathered = self._refusals.get(kind)
         if gathered is not None:
             # The same row object as the one that was filed: it is filed again with the same id and a higher count.
             gathered.row.count += 1
+            if gathered.row.model != row.model:
+                gathered.row.model = ""  # nobody's, since no table may count the others as the first one's
             gathered.row.value = max(gathered.row.value or 0, row.value or 0) or None
         # Beyond the bound a refusal is counted in the metrics alone.
         elif len(self._refusals) < MOST:
@@ -69,7 +82,7 @@ class Refusals:
         over = int(time.time()) // MINUTE
         # A copy, since entries are deleted below and `note` adds some during the awaits.
         for kind, refusal in list(self._refusals.items()):
-            if kind[-1] < over:
+            if int(refusal.row.started_at) // MINUTE < over:
                 del self._refusals[kind]
             more = refusal.row.count - refusal.filed
             if not more:

@@ -40,7 +40,7 @@ LIMITED_KEYS = {
     "plain": {}, "gone": {}, "confined": {"allowed_models": "org_auto, claude-*"},
     "revoked": {}, "deleted": {}, "expiring": {}, "alone": {},
     "counting": {"rpm": 3}, "narrow": {"allowed_models": "org_auto"},
-    "tokens": {"tpm": 2000}, "early": {"tpm": 3000}, "two": {"concurrency": 2},
+    "programs": {"rpm": 1}, "tokens": {"tpm": 2000}, "early": {"tpm": 3000}, "two": {"concurrency": 2},
     **{f"crash-{number}": {} for number in range(32)},
 }  # fmt: skip
 PASSWORD = "correct-horse-battery"

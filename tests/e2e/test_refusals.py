@@ -178,6 +178,25 @@ def test_a_flood_is_one_row_with_a_count(gateway):
     assert re.search(r'requests_total\{.*reason="rpm".*status="refused"\} ', metrics(gateway))
 
 
+def test_no_program_or_model_counts_anothers_refusals(gateway):
+    key, key_id = limited_key("programs"), gateway.key_id("programs")
+    assert gateway.ask(OPENAI, "[[sim: text=x]] x", key=key).status == 200
+    asked = [("curl/8.5.0", "org_auto"), *[("codex_cli_rs/0.42.0", model) for model in ("org_auto", "gpt-5", "gpt-5")]]
+    for program, model in asked:
+        body = OPENAI.body("x", model=model)
+        assert send(gateway, "POST", OPENAI.path, key=key, body=body, headers={"user-agent": program}).status == 429
+
+    def refused(agent, model=None):
+        rows = [row for row in gateway.rows().values() if (row["api_key_id"], row["status"]) == (key_id, "refused")]
+        return sum(row["count"] for row in rows if row["agent"] == agent and model in (None, row["model"]))
+
+    until(lambda: (refused("curl"), refused("codex")) == (1, 3))
+    assert refused("curl", "org_auto") == 1
+    # Fewer, since a row for several models has none; as many if a minute ended between them.
+    assert refused("codex", "org_auto") in (0, 1)
+    assert refused("codex", "gpt-5") in (0, 1, 2)
+
+
 def test_unknown_key_is_counted_without_a_row(gateway):
     before = len(gateway.rows())
     assert gateway.ask(OPENAI, "x", key="lgw_test-key-of-nobody").status == 401

@@ -109,6 +109,11 @@ def test_each_good_end_has_a_sentence(reason):
             "该密钥不可使用模型 qwen。 请使用该密钥可用的模型，或联系运维人员。",
         ),
         (
+            {"reason": "model", "model": "", "count": 2},
+            "The key may not use the models that were asked for. Use a model that the key may use, or ask an operator.",
+            "该密钥不可使用所请求的这些模型。 请使用该密钥可用的模型，或联系运维人员。",
+        ),
+        (
             {"status": "error", "reason": "rate_limited"},
             "Lingma limits how much its account may ask. Send it again.",
             "Lingma 限制了其账号的请求量。 请重新发送。",

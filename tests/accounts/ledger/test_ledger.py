@@ -162,6 +162,14 @@ def test_shared_refusal_rows_only_count_up(client, redis_server, tmp_path):
     assert (turn.count, turn.allowed, turn.value, turn.retry_after) == (7, 60, 67, 12)
 
 
+def test_filed_refusals_lose_a_model_of_one(client, redis_server, tmp_path):
+    refused = {"api_key_id": make_key().pk, "status": "refused", "reason": "rpm"}
+    for count, model in ((1, "qwen"), (2, "qwen"), (3, "")):
+        write(redis_server, tmp_path, row("one", **refused, count=count, model=model))
+        flush(client, tmp_path)
+        assert (Usage.objects.get().count, Usage.objects.get().model) == (count, model)
+
+
 def test_a_turn_counts_once(client, redis_server, tmp_path):
     write(redis_server, tmp_path, row("one"))
     flush(client, tmp_path)

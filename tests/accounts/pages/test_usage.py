@@ -296,6 +296,14 @@ def test_rows_go_on_page_by_page(viewer, sample):
     assert seen == list(wanted.values_list("request_id", flat=True))
 
 
+def test_row_of_several_models_has_a_dash(viewer, sample):
+    Usage.objects.filter(status="refused").update(model="", lingma_model="")
+    page = Page(viewer.get("/usage/rows/", {"range": "7d", "status": "refused"}))
+    assert {row[2] for row in page.body("rows-title")} == {"–"}
+    listed = viewer.get("/admin/accounts/usage/", {"status__exact": "refused"}).content.decode()
+    assert re.search(r">\s*–\s*<", listed)
+
+
 FOREIGN = [{"team": "Maps"}, {"key": "caller 5"}, {"team": "none"}, {"team": ["Ads", "Maps"]}, {}]
 
 

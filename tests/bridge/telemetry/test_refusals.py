@@ -33,10 +33,10 @@ def filed(redis_server):
     return filed
 
 
-def refused(number, *, key=7, reason="rpm", at=0.0, value=None):
+def refused(number, *, key=7, at=0.0, **fields):
     return UsageRow(
-        request_id=f"req_{number}", api_key_id=key, protocol="openai", endpoint="/v1/chat/completions", model="",
-        status="refused", started_at=at, reason=reason, value=value,
+        **{"protocol": "openai", "model": "", "reason": "rpm"} | fields, request_id=f"req_{number}", api_key_id=key,
+        endpoint="/v1/chat/completions", status="refused", started_at=at,
     )  # fmt: skip
 
 
@@ -62,6 +62,26 @@ async def test_keys_reasons_and_minutes_are_kept_apart(refusals, filed):
         refusals.note(refused(number, **fields), "lgw_x")
     await refusals.file()
     assert filed() == [("req_0", 2, None), ("req_1", 1, None), ("req_2", 1, None), ("req_3", 1, None)]
+
+
+async def test_what_usage_is_summed_by_is_kept_apart(refusals, filed):
+    for number, fields in enumerate([{"agent": "curl"}, {"agent": "codex"}, {"protocol": "anthropic"}, {"team_id": 3}]):
+        for _ in range(2):
+            refusals.note(refused(number, **fields), "lgw_x")
+    await refusals.file()
+    assert filed() == [(f"req_{number}", 2, None) for number in range(4)]
+
+
+async def test_row_of_several_models_is_nobodys(refusals, redis_server):
+    minute = 4e9  # far ahead, so not over
+    models = []
+    with redis.Redis.from_url(redis_server) as client:
+        for number, model in enumerate(["qwen", "qwen", "gpt-5", "qwen"]):
+            refusals.note(refused(number, model=model, at=minute), "lgw_x")
+            await refusals.file()
+            ((_, entry),) = client.xrevrange(STREAM, count=1)
+            models.append(msgspec.json.decode(entry[b"row"], type=UsageRow).model)
+    assert models == ["qwen", "qwen", "", ""]
 
 
 async def test_a_minute_that_is_over_is_forgotten(refusals, filed):
