@@ -17,8 +17,8 @@ from accounts.audit.context import Source, acting
 from accounts.audit.entries import Changes, record_object
 from bridge.fleet import versions
 from bridge.fleet.attempts import addresses_in
+from bridge.fleet.login_failures import count_failure, is_blameless, worker_is_back
 from bridge.fleet.login_queries import LoginQueries, moment
-from bridge.fleet.login_refresh import count_failure
 from bridge.fleet.login_store import LATER
 from bridge.logins.bundle import Bundle
 from bridge.models import Login, LoginAttempt, SignInPage, Version, announce_orders
@@ -34,8 +34,6 @@ SOURCES: Final = {
     AttemptReason.OPERATOR: Source.CONSOLE, AttemptReason.COMMAND: Source.COMMAND,
     AttemptReason.SCHEDULE: Source.SCHEDULE, AttemptReason.LOST: Source.SCHEDULE,
 }  # fmt: skip
-BLAMELESS: Final = (AttemptResult.WORKER_ENDED, AttemptResult.NEWER, AttemptResult.BUSY)
-"""Such ends say nothing of what another attempt would come to."""
 PASSING: Final = (AttemptResult.UNREACHABLE, AttemptResult.PAGE_AWAY, AttemptResult.LOST_SERVICE)
 """After such an end there is a pause, but never the last one: what is away comes back.
 
@@ -145,6 +143,7 @@ def _report(attempt: int, changes: dict[str, Any]) -> None:
 def _claim(attempt: int) -> Job | None:
     waiting = _open(attempt).filter(state=AttemptState.WAITING)
     if not waiting.update(state=AttemptState.STARTING, seen_at=timezone.now()):
+        worker_is_back(attempt)
         return None
     announce_orders()
     row = LoginAttempt.objects.select_related("login").defer("login__bundle", "screenshot").get(pk=attempt)
@@ -237,11 +236,13 @@ def _end(
     job: Job, state: AttemptState, result: AttemptResult, detail: str = "", screenshot: bytes = b"", *,
     passes: bool = False,
 ) -> None:  # fmt: skip
+    reached = AttemptState(_open(job.attempt).values_list("state", flat=True).first() or AttemptState.CANCELLED)
     ended = _open(job.attempt).update(
         state=state, result=result, detail=detail[:300], ended_at=timezone.now(), url="", pasted=None,
         screenshot=Secret.of(screenshot) if screenshot else None,
     )  # fmt: skip
-    if ended and state is AttemptState.FAILED and job.reason.by_itself and result not in BLAMELESS:
+    is_failure = state is AttemptState.FAILED and not is_blameless(job.way, reached, result)
+    if ended and job.reason.by_itself and is_failure:
         count_failure(job.login, passes=passes)
     if ended:
         announce_orders()

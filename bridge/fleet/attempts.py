@@ -18,6 +18,7 @@ from django.utils.translation import gettext
 
 from accounts.audit import context
 from accounts.audit.entries import record_object
+from bridge.fleet.login_failures import count_lost
 from bridge.logins import callback, credentials
 from bridge.models import Login, LoginAttempt, announce_orders
 from bridge.status.attempts import WAYS, AttemptReason, AttemptResult, AttemptState
@@ -178,8 +179,14 @@ def forget_screenshots(days: int) -> None:
 
 
 def _end(attempts: QuerySet[LoginAttempt], result: AttemptResult) -> None:
-    ended = attempts.filter(ended_at=None).update(
-        state=AttemptState.FAILED, result=result, ended_at=timezone.now(), url="", pasted=None
-    )
-    if ended:
-        announce_orders()
+    """Those of them that another has not ended meanwhile, and that have given no sign of life since."""
+    for attempt in attempts.filter(ended_at=None).defer("screenshot", "pasted"):
+        with transaction.atomic():
+            ended = attempts.filter(pk=attempt.pk, ended_at=None).update(
+                state=AttemptState.FAILED, result=result, ended_at=timezone.now(), url="", pasted=None
+            )
+            if not ended:
+                continue
+            count_lost(attempt, result)
+            LoginAttempt.prune(attempt.login_id)
+            announce_orders()

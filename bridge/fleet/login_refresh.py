@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import BooleanField, ExpressionWrapper, F, Max, Q, QuerySet, Subquery
+from django.db.models import BooleanField, ExpressionWrapper, Max, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from accounts.audit.context import Source, acting
@@ -18,7 +18,6 @@ from bridge.logins.schedule import (
     RefreshTimes,
     RunningAttempt,
     due_at,
-    pause_after,
     reason_to_log_in,
     renewed_from,
 )
@@ -134,17 +133,6 @@ def _is_due(login: int, defaults: Mapping[str, float]) -> bool:
 
 def _reason(login: Login, defaults: Mapping[str, float]) -> AttemptReason | None:
     return reason_to_log_in(facts_of(login), times_of(login, defaults), timezone.now().timestamp())
-
-
-def count_failure(login: int, *, passes: bool = False) -> None:
-    """An attempt that began by itself has failed: the next one waits, or there is none until somebody acts.
-
-    `passes`: for a reason that passes by itself; then there is a next one.
-    """
-    row = Login.objects.filter(pk=login)
-    (row.filter(failures__lt=MOST_FAILURES - 1) if passes else row).update(failures=F("failures") + 1)
-    failures = Login.objects.values_list("failures", flat=True).get(pk=login)
-    Login.objects.filter(pk=login).update(retry_at=timezone.now() + timedelta(seconds=pause_after(failures)))
 
 
 def _unix(moment: datetime | None) -> float:

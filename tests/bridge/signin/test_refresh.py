@@ -16,7 +16,7 @@ from bridge.logins.bundle import of_two
 from bridge.models import Login, LoginAttempt, LoginRefresh
 from bridge.models.attempt import KEPT
 from bridge.signin import runner
-from bridge.status.attempts import AttemptReason
+from bridge.status.attempts import AttemptReason, AttemptResult
 from bridge.status.logins import LoginKind
 from tests.bridge.logins.files import user_file
 from tests.bridge.signin.attempts import attempt_of, begin, login, ran, running, until
@@ -176,6 +176,74 @@ async def test_attempts_that_nobody_runs_are_ended():
     # Whoever runs it all the same hears of it, and another may begin.
     assert await AttemptStore().sign(second.pk) == "failed"
     assert (await begin(found))[1]
+
+
+async def lost(found, **facts):
+    """An attempt that began by itself, and of which nothing was heard for minutes."""
+    await Login.objects.filter(pk=found.pk).aupdate(retry_at=None)
+    await begin_due(TIMES)
+    attempt = await attempt_of(found)
+    long_ago = timezone.now() - timedelta(minutes=3)
+    await LoginAttempt.objects.filter(pk=attempt.pk).aupdate(begun_at=long_ago, **facts)
+    await look_after()
+    await look_after()
+    await found.arefresh_from_db()
+    return attempt
+
+
+async def test_killed_workers_stop_it_after_three():
+    found = await due()
+    for failures, least in ((1, 4), (2, 19), (3, 19)):
+        await lost(found, state="signing_in", seen_at=timezone.now() - timedelta(minutes=2))
+        assert found.failures == failures
+        assert found.retry_at > timezone.now() + timedelta(minutes=least)
+        await begin_due(TIMES)
+        assert await LoginAttempt.objects.acount() == failures
+    await Login.objects.filter(pk=found.pk).aupdate(retry_at=None)
+    await begin_due(TIMES)
+    assert await LoginAttempt.objects.acount() == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "failures"),
+    [("automatic", "signing_in", 1), ("automatic", "starting", 0), ("personal_token", "signing_in", 0)],
+)
+async def test_worker_stopped_after_password_counts(kind, state, failures):
+    found = await login(kind, b"k", generation=1, account="expired")
+    await begin_due(TIMES)
+    store = AttemptStore()
+    job = await store.claim((await attempt_of(found)).pk)
+    await store.report(job.attempt, state)
+    await store.end(job, AttemptResult.WORKER_ENDED)
+    await found.arefresh_from_db()
+    assert found.failures == failures
+
+
+async def test_missing_worker_pauses_and_never_stops():
+    found = await due()
+    for least, most in ((4, 6), (19, 21), (19, 21), (19, 21)):
+        attempt = await lost(found)
+        assert timedelta(minutes=least) < found.retry_at - timezone.now() < timedelta(minutes=most)
+        assert found.failures == 0
+    await begin_due(TIMES)
+    assert await LoginAttempt.objects.acount() == 4
+    # A worker that comes to what none had taken is there again: nothing waits for it any longer.
+    assert await AttemptStore().claim(attempt.pk) is None
+    await begin_due(TIMES)
+    assert await LoginAttempt.objects.acount() == 5
+
+
+async def test_history_of_missing_worker_is_bounded():
+    found = await due()
+    old = timezone.now() - timedelta(days=9)
+    await LoginAttempt.objects.abulk_create(
+        LoginAttempt(
+            login=found, way="ak_sk", reason="schedule", state="failed", generation=1, ended_at=old, begun_at=old
+        )
+        for _ in range(KEPT + 5)
+    )
+    await lost(found)
+    assert await LoginAttempt.objects.acount() == KEPT
 
 
 async def test_history_is_bounded_and_pictures_are_forgotten():
