@@ -265,7 +265,7 @@ class Runtime:
 
     def _is_well(self) -> bool:
         """Turns can be taken, or nobody expects it now."""
-        return self.pool.ready or self.pool.in_maintenance
+        return self.pool.ready or self.pool.is_held
 
     def _take_models(self) -> None:
         """The accounts may offer other models than before."""

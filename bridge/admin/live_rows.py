@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.instance_actions import WORDS
 from bridge.admin.instances import PAUSES
+from bridge.fleet.modes import NONE_READY, SILENT
 from bridge.status.accounts import AccountState
 from bridge.status.attempts import AttemptState
 from bridge.status.live import LiveInstance, LiveKey, LiveLogin, LiveMode, LiveProcess, LiveTurn, LiveView
@@ -55,6 +56,7 @@ def words() -> dict[str, Any]:
         "pauses": {why: gettext(text) for why, text in PAUSES.items()},
         "phases": {phase: gettext(text) for phase, text in PHASES.items()},
         "still": {name: gettext(text) for name, text in STILL_WORKS.items()},
+        "whys": {text: gettext(text) for text in (SILENT, NONE_READY)},
         "mode": gettext(MODE),
         "window": gettext(WINDOW),
         "pid": gettext("pid %(pid)s"),

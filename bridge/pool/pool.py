@@ -119,9 +119,9 @@ class Pool:
         return self._members.ready
 
     @property
-    def in_maintenance(self) -> bool:
-        """All instances of this process are in a window: nobody misses them."""
-        return all(self.windows.of(each.name) is not None for each in self.instances)
+    def is_held(self) -> bool:
+        """All instances of this process are in a window, or held by order: nobody misses them."""
+        return all(bool(each.order.held_until) or self.windows.of(each.name) is not None for each in self.instances)
 
     def has_another(self, excluded: Collection[str]) -> bool:
         """An instance beside these can take a turn."""

@@ -54,7 +54,9 @@ async def test_drained_instance_finishes_and_takes_nothing():
         peer = await service.peers.get()
         lease = pool.lease()
         turn = lease.instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
+        assert not pool.is_held
         give(pool, DRAIN)
+        assert pool.is_held
         assert pool.statuses()[0].state == "draining"
         with pytest.raises(Unavailable, match="operators of this gateway have paused it"):
             pool.lease()
