@@ -173,6 +173,11 @@ class Instance:
         return self._link.account
 
     @property
+    def held_login(self) -> int:
+        """The login that its work dir has; 0: none of those that the gateway keeps."""
+        return self.login.held.login if self.login.held else 0
+
+    @property
     def log(self) -> LogTail | None:
         """The service's log, if it has one."""
         return self._link.log
@@ -254,7 +259,7 @@ class Instance:
             smoke=self.smoke,
             replacing=self.is_replaced,
             not_replaced=bool(self.not_replaced),
-            held_login=self.login.held.login if self.login.held else 0,
+            held_login=self.held_login,
             login_generation=self.login.held.generation if self.login.held else 0,
             memory=self.measure.memory,
             disk=self.measure.disk,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
-from bridge.chat.errors import GatewayError
+from bridge.chat.errors import GatewayError, LoggedOut, RateLimited
 from bridge.lingma.dialects.base import Model
 from bridge.pool import policy
 from bridge.pool.busy import Busy
@@ -128,6 +128,17 @@ class Pool:
         return self._members.siblings.ready or any(
             each.is_ready and each.name not in excluded for each in self.instances
         )
+
+    def likely_to_refuse(self, name: str, error: GatewayError) -> set[str]:
+        """Instances that may well refuse a turn as that one has: those of the lost login, or, after a rate limit, those
+        that nobody has asked since their own pause. One turn is not the one to find out about all of them.
+        """
+        if isinstance(error, LoggedOut):
+            lost = {each.held_login for each in self.named(name)} - {0}
+            return {each.name for each in self.instances if each.held_login in lost}
+        if isinstance(error, RateLimited):
+            return {each.name for each in self.instances if each.health.wants_probe}
+        return set()
 
     def logs_in_again(self, name: str, until: float) -> bool:
         """The login of that instance, which a turn was told is lost, may be there again by then without a person."""

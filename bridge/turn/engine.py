@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MOST_TRIES = 3  # of a turn that is lost before anything of its reply was sent
+MOST_TRIES = 3  # of a turn that is lost before anything of its reply was sent; see `Places.costs_a_try`
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
@@ -260,15 +260,16 @@ class _Run:
 
     async def _attempts(self) -> None:
         """Ask; what is lost before anything of the reply was sent is asked again, of whoever is there first."""
-        for tried in range(1, MOST_TRIES + 1):
+        left, again = MOST_TRIES, False
+        while True:
             # One in doubt waits for a place of its own.
             careful = self._doubt is not None and self._doubt.care
             # Without waiting where a place is free: no task switch, no timer.
             lease = None if careful else self._places.lease()
-            if lease is None and (lease := await self._wait_for_place(again=tried > 1)) is None:
+            if lease is None and (lease := await self._wait_for_place(again=again)) is None:
                 return
             # A new one for each attempt: nothing of a lost one can leak into the next.
-            attempt = Attempt(self._turn, self._engine.context, lease, last_try=tried == MOST_TRIES)
+            attempt = Attempt(self._turn, self._engine.context, lease, last_try=left == 1)
             trial = None if self._trial is None else self._engine.in_background(self._trial.end_when_harmless(attempt))
             try:
                 self._note_lease(lease)
@@ -291,11 +292,12 @@ class _Run:
             if isinstance(error, ConnectionLost):
                 await self._check_exit(lease.instance, attempt.stream)
             # What was sent cannot be unsaid, so only a turn without output is tried again.
-            if tried == MOST_TRIES or self._output.committed or not self._may_retry(error):
+            left, again = left - self._places.costs_a_try(lease.instance.name, error), True
+            if not left or self._output.committed or not self._may_retry(error):
                 raise error
             metrics.RETRIES.inc()
             self._turn.record.note_lost(error)
-            self._places.attempt_lost(lease.instance.name)
+            self._places.attempt_lost(lease.instance.name, error)
             # The session was on the lost instance, so the next attempt sends everything.
             self._in_background(self._conversation.rebuild("lost"))
 
@@ -339,7 +341,7 @@ class _Run:
             return True
         # Elsewhere only: the same instance would refuse again.
         if isinstance(error, (LoggedOut, RateLimited)):
-            return self._engine.pool.has_another({*self._places.excluded, self._turn.record.instance})
+            return self._engine.pool.has_another({*self._places.failed, self._turn.record.instance})
         # An old session may be unusable (PROTOCOL 9.8); without it the same request may well go through.
         return self._conversation.state == "reused" and isinstance(error, (UpstreamFailed, InvalidRequest))
 

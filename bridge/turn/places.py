@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from bridge.chat.errors import GatewayError, LoggedOut, RateLimited
 from bridge.chat.events import KeepAlive
 from bridge.pool.lease import Lease, Waiter
 from bridge.pool.policy import Owner
@@ -13,14 +14,17 @@ from bridge.turn.context import TurnContext
 from bridge.turn.elsewhere import Elsewhere
 
 LOOK_SEC = 1.0  # between two looks for a place on another machine
+REFUSALS = (LoggedOut, RateLimited)  # of an instance, whatever the turn is
 
 
 class Places:
     """Finds each attempt of one turn a place, on another instance than those that have failed it."""
 
     def __init__(self, pool: Pool, owner: Owner, turn: TurnContext, keepalive_sec: float) -> None:
-        self.excluded: set[str] = set()
+        self.failed: set[str] = set()
         """Names of instances that have failed this turn."""
+        self.excluded: set[str] = set()
+        """Those, and what is likely to do the same: asked only where there is no other."""
         self.served_ms = 0
         """The time that attempts took which were lost: all the rest was waiting."""
         self._pool = pool
@@ -87,18 +91,28 @@ class Places:
             self._sign_at = loop.time() + self._keepalive_sec
             await self._turn.output.send([KeepAlive()])
 
-    def attempt_lost(self, instance: str) -> None:
+    def costs_a_try(self, instance: str, error: GatewayError) -> bool:
+        """Whether that attempt is one of the few a turn has. Not the first refusal by each instance: another may be
+        free. There are only so many instances, and after the queue time-out each refusal counts.
+        """
+        is_late = self._pool.ticker.loop.time() >= self._until
+        return is_late or instance in self.failed or not isinstance(error, REFUSALS)
+
+    def attempt_lost(self, instance: str, error: GatewayError) -> None:
         """The attempt has come to nothing; the time it took was no waiting."""
         watch, queue_ms = self._turn.watch, self._turn.record.queue_ms
         # Another instance next: this one has just failed.
-        self.excluded.add(instance)
+        self.failed.add(instance)
+        self.excluded |= {instance, *self._pool.likely_to_refuse(instance, error)}
         # Minus the time at which it was asked: of turns lost to one exit the one asked last is the likeliest cause and
         # comes first.
         self._rank = -watch.began - (self.served_ms + queue_ms) / 1000
         served = watch.ms() - self.served_ms - queue_ms
         self.served_ms += served
-        # The time limit is for waiting in the queue; an attempt that was lost must not use it up.
-        self._until += served / 1000
+        # The time limit is for waiting in the queue; an attempt that was lost must not use it up. Refusals may be many,
+        # and the time-out bounds them too.
+        if not isinstance(error, REFUSALS):
+            self._until += served / 1000
 
     def _join_queue(self, care: int, *, again: bool) -> Waiter:
         if not care:

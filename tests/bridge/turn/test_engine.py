@@ -175,6 +175,54 @@ async def test_turn_of_lost_login_asks_another_instance(new_service, new_engine,
     assert (len(without.asks()), len(good.asks())) == (1, 1)
 
 
+async def refusing(new_service, code, count, good=0):
+    return [await new_service(replying(code=code)) for _ in range(count)] + [
+        await new_service(replying("Hello")) for _ in range(good)
+    ]
+
+
+def asked(services):
+    return [len(service.asks()) for service in services]
+
+
+@pytest.mark.parametrize("code", [401, 429])
+async def test_refusing_instances_fail_no_turn_of_others(new_service, new_engine, code):
+    services = await refusing(new_service, code, 3, good=2)
+    engine = await new_engine(*services)
+    done = [await chat(engine, request("Hi")) for _ in range(6)]
+    assert {(each.text, each.record.status) for each in done} == {("Hello", "ok")}
+    # The first of them met all three; they are left alone since.
+    assert len(done[0].record.lost) == 3
+
+
+async def test_turn_probes_one_instance_where_others_are_free(new_service, new_engine):
+    services = await refusing(new_service, 429, 3, good=2)
+    engine = await new_engine(*services)
+    await chat(engine, request("Hi"))
+    async with asyncio.timeout(30):
+        while any(status.cool_until for status in engine.pool.statuses()):
+            await asyncio.sleep(0.05)
+    before = sum(asked(services[:3]))
+    for tried in range(1, 3):
+        assert (await chat(engine, request("Hi"))).text == "Hello"
+        assert sum(asked(services[:3])) - before <= tried
+
+
+@pytest.mark.parametrize(("code", "kind"), [(401, errors.LoggedOut), (429, errors.RateLimited)])
+async def test_all_that_refuse_are_asked_once(new_service, new_engine, code, kind):
+    services = await refusing(new_service, code, 5)
+    with pytest.raises(kind):
+        await chat(await new_engine(*services), request("Hi"))
+    assert asked(services) == [1, 1, 1, 1, 1]
+
+
+async def test_refusals_count_after_the_queue_timeout(new_service, new_engine):
+    services = await refusing(new_service, 429, 4, good=1)
+    with pytest.raises(errors.RateLimited):
+        await chat(await new_engine(*services, queue_timeout=0.0), request("Hi"))
+    assert sum(asked(services)) == 3
+
+
 async def test_last_lost_login_is_refused_with_a_time(new_service, new_engine):
     service = await new_service(replying(code=401))
     with pytest.raises(errors.Unavailable, match="login of this instance is gone") as caught:

@@ -37,7 +37,7 @@ _MESSAGES: dict[int, str] = {
     110: _RATE_LIMITED,
     112: _NO_PLAN,
     400: "The Lingma service refused the request.",
-    401: "The Lingma login of this instance is gone; an operator must log in again.",
+    401: "The Lingma login of this instance is gone; an operator must log in unless it comes back by itself.",
     403: "The Lingma account may not do this, or its quota is used up.",
     406: "The Lingma service blocked this conversation; start a new one.",
     408: "The Lingma service timed out.",
