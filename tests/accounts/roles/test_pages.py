@@ -103,7 +103,7 @@ POST  /api/prompts/                             o o n n n n n l
 PATCH /api/prompts/:prompt                      o o n n n n n l
 DELETE /api/prompts/:prompt                     o o n n n n n l
 GET   /api/instances/                           o o o n n n n l
-POST  /api/instances/all/actions/               m m n n n n n l
+POST  /api/instances/all/actions/               o o n n n n n l
 GET   /api/logins/                              o o o n n n n l
 POST  /api/logins/                              o o n n n n n l
 PATCH /api/logins/:login                        o o n n n n n l

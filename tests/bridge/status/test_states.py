@@ -50,8 +50,8 @@ def files_by_state():
 @pytest.mark.parametrize("state", InstanceState)
 def test_state_is_set_in_one_file(state):
     named = files_by_state()[state.name] - READERS.get(state.name, set()) - OF_ALL
-    # What follows from orders and the account is decided there, and the rest by the run.
-    assert len(named - {"bridge/pool/orders.py"}) <= 1
+    # The life cycle reads them, to say how long an instance may be away.
+    assert len(named - {"bridge/pool/lifecycle.py"}) <= 1
 
 
 @pytest.mark.parametrize("state", InstanceState)
