@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,16 +13,16 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
-from django.utils.timezone import get_default_timezone_name, localtime
+from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.key_figures import LINK
-from accounts.keys.limit_set import LimitSet, limit_set
-from accounts.keys.reader import caller_of
+from accounts.keys.limit_set import LimitSet
 from accounts.limits.counters import LimitState
-from accounts.limits.lookup import ShadowDay, shadow_day, states_of
+from accounts.limits.lookup import ShadowDay
 from accounts.limits.periods import PERIODS, periods_at
+from accounts.limits.standing import Standing, last_days, limits_for, standing_of
 from accounts.models import LIMITS, ApiKey, Policy, Team
 from accounts.reports.visibility import visible_to
 from accounts.roles.reach import keys_of
@@ -53,47 +53,20 @@ class LimitsNow:
 
 def limits_now(owner: ApiKey | Team, user: Any) -> dict[str, Any] | None:
     """A table of the limits, None where there are none; `away` while Redis cannot be asked."""
-    limits, is_counted = _limits_of(owner)
+    limits = limits_for(owner)
     if not limits:
         return None
     try:
         with connect(settings.ENV.redis_or_embedded_url) as client:
-            states = states_of(limits, client)
-            days = _days(client) if any(state.shadow for state in states) else (ShadowDay(), ShadowDay())
+            found = standing_of(owner, limits, client)
     except redis.RedisError:
         return {"away": True}
     headers = [gettext("Limit"), gettext("Of"), gettext("Used"), gettext("Left"), gettext("Free again")]
     addresses = {} if visible_to(user).nothing else rows_counted(limits, time.time())
-    rows = [
-        _row(state, addresses.get((state.scope, state.name), ""), [_sum(day, state, is_counted) for day in days])
-        for state in states
-    ]
-    if not any(state.shadow for state in states):
+    rows = [_row(each, addresses.get((each.state.scope, each.state.name), "")) for each in found]
+    if not any(each.would_have_refused for each in found):
         return {"headers": headers, "rows": [row[:-1] for row in rows]}
     return {"headers": [*headers, gettext("Shadow mode")], "rows": rows}
-
-
-def _limits_of(owner: ApiKey | Team) -> tuple[Sequence[LimitSet], Callable[[int], bool]]:
-    """The limits that count for the owner, and for which keys shadows are counted."""
-    if isinstance(owner, ApiKey):
-        return caller_of(owner).limits, lambda key_id: key_id == owner.pk
-    found = limit_set("team", owner, owner.time_zone)
-    key_ids = frozenset(owner.keys.values_list("pk", flat=True)) if owner.shadow else frozenset()
-    return [found] if found else [], key_ids.__contains__
-
-
-def _days(client: redis.Redis) -> tuple[ShadowDay, ShadowDay]:
-    """Today and yesterday."""
-    now = time.time()
-    return shadow_day(client, now), shadow_day(client, periods_at(now, get_default_timezone_name()).starts[0] - 1)
-
-
-def _sum(day: ShadowDay, state: LimitState, is_counted: Callable[[int], bool]) -> int:
-    return sum(
-        count
-        for (key_id, scope, name), count in day.limits.items()
-        if (scope, name) == (state.scope, state.name) and is_counted(key_id)
-    )
 
 
 def rows_counted(limits: Sequence[LimitSet], now: float) -> dict[tuple[str, str], str]:
@@ -109,7 +82,8 @@ def rows_counted(limits: Sequence[LimitSet], now: float) -> dict[tuple[str, str]
     return found
 
 
-def _row(state: LimitState, address: str, would_have: Sequence[int]) -> list[str]:
+def _row(standing: Standing, address: str) -> list[str]:
+    state, would_have = standing
     name = Policy._meta.get_field(state.name).verbose_name  # type: ignore[union-attr]  # a column's
     return [
         gettext("%(allowed)s %(limit)s") % {"allowed": f"{state.limit:,}", "limit": name},
@@ -117,7 +91,7 @@ def _row(state: LimitState, address: str, would_have: Sequence[int]) -> list[str
         format_html(LINK, address, f"{state.used:,}") if address and state.used else f"{state.used:,}",
         f"{state.remaining:,}",
         _reset(state),
-        _shadow_words(*would_have) if state.shadow else "–",
+        _shadow_words(*would_have) if would_have else "–",
     ]
 
 
@@ -138,7 +112,7 @@ def shadow_section(user: Any) -> dict[str, Any] | None:
     """For the first page: what limits in shadow mode would have refused yesterday and today; None for nothing."""
     try:
         with connect(settings.ENV.redis_or_embedded_url) as client:
-            today, yesterday = _days(client)
+            today, yesterday = last_days(client)
     except redis.RedisError:
         return None
     hit = today.requests.keys() | yesterday.requests.keys()

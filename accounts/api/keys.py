@@ -19,6 +19,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from accounts.api.fields import POLICY, Duration, Moment, PolicyFields, TeamName
 from accounts.api.idempotency import Idempotent
+from accounts.api.limits import WithLimits
 from accounts.api.lists import Filter, is_equal
 from accounts.api.problems import Conflict
 from accounts.content.retention import delete_of
@@ -109,8 +110,8 @@ def _in_state(keys: QuerySet[ApiKey], state: str) -> QuerySet[ApiKey]:
 
 
 class KeyViewSet(
-    Idempotent, mixins.CreateModelMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.UpdateModelMixin,
-    GenericViewSet[ApiKey],
+    WithLimits, Idempotent, mixins.CreateModelMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin,
+    mixins.UpdateModelMixin, GenericViewSet[ApiKey],
 ):  # fmt: skip
     """API keys. None is ever deleted, for its usage stays: revoke it."""
 

@@ -13,6 +13,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from accounts.api.fields import POLICY, PolicyFields
 from accounts.api.idempotency import Idempotent
+from accounts.api.limits import WithLimits
 from accounts.api.lists import is_equal
 from accounts.api.problems import Conflict
 from accounts.models import Team
@@ -36,7 +37,7 @@ class TeamSerializer(PolicyFields):
         return members
 
 
-class TeamViewSet(Idempotent, ModelViewSet[Team]):
+class TeamViewSet(WithLimits, Idempotent, ModelViewSet[Team]):
     """Teams. One with keys or usage cannot be deleted: 409."""
 
     resource = "teams"

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from accounts.alerts.raising import raise_alert
 from accounts.api.tokens import issue
 from accounts.ledger import hours
-from accounts.models import AlertChannel, ApiKey, AuditEntry, Usage
+from accounts.models import AlertChannel, ApiKey, AuditEntry, Team, Usage
 from bridge.models import Login, MaintenanceWindow, ModelAlias, PromptTemplate, Version
 from gateway_project.lib.secrets_at_rest import Secret
 from tests.accounts.api.conftest import Program
@@ -145,6 +145,15 @@ def test_action_answers_as_the_document_says(document, token, keys, action, body
     given_body = {} if body is None else {"body": body, "media_type": "application/json"}
     case = operation.Case(path_parameters={"id": keys["core"].pk}, **given_body)
     assert case.call_and_validate(headers={"Authorization": f"Token {token}"}).status_code == 200
+
+
+@pytest.mark.parametrize("resource", ["teams", "keys"])
+def test_limits_are_those_of_the_document(document, token, rows, resource):
+    ApiKey.objects.update(rpm=1, concurrency=2, shadow="rpm")
+    Team.objects.update(tokens_day=5, concurrency=2, shadow="tokens_day")
+    case = document[f"/api/{resource}/{{id}}/limits/"]["GET"].Case(path_parameters=rows[resource])
+    answer = case.call_and_validate(headers={"Authorization": f"Token {token}"})
+    assert (answer.status_code, len(answer.json()["limits"])) == (200, {"teams": 2, "keys": 4}[resource])
 
 
 @pytest.mark.parametrize("group_by", ["team,key,day", "hour,status", "client_app"])

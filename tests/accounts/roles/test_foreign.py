@@ -77,8 +77,10 @@ TABLE = [
     ("/api/keys/?team={team_id}", "s s o n n n"),
     ("/api/keys/?name={key}", "s s o n n n"),
     ("/api/keys/{key_id}/", "s s m n n n"),
+    ("/api/keys/{key_id}/limits/", "o o m n n n"),
     ("/api/teams/", "s s o n n n"),
     ("/api/teams/{team_id}/", "s s m n n n"),
+    ("/api/teams/{team_id}/limits/", "o o m n n n"),
     ("/api/audit/?object_id={key_id}", "s s n n n n"),
     ("/api/audit/{entry_id}/", "s s n n n n"),
 ]
