@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+from functools import partial
 
 import pytest
 
@@ -38,16 +39,17 @@ def program(tmp_path_factory):
     return str(path)
 
 
-def state(gateway):
+def state(gateway, instance="w1-i1"):
     with gateway.redis() as client:
-        return json.loads(client.get("lgw:instance:w1-i1") or "{}").get("state")
+        return json.loads(client.get(f"lgw:instance:{instance}") or "{}").get("state")
 
 
-def given(gateway, *arguments):
-    until(lambda: (gateway.work_dir() / "cache" / "id").exists())
-    lingma_login(gateway, "main", *arguments, "--instances=w1-i1")
+def given(gateway, *arguments, instances=("w1-i1",)):
+    until(lambda: all((gateway.work_dir(each) / "cache" / "id").exists() for each in instances))
+    lingma_login(gateway, "main", *arguments, f"--instances={','.join(instances)}")
     until(lambda: send(gateway, "GET", "/readyz").status == 200)
-    until(lambda: state(gateway) == "ready")  # before that the heartbeat may be of the service that had no login
+    # Before that the heartbeat may be of the service that had no login.
+    until(lambda: all(state(gateway, each) == "ready" for each in instances), seconds=60)
 
 
 def token_file(folder):
@@ -101,6 +103,27 @@ def test_login_that_makes_itself_again_costs_no_turn(tmp_path, template, program
         assert gateway.lingma().pid != pid
         assert set(asking.answers) == {(200, "whole")}
         assert django(gateway.data_dir, LATEST) == "[('lost', 'logged_in')]"
+
+
+def test_lost_login_of_many_instances_costs_no_turn(tmp_path, template, program):
+    settings = {"LINGMA_BIN": program, "LOGIN_TIMEOUT_SEC": "120", "LINGMA_INSTANCES": "4", **SETTINGS}
+    names = [f"w1-i{number}" for number in range(1, 5)]
+    with Gateway(tmp_path / "data", template, wait=False, **settings) as gateway:
+        given(gateway, "--token-file", token_file(tmp_path), instances=names)
+        for name in names:
+            gateway.control(name, turns=[{"fault": "logout", "after": 0}])
+        answers = []
+        # Signs of life come meanwhile, so its client waits for as long as it takes.
+        turn = partial(gateway.ask, OPENAI, "[[sim: text=whole]] x", stream=True)
+        asking = threading.Thread(target=lambda: answers.append(turn()))
+        with login_worker(gateway.data_dir, settings):
+            asking.start()
+            # All have told this one turn so, and it waits.
+            until(lambda: answers or {state(gateway, each) for each in names} == {"login_required"})
+            for name in names:
+                gateway.control(name)
+            asking.join(90)
+        assert [(each.status, each.text) for each in answers] == [(200, "whole")]
 
 
 def test_login_for_a_person_is_refused_at_once(tmp_path, template, program):
