@@ -3,14 +3,17 @@
 import json
 import re
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from itertools import accumulate, cycle, islice
+from itertools import accumulate, cycle, islice, product
+from types import SimpleNamespace
 
 import pytest
 
 from gateway_project.lib import redis_keys
+from tests.accounts.pages.reading import Page
 from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, RESPONSES, Stream, send
 from tests.e2e.installation import django, limited_key, until
 
@@ -44,6 +47,17 @@ while Usage.objects.filter(api_key__name="told").count() < 2:
     time.sleep(0.1)
 print("filed")
 """
+FILE_ALL = """
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+from accounts.ledger.services import flush
+flush(settings.ENV.redis_or_embedded_url, settings.DATA_DIR / "spool")
+client = Client()
+client.force_login(User.objects.filter(is_superuser=True).first())
+print(client.cookies["sessionid"].value)
+"""
+PROGRAMS = {"curl/8.5.0": "curl", "codex_cli_rs/0.42.0": "Codex"}
 ALL_FORMATS = (*FORMATS, RESPONSES)
 PROMPT = "[[sim: text=x]] x"
 HOLD = '[[sim: text="slow answer" chunks=2 delay_ms=60000]] x'
@@ -57,20 +71,44 @@ def gateway(twins):
     return twins
 
 
+def rows_of(gateway, name):
+    return [row for row in gateway.rows().values() if row["api_key_id"] == gateway.ids[name]]
+
+
 def refused_rows(gateway, name):
-    rows = gateway.rows().values()
-    return [row for row in rows if (row["api_key_id"], row["status"]) == (gateway.ids[name], "refused")]
+    return [row for row in rows_of(gateway, name) if row["status"] == "refused"]
+
+
+def usage_page(gateway, name):
+    """`/usage/` of a key as an operator sees it when all has been filed."""
+    session = django(gateway.data_dir, FILE_ALL)
+    path = f"/usage/?key={gateway.ids[name]}"
+    answer = send(gateway, "GET", path, headers={"Cookie": f"sessionid={session}"})
+    assert answer.status == 200
+    return Page(SimpleNamespace(content=answer.body))
 
 
 def test_two_processes_admit_exactly_the_limit(gateway):
     key, sent = limited_key("hundred"), 192
     with ThreadPoolExecutor(64) as pool:
-        formats = list(FORMATS)
-        asked = [pool.submit(gateway.ask, formats[n % len(formats)], PROMPT, key=key) for n in range(sent)]
+        kinds = list(islice(cycle(product(FORMATS, PROGRAMS)), sent))
+        asked = [pool.submit(ask_as, gateway, wire, program, key) for wire, program in kinds]
         statuses = [each.result().status for each in asked]
     assert (statuses.count(200), statuses.count(429)) == (100, sent - 100)
-    until(lambda: sum(row["count"] for row in refused_rows(gateway, "hundred")) == sent - 100)
+    until(lambda: sum(row["count"] for row in rows_of(gateway, "hundred")) == sent)
+    assert sum(row["count"] for row in refused_rows(gateway, "hundred")) == sent - 100
     assert len(refused_rows(gateway, "hundred")) < 20
+    page = usage_page(gateway, "hundred")
+    assert page.figures["Turns"] == str(sent)
+    ((_, turns, failed, refused, *_),) = page.body("by-key")
+    assert (turns, failed, refused) == (str(sent), "0", str(sent - 100))
+    answers = Counter((PROGRAMS[program], status) for (_, program), status in zip(kinds, statuses, strict=True))
+    told = {name: (int(turns), int(refused)) for name, turns, _, refused, *_ in page.body("by-client_app")}
+    assert told == {name: (answers[name, 200] + answers[name, 429], answers[name, 429]) for name in PROGRAMS.values()}
+
+
+def ask_as(gateway, wire, program, key):
+    return send(gateway, "POST", wire.path, key=key, body=wire.body(PROMPT), headers={"user-agent": program})
 
 
 CLIENTS = 64
