@@ -192,7 +192,9 @@ class Environment(BaseSettings):
     trusted_proxies: Annotated[list[Proxy], NoDecode, BeforeValidator(split)] = Field(
         [], description="Addresses or networks whose `X-Forwarded-*` headers are believed."
     )
-    csrf_trusted_origins: Names = Field([], description="Origins whose forms the Django pages accept.")
+    csrf_trusted_origins: Names = Field(
+        [], description="Origins whose forms the Django pages accept. The first is that of links in alerts."
+    )
     cors_allowed_origins: Origins = Field(
         [], description="Origins whose pages may call `/v1` from a browser; `*` for all."
     )
@@ -378,6 +380,12 @@ class Environment(BaseSettings):
         return bool(origins) and all(origin.startswith("https://") for origin in origins)
 
     @property
+    def console_origin(self) -> str:
+        """Where browsers reach the Django pages; "": nobody has said it."""
+        origins = [origin.rstrip("/") for origin in self.csrf_trusted_origins if "*" not in origin]
+        return origins[0] if origins else ""
+
+    @property
     def takes_vsix(self) -> bool:
         """Whether the executable comes out of `LINGMA_VSIX`: the other two ways go first."""
         return bool(self.lingma_vsix) and not self.lingma_bin and not self.lingma_attach_urls
@@ -408,6 +416,7 @@ class Environment(BaseSettings):
             "disk_mb": self.alert_instance_disk_mb,
             "private_webhooks": self.alert_private_webhooks,
             "mail_from": self.email_from if self.email_host else "",
+            "console": self.console_origin,
         }
 
     @property

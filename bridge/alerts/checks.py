@@ -117,6 +117,11 @@ def _expiring(view: View) -> Found:
     )
 
 
+def _not_taken(view: View) -> Found:
+    """While Redis is away, no login worker can be told of anything."""
+    return None if "redis" in view.modes else {"": view.not_taken}
+
+
 def _failing_turns(view: View) -> Found:
     options = view.options
     is_bad = view.turns >= options.least_turns and view.failed * 100 >= options.error_percent * view.turns
@@ -204,6 +209,12 @@ CHECKS: Final = (
         "login_person", Severity.CRITICAL, _("somebody has to log in"),
         _("%(names)s: somebody has to log in to Lingma, since %(time)s."),
         lambda view: {"": view.need_person}, 0, 30, _("It is done on the page of the login; no program can."),
+    ),
+    Check(
+        "login_worker_away", Severity.CRITICAL, _("login worker away"),
+        _("%(names)s: no login worker took the log-in, since %(time)s."),
+        _not_taken, 0, 30,
+        _("See whether it runs: make run starts it, python -m gateway_project.supervise login-worker does alone."),
     ),
     Check(
         "account_blocked", Severity.CRITICAL, _("account blocked"), _("%(names)s: %(what)s, since %(time)s."),

@@ -12,7 +12,7 @@ from django.db.models import Max, Sum
 
 from accounts.models import FAILED, Usage
 from bridge.chat.errors import CRASHING_KEY, CRASHING_PROMPT, NO_QUOTA
-from bridge.fleet import mirror
+from bridge.fleet import attempts, mirror
 from bridge.fleet.login_refresh import facts_of, known
 from bridge.logins.schedule import needs_person
 from bridge.models import Instance, LoginAttempt
@@ -43,6 +43,8 @@ class AlertOptions:
     """MiB that one instance takes; 0: however much."""
     private_webhooks: bool = False
     mail_from: str = ""
+    console: str = ""
+    """The origin of the console, for addresses in what is sent; "": nobody has said it, and they are paths."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class View:
     failed: int = 0
     need_person: Sequence[str] = ()
     """Logins that somebody has to log in to, each with where that is done."""
+    not_taken: Sequence[str] = ()
+    """Logins whose attempts no login worker takes."""
     crashing: Sequence[str] = ()
     """Turns over which the service has exited, and keys that are refused for it."""
     without_quota: Sequence[str] = ()
@@ -74,7 +78,8 @@ def look(redis_url: str, options: AlertOptions, now: datetime) -> View:
     turns, failed = _turns(now)
     active = frozenset(modes | _names(degraded.active()))
     return View(
-        now, options, instances, active, turns, failed, _need_person(options, now), _crashing(now), without_quota(now)
+        now, options, instances, active, turns, failed, _need_person(options, now), attempts.not_taken(now),
+        _crashing(now), without_quota(now),
     )  # fmt: skip
 
 
@@ -82,7 +87,7 @@ def _need_person(options: AlertOptions, now: datetime) -> list[str]:
     waiting = LoginAttempt.objects.filter(state=AttemptState.NEEDS_PERSON, reason__in=ALONE)
     those = set(waiting.values_list("login", flat=True))
     return [
-        f"{login.label} ({PAGE % login.pk})"
+        f"{login.label} ({options.console}{PAGE % login.pk})"
         for login in known()
         if login.pk in those or needs_person(facts_of(login), options.login_days, now.timestamp())
     ]

@@ -11,6 +11,7 @@ from django.utils.translation import gettext, ngettext
 
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.installation_state import InstallationState
+from bridge.fleet import attempts
 from bridge.fleet.login_refresh import facts_of, known, next_at
 from bridge.logins.schedule import DAY, needs_person
 from bridge.models import Login
@@ -26,10 +27,23 @@ def logins(state: InstallationState) -> Iterator[Finding]:
     if state.database_answers:
         rows = list(known().prefetch_related("orders"))
         yield from (_stored(state, login) for login in rows)
+        yield from _worker(state)
         if not rows:
             yield ok(TOPIC, gettext("none is stored: each instance has that of its own work directory"))
     own = (each for each in state.heartbeats if each.login and each.login_expires_at and not each.held_login)
     yield from (_of_instance(state, status) for status in sorted(own, key=lambda each: each.name))
+
+
+def _worker(state: InstallationState) -> Iterator[Finding]:
+    """Whether somebody takes attempts, where one of late says that nobody does."""
+    if not state.redis_answers:  # without it none can be told of any
+        return
+    if names := attempts.not_taken(datetime.fromtimestamp(state.now, UTC)):
+        what = gettext("%(names)s: no login worker took the log-in") % {"names": ", ".join(names)}
+        advice = gettext(
+            "See whether it runs: make run starts it, python -m gateway_project.supervise login-worker does alone."
+        )
+        yield fail(TOPIC, what, advice)
 
 
 def _stored(state: InstallationState, login: Login) -> Finding:

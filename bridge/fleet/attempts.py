@@ -6,13 +6,13 @@ Who runs one is `bridge.signin`; between the two there is only the row.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext
 
@@ -21,7 +21,7 @@ from accounts.audit.entries import record_object
 from bridge.fleet.login_failures import count_lost
 from bridge.logins import callback, credentials
 from bridge.models import Login, LoginAttempt, announce_orders
-from bridge.status.attempts import WAYS, AttemptReason, AttemptResult, AttemptState
+from bridge.status.attempts import SERVICE, WAYS, AttemptReason, AttemptResult, AttemptState
 from bridge.status.logins import LoginKind
 from gateway_project.lib import task_queue
 from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
@@ -36,6 +36,10 @@ PASTE_TRIES: Final = 5
 LOST_AFTER: Final = timedelta(seconds=60)
 """Without a sign of life whoever ran it has ended."""
 UNCLAIMED_AFTER: Final = timedelta(minutes=2)
+LATE_AFTER: Final = timedelta(minutes=1)
+"""A login worker that there is takes an attempt within seconds."""
+MISSED_FOR: Final = timedelta(hours=1)
+"""So long an attempt that nobody took says that there is none: longer than the longest pause between two."""
 AGAIN_AFTER: Final = timedelta(seconds=10)
 """A task may be lost with Redis; claimed twice, an attempt still runs once."""
 
@@ -170,6 +174,17 @@ def look_after() -> None:
     for attempt in waiting.values_list("pk", flat=True):
         if not hand_out(attempt):
             return
+
+
+def not_taken(now: datetime) -> list[str]:
+    """The logins for which no login worker is there, as one would have taken their attempts by now."""
+    rows = LoginAttempt.objects.exclude(way=SERVICE).exclude(reason=AttemptReason.COMMAND)
+    late = Q(ended_at=None, begun_at__lt=now - LATE_AFTER)
+    missed = rows.filter(late | Q(result=AttemptResult.NO_WORKER, ended_at__gt=now - MISSED_FOR), seen_at=None)
+    # Whoever has taken one since is there.
+    if last := rows.aggregate(last=Max("seen_at"))["last"]:
+        missed = missed.filter(begun_at__gt=last)
+    return sorted(set(missed.order_by().values_list("login__label", flat=True)))
 
 
 def forget_screenshots(days: int) -> None:

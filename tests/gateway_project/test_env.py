@@ -211,3 +211,15 @@ def test_secret_keys_are_generated_and_kept(read, tmp_path):
     own = "a key of the operator's own"
     assert keys_at_rest(read(SECRET_KEYS=own), tmp_path) == [own, *made]
     assert keys_at_rest(read(SECRET_KEYS=own), tmp_path / "fresh") == [own]
+
+
+@pytest.mark.parametrize(
+    ("origins", "console"),
+    [
+        ("", ""),
+        ("https://gw.example.com,http://10.0.0.1:8317", "https://gw.example.com"),
+        ("https://*.example.com,https://gw.example.org/", "https://gw.example.org"),
+    ],
+)
+def test_first_trusted_origin_is_the_console(read, origins, console):
+    assert read(CSRF_TRUSTED_ORIGINS=origins).alert_options["console"] == console

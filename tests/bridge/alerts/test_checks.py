@@ -15,8 +15,9 @@ from bridge.alerts.run import run
 from bridge.alerts.stand_in import StandIn
 from bridge.alerts.view import AlertOptions, View, _crashing, _need_person, without_quota
 from bridge.chat.errors import NO_QUOTA
-from bridge.fleet import mirror, modes
+from bridge.fleet import attempts, mirror, modes
 from bridge.models import Instance, InstanceOrder, Login, LoginAttempt
+from bridge.status.attempts import AttemptResult
 from bridge.status.instance import InstanceStatus
 from bridge.status.smoke import Behaviour, SmokeReport
 from bridge.tasks import check_alerts, check_instances
@@ -159,6 +160,37 @@ def test_logins_that_need_somebody_are_named(db):
     assert FIND["login_person"](looked) == {
         "": [f"{each.label} (/admin/bridge/login/{each.pk}/change/)" for each in (asks, by_hand, tired)]
     }
+
+
+def test_address_of_login_has_console_origin(db):
+    found = Login.objects.create(label="main", kind="browser", generation=1, account="expired")
+    options = AlertOptions(console="https://gateway.example.com")
+    [name] = _need_person(options, timezone.now())
+    assert name == f"main (https://gateway.example.com/admin/bridge/login/{found.pk}/change/)"
+
+
+def attempt(login, ago, **columns):
+    begun = timezone.now() - ago
+    facts = {"way": "ak_sk", "reason": "schedule", "generation": 1, "begun_at": begun} | columns
+    return LoginAttempt.objects.create(login=login, **facts)
+
+
+def test_attempts_without_worker_are_an_alert(db):
+    first, second = (Login.objects.create(label=label, kind="ak_sk", generation=1) for label in ("first", "second"))
+    now, ended = timezone.now(), {"state": "failed", "result": "no_worker"}
+    attempt(first, timedelta(minutes=5), ended_at=now - timedelta(minutes=3), **ended)
+    waits = attempt(second, timedelta(seconds=50))
+    assert attempts.not_taken(now) == ["first"]
+    assert attempts.not_taken(now + timedelta(seconds=30)) == ["first", "second"]
+    looked = View(now, OPTIONS, [instance()], frozenset(), not_taken=["first"])
+    assert kinds_of(looked) == {"login_worker_away"}
+    assert FIND["login_worker_away"](View(now, OPTIONS, [], frozenset({"redis"}), not_taken=["first"])) is None
+    # A command takes its own attempt, and a service renews a login: neither is a login worker.
+    attempt(first, timedelta(0), seen_at=now, ended_at=now, reason="command")
+    LoginAttempt.note_renewal(first.pk, 1, AttemptResult.RENEWED)
+    assert attempts.not_taken(now) == ["first"]
+    LoginAttempt.objects.filter(pk=waits.pk).update(seen_at=now, state="starting")
+    assert attempts.not_taken(now + timedelta(minutes=5)) == []
 
 
 def test_every_kind_has_a_sentence_in_both_languages():

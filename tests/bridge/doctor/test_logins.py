@@ -7,7 +7,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext
 
 from bridge.doctor import logins
-from bridge.models import InstanceOrder, Login
+from bridge.models import InstanceOrder, Login, LoginAttempt
 from bridge.status.accounts import AccountState, Remedy
 from gateway_project.lib.secrets_at_rest import Secret
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 def found(installed, findings):
     def found(*heartbeats):
         state = installed()
-        state.database_answers = True
+        state.database_answers = state.redis_answers = True
         state.heartbeats = list(heartbeats)
         return findings(logins.logins, state)
 
@@ -106,3 +106,14 @@ def test_instance_with_a_login_of_its_own(found, status, days, level):
 
 def test_instance_with_a_stored_login_adds_no_line(found, status):
     assert len(found(status(login_expires_at=timezone.now().timestamp(), held_login=1))) == 1
+
+
+def test_missing_login_worker_is_told(found):
+    ended = timezone.now() - timedelta(minutes=3)
+    LoginAttempt.objects.create(
+        login=a_login(), way="ak_sk", reason="schedule", state="failed", result="no_worker", generation=1,
+        begun_at=ended - timedelta(minutes=2), ended_at=ended,
+    )  # fmt: skip
+    [_, (level, text)] = found()
+    assert level == "fail"
+    assert text.startswith("main: no login worker took the log-in See whether it runs")
