@@ -66,6 +66,10 @@ def test_containers_together_run_every_program_once():
     assert sorted(named) == sorted([*programs.ALL, programs.PREPARE])
 
 
+def test_nothing_of_the_gateway_needs_a_profile():
+    assert [label for label, each in ours() if each.get("profiles")] == []
+
+
 def test_variables_are_ones_that_the_gateway_reads():
     given = {name for _, each in ours() for name in each["environment"]}
     given |= set(dotenv_values(DOCKER / "kubernetes" / "config.env"))
@@ -155,7 +159,7 @@ def pods():
 
 def test_pods_run_programs_that_there_are():
     named = {name: container["args"] for name, pod in pods() for container in pod["containers"]}
-    assert named == {"web": ["web"], "worker": ["worker"], "beat": ["beat"], "migrate": [programs.PREPARE]}
+    assert named == {name: [name] for name in programs.ALL} | {"migrate": [programs.PREPARE]}
 
 
 def test_pods_have_few_rights():
@@ -181,5 +185,7 @@ def test_kustomize_puts_the_manifests_together():
     built = list(yaml.safe_load_all(done.stdout))
     images = {c["image"] for each in built if "template" in each.get("spec", {})
               for c in each["spec"]["template"]["spec"]["containers"]}  # fmt: skip
-    assert len(images) == 1
-    assert re.fullmatch(r"lingma-gateway:\d+\.\d+\.\d+", images.pop())
+    assert len(images) == 2
+    plain, with_browser = sorted(images, key=len)
+    assert re.fullmatch(r"lingma-gateway:\d+\.\d+\.\d+", plain)
+    assert with_browser == f"{plain}-with-browser"
