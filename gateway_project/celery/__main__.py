@@ -52,6 +52,9 @@ def log_in(loglevel: str) -> int:
 
 def schedule(loglevel: str) -> int:
     """Hand out the scheduled tasks until a signal comes."""
+    import django
+
+    django.setup()
     from gateway_project.beat import Service  # it needs the models
 
     beat = app.Beat(loglevel=loglevel, quiet=True)

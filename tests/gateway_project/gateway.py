@@ -70,8 +70,13 @@ class Gateway:
             return [match for line in self.lines if (match := re.search(pattern, line))]
 
         with self._changed:
-            assert self._changed.wait_for(lambda: len(found()) >= count, timeout=90), "\n".join(self.lines)
+            assert self._changed.wait_for(lambda: len(found()) >= count, timeout=90), self._said()
             return found()[count - 1]
+
+    def _said(self):
+        """What a failed wait shows; a process that has ended says on stderr why."""
+        errors = self.process.stderr.read() if self.process.poll() is not None else ""
+        return "\n".join([*self.lines, errors])
 
     def descendants(self):
         try:

@@ -23,6 +23,7 @@ SOON = """
 import sys
 from gateway_project.supervise import __main__, programs
 programs.WEB_SILENCE = programs.REDIS_SILENCE = programs.BACKGROUND_SILENCE = 5.0
+sys.argv[1:] = []  # there is the command in whose place this stands
 sys.exit(__main__.main())
 """
 WRAPPER = (sys.executable, "-c", SOON)
