@@ -1,29 +1,16 @@
 """Spans of turns, as a collector receives them that speaks OTLP."""
 
-import gzip
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import KEY, Gateway, until
+from tests.receiver import Receiver
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-class Collector(ThreadingHTTPServer):
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Receiver)
-        self.bodies = []
-        self.paths = set()
-        threading.Thread(target=self.serve_forever, args=(0.05,)).start()
-
-    def __exit__(self, *_):
-        self.shutdown()
-        self.server_close()
-
+class Collector(Receiver):
     @property
     def requests(self):
         return [ExportTraceServiceRequest.FromString(body) for body in self.bodies]
@@ -38,19 +25,6 @@ class Collector(ThreadingHTTPServer):
     def of(self, trace_id):
         """The spans of one trace, as soon as there is one."""
         return until(lambda: [span for span in self.spans if span.trace_id.hex() == trace_id])
-
-
-class Receiver(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.paths.add(self.path)
-        self.server.bodies.append(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture(scope="module")

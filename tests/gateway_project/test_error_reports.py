@@ -1,15 +1,14 @@
 """Errors of the log, as a Sentry project receives them."""
 
-import gzip
 import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from tests.receiver import Receiver
 
 ROOT = Path(__file__).parents[2]
 CODE = """
@@ -31,37 +30,14 @@ sentry_sdk.flush(30)
 """
 
 
-class Project(ThreadingHTTPServer):
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Receiver)
-        self.received = []
-        threading.Thread(target=self.serve_forever, args=(0.05,)).start()
-
-    def __exit__(self, *_):
-        self.shutdown()
-        self.server_close()
-
-    @property
-    def dsn(self):
-        return f"http://0123456789abcdef0123456789abcdef@127.0.0.1:{self.server_port}/1"
-
-
-class Receiver(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.received.append(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def project():
-    with Project() as running:
+    with Receiver() as running:
         yield running
+
+
+def dsn_of(project):
+    return f"http://0123456789abcdef0123456789abcdef@127.0.0.1:{project.server_port}/1"
 
 
 def run(code, data_dir, **settings):
@@ -72,10 +48,10 @@ def run(code, data_dir, **settings):
 
 
 def test_error_arrives_without_secrets_and_values(tmp_path, project):
-    (tmp_path / "dsn").write_text(project.dsn + "\n")
+    (tmp_path / "dsn").write_text(dsn_of(project) + "\n")
     done = run(CODE, tmp_path, SENTRY_DSN_FILE=str(tmp_path / "dsn"))
     assert done.returncode == 0, done.stderr
-    (envelope,) = project.received
+    (envelope,) = project.bodies
     event = json.loads(envelope.splitlines()[2])
     (error,) = event["exception"]["values"]
     assert (error["type"], error["stacktrace"]["frames"][-1]["function"]) == ("RuntimeError", "fail")
