@@ -444,11 +444,11 @@ class ChatConsumer(ListeningConsumer):
         if self._record.tool_outcomes:
             metrics.tools_counted(self._record.tool_outcomes, row.lingma_model, row.agent)
         turn_line(row, self.caller.hint)
-        if self._span is not None:
-            self._span.end(row, self._trace())
         # Ahead of the row and in one write with it: replies come in order, so that nobody has to wait for this one.
         self._release()
         await self.runtime.ledger.write(row)
+        if self._span is not None:  # after the row, which matters more
+            self._span.end(row, self._trace())
         await self._given_back()
 
     def _open(self) -> None:

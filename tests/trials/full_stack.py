@@ -24,51 +24,40 @@ from tests.e2e.formats import ANTHROPIC, OPENAI, exchange
 from tests.e2e.installation import KEY, until
 from tests.environment import start_redis
 from tests.gateway_project.gateway import Gateway, free_port
+from tests.trials.machines import NODES, inside, namespaces, run
 from tests.trials.postgres import Postgres
 
 DOCKER = Path(__file__).parents[2] / "docker"
-NODES = ("north", "south")
 KEYS = (KEY, *(f"lgw_a-key-of-the-full-stack-{number}" for number in range(7)))
 PORT = "8317"
 METRICS_TOKEN = "what Prometheus shows"
 SECRETS = {"SECRET_KEY": "d" * 40, "SECRET_KEYS": "r" * 40, "KEY_PEPPER": "p" * 40, "ADMIN_PASSWORD": "a good one"}
 
 
-def _ip(*command):
-    return subprocess.run(["ip", *command], capture_output=True, check=True)
+def _subnet(number):
+    """Of one machine and this run: others may run at the same time."""
+    return f"10.84.{(2 * os.getpid() + number) % 250}"
 
 
-def _remove():
-    for node in NODES:
-        subprocess.run(["ip", "netns", "delete", f"lgw-stack-{node}"], capture_output=True, check=False)
+def _connect(names):
+    for number, name in enumerate(names):
+        cable = f"lgws{number}-{os.getpid()}"
+        run("ip", "link", "add", cable, "type", "veth", "peer", "name", "cable", "netns", name)
+        run("ip", "address", "add", f"{_subnet(number)}.254/24", "dev", cable)
+        run("ip", "link", "set", cable, "up")
+        run("ip", "-n", name, "address", "add", f"{_subnet(number)}.1/24", "dev", "cable")
+        run("ip", "-n", name, "link", "set", "cable", "up")
 
 
 @contextmanager
 def networks():
     """Of each machine its address, what starts a process there, and where a proxy's requests come from."""
-    _remove()  # of a run that was killed
-    try:
-        for number, node in enumerate(NODES, 1):
-            name, cable = f"lgw-stack-{node}", f"lgw-s-{node}"
-            _ip("netns", "add", name)
-            _ip("link", "add", cable, "type", "veth", "peer", "name", "cable", "netns", name)
-            _ip("address", "add", f"10.84.{number}.254/24", "dev", cable)
-            _ip("link", "set", cable, "up")
-            _ip("-n", name, "address", "add", f"10.84.{number}.1/24", "dev", "cable")
-            _ip("-n", name, "link", "set", "cable", "up")
-            _ip("-n", name, "link", "set", "lo", "up")
-    except (OSError, subprocess.CalledProcessError):
-        # Not root, or no namespaces here: then the machines share their network, and differ in their addresses.
-        _remove()
-        yield [("127.0.0.2", (), "127.0.0.1"), ("127.0.0.3", (), "127.0.0.1")]
-        return
-    try:
-        yield [
-            (f"10.84.{number}.1", ("ip", "netns", "exec", f"lgw-stack-{node}"), f"10.84.{number}.254")
-            for number, node in enumerate(NODES, 1)
-        ]
-    finally:
-        _remove()
+    with namespaces(_connect) as names:
+        if names:
+            yield [(f"{_subnet(at)}.1", inside(name), f"{_subnet(at)}.254") for at, name in enumerate(names)]
+        else:
+            # Not root, or no namespaces here: then the machines share their network, and differ in their addresses.
+            yield [(address, (), "127.0.0.1") for address in ("127.0.0.2", "127.0.0.3")]
 
 
 class Machine:

@@ -15,36 +15,50 @@ PORT = 8400
 SECRET = "what machines show each other"
 
 
-def _run(*command):
+def run(*command):
     return subprocess.run(command, capture_output=True, check=True)
+
+
+@contextmanager
+def namespaces(connect):
+    """Their names, one for each node, connected by `connect(names)`; none where they may not be made."""
+    _remove(_left())
+    names = [f"lgw-{node}-{os.getpid()}" for node in NODES]  # several runs at once have networks of their own
+    try:
+        try:
+            for name in names:
+                run("ip", "netns", "add", name)
+                run("ip", "-n", name, "link", "set", "lo", "up")
+            connect(names)
+            made = names
+        except (OSError, subprocess.CalledProcessError):
+            made = []
+        yield made
+    finally:
+        _remove(names)
+
+
+def inside(name):
+    """What a process in that namespace is started with."""
+    return ("ip", "netns", "exec", name)
 
 
 @contextmanager
 def networks():
     """Addresses of two machines, and what a process of each is started with."""
-    _remove(_left())
-    names = [f"lgw-{node}-{os.getpid()}" for node in NODES]  # several runs at once have networks of their own
-    try:
-        _make(names)
-    except (OSError, subprocess.CalledProcessError):
-        # Not root, or no namespaces here: then the machines share their network, and differ in their addresses.
-        _remove(names)
-        yield ["127.0.0.2", "127.0.0.3"], [(), ()]
-        return
-    try:
-        yield ["10.83.17.1", "10.83.17.2"], [("ip", "netns", "exec", name) for name in names]
-    finally:
-        _remove(names)
+    with namespaces(_connect) as names:
+        if names:
+            yield ["10.83.17.1", "10.83.17.2"], [inside(name) for name in names]
+        else:
+            # Not root, or no namespaces here: then the machines share their network, and differ in their addresses.
+            yield ["127.0.0.2", "127.0.0.3"], [(), ()]
 
 
-def _make(names):
-    for name in names:
-        _run("ip", "netns", "add", name)
-        _run("ip", "-n", name, "link", "set", "lo", "up")
-    _run("ip", "link", "add", "cable", "netns", names[0], "type", "veth", "peer", "name", "cable", "netns", names[1])
+def _connect(names):
+    run("ip", "link", "add", "cable", "netns", names[0], "type", "veth", "peer", "name", "cable", "netns", names[1])
     for number, name in enumerate(names, 1):
-        _run("ip", "-n", name, "address", "add", f"10.83.17.{number}/24", "dev", "cable")
-        _run("ip", "-n", name, "link", "set", "cable", "up")
+        run("ip", "-n", name, "address", "add", f"10.83.17.{number}/24", "dev", "cable")
+        run("ip", "-n", name, "link", "set", "cable", "up")
 
 
 def _left():
