@@ -181,7 +181,7 @@ REDIS_AVAILABLE = Gauge(
 ALERTS = Gauge("lingma_gateway_alerts", "Alerts that are open.", ("kind",), multiprocess_mode="livemostrecent")
 DEGRADED = Gauge(
     "lingma_gateway_degraded",
-    "1 while a part is away. mode: the part; README says what still works.",
+    "1 while a part is away. mode: the part; docs/production.md says what still works.",
     ("mode",),
     multiprocess_mode="livemax",
 )

@@ -31,7 +31,7 @@ def options(argv):
     parser.add_argument("--scenario", default="", help=f"cases: {','.join(case.name for case in CASES)}")
     parser.add_argument("--json", type=Path, help="also write every figure there")
     parser.add_argument(
-        "--write", action="store_true", help="write the README's table, and the ratios to check against"
+        "--write", action="store_true", help="write the documents' tables, and the ratios to check against"
     )
     parser.add_argument("--check", action="store_true", help="exit 1 when a ratio got worse by more than 10 %%")
     parser.add_argument("--growth", nargs="?", const="", help=f"what work costs as it grows: {','.join(growth.NAMES)}")
@@ -117,6 +117,7 @@ def written(results):
     told = textwrap.fill(conditions(results), 120)
     text = f"{report.comparison(results)}\n\nThe parts of ours:\n\n{report.parts(results)}\n\n{told}"
     records.write_section("bench", text)
+    records.write_section("headlines", report.headlines(results), records.README)
     records.write_ratios(report.ratios(results), report.machine())
 
 

@@ -1,4 +1,4 @@
-"""What is kept of a run: the tables in the README, and the ratios that `--check` compares with."""
+"""What is kept of a run: the tables of docs/performance.md and the README, and the ratios that `--check` compares with."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.bench.targets import ROOT
 
 README = ROOT / "README.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
 RATIOS = Path(__file__).with_name("ratios.json")
 
 
@@ -19,11 +20,11 @@ def _cut(name, page):
     return head + begin, section, end + tail
 
 
-def read_section(name, page=README):
+def read_section(name, page=PERFORMANCE):
     return _cut(name, page)[1]
 
 
-def write_section(name, text, page=README):
+def write_section(name, text, page=PERFORMANCE):
     head, _, tail = _cut(name, page)
     page.write_text(f"{head}\n{text}\n\n{tail}")
 

@@ -87,13 +87,27 @@ def line(row, results, targets):
     return [row.title, *(shown[name] for name in targets), *cells]
 
 
+HEADS = {"none": "no gateway", "bare": "bare proxy", "litellm": "LiteLLM", "ours": "ours"}
+
+
+def measured(results):
+    """The targets that have a column."""
+    names = {target for _, target in results.runs}
+    return [name for name in HEADS if name != "litellm" or name in names]
+
+
 def comparison(results):
-    """The table of the README."""
-    heads = {"none": "no gateway", "bare": "bare proxy", "litellm": "LiteLLM", "ours": "ours"}
-    measured = {target for _, target in results.runs}
-    targets = [name for name in heads if name != "litellm" or name in measured]
-    head = ["figure", *(heads[name] for name in targets), "ours ÷ bare", "target", "met"]
+    """The table of docs/performance.md."""
+    targets = measured(results)
+    head = ["figure", *(HEADS[name] for name in targets), "ours ÷ bare", "target", "met"]
     return table(head, [cells for row in ROWS if (cells := line(row, results, targets))])
+
+
+def headlines(results):
+    """The few lines of it that the README has."""
+    targets = measured(results)
+    head = ["figure", *(HEADS[name] for name in targets), "ours ÷ bare"]
+    return table(head, [cells[:-2] for row in ROWS if row.headline and (cells := line(row, results, targets))])
 
 
 def worse(results, before, allowed):

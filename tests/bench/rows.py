@@ -39,6 +39,7 @@ class Row:
     has_ratio: bool = True
     beside: tuple[str, Any] | None = None
     form: str = "{:,.0f}"
+    headline: bool = False  # in the README too
 
 
 REQUESTS, CHUNKS = "requests", "chunks"
@@ -47,8 +48,8 @@ CHUNK = {"form": "{:.1f}"}
 TIME = {"added": True, "form": "{:.2f}"}
 
 ROWS = (
-    Row("CPU µs per plain request, all processes", "plain", all_per(REQUESTS), times=0.9),
-    Row("CPU µs per streamed request, all processes", "request", all_per(REQUESTS), times=0.9),
+    Row("CPU µs per plain request, all processes", "plain", all_per(REQUESTS), times=0.9, headline=True),
+    Row("CPU µs per streamed request, all processes", "request", all_per(REQUESTS), times=0.9, headline=True),
     Row("CPU µs per plain request, web process", "plain", web_per(REQUESTS), times=0.45),
     Row("CPU µs per streamed request, web process", "request", web_per(REQUESTS), times=0.45),
     Row("plain, key and team with limits, web process", "limited", web_per(REQUESTS), base="plain", plus=60,
@@ -56,21 +57,24 @@ ROWS = (
     Row("CPU µs of the worker per row, sums included", "plain", behind_per_row("worker"), at_most=15, beside=PLAIN,
         **CHUNK),
     Row("CPU µs of Redis per plain request", "plain", behind_per_row("redis"), beside=PLAIN, **CHUNK),
-    Row("CPU µs per chunk, flood 50 × 200, all processes", "flood", all_per(CHUNKS), **CHUNK),
+    Row("CPU µs per chunk, flood 50 × 200, all processes", "flood", all_per(CHUNKS), headline=True,
+        **CHUNK),
     Row("flood, web process", "flood", web_per(CHUNKS), at_most=8, **CHUNK),
     Row("flood with 20 tools, web process", "flood_tools", web_per(CHUNKS), base="flood", factor=1.3,
         beside=("flood", web_per(CHUNKS)), **CHUNK),
-    Row("CPU µs per chunk, 50 streams × 20 ms, all processes", "apart", all_per(CHUNKS), times=0.55, **CHUNK),
+    Row("CPU µs per chunk, 50 streams × 20 ms, all processes", "apart", all_per(CHUNKS), times=0.55,
+        headline=True, **CHUNK),
     Row("50 streams × 20 ms, web process", "apart", web_per(CHUNKS), **CHUNK),
     Row("50 streams with 20 tools, web process", "apart_tools", web_per(CHUNKS), base="apart", factor=1.3,
         beside=("apart", web_per(CHUNKS)), **CHUNK),
-    Row("CPU µs per chunk, 500 streams × 20 ms, all processes", "crowd", all_per(CHUNKS), times=0.45, **CHUNK),
+    Row("CPU µs per chunk, 500 streams × 20 ms, all processes", "crowd", all_per(CHUNKS), times=0.45,
+        headline=True, **CHUNK),
     Row("500 streams × 20 ms, web process", "crowd", web_per(CHUNKS), **CHUNK),
     Row("CPU µs per chunk, 1,000 streams × 20 ms, all processes", "thousand", all_per(CHUNKS),
         beside=("crowd", all_per(CHUNKS)), **CHUNK),
     Row("CPU µs per chunk, 1 stream × 5 ms, web process", "single", web_per(CHUNKS), **CHUNK),
     Row("CPU µs per agent request of 500 KB, web process", "agent", web_per(REQUESTS), at_most=15_000, beside=PLAIN),
-    Row("chunks/s, 500 streams × 20 ms", "crowd", per_second(CHUNKS), max, share=0.98),
+    Row("chunks/s, 500 streams × 20 ms", "crowd", per_second(CHUNKS), max, share=0.98, headline=True),
     Row("chunks/s, 1,000 streams × 20 ms", "thousand", per_second(CHUNKS), max, share=0.98,
         beside=("crowd", per_second(CHUNKS))),
     Row("cores of the web process, 1,000 streams", "thousand", cores("web"), at_most=1, form="{:.2f}"),
@@ -87,7 +91,7 @@ ROWS = (
     Row("plain requests/s, 20 clients", "plain", per_second(REQUESTS), max),
     Row("streamed requests/s, 20 clients", "request", per_second(REQUESTS), max),
     Row("chunks/s, flood", "flood", per_second(CHUNKS), max),
-    Row("idle, PSS of all processes, MiB", "idle", all_mib("pss"), at_most=200),
+    Row("idle, PSS of all processes, MiB", "idle", all_mib("pss"), at_most=200, headline=True),
     Row("idle, RSS of all processes, MiB", "idle", all_mib("rss")),
     Row("idle, RSS of the web process, MiB", "idle", web_mib, at_most=150),
     Row("idle, cores of all processes", "idle", all_cores, has_ratio=False, form="{:.3f}"),

@@ -1,4 +1,4 @@
-"""Every set-up that is shown anywhere is run as it stands there: the new key's page, the key holder's, the README."""
+"""Every set-up that is shown anywhere is run as it stands there: the new key's page, the key holder's, the documents."""
 
 import json
 import os
@@ -17,6 +17,7 @@ from tests.e2e.formats import send
 from tests.e2e.installation import KEY, ROOT, django, until
 
 README = (ROOT / "README.md").read_text()
+CONSOLE = (ROOT / "docs" / "console.md").read_text()
 RUN = {"OpenAI SDK": "python", "Anthropic SDK": "python", "curl": "sh"}
 """Those that need no other program; agents are run in tests/clients."""
 SHOWN = """
@@ -110,9 +111,9 @@ print(issue(User.objects.get(username="admin"), None, []))
 """
 
 
-def test_readme_shows_requests_that_the_api_takes(gateway):
-    text = re.search(r"\*\*REST API\*\*.*?```sh\n(.*?)```", README, re.DOTALL)[1]
-    create, rotate, summary = re.findall(r"curl .*?(?=\n  curl |\Z)", text, re.DOTALL)
+def test_document_shows_requests_that_the_api_takes(gateway):
+    text = re.search(r"\*\*REST API\*\*.*?```sh\n(.*?)```", CONSOLE, re.DOTALL)[1]
+    create, rotate, summary = re.findall(r"curl .*?(?=\ncurl |\Z)", text, re.DOTALL)
     token = django(gateway.data_dir, TOKEN).strip()
 
     def ask(command):
@@ -120,7 +121,7 @@ def test_readme_shows_requests_that_the_api_takes(gateway):
         return json.loads(run("sh", f"TOKEN={token}\n{here} --silent --fail-with-body"))
 
     # Another key, as this installation has an alice.
-    made = ask(create.replace('"alice"', '"alice of the README"'))
+    made = ask(create.replace('"alice"', '"alice of the document"'))
     assert (made["team"], made["rpm"]) == ("core", 60)
     rotated = ask(rotate.replace("/keys/1/", f"/keys/{made['id']}/"))
     assert rotated["id"] == made["id"]

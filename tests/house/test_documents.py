@@ -17,7 +17,8 @@ VARIABLES = {name.upper(): options.shown(field.default) for name, field in Envir
 WIDEST = 120
 WRAPPED = (
     "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "OPTIONS.md", "SECURITY.md",
-    "docs/operations.md", "bridge/lingma/PROTOCOL.md", "bridge/wire/FORMATS.md",
+    *(f"docs/{path.name}" for path in sorted((BASE_DIR / "docs").glob("*.md")) if path.name != "clients.md"),
+    "bridge/lingma/PROTOCOL.md", "bridge/wire/FORMATS.md",
 )  # fmt: skip
 
 
