@@ -154,6 +154,15 @@ def test_growth_not_measured_stays_on_the_page():
     assert growth.merged(page, changed) == [lines[0], *changed, *lines[2:]]
 
 
+def test_headlines_are_lines_of_the_whole_table():
+    results = results_of(ours=(0.003,), bare=(0.010,))
+    whole, few = (
+        [line.split(" | ")[:3] for line in told(results).splitlines()] for told in (report.comparison, report.headlines)
+    )
+    assert 3 <= len(few) < len(whole)
+    assert [line for line in few if line not in whole and "---" not in line[0]] == []
+
+
 def test_titles_of_rows_are_unique():
     assert len({row.title for row in ROWS}) == len(ROWS)
 
