@@ -1,4 +1,4 @@
-"""What is kept of a run: the tables of docs/performance.md and the README, and the ratios that `--check` compares with."""
+"""What is kept of a run: the tables of the documents, and the ratios that `--check` compares with."""
 
 import json
 from pathlib import Path

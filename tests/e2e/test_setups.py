@@ -1,4 +1,4 @@
-"""Every set-up that is shown anywhere is run as it stands there: the new key's page, the key holder's, the documents."""
+"""Every set-up that is shown anywhere is run as it stands there: the new key's page, the key holder's, documents."""
 
 import json
 import os
