@@ -117,7 +117,8 @@ def written(results):
     told = textwrap.fill(conditions(results), 120)
     text = f"{report.comparison(results)}\n\nThe parts of ours:\n\n{report.parts(results)}\n\n{told}"
     records.write_section("bench", text)
-    records.write_section("headlines", report.headlines(results), records.README)
+    for page in records.READMES:
+        records.write_section("headlines", report.headlines(results), page)
     records.write_ratios(report.ratios(results), report.machine())
 
 

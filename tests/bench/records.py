@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.bench.targets import ROOT
 
-README = ROOT / "README.md"
+READMES = (ROOT / "README.md", ROOT / "docs" / "zh" / "README.md")
 PERFORMANCE = ROOT / "docs" / "performance.md"
 RATIOS = Path(__file__).with_name("ratios.json")
 
