@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.urls import reverse
@@ -18,6 +19,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdo
 from unfold.decorators import display
 
 from accounts.explain.ids import request_id_of
+from accounts.ledger import shared_rows
 from accounts.models import OUTCOME_COLOURS, Usage
 from accounts.reports.words import UNKNOWN, source_of, tokens_of
 from gateway_project.lib.cells import VisibleText, cut
@@ -166,7 +168,11 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         """By any id that a client shows of the request."""
-        return super().get_search_results(request, queryset, request_id_of(search_term) if search_term else "")
+        asked = request_id_of(search_term) if search_term else ""
+        if asked and not Usage.objects.filter(request_id=asked).exists():
+            # Of refusals that share a row, the row.
+            asked = shared_rows.row_of(settings.REDIS_URL, asked) or asked
+        return super().get_search_results(request, queryset, asked)
 
     def view_on_site(self, obj: Usage) -> str:
         """The page that explains the request."""

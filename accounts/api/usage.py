@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
+from django.conf import settings
 from django.db.models import QuerySet
+from django.http import Http404
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -19,6 +21,7 @@ from accounts.api.lists import PAGING, Ordering, refuse_unknown
 from accounts.api.permissions import SeesUsage, WithinScopes
 from accounts.api.summary import PARAMETERS, SummarySerializer, ordered, rows_of
 from accounts.explain.ids import request_id_of
+from accounts.ledger import shared_rows
 from accounts.models import Usage
 from accounts.reports.filters import COLUMNS, NAMES, OUTCOMES, WEEKLY, Filters, parse
 from accounts.reports.period import RANGES
@@ -111,9 +114,18 @@ class UsageViewSet(ReadOnlyModelViewSet[Usage]):
         return visible.select_related("team", "api_key")
 
     def get_object(self) -> Usage:
-        """By any of the ids under which people know a request: `req_`, `chatcmpl-`, `msg_`, `resp_`, or its digits."""
-        self.kwargs["request_id"] = request_id_of(self.kwargs["request_id"])
-        return super().get_object()
+        """By any of the ids under which people know a request: `req_`, `chatcmpl-`, `msg_`, `resp_`, or its digits.
+
+        Of a refusal that shares a row, that row; it has the id of the first.
+        """
+        self.kwargs["request_id"] = asked = request_id_of(self.kwargs["request_id"])
+        try:
+            return super().get_object()
+        except Http404:
+            if not (first := shared_rows.row_of(settings.REDIS_URL, asked)):
+                raise
+            self.kwargs["request_id"] = first
+            return super().get_object()
 
     @extend_schema(parameters=[*_DOCUMENTED, *PARAMETERS], responses=SummarySerializer)
     @action(detail=False, filter_backends=[UsageFilters], pagination_class=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import redis
 
+from accounts.ledger import shared_rows
 from accounts.ledger.row import OPENED, OPENING, Amendment, UsageRow
 from accounts.ledger.spool import SPOOL, append, unwritten, waiting
 from gateway_project.lib import redis_keys
@@ -137,6 +138,10 @@ class Ledger:
     def amend(self, amendment: Amendment) -> Coroutine[Any, Any, None]:
         """Say what the service has counted of a turn whose row says less; as `write`."""
         return self._send(_encode(amendment))
+
+    async def share(self, rows: Mapping[str, str]) -> None:
+        """These refusals are in rows that have the ids of others, should somebody ask. Never raises."""
+        await shared_rows.note(self._link, rows)
 
     def _send(self, line: bytes, closes: str = "") -> Coroutine[Any, Any, None]:
         sent: asyncio.Future[Any] | None = None

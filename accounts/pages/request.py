@@ -18,6 +18,7 @@ from django.views.decorators.http import require_safe
 from accounts.explain.changes import changes_around
 from accounts.explain.ids import LONGEST, request_id_of
 from accounts.explain.sentences import LIMITS, REASONS, seconds, span, verdict
+from accounts.ledger import shared_rows
 from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, decoded
 from accounts.models import OUTCOME_COLOURS, OpenTurn, Usage
@@ -49,20 +50,29 @@ def find_request(request: HttpRequest) -> HttpResponse:
 def usage_request(request: HttpRequest, any_id: str) -> HttpResponse:
     """A request that the reader may not see is answered like one that does not exist."""
     request_id, visible = request_id_of(any_id), visible_to(request.user)
-    row = None
     if request_id and not visible.nothing:
-        rows = Usage.objects.filter(visible.condition, request_id=request_id)
-        row = rows.select_related("api_key", "team").first()
-    if row is not None:
-        context = context_of(row, request) | content_of(row, request)
-        response = TemplateResponse(request, "pages/request.html", context)
-        if "content" in context:
-            response["Cache-Control"] = "no-store"  # what is deleted here must not stay on the disk of a reader
-        return response
-    if request_id and (running := _running(request_id, visible)):
-        return TemplateResponse(request, "pages/request_running.html", running)
+        if row := _row(request_id, visible):
+            return _explained(row, request)
+        if running := _running(request_id, visible):
+            return TemplateResponse(request, "pages/request_running.html", running)
+        if (first := shared_rows.row_of(settings.REDIS_URL, request_id)) and (row := _row(first, visible)):
+            return _explained(row, request, asked=request_id)
     context = {"asked": any_id[:LONGEST], "days": getattr(settings.ENV, "usage_retention_days", None)}
     return TemplateResponse(request, "pages/request_missing.html", context, status=404)
+
+
+def _row(request_id: str, visible: Visibility) -> Usage | None:
+    rows = Usage.objects.filter(visible.condition, request_id=request_id)
+    return rows.select_related("api_key", "team").first()
+
+
+def _explained(row: Usage, request: HttpRequest, asked: str = "") -> HttpResponse:
+    """`asked`: the id of another refusal that shares the row."""
+    context = context_of(row, request) | content_of(row, request) | {"asked": asked}
+    response = TemplateResponse(request, "pages/request.html", context)
+    if "content" in context:
+        response["Cache-Control"] = "no-store"  # what is deleted here must not stay on the disk of a reader
+    return response
 
 
 def _running(request_id: str, visible: Visibility) -> dict[str, Any] | None:

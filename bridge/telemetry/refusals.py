@@ -12,6 +12,9 @@ from bridge.telemetry.turn_log import refusal_line
 
 GATHER_SEC = 1.0  # how long refusals are gathered before they are filed
 MOST = 4096
+MOST_IDS = 100
+"""Of the refusals that share a row, so many are found by their own id; and so many ids wait to be filed:"""
+MOST_WAITING = 1_000
 MINUTE = 60
 
 Kind = tuple[object, ...]
@@ -45,6 +48,8 @@ class Refusals:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._refusals: dict[Kind, Refusal] = {}
+        self._ids: dict[str, str] = {}
+        """Refusals that share a row, since the last filing: their ids, and those of the rows."""
         self._noted = asyncio.Event()
 
     def note(self, row: UsageRow, hint: str) -> bool:
@@ -61,6 +66,8 @@ class Refusals:
             if gathered.row.model != row.model:
                 gathered.row.model = ""  # nobody's, since no table may count the others as the first one's
             gathered.row.value = max(gathered.row.value or 0, row.value or 0) or None
+            if row.api_key_id and gathered.row.count <= MOST_IDS and len(self._ids) < MOST_WAITING:
+                self._ids[row.request_id] = gathered.row.request_id
         # Beyond the bound a refusal is counted in the metrics alone.
         elif len(self._refusals) < MOST:
             self._refusals[kind] = Refusal(row, hint)
@@ -91,3 +98,6 @@ class Refusals:
             refusal_line(refusal.row, refusal.hint, more)
             if refusal.row.api_key_id:
                 await self._ledger.write(refusal.row)
+        if self._ids:
+            ids, self._ids = self._ids, {}
+            await self._ledger.share(ids)

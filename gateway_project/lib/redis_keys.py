@@ -72,6 +72,10 @@ USAGE: Final = "lgw:usage"
 processes; read by the worker.
 """
 
+SHARED_ROWS: Final = "lgw:shared_rows:"
+"""`<hour>`: ids of refusals to the id of the row that they share (hash), a day, at most 10,000 each. Written by web
+processes; read by pages."""
+
 CONTENT: Final = "lgw:content"
 """Stream of logged contents, encrypted, until they are filed; at most 64 MiB. Written by web processes; read by the
 worker."""

@@ -4,14 +4,17 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 import redis
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
+from accounts.ledger import shared_rows
 from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, encoded
 from accounts.models import ApiKey, OpenTurn, Team, Usage
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Transition, Why
+from gateway_project.lib.redis_link import RedisLink
 
 pytestmark = pytest.mark.django_db
 DIGITS = "0123456789abcdef" * 2
@@ -156,6 +159,48 @@ def test_other_team_looks_like_nothing_there(client, new_row):
     assert len({text_of(page).replace(DIGITS, "").replace(DIGITS[::-1], "") for page in pages}) == 1
     member.teams.add(Team.objects.get(name="Ads"))
     assert client.get(f"/usage/r/{ID}").status_code == 200
+
+
+@pytest.fixture
+def shared(redis_server):
+    """A refusal that is in the row of the one with ID; its digits."""
+    later = DIGITS[::-1]
+
+    async def note():
+        link = RedisLink(redis_server, timeout=30)
+        await shared_rows.note(link, {f"req_{later}": ID})
+        await link.close()
+
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushdb()
+        async_to_sync(note)()
+        yield later
+        client.flushdb()
+
+
+def test_later_refusal_leads_to_its_row(client, viewer, new_row, shared):
+    assert client.get(f"/usage/r/{shared}").status_code == 404  # the row is not filed yet
+    new_row(status="refused", reason="rpm", allowed=60, value=60, count=37, instance="", trace="")
+    page = text_of(client.get(f"/usage/r/msg_{shared}"))
+    assert "requests per minute, 60 of 60." in page
+    assert "This row stands for 37 refusals of this kind within a minute; what follows is of the first. " in page
+    assert f"One of them: req_{shared}" in page
+    assert "One of them" not in text_of(client.get(f"/usage/r/{ID}"))
+
+
+def test_later_refusal_is_found_by_all(admin_client, new_row, shared):
+    row = new_row(status="refused", reason="rpm", count=37, instance="", trace="")
+    assert admin_client.get(f"/api/usage/{shared}/").json()["request_id"] == ID
+    listed = admin_client.get("/admin/accounts/usage/", {"q": f"chatcmpl-{shared}"}).content.decode()
+    assert f"/admin/accounts/usage/{row.pk}/change/" in listed
+
+
+def test_later_refusal_of_others_is_not_there(client, new_row, shared):
+    new_row(status="refused", reason="rpm", count=37, instance="", trace="")
+    member = User.objects.create_user("member")
+    member.teams.add(Team.objects.create(name="Other"))
+    client.force_login(member)
+    assert client.get(f"/usage/r/{shared}").status_code == client.get(f"/api/usage/{shared}/").status_code == 404
 
 
 def test_stranger_is_sent_to_log_in(client, new_row):

@@ -6,7 +6,8 @@ import redis
 
 from accounts.ledger.ledger import Ledger
 from accounts.ledger.row import UsageRow
-from bridge.telemetry.refusals import MOST, Refusals
+from accounts.ledger.shared_rows import row_of
+from bridge.telemetry.refusals import MOST, MOST_IDS, MOST_WAITING, Refusals
 from gateway_project.lib.redis_keys import USAGE as STREAM
 from gateway_project.lib.redis_link import RedisLink
 
@@ -16,7 +17,7 @@ MINUTE = 60.0
 @pytest.fixture
 async def refusals(redis_server, tmp_path):
     link = RedisLink(redis_server, timeout=30)
-    await link.execute("DEL", STREAM)
+    await link.execute("FLUSHDB")
     yield Refusals(Ledger(link, tmp_path))
     await link.close()
 
@@ -103,3 +104,29 @@ async def test_there_is_an_end_to_what_is_gathered(refusals, filed):
         refusals.note(refused(number, key=number + 1), "lgw_x")
     await refusals.file()
     assert len(filed()) == MOST
+
+
+async def test_first_ids_lead_to_the_shared_row(refusals, redis_server):
+    minute = 4e9  # far ahead, so not over
+    for number in range(MOST_IDS + 50):
+        refusals.note(refused(number, at=minute), "lgw_x")
+        if not number % 10:
+            await refusals.file()
+    await refusals.file()
+    known = [number for number in range(MOST_IDS + 50) if row_of(redis_server, f"req_{number}") == "req_0"]
+    assert known == list(range(1, MOST_IDS))
+
+
+async def test_ids_of_a_flood_are_bounded(refusals, redis_server):
+    for number in range(5_000):
+        refusals.note(refused(number, key=number % 1_000 + 1), "lgw_x")
+    await refusals.file()
+    with redis.Redis.from_url(redis_server) as client:
+        assert sum(client.hlen(name) for name in client.scan_iter("lgw:shared_rows:*")) == MOST_WAITING
+
+
+async def test_ids_without_a_row_lead_nowhere(refusals, redis_server):
+    for number in range(2):
+        refusals.note(refused(number, key=0), "")
+    await refusals.file()
+    assert row_of(redis_server, "req_1") == ""
