@@ -72,7 +72,7 @@ def changes_around(row: Usage, trace: Trace | None, *, details: bool) -> Shown |
 
 def _words(found: Changes) -> str:
     if not found.are_kept:
-        return gettext("What happened to instances then is no longer kept, or not all of it.")
+        return gettext("What happened to instances then was not recorded, or is no longer kept, or not all of it.")
     return "" if found.steps else gettext("Nothing changed around it.")
 
 

@@ -10,7 +10,7 @@ import redis
 
 from accounts.explain.changes import Change, Changes
 from bridge.fleet import timelines
-from bridge.status.transitions import Transition
+from bridge.status.transitions import MOST, Transition, Why
 
 
 def changes(redis_url: str, names: Sequence[str], start: datetime, end: datetime) -> Changes | None:
@@ -20,9 +20,16 @@ def changes(redis_url: str, names: Sequence[str], start: datetime, end: datetime
     except redis.RedisError:
         return None
     steps = [each for name in names for each in _within(name, found[name], start, end)]
-    # A timeline that begins later may have lost what was before.
-    are_kept = all(found[name] and found[name][-1].at <= start.timestamp() for name in names)
-    return Changes(sorted(steps), are_kept)
+    return Changes(sorted(steps), are_kept=all(_is_whole(found[name], start) for name in names))
+
+
+def _is_whole(timeline: Sequence[Transition], start: datetime) -> bool:
+    """Nothing of what came after `start` is missing, as far as one can tell."""
+    if not timeline:
+        return False
+    first = timeline[-1]
+    # One that begins later may have lost what was before, unless it begins with the first start of the instance.
+    return first.at <= start.timestamp() or (first.why is Why.STARTED and len(timeline) < MOST)
 
 
 def _within(name: str, timeline: list[Transition], start: datetime, end: datetime) -> list[Change]:

@@ -281,7 +281,7 @@ def test_details_of_changes_are_for_operators(client, admin_client, viewer, new_
     ("found", "words"),
     [
         ((-4000, InstanceState.READY, Why.CONNECTED, ""), "Nothing changed around it."),
-        ((900, InstanceState.READY, Why.CONNECTED, ""), "is no longer kept"),
+        ((900, InstanceState.READY, Why.CONNECTED, ""), "was not recorded, or is no longer kept"),
         (None, "is no longer kept"),
     ],
 )
@@ -289,6 +289,14 @@ def test_no_changes_say_why(client, viewer, new_row, steps, found, words):
     new_row(trace="")
     steps("w1-i1", *([found] if found else []))
     assert words in changes_on(client.get(f"/usage/r/{ID}"))
+
+
+def test_changes_of_a_new_instance_are_whole(client, viewer, new_row, steps):
+    new_row(trace="")
+    steps("w1-i1", (-20, InstanceState.STARTING, Why.STARTED, ""), (-9, InstanceState.READY, Why.CONNECTED, ""))
+    text = changes_on(client.get(f"/usage/r/{ID}"))
+    assert "starting → ready it is connected" in text
+    assert "no longer kept" not in text
 
 
 def test_changes_without_redis_say_so(client, viewer, new_row, settings):
