@@ -15,6 +15,7 @@ from django.db.models import Aggregate, Case, Count, F, Func, IntegerField, Q, S
 from django.db.models.functions import Greatest
 
 from accounts.ledger import totals
+from accounts.ledger.added import Adding
 from accounts.ledger.compiled import Compiled, compiled
 from accounts.ledger.row import UsageRow
 from accounts.models import AdmittedHour, OpenTurn, Usage, UsageDay, UsageHour, UsageTotal
@@ -27,11 +28,7 @@ COLUMNS: Final = (*SUMS, *BUCKET_COLUMNS)
 _TURNS, _PROMPT, _COMPLETION, _BUSY, _QUEUE, _REUSED = range(len(SUMS))
 _FIRST_TOKEN, _QUEUED, _TOTAL = range(len(SUMS), len(COLUMNS), len(BOUNDS_MS) + 1)
 _LOCK: Final = 0x6C6765_686F7572  # any number that is nobody else's
-_UPSERT: Final = (
-    f"INSERT INTO accounts_usagehour (digest, {', '.join([*DIMENSIONS, *COLUMNS])}) "  # noqa: S608 - names of ours
-    f"VALUES (%s{', %s' * len([*DIMENSIONS, *COLUMNS])}) ON CONFLICT (digest) DO UPDATE SET "
-    + ", ".join(f"{name} = accounts_usagehour.{name} + excluded.{name}" for name in COLUMNS)
-)
+_ADDING: Final = Adding(UsageHour, DIMENSIONS, COLUMNS)
 _TAKE_AWAY: Final = (
     f"UPDATE accounts_usagehour SET {', '.join(f'{name} = {name} - %s' for name in COLUMNS)} "  # noqa: S608 - the same
     "WHERE digest = %s"
@@ -122,14 +119,7 @@ class HourSums:
         """Add to what is stored. Only within `writing`."""
         if not self.by_dimensions:
             return
-        adapt = connection.ops.adapt_datetimefield_value
-        values = [
-            (digest_of(dimensions), adapt(dimensions[0]), *dimensions[1:], *sums)
-            for dimensions, sums in self.by_dimensions.items()
-        ]
-        with connection.cursor() as cursor:
-            # Django's own upsert replaces values and cannot add to them.
-            cursor.executemany(_UPSERT, values)
+        _ADDING.add([(digest_of(dimensions), *dimensions, *sums) for dimensions, sums in self.by_dimensions.items()])
         totals.write(self.by_dimensions)
         self._drop_days()
 

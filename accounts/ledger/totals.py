@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from django.db import connection
 
+from accounts.ledger.added import Adding
 from accounts.models import CALLER_FAULTS, GATEWAY_FAULTS, UsageHour
 from accounts.models.hour import BUCKET_COLUMNS, DIMENSIONS, SUMS
 from accounts.models.total import TOTAL_BUCKETS, TOTALS, UsageTotal
@@ -28,11 +29,7 @@ _TURNS, _PROMPT, _COMPLETION, _BUSY, _REUSED = (
 _BUCKETS: Final = slice(len(SUMS), len(SUMS) + len(TOTAL_BUCKETS))
 """Of the sums of an hour: its first histograms are those of a total."""
 _NO_BUCKETS: Final = [0] * len(TOTAL_BUCKETS)
-_UPSERT: Final = (
-    f"INSERT INTO accounts_usagetotal (digest, {', '.join([*NAMES, *COLUMNS])}) "  # noqa: S608 - names of ours
-    f"VALUES (%s{', %s' * len([*NAMES, *COLUMNS])}) ON CONFLICT (digest) DO UPDATE SET "
-    + ", ".join(f"{name} = accounts_usagetotal.{name} + excluded.{name}" for name in COLUMNS)
-)
+_ADDING: Final = Adding(UsageTotal, NAMES, COLUMNS)
 _TAKE_AWAY: Final = (
     f"UPDATE accounts_usagetotal SET {', '.join(f'{name} = {name} - %s' for name in COLUMNS)} "  # noqa: S608 - the same
     "WHERE digest = %s"
@@ -102,11 +99,7 @@ def counts_of(
 
 def write(hours: Hours) -> None:
     """Add these hours to what is stored. Only within `hours.writing`."""
-    adapt = connection.ops.adapt_datetimefield_value
-    values = [(digest_of(name), name[0], adapt(name[1]), *name[2:], *sums) for name, sums in totals_of(hours).items()]
-    if values:
-        with connection.cursor() as cursor:
-            cursor.executemany(_UPSERT, values)
+    _ADDING.add([(digest_of(name), *name, *sums) for name, sums in totals_of(hours).items()])
 
 
 def take_away(hours: Hours) -> None:
