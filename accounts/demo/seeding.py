@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from itertools import islice
-from operator import attrgetter
-from types import SimpleNamespace
+from itertools import groupby
 from typing import Any, Final
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from accounts.demo.cast import TEAMS, ZONES, keys_of, team_count
 from accounts.demo.expected import Expected
 from accounts.demo.turns import DAYS, FIELDS, turns
 from accounts.ledger import days
-from accounts.ledger.hours import HourSums, writing
+from accounts.ledger.hours import HourSums, hour_of, writing
+from accounts.ledger.inserts import insert
+from accounts.ledger.row import UsageRow
 from accounts.models import ApiKey, Team, Usage
 
+COLUMNS: Final = tuple(name for name in FIELDS if name not in ("key", "started_at"))
 BATCH: Final = 5_000
-COLUMNS: Final = ("api_key_id", "team_id", *(name for name in FIELDS if name not in ("key", "started_at")))
-_values: Final = attrgetter(*COLUMNS)
-_INSERT: Final = (
-    f"INSERT INTO accounts_usage ({', '.join(COLUMNS)}, started_at) "  # noqa: S608 - names of ours
-    f"VALUES (%s{', %s' * len(COLUMNS)})"
-)
+"""Rows in a transaction, and those of the same hour."""
+
+Uses = dict[int, tuple[datetime, datetime, str]]
+"""When a key was first used, and last, and from where that was."""
 
 
 class Refused(Exception):
@@ -68,39 +67,48 @@ def write(seed: int, rows: int, end: datetime, expected: Expected | None = None)
     if Usage.objects.filter(request_id__startswith=f"req_{seed & 0xFFFF:04x}{0:08x}").exists():
         raise Refused(f"seed {seed} is in the database already")
     keys = make_keys(seed, rows, end)
-    made = turns(seed, rows, keys_of(seed, rows), end)
-    uses: dict[int, list[Any]] = {}
-    while batch := list(islice(made, BATCH)):
+    uses: Uses = {}
+    for batch in _batches(turns(seed, rows, keys_of(seed, rows), end)):
+        found = [_row(turn, keys[turn["key"]], expected) for turn in batch]
+        _note_uses(uses, batch, keys)
         with writing():
+            for start in range(0, len(found), BATCH):
+                insert(found[start : start + BATCH])
             sums = HourSums()
-            found = list(_rows(batch, keys, expected))
             for row in found:
                 sums.add(row)
-                uses.setdefault(row.api_key_id, [row, row])[1] = row
-            _insert(found)
             sums.write()
     days.make_missing(end)
     _mark_used(uses)
     return len(keys)
 
 
-@transaction.atomic
-def _mark_used(uses: Mapping[int, Sequence[Any]]) -> None:
-    """When each key was used, by its first turn and its last."""
-    ApiKey.objects.mark_first_used({pk: first.started_at for pk, (first, _) in uses.items()})
-    ApiKey.objects.all().mark_last_used({pk: (last.started_at, last.client) for pk, (_, last) in uses.items()})
+def _batches(made: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The turns by whole hours: what is added up of an hour is then written once."""
+    batch: list[dict[str, Any]] = []
+    for _, of_hour in groupby(made, key=lambda turn: hour_of(turn["started_at"])):
+        batch.extend(of_hour)
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
-def _rows(batch: list[dict[str, Any]], keys: list[ApiKey], expected: Expected | None) -> Iterator[Any]:
-    # No models: to make them and to save them takes most of the time of a million rows.
+def _row(turn: dict[str, Any], key: ApiKey, expected: Expected | None) -> UsageRow:
+    if expected is not None:
+        expected.add(turn, key.name, key.team.name if key.team else "")
+    columns = {name: turn[name] for name in COLUMNS}
+    return UsageRow(api_key_id=key.pk, team_id=key.team_id, started_at=turn["started_at"].timestamp(), **columns)
+
+
+def _note_uses(uses: Uses, batch: list[dict[str, Any]], keys: list[ApiKey]) -> None:
     for turn in batch:
-        key = keys[turn.pop("key")]
-        if expected is not None:
-            expected.add(turn, key.name, key.team.name if key.team else "")
-        yield SimpleNamespace(api_key_id=key.pk, team_id=key.team_id, **turn)
+        key, at = keys[turn["key"]].pk, turn["started_at"]
+        uses[key] = (uses[key][0] if key in uses else at, at, turn["client"])
 
 
-def _insert(rows: list[Any]) -> None:
-    adapt = connection.ops.adapt_datetimefield_value
-    with connection.cursor() as cursor:
-        cursor.executemany(_INSERT, [(*_values(row), adapt(row.started_at)) for row in rows])
+@transaction.atomic
+def _mark_used(uses: Uses) -> None:
+    ApiKey.objects.mark_first_used({key: first for key, (first, _, _) in uses.items()})
+    ApiKey.objects.all().mark_last_used({key: (last, client) for key, (_, last, client) in uses.items()})

@@ -14,13 +14,15 @@ from accounts.reports.summary import summarize, total
 from accounts.reports.visibility import Visibility
 
 END = datetime(2026, 11, 28, 21, tzinfo=UTC)
+ROWS = 6_000
+"""Of more than one transaction."""
 
 
 @pytest.fixture(scope="module")
 def expected(shared_rows, tmp_path_factory):
     """What the command says of the rows that it has made."""
     file = tmp_path_factory.mktemp("seed") / "expected.json"
-    call_command("seed_demo", rows=2_000, seed=5, expected=file)
+    call_command("seed_demo", rows=ROWS, seed=5, expected=file)
     return json.loads(file.read_text())
 
 
@@ -34,7 +36,7 @@ def test_same_seed_makes_the_same_turns():
 @pytest.mark.django_db
 def test_sums_in_file_are_those_stored(expected):
     everybody, filters = Visibility(everything=True), parse({}, END, UTC)
-    assert (expected["rows"], Usage.objects.count()) == (2_000, 2_000)
+    assert (expected["rows"], Usage.objects.count()) == (ROWS, ROWS)
     whole = total(filters, everybody).as_row()
     assert {name: whole[name] for name in expected["total"]} == expected["total"]
     for name in ("team", "lingma_model", "model", "client_app", "status", "reason", "session", "day"):
@@ -65,7 +67,7 @@ def test_keys_were_used_when_their_turns_say(expected):
 def test_database_in_use_is_left_alone(expected, settings):
     keys = ApiKey.objects.count()
     call_command("seed_demo", rows=10, seed=7)  # what the simulator answered is no usage to keep apart
-    assert Usage.objects.count() == 2_010
+    assert Usage.objects.count() == ROWS + 10
     Usage.objects.order_by("-started_at").filter(api_key__name__contains=" 7-").delete()
     ApiKey.objects.filter(name__contains=" 7-").delete()
     settings.ENV = settings.ENV.model_copy(update={"lingma_attach_urls": ("ws://127.0.0.1:9",)})
@@ -73,9 +75,9 @@ def test_database_in_use_is_left_alone(expected, settings):
         call_command("seed_demo", rows=10, seed=6)
     with pytest.raises(CommandError, match="seed 5"):
         call_command("seed_demo", rows=10, seed=5, force=True)
-    assert (Usage.objects.count(), ApiKey.objects.count()) == (2_000, keys)
+    assert (Usage.objects.count(), ApiKey.objects.count()) == (ROWS, keys)
     call_command("seed_demo", rows=10, seed=6, force=True)
-    assert Usage.objects.count() == 2_010
+    assert Usage.objects.count() == ROWS + 10
 
 
 @pytest.mark.parametrize("wrong", [{"rows": 0}, {"seed": -1}])
