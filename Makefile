@@ -41,7 +41,7 @@ lint: .venv/.test ## check format, lint, types, import directions and migrations
 format: .venv/.test ## let ruff format the code and fix what it can
 	@.venv/bin/ruff check --quiet --fix . ; .venv/bin/ruff format --quiet .
 
-options: .venv/.test ## write OPTIONS.md and docs/clients.md anew from the code
+options: .venv/.test ## write OPTIONS.md, docs/clients.md and its Chinese twin anew from the code
 	@$(PY) -m tests.house.options
 	@DATA_DIR=.venv/lint DJANGO_SETTINGS_MODULE=gateway_project.settings $(PY) -c "import django; django.setup(); \
 	  from runpy import run_module; run_module('tests.house.clients', run_name='__main__')"

@@ -1,18 +1,22 @@
-"""Writes docs/clients.md: the set-ups that the console shows, with what is worth knowing of each client."""
+"""Writes docs/clients.md and its Chinese twin: the console's set-ups, with what is worth knowing of each client."""
 
 from pathlib import Path
+from typing import NamedTuple
+
+from django.utils.translation import gettext, override
 
 from accounts.keys.snippets import setups
 from gateway_project.env import BASE_DIR
 
-TARGET = Path("docs/clients.md")
 BASE, KEY, MODEL = "http://127.0.0.1:8317", "lgw_...", "org_auto"
-LANGUAGES = {
+SYNTAX = {
     "Claude Code": "sh", "Codex": "sh", "aider": "sh", "curl": "sh", "opencode": "json", "Continue": "yaml",
     "OpenAI SDK": "python", "Anthropic SDK": "python", "LangChain": "python",
 }  # fmt: skip
 HEAD = """\
 # Clients
+
+[中文](zh/clients.md)
 
 Generated from `accounts/keys/snippets.py`; do not edit. `make options` writes it anew.
 
@@ -54,16 +58,77 @@ JAVA = """\
 The HTTP client of the JDK works as it comes, with its offer of HTTP/2; so do SDKs that take a base URL, such as
 OpenAI's (`OpenAIOkHttpClient.builder().baseUrl("http://127.0.0.1:8317/v1").apiKey("lgw_...")`), which was not tried.
 """
+# A paragraph is a line: a break would be shown as a blank.
+CHINESE_HEAD = """\
+# 客户端
+
+[English](../clients.md)
+
+由 `accounts/keys/snippets.py` 生成，请勿编辑；`make options` 会重新写出。
+
+凡是能设置 base URL 的客户端都可以用。OpenAI 类的填 `http://127.0.0.1:8317/v1`，Anthropic 类的填不带 `/v1` 的地址。\
+控制台新密钥的页面和 `/me/` 也有这些文本，密钥和该密钥可用的模型已经填好。\
+`GET /v1/models` 列出模型；工具自行请求的名称（`claude-*`、`gpt-*`）是别名，可在控制台中查看。
+
+所有客户端都能得到：会定时发出存活信号的流、工具、图片、思考、带真实时间的 `Retry-After`，以及 `x-request-id`，\
+用它可在 `/usage/r/<id>` 查看对请求的说明。
+"""
+CHINESE_NOTES = {
+    "Claude Code": """\
+未经修改试用过，包括工具、思考和图片。密钥不能使用 `claude-*` 时，需要五个 `ANTHROPIC_…MODEL` 变量，控制台届时会加上。\
+在 auto 模式下，它审查每条命令都会向模型发送约 35,000 个 token；用 `--permission-mode default` 则改为询问您。""",
+    "Codex": "未经修改试用过，走 Responses API，包括已保存的响应和自定义工具。",
+    "opencode": "未经修改试用过。`attachment` 让它可以发送图片。",
+    "Cline": "其请求与 OpenAI 格式作过对照；扩展本身没有运行过。",
+    "Continue": """\
+这些值用 OpenAI 客户端试过；扩展本身没有运行过。\
+`capabilities` 说明可以发送工具和图片，对没听说过的模型，它无从得知这一点。""",
+    "Cherry Studio": "这些值用 OpenAI 客户端试过；程序本身没有运行过。除非地址以斜杠结尾，它会自行加上 `/v1`。",
+    "aider": "未经修改试用过。在它那里，模型名以 `openai/` 开头。",
+    "OpenAI SDK": """\
+Python 和 Node 版各试过两个大版本，包括流式、工具、结构化输出和 Responses。\
+被拒绝的请求，SDK 会按响应头 `x-should-retry` 自行重试。""",
+    "Anthropic SDK": "Python 和 Node 版各试过两个大版本，包括流式、思考和 tool runner。",
+    "LangChain": """\
+`langchain-openai` 和 `langchain-anthropic` 通过 LangChain 自己的标准测试，例外由测试列出。\
+使用 `ChatAnthropic` 时，地址不带 `/v1`。""",
+    "curl": "`-N` 让流随到随显示。",
+}
+CHINESE_JAVA = """\
+## Java
+
+JDK 的 HTTP 客户端可直接使用，包括它提出的 HTTP/2；能设置 base URL 的 SDK 也可以，例如 OpenAI 的\
+（`OpenAIOkHttpClient.builder().baseUrl("http://127.0.0.1:8317/v1").apiKey("lgw_...")`），但没有试过。
+"""
 
 
-def page() -> str:
+class Words(NamedTuple):
+    """What a page says beside the set-ups."""
+
+    head: str
+    notes: dict[str, str]
+    tail: str
+    colon: str
+
+
+PAGES = {
+    Path("docs/clients.md"): ("en", Words(HEAD, NOTES, JAVA, ":")),
+    Path("docs/zh/clients.md"): ("zh-hans", Words(CHINESE_HEAD, CHINESE_NOTES, CHINESE_JAVA, "：")),
+}
+
+
+def page(target: Path) -> str:
     """The whole of it."""
-    parts = [HEAD]
-    for each in setups(BASE, KEY, MODEL):
-        block = f"```{LANGUAGES.get(each.client, 'text')}\n{each.text}\n```"
-        parts.append(f"## {each.client}\n\n{each.where}:\n\n{block}\n\n{NOTES[each.client]}\n")
-    return "\n".join([*parts, JAVA])
+    language, words = PAGES[target]
+    parts = [words.head]
+    with override(language):
+        for each in setups(BASE, KEY, MODEL):
+            block = f"```{SYNTAX.get(each.client, 'text')}\n{each.text}\n```"
+            where = f"{gettext(each.where)}{words.colon}"
+            parts.append(f"## {each.client}\n\n{where}\n\n{block}\n\n{words.notes[each.client]}\n")
+    return "\n".join([*parts, words.tail])
 
 
 if __name__ == "__main__":
-    (BASE_DIR / TARGET).write_text(page(), encoding="utf-8")
+    for target in PAGES:
+        (BASE_DIR / target).write_text(page(target), encoding="utf-8")

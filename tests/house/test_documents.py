@@ -32,8 +32,9 @@ def test_the_options_are_those_of_the_environment():
     assert text(options.TARGET) == options.page(), "run `make options`"
 
 
-def test_the_clients_are_those_of_the_console():
-    assert text(clients.TARGET) == clients.page(), "run `make options`"
+@pytest.mark.parametrize("page", clients.PAGES, ids=str)
+def test_the_clients_are_those_of_the_console(page):
+    assert text(page) == clients.page(page), "run `make options`"
 
 
 def test_readme_names_no_variable_that_is_not_read():
