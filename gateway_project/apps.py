@@ -9,7 +9,7 @@ from django.contrib.admin import apps as admin_apps
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
-from gateway_project.lib import console
+from gateway_project.lib import console, lean_redis  # noqa: F401  # before the models import the other
 from gateway_project.lib.absent import absent, late
 
 

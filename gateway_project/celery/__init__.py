@@ -11,9 +11,9 @@ from typing import Any
 from celery import Celery, Task, bootsteps
 from celery.signals import setup_logging, task_success, worker_ready
 from django.conf import settings
-from redis import RedisError
 
 from gateway_project.lib import life_signs, redis_keys
+from gateway_project.lib.lean_redis import redis
 from gateway_project.lib.prometheus_values import install_fast_values
 from gateway_project.lib.redis_client import connect
 
@@ -109,7 +109,7 @@ def leave_logging_alone(**_: Any) -> None:
 @task_success.connect
 def note_success(sender: Any, **_: Any) -> None:
     """For the doctor: beat only knows that a task was handed out."""
-    with suppress(RedisError), connect(settings.REDIS_URL) as client:
+    with suppress(redis.RedisError), connect(settings.REDIS_URL) as client:
         client.hset(redis_keys.SCHEDULES, str(sender.name), int(time.time()))
 
 

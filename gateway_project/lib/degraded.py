@@ -10,9 +10,9 @@ import time
 from typing import Final
 
 import msgspec
-import redis
 
 from gateway_project.lib import redis_keys
+from gateway_project.lib.lean_redis import redis
 from gateway_project.lib.texts import gettext_noop
 
 logger = logging.getLogger(__name__)

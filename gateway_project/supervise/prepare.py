@@ -46,9 +46,8 @@ class RedisTrouble(NamedTuple):
 def redis_trouble(env: Environment) -> RedisTrouble | None:
     """One check; a server that is only full is fine, for the worker makes room in it."""
     # Imported late: this process is started anew each time, and an error in a setting should be reported soon.
-    import redis
-
-    from gateway_project.lib import redis_fitness
+    from gateway_project.lib.lean_redis import redis
+    from gateway_project.lib import redis_fitness  # isort: skip  # it imports redis by itself
     from gateway_project.lib.redis_client import connect
 
     try:

@@ -49,7 +49,9 @@ TESTING = "unittest django.test rest_framework.test pytest"
 CONSOLE = "accounts.admin bridge.admin unfold.admin rest_framework.views drf_spectacular.openapi fido2"
 WEB = "uvicorn httptools bridge.http.chat bridge.runtime channels.routing gateway_project.asgi"
 CELERY = "celery.worker.consumer celery.beat celery.apps.worker django_celery_beat.schedulers"
-NOBODY = f"{TESTING} psycopg requests urllib3 pygments twisted daphne prompt_toolkit celery.bin celery.contrib"
+NOBODY = (
+    f"{TESTING} psycopg requests urllib3 pygments twisted daphne prompt_toolkit celery.bin celery.contrib opentelemetry"
+)
 PROCESSES = {
     "supervisor": ("import gateway_project.supervise.__main__",
                    f"{NOBODY} {CONSOLE} {WEB} {CELERY} django kombu redis channels cryptography PIL"),
@@ -60,6 +62,9 @@ PROCESSES = {
     "worker": ("CELERY; import gateway_project.celery.__main__, celery.apps.worker", f"{NOBODY} {CONSOLE} {WEB}"),
     "beat": ("CELERY; import gateway_project.celery.__main__, celery.apps.beat, gateway_project.beat",
              f"{NOBODY} {CONSOLE} {WEB} celery.worker.consumer celery.apps.worker"),
+    "command": ("import django; django.setup()", f"{TESTING} twisted daphne opentelemetry"),
+    "preparation": ("from gateway_project.supervise import prepare; from gateway_project.env import load; "
+                    "prepare.redis_trouble(load())", f"{NOBODY} {CONSOLE} {WEB} {CELERY} django kombu"),
 }  # fmt: skip
 """What each does to begin, and the packages that it has no use for. Forks of one server have what that has loaded:
 `tests/gateway_project/test_forks.py`.
