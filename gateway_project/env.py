@@ -60,6 +60,7 @@ SECRETS = frozenset(
         "admin_token",
         "metrics_token",
         "oidc_client_secret",
+        "email_host_password",
         "peer_secret",
         "backup_passphrase",
         "sentry_dsn",

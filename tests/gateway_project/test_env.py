@@ -6,7 +6,7 @@ from kombu import Connection
 from kombu.transport.redis import Channel
 from redis.connection import parse_url
 
-from gateway_project.env import SettingError, keys_at_rest, load, stored_secret
+from gateway_project.env import SECRETS, Environment, SettingError, keys_at_rest, load, stored_secret
 from gateway_project.lib.key_secret import generate
 
 
@@ -190,6 +190,15 @@ def test_secret_given_twice_is_refused(read, tmp_path):
     path.write_text("from the file")
     with pytest.raises(SettingError, match="ADMIN_TOKEN_FILE: ADMIN_TOKEN is set as well"):
         read(ADMIN_TOKEN="from the environment", ADMIN_TOKEN_FILE=str(path))
+
+
+def test_every_secret_may_be_in_a_file(read, tmp_path):
+    secret = {name for name, field in Environment.model_fields.items() if "SecretStr" in str(field.annotation)}
+    assert "email_host_password" in secret
+    assert secret - SECRETS == set()
+    path = tmp_path / "password"
+    path.write_text("of the SMTP server\n")
+    assert read(EMAIL_HOST_PASSWORD_FILE=str(path)).email_host_password.get_secret_value() == "of the SMTP server"
 
 
 def test_missing_file_of_secret_is_refused(read, tmp_path):
