@@ -226,6 +226,7 @@ class Runtime:
         client = PeerClient(env.node, secret, tls.client())
         self.peers = peers = Peers(self.link, client, partial(self._peer_report, _new_id()))
         self.pool.has_room_elsewhere = lambda: peers.has_room
+        self.pool.plans.are_elsewhere = lambda: peers.take_turns
 
     def _processes(self) -> int:
         """Web processes of all machines, as far as they hand turns over, and as they were known last."""

@@ -37,6 +37,7 @@ from gateway_project.lib.visible import visible
 PAUSES = {
     "": gettext_noop("by order for %(seconds)s s"),
     "limited": gettext_noop("rate limited, tried again in %(seconds)s s"),
+    "no_plan": gettext_noop("plan used up, tried again in %(seconds)s s"),
     "failed": gettext_noop("most turns failed, tried again in %(seconds)s s"),
 }
 BADGES = {each.value: each.badge for each in InstanceState}

@@ -26,6 +26,8 @@ MOST_SMOKES: Final = 2
 """So many short chats in a row may not fail."""
 UNFILED: Final = frozenset({"worker", "redis", "flush", "database"})
 """While one of these modes is on, rows of the last minutes may not be there yet."""
+LASTING: Final = frozenset({"limited", "failed"})
+"""Reasons of pauses that are an alert when they last; of one for a plan that is used up another tells."""
 HERE: Final = "gateway"
 """The name of what is in the state, where that is no instance."""
 
@@ -138,14 +140,17 @@ def _crashing(view: View) -> Found:
 
 
 def _without_quota(view: View) -> Found:
-    if not view.without_quota and view.modes & UNFILED:
+    """Those that have failed a turn for it, and those that are left alone: their turns have gone to others."""
+    there = [each for each in view.instances or () if each.state != InstanceState.GONE]
+    pausing = {each.name for each in there if each.cools_for == "no_plan"}
+    if not view.without_quota and not pausing and (view.instances is None or view.modes & UNFILED):
         return None
-    return {"": view.without_quota}
+    return {"": sorted({*view.without_quota, *pausing})}
 
 
 def _cooling(view: View) -> Found:
     """Those that the gateway itself leaves alone; a pause and the turn that tries belong together."""
-    return _instances(view, lambda each: bool(each.cools_for) and each.state != InstanceState.GONE)
+    return _instances(view, lambda each: each.cools_for in LASTING and each.state != InstanceState.GONE)
 
 
 def _queue(view: View) -> Found:

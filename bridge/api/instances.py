@@ -50,7 +50,7 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
     smoke = serializers.SerializerMethodField(help_text="The last short chat that was asked for; null: none was.")
     maintenance_until = serializers.SerializerMethodField(help_text="A window holds it; null: none is open.")
     cools_for = serializers.SerializerMethodField(
-        help_text="Why the gateway has made the pause: `limited` or `failed`; empty: it has not."
+        help_text="Why the gateway has made the pause: `limited`, `no_plan` or `failed`; empty: it has not."
     )
     memory_bytes = serializers.SerializerMethodField(help_text="Of its processes; null: not known.")
     disk_bytes = serializers.SerializerMethodField(help_text="Of its work directory; null: not known.")

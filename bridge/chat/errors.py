@@ -11,6 +11,7 @@ GatewayError
 │   ├── UnsupportedEncoding 415
 │   └── TooLarge 413
 ├── Unauthenticated 401 · Forbidden 403 · NotFound 404 · MethodNotAllowed 405
+│   └── NoPlan (Forbidden)  the plan of the account that was asked is used up, or it has none
 ├── RateLimited 429         the service's own limit (finish 429)
 │   ├── LimitReached        a limit of the key or its team
 │   ├── QuotaUsedUp         ... that lasts for longer than a minute
@@ -33,7 +34,7 @@ CRASHING_PROMPT: Final = "crashing_prompt"
 CRASHING_KEY: Final = "crashing_prompts"
 """Codes and reasons of two errors below."""
 NO_QUOTA: Final = "insufficient_quota"
-"""Code and reason of a Forbidden: the plan of the Lingma account is used up, or it has none."""
+"""Code and reason of NoPlan."""
 
 
 class GatewayError(Exception):
@@ -156,6 +157,13 @@ class Forbidden(GatewayError):
     status = 403
     kind = "permission"
     retryable = False
+
+
+class NoPlan(Forbidden):
+    """The plan of the account that was asked is used up, or it has none; that of another login may be good."""
+
+    def __init__(self, message: str = "The plan of the Lingma account is used up, or it has none.") -> None:
+        super().__init__(message, code=NO_QUOTA, reason=NO_QUOTA)
 
 
 class NotFound(GatewayError):

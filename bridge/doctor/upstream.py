@@ -194,6 +194,7 @@ def _cooling(status: InstanceStatus, shown: str, error: str) -> Finding:
     """Why it takes no turns, and until when."""
     reasons = {
         "limited": gettext("its service refuses turns for a while"),
+        "no_plan": gettext("the plan of its account is used up"),
         "failed": gettext("most turns fail there"),
     }
     facts = {

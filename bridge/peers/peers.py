@@ -88,6 +88,11 @@ class Peers:
         return any(peer.free > 0 for peer in self._others)
 
     @property
+    def take_turns(self) -> bool:
+        """Another machine does, if it has a free place or not."""
+        return any(peer.report.instances for peer in self._others)
+
+    @property
     def has_any_room(self) -> bool:
         """So has a process of this machine, or of another."""
         return any(peer.free > 0 for peer in self._all)

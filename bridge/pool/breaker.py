@@ -6,7 +6,15 @@ from collections import deque
 from enum import StrEnum
 from typing import Final
 
-from bridge.chat.errors import ConnectionLost, Forbidden, GatewayError, RateLimited, SlowClient, UpstreamFailed
+from bridge.chat.errors import (
+    ConnectionLost,
+    Forbidden,
+    GatewayError,
+    NoPlan,
+    RateLimited,
+    SlowClient,
+    UpstreamFailed,
+)
 from bridge.pool.policy import breaker_pause
 
 WINDOW_SEC: Final = 60.0
@@ -26,6 +34,7 @@ class Outcome(StrEnum):
 
     GOOD = "good"
     LIMITED = "limited"
+    NO_PLAN = "no_plan"
     FAILED = "failed"
     NOTHING = "nothing"
 
@@ -35,6 +44,7 @@ class Cause(StrEnum):
 
     NONE = ""
     LIMITED = "limited"
+    NO_PLAN = "no_plan"
     FAILED = "failed"
 
 
@@ -49,6 +59,8 @@ def outcome_of(error: GatewayError | None, *, has_begun: bool) -> Outcome:
             return Outcome.GOOD if has_begun else Outcome.NOTHING
         case UpstreamFailed():
             return Outcome.FAILED
+        case NoPlan():
+            return Outcome.NO_PLAN
         case Forbidden():  # the account may not do this; that says nothing of the next turn
             return Outcome.NOTHING
         case _:
@@ -58,7 +70,7 @@ def outcome_of(error: GatewayError | None, *, has_begun: bool) -> Outcome:
 class Breaker:
     """No pause is longer than `longest`; with 0 there is none. Times are seconds of any one clock, `jitter` is 0 to 1.
 
-    closed --- a rate limit, or most turns fail ---> open (no turn, until `until`)
+    closed --- a rate limit, no plan, or most fail -> open (no turn, until `until`)
       ^                                               |   ^
       |                                        time is up  the turn is refused or fails
       |                                               v   |
@@ -104,10 +116,10 @@ class Breaker:
 
     def ended(self, outcome: Outcome, now: float, jitter: float, retry_after: float | None = None) -> None:
         """A turn has ended, while closed; while open those that began before it. Not the one that probes."""
-        if outcome is Outcome.LIMITED:
+        if outcome in {Outcome.LIMITED, Outcome.NO_PLAN}:
             # Turns that were asked before the pause: one storm is one pause, at most made longer by the service's word.
             if self.is_closed:
-                self._open(Cause.LIMITED, now, jitter, retry_after)
+                self._open(Cause(outcome), now, jitter, retry_after)
             elif retry_after is not None and not self.is_probed:
                 self.until = max(self.until, now + min(self._longest, retry_after))
         elif outcome is not Outcome.NOTHING and self.is_closed:
@@ -121,10 +133,17 @@ class Breaker:
         match outcome:
             case Outcome.GOOD:
                 self._close(now)
-            case Outcome.LIMITED:
-                self._open(Cause.LIMITED, now, jitter, retry_after)
+            case Outcome.LIMITED | Outcome.NO_PLAN:
+                self._open(Cause(outcome), now, jitter, retry_after)
             case Outcome.FAILED:
                 self._open(Cause.FAILED, now, jitter, None)
+
+    def pause_with(self, other: Breaker) -> None:
+        """For as long as that one, for the same reason; a turn that is on its way to find out goes on."""
+        if not self.is_probed:
+            self.cause, self.until, self._in_a_row = other.cause, max(self.until, other.until), other._in_a_row
+            self.pauses += 1
+            self._turns.clear()
 
     def clear(self) -> None:
         """As if nothing had happened."""

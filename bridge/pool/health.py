@@ -26,10 +26,16 @@ class Health:
     def __init__(self, longest: float) -> None:
         self.breaker = Breaker(longest)
         self.lets_in = True
+        self.reopens = False
+        """Its pause ends now, and not because anything of the service has changed."""
         self.wants_probe = False
         """The next turn that gets a place decides for all."""
         self.is_alone: Callable[[], bool] = lambda: False
         """Whether no other instance can take the turns that this one does not."""
+        self.has_last_plan: Callable[[], bool] = lambda: False
+        """Whether nobody with another plan can take the turns that this one does not."""
+        self.on_no_plan: Callable[[], None] = lambda: None
+        """Called when a pause begins because the plan of the account is used up."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when `lets_in` or the cause of a pause is another."""
         self.on_account_doubted: Callable[[], None] = lambda: None
@@ -88,18 +94,35 @@ class Health:
             # None is asked that would be told the same: what the account is, is known in a moment.
             self._logged_out_at = time.monotonic()
             self.on_account_doubted()
+        is_probe = stream is self._probe
         outcome = outcome_of(error, has_begun=stream.has_begun)
         hint: float | None = error.retry_after if error is not None else None
-        if self.is_alone():
-            # Turns would wait for nobody: one that is asked is at least told why by the service itself.
+        # Turns would wait for nobody: one that is asked is at least told why by the service itself.
+        if outcome is Outcome.NO_PLAN:
+            if self.has_last_plan():
+                outcome = Outcome.GOOD if is_probe else Outcome.NOTHING
+        elif self.is_alone():
             outcome, hint = Outcome.NOTHING if outcome is Outcome.FAILED else outcome, ALONE_SEC
-        if stream is self._probe:
-            self._probe = None
-            tell = self.breaker.probed
-        else:
-            tell = self.breaker.ended
+        tell = self.breaker.probed if is_probe else self.breaker.ended
+        self._probe = None if is_probe else self._probe
+        pauses = self.breaker.pauses
         tell(outcome, time.monotonic(), random.random(), hint)  # noqa: S311
+        if self.cause is Cause.NO_PLAN and self.breaker.pauses > pauses:
+            self.on_no_plan()  # first, so that nobody is sent from this one to the next of its login
         self._update()
+
+    def pause_with(self, other: Health) -> None:
+        """It has the login of that one."""
+        self.breaker.pause_with(other.breaker)
+        self._update()
+
+    def reopen(self) -> None:
+        """Turns are let in at once, whatever they will be told."""
+        self.reopens = True
+        self.breaker.probed(Outcome.GOOD, time.monotonic(), 0.0)
+        self._probe, self._is_reserved = None, False
+        self._update()
+        self.reopens = False
 
     def clear(self) -> None:
         """Turns are let in at once."""

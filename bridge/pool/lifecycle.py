@@ -46,6 +46,7 @@ EXIT_SEC = 0.05  # between the end of a program's connection and its own
 
 FAILURES = (LingmaError, GatewayError, TimeoutError, OSError, msgspec.DecodeError)  # may be better after a restart
 UNREACHABLE = (DialFailed, StartFailed)
+OF_PAUSES = {Cause.LIMITED: Why.LIMITED, Cause.NO_PLAN: Why.NO_PLAN, Cause.FAILED: Why.FAILING}
 BAD_ANSWERS = (RpcError, TimeoutError, msgspec.DecodeError)
 
 
@@ -453,11 +454,13 @@ class Lifecycle:
 
     def _why(self, state: InstanceState) -> Why:
         """For what reason it comes into that state, from another of CONNECTED."""
+        if state is InstanceState.READY and self._health.reopens:
+            return Why.ALONE
         of_pause = {state, self.state} == {InstanceState.COOLING, InstanceState.READY}
         if of_pause and self.orders.cools_for() <= 0 and not self._health.breaker.is_closed:
             if state is InstanceState.READY:
                 return Why.TRIED
-            return Why.LIMITED if self._health.cause is Cause.LIMITED else Why.FAILING
+            return OF_PAUSES[self._health.cause]
         return Why.ORDER if {state, self.state} & ORDERED else Why.ACCOUNT
 
     def _after(self, event: Event) -> InstanceState:

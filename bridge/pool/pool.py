@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
-from bridge.chat.errors import GatewayError, LoggedOut, RateLimited
+from bridge.chat.errors import GatewayError, LoggedOut, NoPlan, RateLimited
 from bridge.lingma.dialects.base import Model
 from bridge.pool import policy
 from bridge.pool.busy import Busy
@@ -21,6 +21,7 @@ from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.pool.orders import EVERY, Order
 from bridge.pool.places import Places
+from bridge.pool.plans import Plans
 from bridge.pool.policy import Affinity, Line, Owner
 from bridge.pool.queue import TurnQueue
 from bridge.pool.remote import RemoteInstance
@@ -64,8 +65,10 @@ class Pool:
         self.spec_of: Callable[[int], InstanceSpec] | None = None
         """Where an instance of that number comes from; None: there are as many as at the start."""
         by_name = {self._name(number): spec for number, spec in enumerate(specs, 1)}
-        self.instances = [self._make(name, _as_it_was(spec), self._instance_changed) for name, spec in by_name.items()]
+        self.instances: list[Instance] = []
         self._members = Members(self.instances)
+        self.plans = Plans(self._members, options.queue_timeout)
+        self.instances += [self._make(name, _as_it_was(spec), self._instance_changed) for name, spec in by_name.items()]
         self._replacements = Replacements(
             self._members, by_name, self._make, instances, self.late_usages, self._instance_changed
         )
@@ -130,15 +133,17 @@ class Pool:
         )
 
     def likely_to_refuse(self, name: str, error: GatewayError) -> set[str]:
-        """Instances that may well refuse a turn as that one has: those of the lost login, or, after a rate limit, those
+        """Instances that may well refuse a turn as that one has: those of the same login, or, after a rate limit, those
         that nobody has asked since their own pause. One turn is not the one to find out about all of them.
         """
-        if isinstance(error, LoggedOut):
-            lost = {each.held_login for each in self.named(name)} - {0}
-            return {each.name for each in self.instances if each.held_login in lost}
-        if isinstance(error, RateLimited):
-            return {each.name for each in self.instances if each.health.wants_probe}
-        return set()
+        refusing = self.plans.of_login(name) if isinstance(error, (LoggedOut, NoPlan)) else set()
+        if isinstance(error, (RateLimited, NoPlan)):
+            refusing |= {each.name for each in self.instances if each.health.wants_probe}
+        return refusing
+
+    def has_other_plan(self, names: Collection[str], until: float) -> bool:
+        """An instance beside these, of another login, can take a turn by then."""
+        return self.plans.has_other(names, until - self._loop.time())
 
     def logs_in_again(self, name: str, until: float) -> bool:
         """The login of that instance, which a turn was told is lost, may be there again by then without a person."""
@@ -316,6 +321,8 @@ class Pool:
         """
         # Nobody overtakes those who wait, not even with a place that is free for a moment.
         lease = None if self._queue.lines.count else self._queue.take(affinity, excluded, owner)
+        if lease is None and self.plans.reopened() and not self._queue.lines.count:
+            lease = self._queue.take(affinity, excluded, owner)
         if lease is None and not (self._wait_policy.may_be_served(self._until(until)) or self.has_room_elsewhere()):
             raise self._wait_policy.unavailable()
         return lease
@@ -400,11 +407,13 @@ class Pool:
     def _make(self, name: str, spec: InstanceSpec, changed: Callable[[], None]) -> Instance:
         made = Instance(name, self._process_number, spec, self._instance_options, self.ticker, changed)
         made.health.is_alone = lambda: not self.has_another((name,))
+        self.plans.watch(made)
         return made
 
     def _instance_changed(self) -> None:
         # First: other processes learn of it before turns are placed here.
         self.on_change()
+        self.plans.reopened()
         if self.ready:
             self._queue.serve()
             return

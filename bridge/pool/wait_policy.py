@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from math import ceil
 
-from bridge.chat.errors import GatewayError, Overloaded, RateLimited, Unavailable
+from bridge.chat.errors import GatewayError, NoPlan, Overloaded, RateLimited, Unavailable
 from bridge.pool import policy
+from bridge.pool.breaker import Cause
 from bridge.pool.members import Members
 from bridge.pool.places import Places
 from bridge.pool.policy import Owner
@@ -61,8 +62,8 @@ class WaitPolicy:
         if self._places.closed:
             return Unavailable(self._places.closed)
         statuses = self._members.statuses()
-        if (limited := _rate_limited(statuses)) is not None:
-            return limited
+        if (refused := _refused(statuses)) is not None:
+            return refused
         error = _unavailable(statuses)
         if error.retry_after is None:
             error.retry_after = self.retry_after()
@@ -91,11 +92,14 @@ class WaitPolicy:
         return self._places.retry_after(self._queue.lines.count)
 
 
-def _rate_limited(statuses: Sequence[InstanceStatus]) -> RateLimited | None:
-    """The service's own limit passed on, where nothing else is in the way."""
+def _refused(statuses: Sequence[InstanceStatus]) -> GatewayError | None:
+    """What the service itself said last, where nothing else is in the way."""
     if not statuses or any(each.state is not InstanceState.COOLING or not each.cools_for for each in statuses):
         return None
-    seconds = ceil(min(each.cool_until for each in statuses) - time.time())
+    with_plan = [each.cool_until for each in statuses if each.cools_for != Cause.NO_PLAN]
+    if not with_plan:
+        return NoPlan()
+    seconds = ceil(min(with_plan) - time.time())
     return RateLimited("The Lingma service is rate limited; try again later.", retry_after=max(1, seconds))
 
 

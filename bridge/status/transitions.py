@@ -26,6 +26,8 @@ class Why(Labelled):
     MAINTENANCE = "maintenance", gettext_noop("a maintenance window is open")
     MAINTAINED = "maintained", gettext_noop("the maintenance window is over")
     LIMITED = "limited", gettext_noop("its service refuses turns for a while")
+    NO_PLAN = "no_plan", gettext_noop("the plan of its account is used up")
+    ALONE = "alone", gettext_noop("no other can take its turns")
     FAILING = "failing", gettext_noop("most turns fail there")
     TRIED = "tried", gettext_noop("one turn tries whether it works again")
     LOST = "lost", gettext_noop("the connection was lost")

@@ -19,6 +19,7 @@ from bridge.chat.errors import (
     InternalError,
     InvalidRequest,
     LoggedOut,
+    NoPlan,
     Overloaded,
     RateLimited,
     UpstreamFailed,
@@ -329,8 +330,8 @@ class _Run:
         raise Forbidden(message, param=("model",), code="model_not_allowed", reason="model")
 
     def _may_retry(self, error: GatewayError) -> bool:
-        """A lost connection may be retried, a lost login and a rate limit elsewhere, a login also where it makes itself
-        again; a session that fails may itself be the reason.
+        """A lost connection may be retried, a lost login, a rate limit and a plan that is used up elsewhere, a login
+        also where it makes itself again; a session that fails may itself be the reason.
         """
         if isinstance(error, ConnectionLost):
             return self._doubt is None or self._doubt.may_try
@@ -339,6 +340,9 @@ class _Run:
             or (self.elsewhere is not None and self.elsewhere.has_room)
         ):
             return True
+        if isinstance(error, NoPlan):
+            has_room = self.elsewhere is not None and self.elsewhere.has_room
+            return has_room or self._places.has_other_plan(self._turn.record.instance)
         # Elsewhere only: the same instance would refuse again.
         if isinstance(error, (LoggedOut, RateLimited)):
             return self._engine.pool.has_another({*self._places.failed, self._turn.record.instance})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from bridge.chat.errors import GatewayError, LoggedOut, RateLimited
+from bridge.chat.errors import GatewayError, LoggedOut, NoPlan, RateLimited
 from bridge.chat.events import KeepAlive
 from bridge.pool.lease import Lease, Waiter
 from bridge.pool.policy import Owner
@@ -14,7 +14,7 @@ from bridge.turn.context import TurnContext
 from bridge.turn.elsewhere import Elsewhere
 
 LOOK_SEC = 1.0  # between two looks for a place on another machine
-REFUSALS = (LoggedOut, RateLimited)  # of an instance, whatever the turn is
+REFUSALS = (LoggedOut, NoPlan, RateLimited)  # of an instance, whatever the turn is
 
 
 class Places:
@@ -44,6 +44,10 @@ class Places:
         """Its login, which is lost, makes itself again in time."""
         return self._pool.logs_in_again(instance, self._until)
 
+    def has_other_plan(self, instance: str) -> bool:
+        """An instance that has not failed this turn, of another login than those, can take it in time."""
+        return self._pool.has_other_plan({*self.failed, instance}, self._until)
+
     async def queue(
         self, care: int, *, again: bool, elsewhere: Elsewhere | None, move: Callable[[], Awaitable[bool]]
     ) -> Lease | None:
@@ -63,6 +67,7 @@ class Places:
         record.admitted()
         try:
             while not await self._is_served(waiter, elsewhere):
+                self._pool.plans.reopened()
                 # Also one whose client has had signs of life: they are nothing of the reply.
                 if self._may_move(care, elsewhere):
                     waiter.leave()
@@ -93,10 +98,12 @@ class Places:
 
     def costs_a_try(self, instance: str, error: GatewayError) -> bool:
         """Whether that attempt is one of the few a turn has. Not the first refusal by each instance: another may be
-        free. There are only so many instances, and after the queue time-out each refusal counts.
+        free. There are only so many instances, and after the queue time-out each refusal counts. Nor is one that began
+        a pause: the turn waits for another, and was asked here for want of it.
         """
         is_late = self._pool.ticker.loop.time() >= self._until
-        return is_late or instance in self.failed or not isinstance(error, REFUSALS)
+        is_again = instance in self.failed and not (isinstance(error, NoPlan) and self._pool.plans.pauses(instance))
+        return is_late or is_again or not isinstance(error, REFUSALS)
 
     def attempt_lost(self, instance: str, error: GatewayError) -> None:
         """The attempt has come to nothing; the time it took was no waiting."""

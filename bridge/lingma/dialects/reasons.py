@@ -7,11 +7,10 @@ from math import ceil
 from typing import Final
 
 from bridge.chat.errors import (
-    NO_QUOTA,
     ContentFiltered,
     ContextFull,
-    Forbidden,
     GatewayError,
+    NoPlan,
     RateLimited,
     UpstreamFailed,
 )
@@ -119,7 +118,7 @@ def lasting(reason: str) -> GatewayError | None:
     if _FILTERED.search(text):
         return ContentFiltered(f"{FILTERED} It said: {text[:200]}")
     if _USED_UP.search(text) and not _PASSING.search(text) and wait(text) is None:
-        return Forbidden(f"{USED_UP} It said: {text[:200]}", code=NO_QUOTA, reason=NO_QUOTA)
+        return NoPlan(f"{USED_UP} It said: {text[:200]}")
     return None
 
 

@@ -255,7 +255,10 @@ def test_overview_counts_who_waits_by_process(admin_client, beat):
     assert "Turns that wait for a place 9" in text(admin_client.get(reverse("admin:index")))
 
 
-@pytest.mark.parametrize(("why", "words"), [("", "by order"), ("limited", "rate limited"), ("failed", "turns failed")])
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [("", "by order"), ("limited", "rate limited"), ("no_plan", "plan used up"), ("failed", "turns failed")],
+)
 def test_pauses_have_a_countdown(admin_client, beat, why, words):
     now = time.time()
     beat("w1-i1", state=InstanceState.COOLING, at=now, cool_until=now + 90, cools_for=why)

@@ -78,6 +78,8 @@ def kinds_of(looked):
         ({"smoke": SmokeReport(0.0, ok=False, failed=1)}, set()),
         ({"smoke": SmokeReport(0.0, ok=False, failed=2)}, {"smoke_failing"}),
         ({"cools_for": "limited"}, {"cooling_long"}),
+        ({"cools_for": "no_plan"}, {"quota_used_up"}),
+        ({"cools_for": "no_plan", "state": "gone"}, {"instances_gone", "none_ready"}),
         ({"waiting": 20}, {"queue_long"}),
         ({"waiting": 19}, set()),
         ({"memory": (2048 << 20) + 1, "disk": 5120 << 20}, {"memory_high"}),

@@ -96,9 +96,9 @@ def test_reason_of_any_size_costs_bounded_work(words):
 @pytest.mark.parametrize(
     ("code", "reason", "kind", "error_code"),
     [
-        (112, "https://example.com/pricing", errors.Forbidden, "insufficient_quota"),
-        (10011, "", errors.Forbidden, "insufficient_quota"),
-        (403, '{"code":112,"message":"https://example.com/pricing"}', errors.Forbidden, "insufficient_quota"),
+        (112, "https://example.com/pricing", errors.NoPlan, "insufficient_quota"),
+        (10011, "", errors.NoPlan, "insufficient_quota"),
+        (403, '{"code":112,"message":"https://example.com/pricing"}', errors.NoPlan, "insufficient_quota"),
         (403, "remote status 10010", errors.RateLimited, None),
         (403, "not authorised", errors.Forbidden, None),
         (403, "room 112", errors.Forbidden, None),
@@ -114,7 +114,7 @@ def test_reason_of_any_size_costs_bounded_work(words):
 def test_lasting_failures_are_final_and_passing_ones_retryable(code, reason, kind, error_code):
     error = error_of(FinishParams("r", statusCode=code, reason=reason))
     assert (type(error), error.code) == (kind, error_code)
-    assert error.retryable is (kind is not errors.Forbidden)
+    assert error.retryable is not issubclass(kind, errors.Forbidden)
 
 
 USED_UP = [
@@ -143,7 +143,7 @@ PASSING = [
 @pytest.mark.parametrize("words", USED_UP)
 def test_quota_that_is_used_up_is_final(words, code):
     error = error_of(FinishParams("r", statusCode=code, reason=words))
-    assert (type(error), error.code, error.retryable) == (errors.Forbidden, "insufficient_quota", False)
+    assert (type(error), error.code, error.retryable) == (errors.NoPlan, "insufficient_quota", False)
     assert error.retry_after is None
     assert "rate limit" not in error.message.lower()
 

@@ -7,6 +7,7 @@ from bridge.chat.errors import (
     ContentFiltered,
     Forbidden,
     LoggedOut,
+    NoPlan,
     RateLimited,
     SlowClient,
     UpstreamFailed,
@@ -20,6 +21,7 @@ OUTCOMES = [
     (ConnectionLost("x"), False, Outcome.NOTHING), (ConnectionLost("x"), True, Outcome.GOOD),
     (SlowClient("x"), True, Outcome.GOOD), (ContentFiltered("x"), False, Outcome.GOOD),
     (Forbidden("x"), False, Outcome.NOTHING), (LoggedOut("x"), False, Outcome.GOOD),
+    (NoPlan("x"), False, Outcome.NO_PLAN), (NoPlan("x"), True, Outcome.NO_PLAN),
 ]  # fmt: skip
 
 
@@ -28,20 +30,22 @@ def test_each_ending_says_something_of_the_instance(error, has_begun, outcome):
     assert outcome_of(error, has_begun=has_begun) is outcome
 
 
-def limited(now=0.0, longest=60.0):
+def limited(now=0.0, longest=60.0, outcome=Outcome.LIMITED):
     breaker = Breaker(longest)
-    breaker.ended(Outcome.LIMITED, now, 0)
+    breaker.ended(outcome, now, 0)
     return breaker
 
 
-def test_pauses_grow_up_to_a_bound():
-    breaker, now, pauses = limited(), 0.0, []
+@pytest.mark.parametrize("outcome", [Outcome.LIMITED, Outcome.NO_PLAN])
+def test_pauses_grow_up_to_a_bound(outcome):
+    breaker, now, pauses = limited(outcome=outcome), 0.0, []
     for _ in range(8):
         pauses.append(breaker.until - now)
         now = breaker.until
         breaker.probe(now)
-        breaker.probed(Outcome.LIMITED, now, 0)
+        breaker.probed(outcome, now, 0)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert breaker.cause == outcome.value
 
 
 def test_service_says_how_long_a_pause_is():

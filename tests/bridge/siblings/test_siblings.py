@@ -8,14 +8,16 @@ from contextlib import AsyncExitStack
 import msgspec
 import pytest
 
-from bridge.chat.errors import ConnectionLost, Overloaded, SlowClient
+from bridge.chat.errors import ConnectionLost, NoPlan, Overloaded, SlowClient
 from bridge.lingma.dialects.base import Ask
 from bridge.lingma.errors import UploadFailed
 from bridge.pool.options import InstanceOptions, PoolOptions
+from bridge.pool.orders import Order
 from bridge.pool.policy import Line, Owner
 from bridge.pool.runs import Exit
 from bridge.siblings.messages import Demand
 from bridge.siblings.siblings import Siblings
+from bridge.status.wanted import Mode
 from gateway_project.lib.unix_sockets import socket_path
 from tests.bridge.chats import replying, say
 from tests.bridge.lingma.conftest import ended
@@ -84,6 +86,22 @@ async def test_a_turn_runs_where_a_place_is(join):
     lease.release()
     await eventually(lambda: there.in_flight == 0)
     assert here.shares.here.keys == {0: 1}
+
+
+async def test_login_without_plan_leaves_turns_to_siblings(join):
+    here, there = await join(replying(code=112), replying("there"))
+    lease = here.lease()
+    turn = lease.instance.ask(ask(1))
+    assert await ended(turn) == []
+    lease.release()
+    assert (type(turn.end.error), here.statuses()[0].cools_for) == (NoPlan, "no_plan")
+    lent = await served(here.queue(owner=ALICE))
+    assert lent.instance.name == "w2-i1"
+    lent.release()
+    there.obey({"w2-i1": Order(mode=Mode.DRAIN)})
+    # Nobody else is left, so the answer is that of the service, at once.
+    await until(here, lambda: here.statuses()[0].cools_for == "")
+    assert here.lease() is not None
 
 
 async def test_key_with_fewest_places_comes_first_everywhere(join):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bridge.chat.errors import (
-    NO_QUOTA,
     ContentFiltered,
     Forbidden,
     GatewayError,
     InvalidRequest,
     LoggedOut,
+    NoPlan,
     RateLimited,
     UpstreamFailed,
     UpstreamTimeout,
@@ -19,7 +19,7 @@ from bridge.lingma.dialects.base import Ending
 
 _FAILED_CODES: dict[int, type[GatewayError]] = {
     110: RateLimited,
-    112: Forbidden,
+    112: NoPlan,
     400: InvalidRequest,
     401: LoggedOut,
     403: Forbidden,
@@ -28,7 +28,7 @@ _FAILED_CODES: dict[int, type[GatewayError]] = {
     429: RateLimited,
     601: ContentFiltered,
     10010: RateLimited,
-    10011: Forbidden,
+    10011: NoPlan,
     10605: RateLimited,
 }
 _RATE_LIMITED = "The Lingma service is rate limited; try again later."
@@ -47,9 +47,7 @@ _MESSAGES: dict[int, str] = {
     10011: _NO_PLAN,
     10605: "The Lingma service has put the request into a queue of its own; try again later.",
 }
-_CODES_OF_KIND: dict[int, str] = {
-    112: NO_QUOTA, 10011: NO_QUOTA, 406: "content_filter", 601: "content_filter"
-}  # fmt: skip
+_CODES_OF_KIND: dict[int, str] = {406: "content_filter", 601: "content_filter"}
 _WRAPPERS = frozenset({403, 418})
 _GOOD_REASONS = frozenset({"success", "completed", "end_turn", "cancelled"})
 
@@ -67,10 +65,9 @@ def error_of(finish: FinishParams) -> GatewayError | None:
     if code in _WRAPPERS:
         code = reasons.wrapped_code(reason) or code
     kind = _FAILED_CODES.get(code, UpstreamFailed)
-    message = _MESSAGES.get(code, f"The Lingma service failed the turn with code {code}.")
-    code_of_kind = _CODES_OF_KIND.get(code)
-    why = NO_QUOTA if code_of_kind == NO_QUOTA else ""
-    return reasons.read(reason, kind(_quoting(message, reason), code=code_of_kind, reason=why))
+    message = _quoting(_MESSAGES.get(code, f"The Lingma service failed the turn with code {code}."), reason)
+    error = NoPlan(message) if kind is NoPlan else kind(message, code=_CODES_OF_KIND.get(code))
+    return reasons.read(reason, error)
 
 
 def error_if_empty(finish: FinishParams) -> GatewayError | None:
