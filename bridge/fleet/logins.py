@@ -8,7 +8,7 @@ from typing import Final
 
 import redis
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext
 
 from bridge.fleet import mirror
@@ -19,6 +19,7 @@ from bridge.models import Instance, InstanceOrder, Login
 from bridge.status.accounts import AccountState
 from bridge.status.logins import LoginKind
 from bridge.status.states import InstanceState
+from gateway_project.lib.first_change import changed
 from gateway_project.lib.secrets_at_rest import Secret
 from gateway_project.lib.translated import translated
 
@@ -71,7 +72,12 @@ def _saved(login: Login, endpoint: str | None) -> Login:
     if endpoint is not None:
         login.endpoint = endpoint
     login.full_clean()
-    login.save()
+    try:
+        with transaction.atomic():
+            login.save()
+    except IntegrityError:
+        login.validate_unique()  # somebody else has made it since
+        raise
     return login
 
 
@@ -126,6 +132,4 @@ def spread(redis_url: str) -> dict[str, Login]:
 
 
 def _give(name: str, login: Login | None) -> None:
-    order = InstanceOrder.objects.select_for_update().filter(name=name).first() or InstanceOrder(name=name)
-    order.login = login
-    order.save()
+    changed(InstanceOrder, lambda order: setattr(order, "login", login), name=name)

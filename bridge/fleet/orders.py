@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -24,6 +24,7 @@ from bridge.status.logins import WantedLogin
 from bridge.status.states import InstanceState
 from bridge.status.versions import WantedVersion
 from bridge.status.wanted import Mode
+from gateway_project.lib.first_change import changed
 
 LONGEST_SEC: Final = 86_400
 """No instance cools down for longer than a day: who wants that drains or stops it."""
@@ -141,12 +142,9 @@ def move(name: str, version: Version | None, redis_url: str) -> list[str]:
     with transaction.atomic():
         if name == ALL:
             versions.make_default(version)
-        rows = InstanceOrder.objects.select_for_update()
-        found = {row.name: row for row in (rows.exclude(version=None) if name == ALL else rows.filter(name__in=names))}
-        for each in found if name == ALL else names:
-            row = found.get(each) or InstanceOrder(name=each)
-            row.version = None if name == ALL else version
-            row.save()
+        moved = InstanceOrder.objects.exclude(version=None).values_list("name", flat=True) if name == ALL else names
+        for each in sorted(moved):
+            changed(InstanceOrder, _setting(version=None if name == ALL else version), name=each)
     return names
 
 
@@ -169,13 +167,16 @@ def give(action: Action, names: Collection[str], *, seconds: int = 300) -> None:
     }
     with transaction.atomic():
         for name in sorted(names):
-            # Made and changed at once: an action is one row of the audit log.
-            found = InstanceOrder.objects.select_for_update().filter(name=name).first()
-            row = found or InstanceOrder(name=name)
-            for column, value in changes[action].items():
-                setattr(row, column, value)
-            row.save()
+            changed(InstanceOrder, _setting(**changes[action]), name=name)
     return None
+
+
+def _setting(**columns: object) -> Callable[[InstanceOrder], None]:
+    def change(row: InstanceOrder) -> None:
+        for column, value in columns.items():
+            setattr(row, column, value)
+
+    return change
 
 
 def _log_in_anew(names: Collection[str]) -> None:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext
 
 from bridge.models import PoolSize
 from bridge.models.pool_size import EVERY_PROCESS
+from gateway_project.lib.first_change import changed
 
 if TYPE_CHECKING:
     from gateway_project.env import Environment
@@ -47,9 +48,7 @@ def order(size: int, process: int, env: Environment) -> None:
         if process == EVERY_PROCESS:
             for row in PoolSize.objects.select_for_update().exclude(process=EVERY_PROCESS):
                 row.delete()
-        row = PoolSize.objects.select_for_update().filter(process=process).first() or PoolSize(process=process)
-        row.size = size
-        row.save()
+        changed(PoolSize, lambda row: setattr(row, "size", size), process=process)
 
 
 def taken_away(names: Iterable[str]) -> set[str]:
