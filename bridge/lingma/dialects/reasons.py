@@ -18,7 +18,7 @@ from bridge.chat.errors import (
 READ_CHARS: Final = 4000
 """Characters of a reason that are searched: what matters stands near its beginning."""
 
-MOST_WAIT: Final = 60
+MOST_WAIT: Final = 3600
 """Seconds: the longest wait that is passed on to a client."""
 
 MOST_DIGITS: Final = 15
