@@ -201,7 +201,7 @@ class ChatConsumer(ListeningConsumer):
             await self.runtime.engine.run(
                 self.request, caller.key_id, self._record, emit, caller.team_id, caller.tools, caller.models,
                 elsewhere, given.found if given is not None else None, find_direct, at_once=given is not None,
-                exits=given.exits if given is not None else None,
+                exits=given.exits if given is not None else None, left=given.left if given is not None else None,
             )  # fmt: skip
         finally:
             self._record.on_admitted = None  # a circle that the garbage collector would have to find
@@ -224,12 +224,12 @@ class ChatConsumer(ListeningConsumer):
         """Another process writes the row: that which took the turn, or that which has sent it here in vain."""
         return self._is_given_away or (self.handed_over is not None and self._opening is None)
 
-    def hand_over(self, found: Found | None, sender: str, signs: int, exits: int | None) -> HandOver:
+    def hand_over(self, found: Found | None, sender: str, signs: int, exits: int | None, left: float) -> HandOver:
         """What goes along with the request."""
         self._is_asked_elsewhere = True
         self._admission.lend()
         age = time.monotonic() - self._began
-        return HandOver(self.id, self._started_at, age, self.client_ip, sender, found, signs, exits)
+        return HandOver(self.id, self._started_at, age, self.client_ip, sender, found, signs, exits, left)
 
     async def sign_of_life(self) -> None:
         """To the client of a stream, while another process is at work on it. That one numbers what it sends, so it is a

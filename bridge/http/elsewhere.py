@@ -61,7 +61,7 @@ class PeerElsewhere:
     def has_room_for_doubt(self) -> bool:
         return self._peers.has_any_room
 
-    async def run(self, found: Found | None, signs: int = 0, exits: int | None = None) -> bool:
+    async def run(self, found: Found | None, left: float, signs: int = 0, exits: int | None = None) -> bool:
         """See `bridge.turn.elsewhere`."""
         peers = self._peers
         if found is not None:
@@ -73,7 +73,7 @@ class PeerElsewhere:
         response: aiohttp.ClientResponse | None = None
         outcome = "lost"
         try:
-            response = await self._ask(peer, self._consumer.hand_over(found, peers.name, signs, exits))
+            response = await self._ask(peer, self._consumer.hand_over(found, peers.name, signs, exits, left))
             if response is None or TAKEN.decode() not in response.headers:
                 outcome = "declined" if response is not None else "lost"
                 return False

@@ -40,6 +40,8 @@ class HandOver(msgspec.Struct, frozen=True, omit_defaults=True):
     """Signs of life that the client has had: some formats count them."""
     exits: int | None = None
     """Of services, that the turn was lost with; None: it is not in doubt."""
+    left: float | None = None
+    """Seconds for which it may still wait for a place; None, of another version: as long as any turn."""
 
 
 _encode = msgspec.json.Encoder().encode

@@ -22,11 +22,11 @@ class Elsewhere(Protocol):
     def has_room_for_doubt(self) -> bool:
         """So has any other process: a turn in doubt borrows no place."""
 
-    async def run(self, found: Found | None, signs: int = 0, exits: int | None = None) -> bool:
+    async def run(self, found: Found | None, left: float, signs: int = 0, exits: int | None = None) -> bool:
         """Have it run there, and the client answered; False: it could not, and nothing of a reply was sent.
 
-        Without a session, where there is room. `signs` are the signs of life that the client has had, `exits` those of
-        services that a turn in doubt was lost with; None: it is in none.
+        Without a session, where there is room. It waits there for `left` seconds at most. `signs` are the signs of life
+        that the client has had, `exits` those of services that a turn in doubt was lost with; None: it is in none.
 
         Raise GatewayError when it was lost in the middle of its answer, or failed there.
         """

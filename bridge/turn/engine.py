@@ -100,6 +100,7 @@ class Engine:
         *,
         at_once: bool = False,
         exits: int | None = None,
+        left: float | None = None,
     ) -> Coroutine[Any, Any, None]:
         """Emit the reply's events in batches, and wait for each to be taken. Raise GatewayError only before the first.
 
@@ -107,13 +108,13 @@ class Engine:
         is emitted whole, in one batch. `tools` and `models` (patterns) are what the caller is restricted to.
         `elsewhere` may run it in another process. `at_once`: another process has handed it over, with the session
         `found` if it has one; then it gets a place at once, or Overloaded is raised and that session is left alone.
-        One that was lost there with so many `exits` of services is in doubt, and waits here.
+        One that was lost there with so many `exits` of services is in doubt, and waits here, for `left` seconds.
         """
         # A coroutine handed on and not awaited here: one frame less for each step of each turn.
         run = _Run(self, request, Owner(caller_id, team_id), record, emit, tools, models, direct)
         run.elsewhere, run.found = elsewhere, found
         if at_once:
-            run.is_handed_over(exits)
+            run.is_handed_over(exits, left)
         return run.run()
 
     def count_tokens(self, request: ChatRequest, key: int, record: TurnRecord | None = None) -> int:
@@ -184,8 +185,10 @@ class _Run:
         self._check: asyncio.Task[bool] | None = None
         self._generation = 0
 
-    def is_handed_over(self, exits: int | None) -> None:
+    def is_handed_over(self, exits: int | None, left: float | None) -> None:
         """Another process has it, and its client."""
+        if left is not None:
+            self._places.left = left
         self.at_once, self._output.quiet = exits is None, True
         if exits is not None:
             self._doubt = self._new_doubt()
@@ -237,7 +240,7 @@ class _Run:
         if found is None or affinity is None or not elsewhere.holds(affinity):
             return False
         conversation.asked_elsewhere()
-        if await elsewhere.run(found, self._output.signs):
+        if await elsewhere.run(found, self._places.left, self._output.signs):
             conversation.left_elsewhere()
             return True
         self._in_background(conversation.rebuild("elsewhere"))
@@ -253,7 +256,7 @@ class _Run:
         exits = self._doubt.exits if self._doubt is not None and self._care else None
         if self._trial is not None:
             await self._trial.end()  # it is asked there
-        if await self.elsewhere.run(None, self._output.signs, exits):
+        if await self.elsewhere.run(None, self._places.left, self._output.signs, exits):
             return True
         if self._trial is not None:
             await self._begin_trial()

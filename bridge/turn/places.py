@@ -36,6 +36,16 @@ class Places:
         self._until = turn.watch.began + pool.options.queue_timeout
         """How long it may wait for a place, as the time of the loop."""
 
+    @property
+    def left(self) -> float:
+        """Seconds for which the turn may still wait for a place."""
+        return max(0.0, self._until - self._pool.ticker.loop.time())
+
+    @left.setter
+    def left(self, seconds: float) -> None:
+        """It has waited elsewhere before."""
+        self._until = min(self._until, self._pool.ticker.loop.time() + seconds)
+
     def lease(self) -> Lease | None:
         """A place now, if there is one."""
         return self._pool.lease(self._turn.conversation.affinity, self.excluded, self._owner, self._until)

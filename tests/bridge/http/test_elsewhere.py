@@ -305,6 +305,29 @@ async def test_limits_count_a_turn_once(handing):
     assert used == {"rpm": 3, "tpm": tokens, "concurrency": 0}
 
 
+async def test_turn_in_doubt_waits_for_what_is_left(handing):
+    """The other process has its own time-out for turns, of which this one has used up most where it came from."""
+
+    async def begin(peer, params):
+        await say(peer, params, "a word")
+
+    gateway = await handing(begin, max_in_flight=1, queue_timeout_sec=600)
+    held = Answer()
+    holding = asyncio.create_task(gateway.ask(PATHS[0], "hold", stream=True, history=False, answer=held))
+    async with asyncio.timeout(60):
+        await held.has_text.wait()
+        given = handover.HandOver("1" * 32, time.time(), 29.0, "192.0.2.1", "web-9", exits=1, left=0.1)
+        headers = {"x-lingma-peer-secret": SECRET, "x-lingma-peer-turn": handover.encoded(given)}
+        headers["authorization"] = f"Bearer {KEY}"
+        body = {"model": "org_auto", "messages": [{"role": "user", "content": "Hello"}]}
+        [other] = gateway.runtime.peers.known
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(other.socket)) as session:
+            answer = await session.post(f"http://peer{PATHS[0]}", headers=headers, json=body)
+        assert (answer.status, handover.TAKEN.decode() in answer.headers) == (429, True)
+        held.gone.set()
+        await holding
+
+
 @pytest.mark.parametrize(
     ("secret", "path", "status"),
     [("wrong", "/", 403), ("", PATHS[0], 403), (SECRET, "/", 204), (SECRET, PATHS[0], 404), (SECRET, "/healthz", 404),
