@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -25,10 +26,10 @@ from bridge.fleet import mirror, orders, sizes, timelines, versions
 from bridge.fleet.orders import LONGEST_SEC, Action, NoLogin, UnknownInstance
 from bridge.fleet.sizes import BadSize
 from bridge.fleet.versions import UnknownVersion
-from bridge.models import Instance
+from bridge.models import Instance, Login
 from bridge.status.smoke import Behaviour
 from bridge.status.states import InstanceState
-from bridge.status.transitions import Why
+from bridge.status.transitions import Transition, Why
 from gateway_project.lib.live_rows import query_set_of
 
 
@@ -44,6 +45,14 @@ class SmokeSerializer(serializers.Serializer[Any]):
     )
 
 
+class TransitionSerializer(serializers.Serializer[Any]):
+    at = serializers.DateTimeField()
+    state = serializers.ChoiceField(choices=[each.value for each in InstanceState])
+    why = serializers.ChoiceField(choices=[each.value for each in Why])
+    detail = serializers.CharField(allow_blank=True)
+    generation = serializers.IntegerField()
+
+
 class InstanceSerializer(serializers.ModelSerializer[Instance]):
     replacing = serializers.SerializerMethodField(help_text="A successor is started beside it.")
     cool_until = serializers.SerializerMethodField(help_text="Until then it takes no turns; null: it has no pause.")
@@ -52,6 +61,11 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
     cools_for = serializers.SerializerMethodField(
         help_text="Why the gateway has made the pause: `limited`, `no_plan` or `failed`; empty: it has not."
     )
+    last_step = serializers.SerializerMethodField(
+        help_text="What has brought it to where it is: the latest of its `transitions`; null: not known."
+    )
+    login_label = serializers.SerializerMethodField(help_text="Of the login it was given; null: none, or not known.")
+    login_generation = serializers.SerializerMethodField(help_text="Of that login's files; null: the same.")
     memory_bytes = serializers.SerializerMethodField(help_text="Of its processes; null: not known.")
     disk_bytes = serializers.SerializerMethodField(help_text="Of its work directory; null: not known.")
     stuck_turns = serializers.SerializerMethodField(help_text="Turns of which nothing has come for STUCK_TURN_SEC.")
@@ -69,6 +83,19 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
         if smoke is None:
             return None
         return SmokeSerializer(msgspec.structs.asdict(smoke) | {"at": datetime.fromtimestamp(smoke.at, UTC)}).data
+
+    @extend_schema_field(TransitionSerializer(allow_null=True))
+    def get_last_step(self, row: Instance) -> Any:
+        step = self.context["view"].steps.get(row.name)
+        return _shown(step) if step is not None else None
+
+    def get_login_label(self, row: Instance) -> str | None:
+        held = self._beat(row).held_login
+        return self.context["view"].labels.get(held) if held else None
+
+    def get_login_generation(self, row: Instance) -> int | None:
+        beat = self._beat(row)
+        return beat.login_generation if beat.held_login else None
 
     def get_cool_until(self, row: Instance) -> datetime | None:
         return self._beat(row).cool_until
@@ -95,14 +122,6 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
         return beats.get(row.name, row)
 
 
-class TransitionSerializer(serializers.Serializer[Any]):
-    at = serializers.DateTimeField()
-    state = serializers.ChoiceField(choices=[each.value for each in InstanceState])
-    why = serializers.ChoiceField(choices=[each.value for each in Why])
-    detail = serializers.CharField(allow_blank=True)
-    generation = serializers.IntegerField()
-
-
 class InstanceDetailSerializer(InstanceSerializer):
     transitions = serializers.SerializerMethodField(
         help_text="Its last 200 changes of state and replacements, the latest first, for a week; "
@@ -116,8 +135,11 @@ class InstanceDetailSerializer(InstanceSerializer):
             found = timelines.read(settings.REDIS_URL, row.name)
         except redis.RedisError:
             return []
-        steps = [msgspec.structs.asdict(each) | {"at": datetime.fromtimestamp(each.at, UTC)} for each in found]
-        return TransitionSerializer(steps, many=True).data
+        return [_shown(each) for each in found]
+
+
+def _shown(step: Transition) -> Any:
+    return TransitionSerializer(msgspec.structs.asdict(step) | {"at": datetime.fromtimestamp(step.at, UTC)}).data
 
 
 class ActionSerializer(serializers.Serializer[Any]):
@@ -161,6 +183,20 @@ class InstanceViewSet(ReadOnlyModelViewSet[Instance]):
             return super().get_queryset()
         self.beats = {each.name: each for each in rows}
         return query_set_of(Instance, rows)
+
+    @cached_property
+    def steps(self) -> dict[str, Transition]:
+        """The last one of each instance; none while Redis is away."""
+        try:
+            return timelines.latest(settings.REDIS_URL, self.beats)
+        except redis.RedisError:
+            return {}
+
+    @cached_property
+    def labels(self) -> dict[int, str]:
+        """Of the logins that instances have."""
+        held = {each.held_login for each in self.beats.values()}
+        return dict(Login.objects.filter(pk__in=held).values_list("pk", "label"))
 
     @extend_schema(request=ActionSerializer, responses={202: ActionSerializer})
     @action(detail=True, methods=["post"])

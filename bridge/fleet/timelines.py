@@ -58,6 +58,18 @@ def read_all(redis_url: str, names: Iterable[str]) -> dict[str, list[Transition]
     return {name: _sorted(lists) for name, lists in found.items()}
 
 
+def latest(redis_url: str, names: Iterable[str]) -> dict[str, Transition]:
+    """The last step of each instance that has any. Raise redis.RedisError."""
+    asked = list(names)
+    with connect(redis_url) as client, client.pipeline(transaction=False) as pipe:
+        for name in asked:
+            for key in _keys(name):
+                pipe.lrange(key, 0, 0)
+        found = pipe.execute()
+    steps = {name: _sorted(found[2 * at : 2 * at + 2]) for at, name in enumerate(asked)}
+    return {name: each[0] for name, each in steps.items() if each}
+
+
 def _sorted(lists: Iterable[Any]) -> list[Transition]:
     steps = [each for values in lists for value in values if (each := _read(value)) is not None]
     # Both lists have the latest first, and a sort that is stable leaves it so for what came at once.

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 import redis
 
-from bridge.models import Instance
+from bridge.models import Instance, Login
 from bridge.status.instance import InstanceStatus
+from bridge.status.logins import LoginKind
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Transition, Why
 
@@ -15,14 +16,15 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def instances(redis_server):
+def instances(db, redis_server):
     with redis.Redis.from_url(redis_server) as client:
         client.flushdb()
-        for name, state in (("w1-i1", "ready"), ("w2-i1", "login_required")):
+        login = Login.objects.create(label="the first", kind=LoginKind.BUNDLE)
+        for name, state, held in (("w1-i1", "ready", login.pk), ("w2-i1", "login_required", 0)):
             status = InstanceStatus(
                 name=name, process=1, pid=99, generation=1, state=state, login=True, in_flight=2, limit=8, restarts=4,
                 last_error="", version="2.5.1", upstream="lingma", models=6, started_at=time.time() - 7200,
-                at=time.time(),
+                at=time.time(), held_login=held, login_generation=held and 3,
             )  # fmt: skip
             client.set(f"lgw:instance:{name}", msgspec.json.encode(status), ex=15)
         yield
@@ -56,6 +58,13 @@ def test_one_comes_with_its_timeline(admin_client, instances, redis_server):
         {"at": "2023-11-14T22:13:21.500000Z", "state": "ready", "why": "connected", "detail": "", "generation": 6},
         {"at": "2023-11-14T22:13:20Z", "state": "starting", "why": "lost", "detail": "lost", "generation": 5},
     ]  # fmt: skip
+    listed = [each["last_step"] for each in admin_client.get("/api/instances/").json()["results"]]
+    assert listed == [found["transitions"][0], None]
+
+
+def test_list_names_the_logins_of_instances(admin_client, instances):
+    rows = admin_client.get("/api/instances/").json()["results"]
+    assert [(row["login_label"], row["login_generation"]) for row in rows] == [("the first", 3), (None, None)]
 
 
 def test_reading_writes_no_row(admin_client, instances):
