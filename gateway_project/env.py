@@ -262,7 +262,7 @@ class Environment(BaseSettings):
         description="`Retry-After` of a refusal where nobody knows when an instance is back, or up to a third less.",
     )  # fmt: skip
     max_queue: int = Field(
-        256, ge=0, description="Turns that may wait in each web process; one key may fill half of it."
+        256, ge=0, description="Turns that may wait in all web processes together; one key may fill half of it."
     )
     keepalive_sec: float = Field(10, gt=0, description="Silence after which a stream gets a sign of life.")
     stream_buffer_bytes: int = Field(

@@ -1,4 +1,4 @@
-"""Which keys hold how many places: each web process reports it to the others, through Redis."""
+"""Which keys hold how many places and wait for more: each web process reports it to the others, through Redis."""
 
 from __future__ import annotations
 
@@ -64,12 +64,13 @@ class PlaceExchange:
             await asyncio.sleep(EVERY_SEC)
 
     async def exchange(self) -> None:
-        holds = bool(self._shares.here.keys)
+        own = self._shares.report()
+        holds = bool(own.keys or own.waiting)
         # An idle process costs Redis nothing: without turns it has nothing to report, and nothing to share out.
         if not holds and not self._has_reported:
             return
         # Empty once, after the last turn: so the others need not wait until the entry is too old.
-        report = _encode(self._shares.here) if holds else b""
+        report = _encode(own) if holds else b""
         try:
             others = await self._link.run(EXCHANGE, [redis_keys.PLACES], [self._process, report])
             self._has_reported = holds

@@ -34,6 +34,10 @@ class Lines(Generic[W]):
         """How many turns of this key wait."""
         return len(self._lines.get(key, ()))
 
+    def by_key(self) -> dict[int, int]:
+        """How many turns of each key wait."""
+        return {key: len(line) for key, line in self._lines.items()}
+
     def add(self, waiter: W, *, first: bool = False) -> None:
         """Join the line of its key, at its end or in front."""
         line = self._lines.setdefault(waiter.owner.key, deque())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from bridge.pool import policy
@@ -21,6 +22,7 @@ class TurnQueue:
         self._places = places
         self.lines: Lines[Waiter] = Lines(places.shares)
         self._careful: Careful[Waiter] = Careful(self.serve)
+        places.shares.waiting_here = self.by_key
         places.on_release = self._on_release
 
     @property
@@ -30,6 +32,10 @@ class TurnQueue:
     def of(self, key: int) -> int:
         """How many turns of this key wait."""
         return self.lines.of(key) + self._careful.of(key)
+
+    def by_key(self) -> dict[int, int]:
+        """How many turns of each key wait."""
+        return Counter(self.lines.by_key()) + Counter(each.owner.key for each in self._careful.waiting)
 
     def next_line(self) -> Line:
         """The line whose turn is the next to get a place."""

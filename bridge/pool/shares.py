@@ -1,9 +1,9 @@
-"""Who holds the places: what a fair choice between keys needs to know."""
+"""Who holds the places, and who waits for one: what a fair choice between keys needs to know."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -15,11 +15,13 @@ MOST_REMEMBERED = 4096  # keys that were given a place
 K = TypeVar("K", bound=Hashable)
 
 
-class Held(msgspec.Struct):
+class Held(msgspec.Struct, omit_defaults=True):
     """Places that turns hold, by key and by team; each web process sends its own to the others."""
 
     keys: dict[int, int] = {}
     teams: dict[int, int] = {}
+    waiting: dict[int, int] = {}
+    """Turns that wait for one, by key."""
 
 
 class Shares:
@@ -27,6 +29,8 @@ class Shares:
 
     def __init__(self) -> None:
         self.here = Held()
+        self.waiting_here: Callable[[], dict[int, int]] = dict
+        """Turns of this process that wait, by key."""
         self._elsewhere = Held()
         self._served: dict[int, int] = {}
         self._given = 0
@@ -56,8 +60,18 @@ class Shares:
         """What the other processes hold now."""
         keys: list[Mapping[int, int]] = [each.keys for each in others]
         teams: list[Mapping[int, int]] = [each.teams for each in others]
+        waiting: list[Mapping[int, int]] = [each.waiting for each in others]
         # Replaced and not added: each report is whole, so a lost one corrects itself.
-        self._elsewhere = Held(_sum(keys), _sum(teams))
+        self._elsewhere = Held(_sum(keys), _sum(teams), _sum(waiting))
+
+    def report(self) -> Held:
+        """What the others are told of this process."""
+        return Held(self.here.keys, self.here.teams, self.waiting_here())
+
+    @property
+    def waiting_elsewhere(self) -> Mapping[int, int]:
+        """Turns of the other processes that wait, by key, as last reported."""
+        return self._elsewhere.waiting
 
     def line(self, owner: Owner) -> Line:
         """What a choice needs to know of this owner. A key without a team is a team of its own."""

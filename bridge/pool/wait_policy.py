@@ -44,8 +44,10 @@ class WaitPolicy:
         return not self._places.closed and self._members.back_within(until - self._loop.time())
 
     def require_room(self, owner: Owner) -> None:
-        """Raise Overloaded when the queue is full, or this key's share of it."""
-        of_key, waiting = self._queue.of(owner.key), self._queue.waiting
+        """Raise Overloaded when the queue is full, or this key's share of it: the one of all processes, if known."""
+        elsewhere = self._places.shares.waiting_elsewhere
+        of_key = self._queue.of(owner.key) + elsewhere.get(owner.key, 0)
+        waiting = self._queue.waiting + sum(elsewhere.values())
         most = self._most + self._members.siblings.free  # who takes one of those hardly waits
         # Two refusals with two texts: a full queue is everybody's, a share is the key's own doing.
         if waiting >= most:

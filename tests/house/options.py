@@ -99,8 +99,9 @@ there what they can do.""",
     "max_in_flight": """\
 Turns beyond it wait up to `QUEUE_TIMEOUT_SEC` in a queue of `MAX_QUEUE`, and are refused after that: 429, in Messages
 529. Zero means 8 for each instance, a guess, as no limit of Lingma is known. Lower it if Lingma answers 429 itself.
-Places and queue are shared fairly between keys. The queue, and a key's half of it, are those of one web process: with
-four processes four times as many turns wait, and a key whose turns come to all of them has half of each.""",
+Places and queue are shared fairly between keys. The queue, and a key's half of it, are those of all web processes that
+share a Redis, on all machines: each counts what the others have reported within the last half second. While Redis is
+away each has a queue of its own of that size.""",
     "session_reuse_enabled": """\
 A request that continues a conversation sends Lingma only what is new. Without it each request sends the whole history
 and pays for it again, which is slower and easier to understand. `SESSION_REUSE_WITH_TOOLS` does the same for requests

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from bridge.chat.errors import Overloaded
 from bridge.fleet.place_exchange import PlaceExchange
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.policy import Owner
@@ -75,6 +76,47 @@ async def test_process_with_places_elsewhere_waits_for_those_without(link):
             places[0].release()
             assert bobs.lease.done()
             assert len(elsewhere) == 2
+
+
+async def test_queue_is_one_of_all_processes(link):
+    async with Service() as one, Service() as two:
+        limits = PoolOptions(1, 4), InstanceOptions(limit=1)
+        async with running(attached(one), *limits) as first, running(attached(two), *limits) as second:
+            places = [pool.lease() for pool in (first, second)]
+            waiting = [second.queue(owner=owner) for owner in (ALICE, Owner(2), Owner(3))]
+            exchanges = PlaceExchange(link, second.shares, "second"), PlaceExchange(link, first.shares, "first")
+            for exchange in exchanges:
+                await exchange.exchange()
+            # One is left: not for a key of which one waits, wherever that is.
+            with pytest.raises(Overloaded, match="API key's share"):
+                first.queue(owner=ALICE)
+            first.queue(owner=Owner(4))
+            with pytest.raises(Overloaded, match="queue is full"):
+                first.queue(owner=Owner(5))
+            for each in waiting:
+                each.leave()
+            for exchange in exchanges:
+                await exchange.exchange()
+            first.queue(owner=ALICE)
+            assert len(places) == 2
+
+
+async def test_queue_without_redis_is_its_own(link, tmp_path):
+    async with Service() as one, Service() as two:
+        limits = PoolOptions(1, 2), InstanceOptions(limit=1)
+        async with running(attached(one), *limits) as first, running(attached(two), *limits) as second:
+            places = [pool.lease() for pool in (first, second)]
+            second.queue()
+            second.queue(owner=ALICE)
+            await PlaceExchange(link, second.shares, "second").exchange()
+            away = RedisLink(f"unix://{tmp_path / 'nobody.sock'}")
+            await PlaceExchange(link, first.shares, "first").exchange()
+            with pytest.raises(Overloaded):
+                first.queue()
+            await PlaceExchange(away, first.shares, "first").exchange()
+            first.queue()
+            assert len(places) == 2
+            await away.close()
 
 
 async def test_process_without_redis_knows_its_own_places(tmp_path):
