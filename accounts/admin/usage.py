@@ -21,7 +21,7 @@ from unfold.decorators import display
 from accounts.explain.ids import request_id_of
 from accounts.ledger import shared_rows
 from accounts.models import OUTCOME_COLOURS, Usage
-from accounts.reports.words import UNKNOWN, source_of, tokens_of
+from accounts.reports.words import PROTOCOLS, UNKNOWN, source_of, tokens_of
 from gateway_project.lib.cells import VisibleText, cut
 from gateway_project.lib.lookups import ClosedLookups
 
@@ -38,7 +38,7 @@ class ProtocolFilter(DropdownFilter):
     parameter_name = "protocol"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("openai", "OpenAI"), ("anthropic", "Anthropic")]
+        return list(PROTOCOLS)
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         return queryset.filter(protocol=self.value()) if self.value() else queryset

@@ -18,6 +18,7 @@ from accounts.alerts.formats import Message, call_for, failure
 from accounts.alerts.post import PostFailed, PostOptions, post
 from accounts.alerts.words import SEVERITIES, about, clock, sentence, severity
 from accounts.models import Alert, AlertChannel, AlertNotice
+from gateway_project.lib.backoff import growing
 from gateway_project.lib.secrets_at_rest import SecretUnreadableError
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def _deliver(channel: AlertChannel, options: NoticeOptions, now: datetime) -> No
     result = _send(channel, message_of(waiting, channel.language), options, now)
     state: dict[str, Any] = {"last_tried_at": now, "last_result": result, "claimed_until": None}
     if result:
-        pause = min(FIRST_PAUSE_SEC * 2**channel.failures, LONGEST_PAUSE_SEC)
+        pause = growing(FIRST_PAUSE_SEC, channel.failures, LONGEST_PAUSE_SEC)
         state |= {"failures": min(channel.failures + 1, 20), "retry_at": now + timedelta(seconds=pause)}
         log.warning("alert channel %s: %s", channel.name, result)
     else:

@@ -18,10 +18,9 @@ from accounts.pages.tables import program
 from accounts.pages.trace_words import SESSION_STATES
 from accounts.reports.filters import COLUMNS, HOURS, NONE, NOT, WEEKLY
 from accounts.reports.period import RANGES
-from accounts.reports.words import SOURCES
+from accounts.reports.words import PROTOCOLS, SOURCES
 from gateway_project.lib.visible import visible
 
-PROTOCOLS: Final = (("openai", "OpenAI"), ("anthropic", "Anthropic"))
 ENDPOINTS: Final = ("/v1/chat/completions", "/v1/responses", "/v1/messages")
 SESSIONS: Final = ("new", "reused", "rebuilt", "off")
 

@@ -35,16 +35,21 @@ SESSIONS: Final = {
 }
 SCOPES: Final = {"key": _("of the key"), "team": _("of the team")}
 SESSION_STATES: Final = {"new": _("new"), "reused": _("continued"), "rebuilt": _("sent anew"), "off": _("off")}
+# The states of an instance, and what else speaks against one; a test of the states finds one that is missing.
 AGAINST: Final = {
     "starting": _("was starting"),
     "ready": _("was ready"),
+    "busy": _("was busy"),
     "login_required": _("was not logged in"),
+    "degraded": _("was degraded"),
+    "failed": _("had failed, and needed somebody"),
+    "cooling": _("was cooling down"),
     "backoff": _("had failed, and waited to be started again"),
     "draining": _("took no new turns"),
     "stopped": _("was stopped"),
     "gone": _("was gone"),
     "full": _("was full: %(figure)s"),
-    "failed": _("had lost this turn before"),
+    "lost": _("had lost this turn before"),
     "session": _("did not hold the session"),
     "busier": _("had more to do: %(figure)s"),
     "turn": _("had as much to do; instances take turns"),

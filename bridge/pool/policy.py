@@ -7,6 +7,8 @@ from typing import Protocol
 
 import msgspec
 
+from gateway_project.lib.backoff import growing
+
 
 class Place(Protocol):
     """What the choice needs to know of one instance."""
@@ -121,8 +123,7 @@ def restart_delay(failures: int, jitter: float) -> float:
 
     `jitter` is a random number from 0 to 1.
     """
-    # The inner bound keeps the power small, however long something fails.
-    return float(min(30.0, 0.5 * 2 ** max(0, min(failures - 1, 10)))) * (1 + jitter / 4)
+    return growing(0.5, failures - 1, 30.0, jitter)
 
 
 def breaker_pause(pauses: int, jitter: float) -> float:
@@ -130,12 +131,12 @@ def breaker_pause(pauses: int, jitter: float) -> float:
 
     `jitter` is from 0 to 1.
     """
-    return float(2.0 ** max(0, min(pauses - 1, 12))) * (1 + jitter / 4)
+    return growing(1.0, pauses - 1, 4096.0, jitter)
 
 
 def replacement_pause(failures: int, jitter: float) -> float:
     """Seconds to wait before a successor is tried again: 5, 10, 20 … at most 600, each up to a quarter longer."""
-    return float(min(600.0, 5.0 * 2 ** max(0, min(failures - 1, 10)))) * (1 + jitter / 4)
+    return growing(5.0, failures - 1, 600.0, jitter)
 
 
 def retry_after(waiting: int, slots: int, turn_sec: float, jitter: float) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from bridge.pool.policy import restart_delay
+from gateway_project.lib.backoff import growing
 
 DEATHS, DEATHS_SEC = 5, 60.0
 """So many runs in that time may end without having served a turn before the next one has to wait."""
@@ -53,7 +54,7 @@ class RestartPolicy:
     def redial_pause(self, tries: int) -> float:
         """Seconds before the next dial: none before the first one after a connection that worked."""
         count = self._brief + tries
-        return min(1.0, 0.05 * 2.0**count) if count else 0.0
+        return growing(0.05, count, 1.0) if count else 0.0
 
     def restart_pause(self, now: float, jitter: float) -> float:
         """Seconds before the next start, after the run that has ended. `jitter` is from 0 to 1."""

@@ -13,7 +13,8 @@ from bridge.prompt.profile import DEFAULT_PROFILE, PromptProfile
 # A rule for the model, not a limit of the parser: more calls are passed on as they come.
 MAX_CALLS = 8
 
-# Kinds of tools that agents have, by the names they give them, letters and digits only.
+# Kinds of tools that agents have, by the names that say plainly what a tool is for, letters and digits only. A test
+# holds each kind to one group of `tool_names`, which has what models may write as well (`cat`, `find`, `exec`).
 _KINDS = (
     ("read a file", ("read", "readfile", "view", "viewfile", "openfile", "loadfile")),
     ("change a file", ("edit", "editfile", "applypatch", "patch", "replaceinfile", "strreplace", "applydiff")),

@@ -14,13 +14,16 @@ _SEPARATORS = re.compile(r"[-_.\s:/]+")
 
 _READ = "read readfile openfile viewfile catfile cat view loadfile getfile showfile"
 _WRITE = "write writefile writetofile createfile savefile newfile makefile"
-_EDIT = "edit editfile patch applypatch patchfile writepatch modifyfile modify replaceinfile strreplace searchreplace"
+_EDIT = (
+    "edit editfile patch applypatch patchfile writepatch modifyfile modify replaceinfile strreplace searchreplace "
+    "applydiff"
+)
 _TERMINAL = (
     "terminal bash shell exec command cmd powershell runcommand executecommand execcommand shellcommand "
     "runshellcommand runinterminal runterminalcommand executebash localshell"
 )
-_GREP = "grep search searchfiles searchfile searchcontent ripgrep rg grepsearch searchcode"
-_GLOB = "glob find findfiles findfile globfiles filesearch"
+_GREP = "grep search searchfiles searchfile searchcontent ripgrep rg grepsearch searchcode codesearch"
+_GLOB = "glob find findfiles findfile globfiles filesearch globsearch"
 _LIST = "list ls listfiles listdir listdirectory dir"
 _WEB_SEARCH = "websearch searchweb internetsearch googlesearch"
 _FETCH = "fetch webfetch webextract openurl readurl fetchurl"

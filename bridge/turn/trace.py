@@ -82,7 +82,7 @@ def _against(each: Instance, running: int, before: int, record: TurnRecord, fail
     if running >= limit:
         return f"full {running}/{limit}"
     if each.name in failed:
-        return "failed"
+        return "lost"
     if record.session_why == "continued":
         return "session"
     if not record.instance or running < before or before < 0:

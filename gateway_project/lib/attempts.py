@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import redis
 
+from gateway_project.lib.backoff import growing
 from gateway_project.lib.redis_client import connect
 
 MOST: Final = 4096
@@ -82,7 +83,7 @@ class Attempts:
                 count = 0
             if until <= now:
                 count += 1
-                pause = min(self.longest_sec, 2 ** min(count - self.free, 30)) if count > self.free else 0
+                pause = growing(1.0, count - self.free, self.longest_sec) if count > self.free else 0.0
                 until, wait = now + pause, 0.0
             else:
                 wait = until - now

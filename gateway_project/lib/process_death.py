@@ -11,14 +11,22 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
-def main(signal_number: int, parent: int, command: list[str]) -> None:
-    """Ask for the signal, then exec. Elsewhere than on Linux there is no such signal."""
-    if sys.platform == "linux":
-        import ctypes
+def get_signal(number: int, parent: int) -> bool:
+    """Ask for this signal when our parent dies; False when that has happened already.
 
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal_number)
+    Elsewhere than on Linux there is no such signal.
+    """
+    if sys.platform == "linux":
+        import ctypes  # here, for the quick start
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
     # After prctl, not before: a parent that dies in between would go unnoticed.
-    if os.getppid() != parent:  # it died before the signal was requested
+    return os.getppid() == parent
+
+
+def main(number: int, parent: int, command: list[str]) -> None:
+    """Ask for the signal, then exec."""
+    if not get_signal(number, parent):
         sys.exit(1)
     os.execvp(command[0], command)  # noqa: S606  the program is the operator's
 

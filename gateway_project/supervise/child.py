@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from gateway_project.lib import process_death
+from gateway_project.lib.backoff import growing
 from gateway_project.lib.life_signs import LIFE_FD
 from gateway_project.supervise import orphans
 from gateway_project.supervise.output import Output
@@ -152,7 +153,7 @@ class Child:
 
     async def _keep_running(self) -> None:
         """A start that failed waits longer each time; a program that has served is started again at once."""
-        delay = FIRST_DELAY
+        failures = 0
         clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
             began = clock()
@@ -161,14 +162,15 @@ class Child:
                 return
             # It worked for a while, so this is a crash and no flaw of the configuration: back to short pauses.
             if served or clock() - began > self.program.steady:
-                delay = FIRST_DELAY
+                failures = 0
             # What the child left behind is ours now and may be dead already.
             orphans.reap()
+            delay = growing(FIRST_DELAY, failures, LONGEST_DELAY)
             when = "" if served else f" in {delay:g} s"
             self._output.message(f"{self.program.name} {how}; starting it again{when}")
             if not served:
                 await self._pause(delay)
-                delay = min(2 * delay, LONGEST_DELAY)
+                failures += 1
 
     async def _run_once(self) -> tuple[str, bool]:
         """How it ended, and whether it had reported that it serves."""

@@ -1,7 +1,6 @@
 """A fork of the fork server becomes the process that was asked for, as if it had been started by the supervisor."""
 
 import atexit
-import ctypes
 import gc
 import importlib
 import importlib.util
@@ -18,8 +17,7 @@ from typing import NoReturn
 
 import msgspec
 
-from gateway_project.lib import life_signs, preloading, process_title
-from gateway_project.supervise.orphans import PR_SET_PDEATHSIG
+from gateway_project.lib import life_signs, preloading, process_death, process_title
 
 STARTED = b"1"
 """The supervisor knows the process, and waits for its end."""
@@ -74,8 +72,7 @@ def _belong_to(supervisor: int) -> None:
 
 def die_with(parent: int) -> None:
     """Get SIGKILL when it ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the signal was requested
+    if not process_death.get_signal(signal.SIGKILL, parent):
         os._exit(1)
 
 

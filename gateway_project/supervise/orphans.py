@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
+from gateway_project.lib import process_death
+
 PR_SET_CHILD_SUBREAPER = 36
 PR_GET_CHILD_SUBREAPER = 37
 REAP_SEC = 5.0
@@ -23,8 +24,7 @@ _starting: list[None] = []
 
 def follow_parent() -> None:
     """Get SIGTERM when our own parent dies. Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    process_death.get_signal(signal.SIGTERM, os.getppid())
 
 
 def adopt() -> None:

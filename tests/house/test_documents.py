@@ -110,3 +110,15 @@ def test_every_promise_names_a_test_that_is_there():
     there = named_tests()
     assert [promise for promise, tests in named if set(tests) - there] == []
     assert [promise for promise, tests in named[:-1] if not tests] == []
+
+
+def walks():
+    return text(Path("ARCHITECTURE.md")).partition("\n## Five walks\n")[2].partition("\n## ")[0]
+
+
+def test_walks_name_modules_that_are_there():
+    """Where a path has no package in front, it is in `bridge/`; a name behind a dot is in the file."""
+    named = re.findall(r"(?<!RPC )`([a-z_]+(?:/[a-z_0-9]+)+)(?:\.[A-Za-z_]+)*`", walks())
+    assert len(named) > 50
+    here = {name: ["", "bridge/"][name.split("/")[0] not in PACKAGES] + name for name in named}
+    assert [name for name, path in here.items() if not list(BASE_DIR.glob(f"{path}*"))] == []

@@ -3,7 +3,8 @@
 import pytest
 
 from bridge.chat.request import Tool
-from bridge.prompt.tool_names import ToolNames
+from bridge.prompt.tool_instructions import _KINDS
+from bridge.prompt.tool_names import _GROUPS, ToolNames
 
 
 def meant(name, *names):
@@ -59,3 +60,9 @@ def test_names_are_only_those_of_the_request():
 
 def test_a_spelling_that_two_tools_share_is_neither():
     assert meant("do_it", "doIt", "DO-IT") is None
+
+
+def test_kinds_of_tools_are_parts_of_groups():
+    """What a prompt says of a tool, and what a model's name for it means, is one taxonomy."""
+    groups = [set(group) for group in _GROUPS[:-1]]  # the last joins three of them
+    assert [purpose for purpose, names in _KINDS if sum(set(names) <= group for group in groups) != 1] == []

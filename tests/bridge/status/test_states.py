@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from accounts.pages.trace_words import AGAINST
 from bridge.admin.panels import Level, instance_figure, level_of, needs_a_hand, places_figure
 from bridge.models import Instance
 from bridge.status.accounts import AccountState, Remedy
@@ -79,3 +80,8 @@ def test_words_of_another_build_are_read():
     assert AccountState("of_a_newer_build") is AccountState.UNKNOWN
     assert AttemptResult("of_a_newer_build") is AttemptResult.NONE
     assert LoginProblem("of_a_newer_build") is LoginProblem.NONE
+
+
+def test_request_page_has_words_for_every_state():
+    """Rooms of access know no instances: that theirs is the same list is held here."""
+    assert set(InstanceState) <= AGAINST.keys()
