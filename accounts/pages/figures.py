@@ -16,7 +16,10 @@ from gateway_project.lib.token_sources import ESTIMATES
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """`change` is what it was before, in words; `tone` says whether the change is "good", "bad" or neither."""
+    """`change` is what it was before, in words; `tone` says whether the change is "good", "bad" or neither.
+
+    Without an address where no row is summed: the one of other filters would lead to rows that these do not leave.
+    """
 
     name: str
     value: str
@@ -41,18 +44,19 @@ def _turns(query: Query, now: Sums, before: Sums | None) -> Figure:
         value=number(now.turns),
         href=query.frozen(),
         note=gettext("%(count)s turned away") % {"count": number(now.turned_away)},
-        note_href=query.frozen(outcome="turned_away"),
+        note_href=query.frozen(outcome="turned_away") if now.turned_away else "",
         change=_against(now.turns, before.turns) if before else "",
     )
 
 
 def _failed(query: Query, now: Sums, before: Sums | None) -> Figure:
+    href = query.frozen(outcome="failed") if now.faults else ""
     return Figure(
         name=gettext("Failed"),
         value=share(now.faults, now.turns),
-        href=query.frozen(outcome="failed"),
+        href=href,
         note=_turns_in_words(now.faults),
-        note_href=query.frozen(outcome="failed"),
+        note_href=href,
         change=_before(share(before.faults, before.turns)) if before else "",
         tone=_tone(_ratio(now.faults, now.turns), before and _ratio(before.faults, before.turns)),
     )
@@ -96,12 +100,13 @@ def _reused(query: Query, now: Sums, before: Sums | None) -> Figure:
     def of_served(sums: Sums) -> str:
         return share(sums.sessions_reused, sums.turns - sums.refused)
 
+    href = query.frozen(session="reused") if now.sessions_reused else ""
     return Figure(
         name=gettext("Sessions reused"),
         value=of_served(now),
-        href=query.frozen(session="reused"),
+        href=href,
         note=_turns_in_words(now.sessions_reused),
-        note_href=query.frozen(session="reused"),
+        note_href=href,
         change=_before(of_served(before)) if before else "",
     )
 

@@ -1,25 +1,18 @@
 import csv
 import io
 import json
-import math
-import random
 import re
-from datetime import UTC, timedelta
+from datetime import timedelta
 
 import pytest
-from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.contrib.staticfiles import finders
 from django.utils import timezone
 
 from accounts.ledger import days, totals
 from accounts.models import ApiKey, Team, Usage, UsageHour
-from accounts.models.hour import BOUNDS_MS
-from accounts.pages.export import export
-from accounts.reports.filters import parse
-from accounts.reports.words import share, short
 from tests.accounts.pages.reading import Page
-from tests.accounts.reports.sample import COLUMN, forget, hours_of, left_by, make, random_filters, sums_of
+from tests.accounts.reports.sample import forget, hours_of, make, sums_of
 
 pytestmark = pytest.mark.django_db
 TABLES = {"team": "by-team", "key": "by-key", "lingma_model": "by-lingma_model", "reason": "by-reason"}
@@ -52,117 +45,8 @@ def member(client, sample):
     return client
 
 
-def query_of(random_, rows):
-    """A query with times of its own, so that it says the same a moment later."""
-    given = {name: values for name, values in random_filters(random_, rows).items() if name != "range"}
-    latest = max(row.started_at for row in rows)
-    given.setdefault("from", [(latest - timedelta(seconds=random_.randrange(3_000, 250_000))).isoformat()])
-    given.setdefault("to", [(latest + timedelta(seconds=1)).isoformat()])
-    return given
-
-
 def text(number):
     return f"{number:,}"
-
-
-def named(name, value):
-    """What the page calls a group."""
-    match name, value:
-        case "team", None:
-            return "no team"
-        case "team", pk:
-            return Team.objects.get(pk=pk).name
-        case "key", pk:
-            return ApiKey.objects.get(pk=pk).name
-        case "lingma_model", "":
-            return "none (refused before)"
-    return value
-
-
-def within(times, share):
-    """The time in milliseconds that this share of all stays within, as the page has it.
-
-    What is known of a time is the two bounds it lies between; there times are spread evenly.
-    """
-    if not times:
-        return None
-    bounds = [0, *BOUNDS_MS]
-    buckets = sorted(min((bound for bound in BOUNDS_MS if ms <= bound), default=math.inf) for ms in times)
-    upper = buckets[math.ceil(share * len(buckets)) - 1]
-    if upper == math.inf:
-        return BOUNDS_MS[-1]
-    lower = bounds[bounds.index(upper) - 1]
-    rank = share * len(buckets) - sum(each < upper for each in buckets)
-    return round(lower + (upper - lower) * rank / buckets.count(upper))
-
-
-def written(ms):
-    return "–" if ms is None else f"{ms:,}\N{NO-BREAK SPACE}ms"
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_figures_and_tables_are_sums_of_rows(viewer, sample, seed):
-    given = query_of(random.Random(seed), sample)
-    left = left_by(given, parse(given, timezone.now(), UTC), sample)
-    page = Page(viewer.get("/usage/", given))
-    if not left:
-        assert "No turn matches these filters" in "".join(page.text)
-        return
-    sums = sums_of(left)
-    assert page.figures["Turns"] == text(sums["turns"])
-    served = sums["turns"] - sums["refused"]
-    assert page.figures["Failed"] == share(sums["faults"], sums["turns"])
-    assert page.figures["Sessions reused"] == share(sums["sessions_reused"], served)
-    tokens = f"{short(sums['prompt_tokens'])} / {short(sums['completion_tokens'])}" if sums["counted_turns"] else "–"
-    assert page.figures["Tokens in / out"].removeprefix("≈").strip() == tokens
-    waits = [row.queue_ms for row in left]
-    firsts = [row.first_token_ms for row in left if row.first_token_ms is not None]
-    assert page.figures["Queue p95"] == written(within(waits, 0.95))
-    median, late = within(firsts, 0.5), within(firsts, 0.95)
-    assert page.figures["First token p50 / p95"] == (f"{median:,} / {written(late)}" if firsts else "–")
-    assert sum(int(row[1].replace(",", "")) for row in page.body("timeline-title")) == sums["turns"]
-    for name, section in TABLES.items():
-        groups = {}
-        for row in left:
-            groups.setdefault(getattr(row, COLUMN.get(name, name)), []).append(row)
-        if name == "reason":
-            groups.pop("", None)
-        expected = {}
-        for value, rows in groups.items():
-            of = sums_of(rows)
-            expected[named(name, value)] = [text(of[each]) for each in ("turns", "faults", "turned_away")]
-        assert {row[0]: row[1:4] for row in page.body(section)} == expected
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_export_has_the_very_rows(viewer, sample, seed, exported):
-    form = ("csv", "json")[seed % 2]
-    given = query_of(random.Random(seed), sample)
-    left = left_by(given, parse(given, timezone.now(), UTC), sample)
-    told = exported(viewer, f"/usage/export.{form}", given)
-    rows = list(csv.DictReader(io.StringIO(told))) if form == "csv" else json.loads(told)
-    assert {row["request_id"] for row in rows} == {row.request_id for row in left}
-    assert sum(int(row["count"]) for row in rows) == sums_of(left)["turns"]
-    assert sum(int(row["prompt_tokens"] or 0) for row in rows) == sums_of(left)["prompt_tokens"]
-    assert [row["started_at"] for row in rows] == sorted((row["started_at"] for row in rows), reverse=True)
-
-
-@pytest.fixture
-def exported(rf):
-    """What an export says to whoever a client has logged in, read in a loop as a server does."""
-
-    def read(client, path, given):
-        request = rf.get(path, given)
-        request.user = User.objects.get(pk=client.session["_auth_user_id"])
-        response = export(request, form=path.rpartition(".")[2])
-        assert response.status_code == 200
-
-        async def parts():
-            return b"".join([part async for part in response.streaming_content]).decode()
-
-        return async_to_sync(parts)()
-
-    return read
 
 
 def test_export_of_nothing_is_whole(viewer, exported):
