@@ -34,7 +34,7 @@ class LoginSerializer(Checked):
 
     instances = serializers.ListField(
         child=serializers.CharField(max_length=100), max_length=1000, required=False,
-        help_text="The instances that shall have it, and no others.",
+        help_text="Names of the instances that use it; all others are taken off it.",
     )  # fmt: skip
 
     problem = serializers.CharField(read_only=True, help_text="What keeps it from its instances; empty: nothing.")

@@ -1,4 +1,4 @@
-"""How many instances each web process shall have: ordered by operators, within what the settings allow."""
+"""How many instances each web process has: ordered by operators, within what the settings allow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_sizes() -> dict[int, int]:
 
 
 def size_of(process: int, sizes: Mapping[int, int], env: Environment) -> int:
-    """How many instances it shall have."""
+    """How many instances it is to have."""
     if env.lingma_attach_urls:
         return len(env.lingma_attach_urls)
     return min(sizes.get(process) or sizes.get(EVERY_PROCESS) or env.lingma_instances, env.most_instances)

@@ -137,7 +137,7 @@ class Login(models.Model):
 
     @property
     def instances(self) -> list[str]:
-        """The names of those that shall have it."""
+        """The names of those that are to use it."""
         return sorted(order.name for order in self.orders.all())
 
     def take(self, packed: bytes) -> None:

@@ -1,4 +1,4 @@
-"""How many instances web processes shall have."""
+"""How many instances web processes are to have."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The login of one instance: put into its work dir before a start, watched while it runs, handed over when it changes.
 
-Which login an instance shall have, and its files, come from a store that every process of the gateway uses.
+Which login an instance is to use, and its files, come from a store that every process of the gateway uses.
 """
 
 from __future__ import annotations

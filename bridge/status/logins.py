@@ -44,7 +44,7 @@ class LoginProblem(Advised):
 
 
 class WantedLogin(msgspec.Struct, frozen=True):
-    """The login that an instance shall have."""
+    """The login that an instance is to use."""
 
     login: int
     generation: int

@@ -1,7 +1,8 @@
 """Stores counts in memory, and once a second in the files that several processes share.
 
 To be set up before the first metric is made. The library maps its files into memory instead; where the disk is full or
-broken, touching such a page kills the process.
+broken, touching such a page kills the process. A count costs 0.64 of the library's, an observation 0.72
+(`tests/bench/metric_values.py`).
 """
 
 from __future__ import annotations

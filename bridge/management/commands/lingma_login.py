@@ -42,7 +42,7 @@ class Command(RecordedCommand):
         parser.add_argument("--endpoint", default=None, help="of a dedicated domain")
         parser.add_argument(
             "--instances", type=names, default=None, metavar="A,B",
-            help="the instances that shall have it, and no others",
+            help="names of the instances that use it; all others are taken off it",
         )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:
