@@ -118,11 +118,12 @@ needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="there 
 
 
 @needs_promtool
-def test_prometheus_accepts_configuration_and_rules(tmp_path):
+@pytest.mark.parametrize("name", ["prometheus", "one-machine"])
+def test_prometheus_accepts_configuration_and_rules(tmp_path, name):
     shutil.copytree(PROMETHEUS, tmp_path, dirs_exist_ok=True)
     (tmp_path / "token").touch()
-    path = tmp_path / "prometheus.yml"
-    path.write_text(path.read_text().replace("/run/secrets/metrics_token", str(tmp_path / "token")))
+    path = tmp_path / f"{name}.yml"
+    path.write_text(re.sub(r"(?<=credentials_file: )\S+", str(tmp_path / "token"), path.read_text()))
     assert promtool("check", "config", path) == ""
 
 
