@@ -99,6 +99,42 @@ def test_made_secrets_are_accepted(tmp_path, monkeypatch):
     assert Environment(_env_file=None).database_url.startswith("postgres://gateway:")
 
 
+ENGINE = """#!/bin/sh
+echo "$WEB_REPLICAS|$*" >> "$0.calls"
+case "$*" in *"ps --quiet web") printf "$RUNNING" ;; esac
+"""
+"""In place of an engine: it writes down what it is asked, and has these web containers."""
+
+
+def rolled(tmp_path, running):
+    """What `docker/roll` asks an engine that runs these."""
+    engine = tmp_path / "docker"
+    engine.write_text(ENGINE)
+    engine.chmod(0o755)
+    variables = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "RUNNING": running, "WEB_REPLICAS": ""}
+    done = subprocess.run([DOCKER / "roll"], capture_output=True, text=True, check=False, timeout=30, env=variables)
+    calls = (tmp_path / "docker.calls").read_text().replace(f"compose -f {COMPOSE['full']} ", "compose ")
+    return done, calls.splitlines()
+
+
+def test_roll_stops_old_containers_after_new_ones(tmp_path):
+    done, calls = rolled(tmp_path, "one\\ntwo\\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert calls == [
+        "|compose ps --quiet web",
+        "|compose build",
+        "|compose run --rm --no-deps migrate",
+        "|compose up --detach --no-deps --no-recreate --wait --scale web=4 web",
+        "|stop one", "|rm one", "|stop two", "|rm two",
+        "2|compose up --detach",
+    ]  # fmt: skip
+
+
+def test_roll_without_containers_changes_nothing(tmp_path):
+    done, calls = rolled(tmp_path, "")
+    assert (done.returncode, calls) == (1, ["|compose ps --quiet web"])
+
+
 def test_image_builds_by_the_rules_of_its_checker():
     checker = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([checker, DOCKER / "Dockerfile"], capture_output=True, text=True, check=False, timeout=60)
