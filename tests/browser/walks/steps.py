@@ -2,6 +2,7 @@
 
 import re
 from contextlib import contextmanager
+from itertools import pairwise
 
 from accounts.explain.sentences import LIMITS, REASONS
 from tests.e2e.formats import OPENAI, Stream, send
@@ -87,6 +88,14 @@ class Walk:
         """The first answer that is a refusal; changes come to the web process by Redis."""
         return until(lambda: (answer := self.ask()).status != 200 and answer, every=PAUSE)
 
+    def hit(self, reason, **fields):
+        """Set these, and ask until that is why a request is refused; its id."""
+        self.change(**fields)
+        with self.held(reason):
+            answer = self.refusal()
+        check_refusal(answer, reason)
+        return answer.headers["x-request-id"]
+
     @contextmanager
     def held(self, name):
         """While a turn of the key runs, where that is what is limited."""
@@ -96,6 +105,89 @@ class Walk:
         with Stream(self.whole, OPENAI, HELD, key=self.secret) as stream:
             stream.until(b"slow")
             yield
+
+
+UNSET = {"allowed_models": [], "allowed_networks": [], "expires_at": None}
+
+
+class Program(Walk):
+    """Somebody who has a token, and never a browser."""
+
+    def __init__(self, whole, token):
+        super().__init__(None, whole)
+        self._headers = {"authorization": f"Token {token}"}
+
+    def answer(self, method, path, body=None):
+        return send(self.whole, method, path, body=body, headers=self._headers)
+
+    def call(self, method, path, body=None):
+        answer = self.answer(method, f"/api/{path}", body)
+        assert answer.status < 300, answer
+        return answer.json()
+
+    def make_key(self, name, team, **fields):
+        made = self.call("POST", "keys/", {"name": name, "team": team, **fields})
+        self.secret, self.key_id, self.address = made["secret"], made["id"], f"keys/{made['id']}/"
+        return made
+
+    def change(self, **fields):
+        row = self.call("PATCH", self.address, {name: UNSET.get(name, 0) for name in self.set} | fields)
+        assert {name: row[name] for name in fields} == fields
+        self.set = fields
+
+    def press(self, what, **body):
+        return self.call("POST", f"{self.address}{what}/", body)
+
+    def check_rows(self, refused):
+        """The refusals, {reason: request id}, as rows, as sums by reason, and as the key itself is told."""
+
+        def filed():
+            rows = self.call("GET", f"usage/?key={self.key_id}&status=refused&range=1h&page_size=200")["results"]
+            return {row["request_id"]: row["reason"] for row in rows}
+
+        until(lambda: set(refused.values()) <= set(filed()), every=PAUSE)
+        assert {reason: filed()[id_] for reason, id_ in refused.items()} == {each: each for each in refused}
+        sums = self.call("GET", f"usage/summary/?key={self.key_id}&range=1h&group_by=reason")["results"]
+        assert {row["reason"] for row in sums if row["refused"]} == set(refused)
+        told = send(self.whole, "GET", "/v1/usage", key=self.secret).json()
+        reasons = {row["reason"]: row["explanation"] for row in told["requests"] if row["status"] == "refused"}
+        assert [reason for reason in refused if not reasons[reason].startswith(sentence_of(reason))] == []
+
+    def check_endings(self):
+        self.press("pause", reason="holiday")
+        check_refusal(self.refusal(), "paused")
+        self.press("resume")
+        self.serves()
+        old, self.secret = self.secret, self.press("rotate", grace="5s")["secret"]
+        assert until(lambda: (self.status(), self.status(old)) == (200, 200), every=PAUSE)
+        assert until(lambda: (self.status(), self.status(old)) == (200, 401), every=PAUSE)
+        assert self.press("revoke")["state"] == "revoked"
+        check_refusal(self.refusal(), "revoked")
+
+
+def audit_path(walk, actor):
+    """Where the audit log has what somebody did to the key of a walk."""
+    return f"/api/audit/?object_type=accounts.apikey&object_id={walk.key_id}&actor={actor}&page_size=200"
+
+
+def trail(walk, audited, source, **values):
+    """The actions that an answer of the audit log has, but for "changed", the earliest first.
+
+    Each step is a row with before → after. These values were set at some time.
+    """
+    rows = audited["results"][::-1]
+    assert {row["source"] for row in rows} == {source}
+    for name, value in values.items():
+        changes = [row["changes"][name] for row in rows if name in row["changes"]]
+        assert value in [after for _, after in changes], (name, changes)
+        assert all(one[1] == other[0] for one, other in pairwise(changes)), (name, changes)
+    assert walk.secret not in str(rows)
+    return [row["action"] for row in rows if row["action"] != "changed"]
+
+
+def rows_of(page, section):
+    rows = page.locator(f"section[aria-labelledby={section}] tbody tr").all()
+    return [[cell.strip() for cell in row.locator("th, td").all_inner_texts()] for row in rows]
 
 
 def sentence_of(reason, scope="key"):

@@ -1,10 +1,9 @@
 """An operator makes a team and a key, sees it used and refused, and ends it, in a browser; the audit log has it all."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 from accounts.models import LIMITS
-from tests.browser.walks.steps import SECRET, Walk, check_refusal, sentence_of, shows
+from tests.browser.walks.steps import SECRET, Walk, audit_path, check_refusal, rows_of, sentence_of, shows, trail
 from tests.e2e.installation import until
 
 BUDGETS = {"requests_day": 5000, "tokens_month": 9_000_000}
@@ -16,40 +15,24 @@ def test_operator_walks_in_a_browser(log_in, whole):
     walk.make_key("walked-key", "Walked", expires_after_days=30, **BUDGETS)
     walk.set = dict(BUDGETS)
     walk.serves()
-    refused = {reason: hit(walk, reason) for reason in LIMITS}
-    refused["model"] = refused_after(walk, "model", allowed_models="qwen*")
-    refused["network"] = refused_after(walk, "network", allowed_networks="203.0.113.0/24")
+    refused = {reason: walk.hit(reason, **{reason: 1}) for reason in LIMITS}
+    refused["model"] = walk.hit("model", allowed_models="qwen*")
+    refused["network"] = walk.hit("network", allowed_networks="203.0.113.0/24")
     refused["expired"] = expire(walk)
     check_what_is_seen(walk, log_in(java_script_enabled=False), refused)
     pause_and_resume(walk)
     rotate_and_revoke(walk)
-    assert [action for action in audited(walk) if action != "changed"] == [
+    audited = walk.page.request.get(audit_path(walk, "olga")).json()
+    assert trail(walk, audited, "console", **dict.fromkeys(LIMITS, "1"), allowed_models="qwen*") == [
         "created", "paused", "resumed", "rotated", "rotated", "revoked",
     ]  # fmt: skip
-
-
-def hit(walk, limit):
-    """Of each limit one is allowed, and one is used already."""
-    walk.change(**{limit: 1})
-    with walk.held(limit):
-        answer = walk.refusal()
-    check_refusal(answer, limit)
-    return answer.headers["x-request-id"]
-
-
-def refused_after(walk, reason, **fields):
-    walk.change(**fields)
-    answer = walk.refusal()
-    check_refusal(answer, reason)
-    return answer.headers["x-request-id"]
+    walk.page.goto("/admin/accounts/auditentry/?q=walked-key")
+    assert "requests per minute: 0 → 1" in walk.page.inner_text("#changelist")
 
 
 def expire(walk):
     end = datetime.now(UTC) + timedelta(seconds=4)
-    walk.change(expires_at_0=f"{end:%Y-%m-%d}", expires_at_1=f"{end:%H:%M:%S}")
-    answer = walk.refusal()
-    check_refusal(answer, "expired")
-    return answer.headers["x-request-id"]
+    return walk.hit("expired", expires_at_0=f"{end:%Y-%m-%d}", expires_at_1=f"{end:%H:%M:%S}")
 
 
 def check_what_is_seen(walk, holder, refused):
@@ -75,11 +58,6 @@ def pasted(page, secret):
     return page.inner_text("main")
 
 
-def rows_of(page, section):
-    rows = page.locator(f"section[aria-labelledby={section}] tbody tr").all()
-    return [[cell.strip() for cell in row.locator("th, td").all_inner_texts()] for row in rows]
-
-
 def pause_and_resume(walk):
     walk.press("pause")
     check_refusal(walk.refusal(), "paused")
@@ -97,19 +75,3 @@ def rotate_and_revoke(walk):
     until(lambda: (walk.status(), walk.status(middle), walk.status(old)) == (200, 401, 401))
     walk.press("revoke")
     check_refusal(walk.refusal(), "revoked")
-
-
-def audited(walk):
-    """The actions in the audit log. Each step is a row with before → after, and says who; the console shows them."""
-    path = f"/api/audit/?object_type=accounts.apikey&object_id={walk.key_id}&page_size=200"
-    rows = [row for row in walk.page.request.get(path).json()["results"][::-1] if row["actor"] == "olga"]
-    assert {row["source"] for row in rows} == {"console"}
-    for name, value in {**dict.fromkeys(LIMITS, "1"), "allowed_models": "qwen*"}.items():
-        changes = [row["changes"][name] for row in rows if name in row["changes"]]
-        assert value in [after for _, after in changes], (name, changes)
-        assert all(one[1] == other[0] for one, other in pairwise(changes)), (name, changes)
-    assert walk.secret not in str(rows)
-    walk.page.goto("/admin/accounts/auditentry/?q=walked-key")
-    told = walk.page.inner_text("#changelist")
-    assert "requests per minute: 0 → 1" in told
-    return [row["action"] for row in rows]
