@@ -57,9 +57,11 @@ class ConsoleConfig(admin_apps.AdminConfig):
             import unfold.overrides  # noqa: F401
 
         super().ready()
+        from gateway_project.admin import list_rows
         from gateway_project.admin.schedules import SCHEDULE_PAGES
         from gateway_project.admin.users import USER_PAGES
 
+        list_rows.install()
         apps.get_model("django_celery_beat", "PeriodicTask")._meta.get_field("task").verbose_name = _("Task Name")
         for label, title in self.TITLES.items():
             apps.get_app_config(label).verbose_name = title
