@@ -3,11 +3,12 @@
 import asyncio
 import json
 import subprocess
+from contextlib import ExitStack
 
 import pytest
 import websockets
 
-from tests.bench import growth, processes, records, report
+from tests.bench import growth, pages, processes, records, report
 from tests.bench.__main__ import checked
 from tests.bench.cases import Case
 from tests.bench.chunks import StampReader, question, scenario
@@ -161,6 +162,26 @@ def test_headlines_are_lines_of_the_whole_table():
     )
     assert 3 <= len(few) < len(whole)
     assert [line for line in few if line not in whole and "---" not in line[0]] == []
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("database", pages.DATABASES)
+def test_every_page_is_measured(database):
+    with ExitStack() as stack:
+        found = pages.measured(stack, 400, [database])
+    if not found:
+        pytest.skip(f"there is no {database} on this machine")
+    figures = found[database]["pages"]
+    assert all(min(each["queries"], each["web"], each["wall"]) > 0 for each in figures.values())
+    assert all((each["database"] > 0) is (database == "PostgreSQL") for each in figures.values())
+    table = pages.page(found, 400)
+    assert [title for title in figures if f"| {title} | {database} |" not in table] == []
+
+
+def test_verdict_on_page_knows_slow_machines():
+    figures = {"web": 400, "database": 100, "wall": 600, "queries": 7}
+    assert pages.line("a page", "PostgreSQL", figures, 2)[-2:] == ["250", "met"]
+    assert pages.line("a page", "PostgreSQL", figures, 1)[-2:] == ["500", "missed"]
 
 
 def test_titles_of_rows_are_unique():

@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench import growth, records, report
+from tests.bench import growth, pages, records, report
 from tests.bench.cases import CASES, quick
 from tests.bench.figures import all_per, web_per
 from tests.bench.rows import ROWS
@@ -34,7 +34,9 @@ def options(argv):
         "--write", action="store_true", help="write the documents' tables, and the ratios to check against"
     )
     parser.add_argument("--check", action="store_true", help="exit 1 when a ratio got worse by more than 10 %%")
-    parser.add_argument("--growth", nargs="?", const="", help=f"what work costs as it grows: {','.join(growth.NAMES)}")
+    parser.add_argument(
+        "--growth", nargs="?", const="", help=f"what work costs as it grows: {','.join((*growth.NAMES, pages.NAME))}"
+    )
     parser.add_argument("--against", type=Path, help="another checkout of the gateway, measured in the same run")
     parser.add_argument("--command", default=SUPERVISOR, help="how ours is started")
     parser.add_argument("--litellm", default="litellm", help="LiteLLM's program, measured too where it is installed")
@@ -166,11 +168,24 @@ def main(argv=None):
     with ExitStack() as stack:
         if given.growth is None:
             return compared(given, stack)
-        rows, foreign = growth.measured(given.growth, stack, quick=given.quick)
-    print(growth.page(rows, foreign))
-    if given.write:
-        records.write_section("growth", growth.page(growth.merged(records.read_section("growth"), rows), foreign))
+        grown(given, stack)
     return 0
+
+
+def grown(given, stack):
+    names = set(filter(None, given.growth.split(","))) or {*growth.NAMES, pages.NAME}
+    if others := names - {pages.NAME}:
+        rows, foreign = growth.measured(",".join(others), stack, quick=given.quick)
+        print(growth.page(rows, foreign))
+        if given.write:
+            records.write_section("growth", growth.page(growth.merged(records.read_section("growth"), rows), foreign))
+    if pages.NAME in names:
+        rows = pages.FEW if given.quick else pages.ROWS
+        found = pages.measured(stack, rows, note=lambda words: print(words, file=sys.stderr, flush=True))
+        text = pages.page(found, rows)
+        print(text)
+        if given.write:
+            records.write_section(pages.NAME, text)
 
 
 if __name__ == "__main__":
