@@ -13,6 +13,7 @@ import yaml
 from compose_spec import PyCompose
 from dotenv import dotenv_values
 
+from bridge.version import VERSION
 from gateway_project.env import SECRETS, Environment
 from gateway_project.supervise import programs
 
@@ -24,8 +25,8 @@ OURS = re.compile(r"^lingma-gateway")
 
 
 def filled(text):
-    """As compose reads it: variables have their defaults, and `$$` is one dollar."""
-    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text).replace("$$", "$")
+    """As compose reads it: variables have their defaults, or are empty, and `$$` is one dollar."""
+    return re.sub(r"\$\{\w+:(?:-([^}]*)|\+[^}]*)\}", r"\1", text).replace("$$", "$")
 
 
 def services(name):
@@ -47,6 +48,25 @@ def test_compose_file_fits_its_specification(name):
         # An engine takes both, the checker a tag or a digest.
         service["image"] = re.sub(r":[^:@]+@", "@", service["image"])
     assert set(PyCompose.from_json(json.dumps(content)).service_names()) == set(content["services"])
+
+
+def has_compose():
+    """Whether the engine's client has the plugin. It needs no engine to read a file."""
+    if not shutil.which("docker"):
+        return False
+    asked = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False, timeout=60)
+    return asked.returncode == 0
+
+
+@pytest.mark.skipif(not has_compose(), reason="there is no docker compose on this machine")
+@pytest.mark.parametrize("profile", [[], ["--profile", "monitoring"]], ids=["plain", "monitoring"])
+@pytest.mark.parametrize("name", COMPOSE)
+def test_compose_accepts_its_files(name, profile, tmp_path):
+    shutil.copytree(DOCKER, tmp_path / "docker")
+    subprocess.run([tmp_path / "docker/make-secrets"], capture_output=True, check=True, timeout=30)
+    command = ["docker", "compose", "-f", tmp_path / "docker" / COMPOSE[name].name, *profile, "config", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_service_has_few_rights():
@@ -214,6 +234,37 @@ def test_drain_ends_before_a_container_is_killed():
     assert {grace for grace in graces if int(grace.removesuffix("s")) < longest} == set()
 
 
+def test_images_have_the_tags_of_a_release():
+    pushed = (DOCKER.parent / ".github/workflows/release.yml").read_text()
+    assert "/${{ vars.IMAGE }}:${{ github.ref_name }}${{ matrix.suffix }}" in pushed  # of the tag vX.Y.Z
+    listed = yaml.safe_load((DOCKER / "kubernetes" / "kustomization.yaml").read_text())["images"]
+    assert [each["newTag"] for each in listed] == [f"v{VERSION}", f"v{VERSION}-with-browser"]
+    named = {each["image"] for _, each in ours()}
+    assert named == {"lingma-gateway:local"}
+    texts = [re.sub(r"\$\{\w+:([-+])([^}]*)\}", r"<\2>", path.read_text()) for path in COMPOSE.values()]
+    assert all("<lingma-gateway>:<local><-with-browser>" in text for text in texts)
+
+
+def test_autoscaler_asks_for_what_is_offered():
+    [offered] = yaml.safe_load((DOCKER / "kubernetes/monitoring/adapter.yaml").read_text())["rules"]["custom"]
+    [asked] = next(each for _, each in documents() if each["kind"] == "HorizontalPodAutoscaler")["spec"]["metrics"]
+    assert asked["pods"]["metric"]["name"] == offered["name"]["as"]
+    rules = yaml.safe_load((DOCKER / "prometheus/rules.yml").read_text())["groups"][0]["rules"]
+    [rule] = [each for each in rules if each["record"] == offered["seriesQuery"].partition("{")[0]]
+    [scraped] = yaml.safe_load((DOCKER / "kubernetes/monitoring/prometheus.yml").read_text())["scrape_configs"]
+    assert scraped["kubernetes_sd_configs"] == [{"role": "pod"}]
+    put = {each["target_label"] for each in scraped["relabel_configs"] if "target_label" in each}
+    assert put == set(offered["resources"]["overrides"]) == {"namespace", "pod"}
+    assert all(label in rule["expr"] for label in put)
+
+
+def test_pods_reach_what_settings_name():
+    policies = [each["spec"] for _, each in documents() if each["kind"] == "NetworkPolicy"]
+    open_ports = {port["port"] for each in policies for rule in each.get("egress", []) for port in rule["ports"]}
+    collector, mail = 4318, Environment(_env_file=None).email_port
+    assert {53, 443, 5432, 6379, collector, mail} <= open_ports
+
+
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="there is no kubectl on this machine")
 def test_kustomize_puts_the_manifests_together():
     command = ["kubectl", "kustomize", str(DOCKER / "kubernetes")]
@@ -223,5 +274,5 @@ def test_kustomize_puts_the_manifests_together():
               for c in each["spec"]["template"]["spec"]["containers"]}  # fmt: skip
     assert len(images) == 2
     plain, with_browser = sorted(images, key=len)
-    assert re.fullmatch(r"lingma-gateway:\d+\.\d+\.\d+", plain)
+    assert plain == f"lingma-gateway:v{VERSION}"
     assert with_browser == f"{plain}-with-browser"
