@@ -29,7 +29,7 @@ from tests.accounts.pages.usage_turns import GUESSES, HOUR, Turn, Turns, firsts,
 from tests.accounts.reports.sample import random_filters, sums_of, without
 
 pytestmark = pytest.mark.django_db
-SEED, ROWS = 11, 1_500
+SEED, ROWS = 11, 1_000
 # Days of the second do not begin with an hour of UTC, those of the third have 25 hours once a year.
 ZONES = [ZoneInfo(name) for name in ("Asia/Shanghai", "Asia/Kolkata", "America/New_York")]
 HOURLY = timedelta(days=3)

@@ -89,7 +89,8 @@ def within(times, share):
     if not times:
         return None
     bounds = [0, *BOUNDS_MS]
-    buckets = sorted(min((bound for bound in BOUNDS_MS if ms <= bound), default=math.inf) for ms in times)
+    tops = [*BOUNDS_MS, math.inf]
+    buckets = sorted(tops[bisect_left(BOUNDS_MS, ms)] for ms in times)
     upper = buckets[math.ceil(share * len(buckets)) - 1]
     if upper == math.inf:
         return BOUNDS_MS[-1]
