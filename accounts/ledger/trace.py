@@ -58,6 +58,8 @@ class Trace(msgspec.Struct, omit_defaults=True, kw_only=True):
     """So many other instances are not in the list."""
     lost: list[tuple[str, str]] = []
     """Attempts that came to nothing: the instance, and the kind of error."""
+    lost_at: list[int] = []
+    """When each of them did. Beside the list: a version that does not know it reads the rest."""
     corrections: int = 0
     limits: list[tuple[str, str, int, int]] = []
     """The limits when it came, the nearest to be exhausted first: whose, its name, what it stood at, its size."""
@@ -88,6 +90,7 @@ def encoded(trace: Trace) -> str:
         line = _encode(trace)
     while len(line) > MOST_BYTES and (trace.lost or trace.error):
         trace.lost = trace.lost[:-1]
+        trace.lost_at = trace.lost_at[: len(trace.lost)]
         trace.error = trace.error[: len(trace.error) // 2]
         line = _encode(trace)
     return line.decode() if len(line) <= MOST_BYTES else ""

@@ -178,9 +178,10 @@ def _events(row: UsageRow, trace: Trace) -> list[tuple[str, int, dict[str, Any]]
     events: list[tuple[str, int, dict[str, Any]]] = []
     if trace.admitted is not None:
         events.append(("lingma.admitted", admitted, {}))
-    # When each was lost is not kept; all of them were before the last attempt had its place.
+    times = [*trace.lost_at, *[placed] * len(trace.lost)]  # one that was handed over may have none
     events += [
-        ("lingma.attempt_lost", placed, {"lingma.instance": name, "error.type": why}) for name, why in trace.lost
+        ("lingma.attempt_lost", at, {"lingma.instance": name, "error.type": why})
+        for (name, why), at in zip(trace.lost, times, strict=False)
     ]
     if row.instance:
         decision = {"lingma.session": row.session, "lingma.session.why": trace.session, "lingma.instance": row.instance}

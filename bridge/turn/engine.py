@@ -300,7 +300,7 @@ class _Run:
             if not left or self._output.committed or not self._may_retry(error):
                 raise error
             metrics.RETRIES.inc()
-            self._turn.record.note_lost(error)
+            self._turn.record.note_lost(error, self._turn.watch.ms())
             self._places.attempt_lost(lease.instance.name, error)
             # The session was on the lost instance, so the next attempt sends everything.
             self._in_background(self._conversation.rebuild("lost"))

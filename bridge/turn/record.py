@@ -66,6 +66,7 @@ class TurnRecord(msgspec.Struct):
     in_flight: list[int] | None = None
     """Turns of each instance of this process when the place was given; NOT_READY for one that could not take any."""
     lost: list[tuple[str, str]] | None = None
+    lost_ms: list[int] | None = None
     corrections: int = 0
     handed_over_by: str = ""
     """The web process that it came to, where another one runs it."""
@@ -91,9 +92,10 @@ class TurnRecord(msgspec.Struct):
         """Keep what it said; the turn may still end well."""
         self.error, self.error_param = error.message, ".".join(map(str, error.param))
 
-    def note_lost(self, error: GatewayError) -> None:
+    def note_lost(self, error: GatewayError, ms: int) -> None:
         """The attempt came to nothing, and another one is made."""
         self.lost = [*(self.lost or ()), (self.instance, error.reason)]
+        self.lost_ms = [*(self.lost_ms or ()), ms]
 
     @property
     def is_remarkable(self) -> bool:

@@ -23,6 +23,7 @@ def trace_of(record: TurnRecord, request: ChatRequest, engine: Engine, admitted:
         holder=record.session_holder,
         by=record.handed_over_by,
         lost=record.lost or [],
+        lost_at=[admitted + ms for ms in record.lost_ms or ()],
         corrections=record.corrections,
         param=shown(record.error_param),
         error=shown(record.error),

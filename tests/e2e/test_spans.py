@@ -3,6 +3,7 @@
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.e2e.agents import ChatAgent, call, plan
 from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import KEY, Gateway, until
 from tests.receiver import Receiver
@@ -102,6 +103,32 @@ def test_failed_turn_is_an_error(traced, collector):
     answer = traced.ask(OPENAI, "[[sim: fault=finish_code after=0 finish=500]] x")
     (span,) = collector.of(trace_of(answer))
     assert (attributes(span)["error.type"], span.status.code) == ("upstream", 2)
+
+
+def events_of(span, name):
+    return [event for event in span.events if event.name == name]
+
+
+def test_lost_attempt_is_an_event_of_its_time(traced, collector):
+    answer = traced.ask(OPENAI, "[[sim: fault=crash after=0]] a prompt that ends two services")
+    (span,) = collector.of(trace_of(answer))
+    [lost, *_] = events_of(span, "lingma.attempt_lost")
+    assert attributes(lost) == {"lingma.instance": "w1-i1", "error.type": "upstream"}
+    [placed] = events_of(span, "lingma.placed")
+    # Before the last attempt had its place, which had to wait for the instance to come back.
+    assert span.start_time_unix_nano <= lost.time_unix_nano < placed.time_unix_nano
+    assert attributes(span)["lingma.attempts"] >= 2
+    assert [event.name for event in span.events if event.time_unix_nano < lost.time_unix_nano] == ["lingma.admitted"]
+
+
+def test_tool_calls_are_an_event_in_figures(traced, collector):
+    agent = ChatAgent(traced, False)
+    first = agent.ask(plan(call("read_file", path="canary.txt"), {"say": "done"}))
+    assert first.names == ["read_file"]
+    (span,) = collector.of(first.request_id.removeprefix("req_"))
+    [event] = events_of(span, "lingma.tool_calls")
+    assert attributes(event) == {"lingma.tools": "1 parsed"}
+    assert event.time_unix_nano == span.end_time_unix_nano
 
 
 def test_caller_that_samples_nothing_gets_no_span(traced, collector):

@@ -124,13 +124,15 @@ def test_usual_turn_is_not_remarkable():
     failed = TurnRecord()
     failed.failed(Unavailable("None is ready.", param=("messages", 0)))
     assert (failed.error, failed.error_param) == ("None is ready.", "messages.0")
-    failed.note_lost(ConnectionLost("Lost."))
-    assert failed.lost == [("", "upstream")]
+    failed.note_lost(ConnectionLost("Lost."), 70)
+    assert (failed.lost, failed.lost_ms) == ([("", "upstream")], [70])
 
 
 def test_trace_never_exceeds_its_column():
     others = {f"a-node-with-a-long-name-w1-i{number}": "login_required" for number in range(64)}
-    trace = Trace(others=others, error=shown("错" * 3000), lost=[("i" * 64, "upstream")] * 3, param="p" * 300)
+    trace = Trace(
+        others=others, error=shown("错" * 3000), lost=[("i" * 64, "upstream")] * 3, lost_at=[9] * 3, param="p" * 300
+    )
     line = encoded(trace)
     assert len(line.encode()) <= MOST_BYTES
     assert decoded(line).more == 64 - len(decoded(line).others)
@@ -138,7 +140,7 @@ def test_trace_never_exceeds_its_column():
 
 
 def test_trace_is_read_as_it_was_written():
-    trace = Trace(admitted=3, others={"w1-i2": "full 8/8"}, lost=[("w1-i1", "upstream")], session="lost")
+    trace = Trace(admitted=3, others={"w1-i2": "full 8/8"}, lost=[("w1-i1", "upstream")], session="lost", lost_at=[9])
     assert decoded(encoded(trace)) == trace
     assert json.loads(encoded(Trace(admitted=3))) == {"admitted": 3}
     assert decoded("") is decoded("{broken") is decoded('{"session": "of a later version"}') is None
