@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from django.utils import timezone
 from django.utils.dates import WEEKDAYS
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
 from accounts.models import Usage
+from accounts.pages.markup import options, shortened, suggestions
 from accounts.pages.names import Names
 from accounts.pages.query import VIEW, Query
 from accounts.pages.tables import program
@@ -22,6 +24,8 @@ from accounts.reports.words import PROTOCOLS, SOURCES
 from gateway_project.lib.visible import visible
 
 ENDPOINTS: Final = ("/v1/chat/completions", "/v1/responses", "/v1/messages")
+LONGEST: Final = 48
+"""Of the name of a choice."""
 SESSIONS: Final = ("new", "reused", "rebuilt", "off")
 
 
@@ -52,6 +56,13 @@ class Field:
     suggestions: list[str] | None = None
     kept: tuple[str, ...] = ()
     """Further values that the address has; they go along."""
+
+    @property
+    def options(self) -> SafeString:
+        """Of the list, or the suggestions, as a template shows them."""
+        if self.choices is None:
+            return suggestions(self.suggestions or ())
+        return options([(value, shortened(name, LONGEST)) for value, name in self.choices], self.value)
 
 
 @dataclass(frozen=True, kw_only=True)

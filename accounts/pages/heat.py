@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.utils.dates import WEEKDAYS
+from django.utils.safestring import SafeString
 
+from accounts.pages.markup import linked
 from accounts.pages.query import Query
 from accounts.pages.timeline import rows_of
 from accounts.reports.filters import HOURS, WEEKLY
@@ -26,6 +28,10 @@ class Cell:
     turns: str
     level: int
     href: str
+
+    def __str__(self) -> SafeString:
+        """As a template shows it."""
+        return linked(self.turns, self.href)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlencode
 
@@ -22,6 +23,8 @@ VIEW: Final = ("sort", "all", "refresh")
 
 MOST_NAMED: Final = 5
 LONGEST: Final = 40
+KEPT: Final = 64
+"""So long are values whose text in addresses is kept."""
 
 Values = Mapping[str, Sequence[str]]
 
@@ -94,7 +97,19 @@ def address(
             pairs[name] = values
         else:
             pairs.pop(name, None)
-    return f"{path_of(page)}?{urlencode(pairs, doseq=True)}" if pairs else path_of(page)
+    if not pairs:
+        return path_of(page)
+    return f"{path_of(page)}?{'&'.join([_pair(name, value) for name, values in pairs.items() for value in values])}"
+
+
+def _pair(name: str, value: str) -> str:
+    return _short_pair(name, value) if len(value) <= KEPT else urlencode(((name, value),))
+
+
+@lru_cache(4096)
+def _short_pair(name: str, value: str) -> str:
+    """A page has a thousand addresses of the same few pairs."""
+    return urlencode(((name, value),))
 
 
 def iso(at: datetime | None) -> str | None:

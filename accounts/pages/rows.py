@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import OUTCOME_COLOURS, ApiKey, Team, Usage, are_tokens_known
+from accounts.pages.markup import shortened
 from accounts.pages.query import iso
 from accounts.reports.filters import Filters
 from accounts.reports.period import Span
@@ -19,6 +20,7 @@ from accounts.reports.words import UNKNOWN, ms, tokens_of
 from gateway_project.lib.visible import visible
 
 PAGE: Final = 50
+LONGEST: Final = 48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,18 @@ class Row:
     first: str
     total: str
     tokens: str
+
+    @property
+    def short_key(self) -> str:
+        return shortened(self.key, LONGEST)
+
+    @property
+    def short_model(self) -> str:
+        return shortened(self.model, LONGEST)
+
+    @property
+    def short_outcome(self) -> str:
+        return shortened(self.outcome, LONGEST)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
 from accounts.models import Usage
+from accounts.pages.markup import linked, shortened
 from accounts.pages.names import Names
 from accounts.pages.query import Query
 from accounts.reports.filters import MOST_VALUES, NONE, NOT
@@ -29,6 +31,10 @@ class Cell:
     text: str
     href: str = ""
 
+    def __str__(self) -> SafeString:
+        """As a template shows it."""
+        return linked(self.text, self.href)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -39,6 +45,10 @@ class Row:
     cells: list[Cell]
     bar: str
     """Its share of all turns, from 0 to 100."""
+
+    @property
+    def short_name(self) -> str:
+        return shortened(self.name, 64)
 
 
 @dataclass(frozen=True, kw_only=True)

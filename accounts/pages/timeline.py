@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from html import escape
 from typing import Any, Final
+
+from django.utils.safestring import SafeString, mark_safe
 
 from accounts.pages.query import Query, iso
 from accounts.pages.tables import NOTHING, Cell
@@ -105,6 +108,15 @@ class Bar:
     width: str
     pieces: list[tuple[str, str, str]]
     """Status, y and height."""
+
+    def __str__(self) -> SafeString:
+        """As a template shows it. Only the address and the title are not ours."""
+        place = f'x="{self.x}" width="{self.width}"'
+        drawn = [f'<rect class="bar-{status}" {place} y="{y}" height="{height}"/>' for status, y, height in self.pieces]
+        return mark_safe(  # noqa: S308 - escaped
+            f'<a href="{escape(self.href)}" tabindex="-1"><title>{escape(self.title)}</title>'
+            f'<rect class="hit" {place} y="0" height="{HEIGHT}"/>{"".join(drawn)}</a>'
+        )
 
 
 def bars(found: list[Bucket]) -> list[Bar]:
