@@ -20,7 +20,7 @@ HOUR: Final = 3600
 HOURS: Final = 24
 """So long they are kept."""
 MOST: Final = 10_000
-"""So many of an hour: 1.5 MB."""
+"""So many of an hour: 1 MB."""
 
 # KEYS: the hash of this hour. ARGV: ids, each with the one that its row has behind it; some thousand at most.
 NOTE: Final = Script(f"""
