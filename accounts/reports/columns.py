@@ -92,7 +92,8 @@ class Day:
         """Of the rows that are asked for."""
         name = END if name in self._asked.of_end else name
         if name not in self._taken:
-            self._taken[name] = self._all(name)[self._rows]
+            every = self._all(name)
+            self._taken[name] = every if len(self) == len(every) else every[self._rows]
         return self._taken[name]
 
     def has(self, name: str) -> bool:
@@ -216,11 +217,11 @@ class Grouped:
         }
 
     def _as_sums(self, counts: list[int]) -> Sums:
-        named: Any = dict(zip(COUNTS, counts, strict=False))  # the histograms, if any, follow
-        sums = Sums(**named)
+        # In the order of its fields: pages have some thousand groups.
+        fields: list[Any] = counts[: len(COUNTS)]
         if self._histograms:
-            sums.first_token, sums.queue = counts[-2 * BUCKETS : -BUCKETS], counts[-BUCKETS:]
-        return sums
+            fields += [counts[-2 * BUCKETS : -BUCKETS], counts[-BUCKETS:]]
+        return Sums(*fields)
 
 
 def _sums(day: Day, places: Numbers, count: int, histograms: Sequence[str]) -> Numbers:

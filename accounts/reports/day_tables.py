@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -99,11 +99,11 @@ def _one(name: str, columns: Sequence[tuple[datetime, Column]]) -> Column:
     values: list[Any] | None = None
     if name == QUARTER:
         values = [at + number * HOUR for at, _ in columns for number in range(24)]
-        found = [_numbers(column).astype(np.int64) // 4 + 24 * day for day, (_, column) in enumerate(columns)]
+        found = [_numbers(column).astype(np.int32) // 4 + 24 * day for day, (_, column) in enumerate(columns)]
     elif all(column.values is None for _, column in columns):
         found = [_numbers(column) for _, column in columns]
     else:
-        values, found = _renumbered((column.values or [], column) for _, column in columns)
+        values, found = _renumbered([column for _, column in columns])
     numbers = np.concatenate(found)
     # What is counted with must have fewer than 8 bytes, or it would become floating point; sums may need them.
     size = 4 if not len(numbers) or numbers.max() < 1 << 32 else 8
@@ -114,13 +114,16 @@ def _numbers(column: Column) -> Numbers:
     return np.frombuffer(column.numbers, dtype=f"<u{column.size}")
 
 
-def _renumbered(columns: Iterator[tuple[Sequence[Any], Column]]) -> tuple[list[Any], list[Numbers]]:
+def _renumbered(columns: Sequence[Column]) -> tuple[list[Any], list[Numbers]]:
     """All values, and the numbers of each day as places of these. What is rare stays behind them all."""
     places: dict[Any, int] = {}
     found = []
-    for values, column in columns:
+    for column in columns:
+        values = column.values or []
         # Of one column all values are of one kind.
         hashable = map(tuple, values) if values and isinstance(values[0], list) else values
         new = [places.setdefault(each, len(places)) for each in hashable]
-        found.append(np.array([*new, -1])[_numbers(column)])
+        found.append(np.array([*new, -1], dtype=np.int32)[_numbers(column)])
+    if all(column.whole for column in columns):
+        return list(places), found
     return list(places), [np.where(each < 0, len(places), each) for each in found]
