@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from django.http import HttpRequest
 from bridge.fleet.live_view import PEOPLE
 from bridge.http.live_feed import LiveFeed, snapshots_of
 from bridge.runtime import get_runtime
+from gateway_project.lib.cookies import cookie_of
 from gateway_project.lib.query_thread import QueryThread
 
 Scope = dict[str, Any]
@@ -102,7 +102,7 @@ class LiveSocket:
 
     async def _watcher(self, scope: Scope) -> Watcher | None:
         """Who is logged in and may watch; None also while the database cannot tell."""
-        key = session_of(scope, self._cookie)
+        key = cookie_of(scope["headers"], self._cookie)
         if not key:
             return None
         try:
@@ -119,19 +119,6 @@ def is_of_this_site(scope: Scope) -> bool:
         return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
     except ValueError:  # no address, such as `http://[`
         return False
-
-
-def session_of(scope: Scope, name_of_cookie: str) -> str:
-    """The key of the session in the cookies; "" where there is none."""
-    for name, value in scope["headers"]:
-        if name == b"cookie":
-            try:
-                cookies = SimpleCookie(value.decode("latin-1"))
-            except CookieError:
-                continue
-            if name_of_cookie in cookies:
-                return cookies[name_of_cookie].value
-    return ""
 
 
 def _allowed(session: SessionBase) -> Watcher | None:

@@ -16,6 +16,7 @@ from typing import Any
 from django.conf import settings
 
 from gateway_project.lib.address_share import share_of
+from gateway_project.lib.cookies import without_escapes
 from gateway_project.lib.fair_line import FairLine, LineFull
 from gateway_project.server.problems import worded
 
@@ -62,6 +63,7 @@ class Pages:
         body = await _read(receive)
         if body is None:
             return
+        scope = without_escapes(scope)
         gone = asyncio.ensure_future(receive())  # the next message, which means that the client has left
         turns = AsyncExitStack()
         answer = _Answer(self, send, partial(self._lengthen, turns, scope))

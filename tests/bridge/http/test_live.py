@@ -59,6 +59,13 @@ async def test_staff_with_the_right_gets_snapshots(socket, people):
     await communicator.disconnect(timeout=10)
 
 
+async def test_session_is_found_among_cookies_of_others(socket, people):
+    escapes = (b"cookie", b'theme="' + rb"\"" * 30_000 + b'"; {"consent": "all"}=1')
+    communicator = socket(SITE, HOST, escapes, people["watcher"][1])
+    assert (await communicator.connect(10))[0]
+    await communicator.disconnect(timeout=10)
+
+
 @pytest.mark.parametrize("sees", [False, True])
 async def test_whose_turns_run_needs_more_rights(socket, people, sees):
     user, cookie = people["watcher"]
