@@ -5,6 +5,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+try:
+    # The compiled one: masking byte by byte in Python would be most of the work of reading.
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the compiled part
+    from websockets.utils import apply_mask
+
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 FIN = 0x80
 
@@ -22,13 +28,6 @@ def frame(payload: bytes, opcode: int = TEXT, *, final: bool = True) -> bytes:
     if size < 65536:
         return b"%c\x7e%b%b" % (first, size.to_bytes(2, "big"), payload)
     return b"%c\x7f%b%b" % (first, size.to_bytes(8, "big"), payload)
-
-
-def unmasked(payload: bytes, mask: bytes) -> bytes:
-    """As two large numbers: byte by byte, this would be most of the work of reading."""
-    size = len(payload)
-    masks = (mask * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload, "little") ^ int.from_bytes(masks, "little")).to_bytes(size, "little")
 
 
 class FrameReader:
@@ -67,7 +66,7 @@ class FrameReader:
             if stop > end:
                 self._need = stop - at
                 return at
-            payload = unmasked(data[start:stop], data[start - 4 : start])
+            payload = apply_mask(data[start:stop], data[start - 4 : start])
             opcode = data[at] & 0x0F
             # Continuations too: whatever the frames were, the bytes are one stream.
             if opcode <= BINARY:

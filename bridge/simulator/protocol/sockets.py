@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from bridge.simulator.protocol import handshake
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
 from bridge.simulator.protocol.clients import Clients
 from bridge.simulator.protocol.frames import CLOSE, PING, PONG, FrameError, FrameReader, frame
 from bridge.simulator.protocol.peer import Peer
@@ -48,7 +50,7 @@ class StreamEnd(SocketEnd):
 
 
 class WebSocketEnd(SocketEnd):
-    """HTTP up to the handshake, and frames after it."""
+    """The handshake is the websockets library's; the frames after it are read by our own lean reader."""
 
     websocket = True
 
@@ -79,13 +81,24 @@ class WebSocketEnd(SocketEnd):
             if len(head) > MAX_HEAD:
                 self.transport.abort()
             return b""
-        accepted, response = handshake.answer(head, PATHS)
-        self.transport.write(response)
+        # The library checks key and version of the upgrade. Its frames would cost several objects per chunk.
+        protocol = ServerProtocol()
+        protocol.receive_data(head + blank)
+        accepted = any(self._welcome(protocol, event) for event in protocol.events_received())
+        self.transport.write(b"".join(protocol.data_to_send()))
         if not accepted:
             self.transport.close()
             return b""
         self._head = None
         return rest
+
+    def _welcome(self, protocol: ServerProtocol, event: object) -> bool:
+        if not isinstance(event, Request):
+            return False
+        is_served = event.path.partition("?")[0] in PATHS
+        response = protocol.accept(event) if is_served else protocol.reject(404, "not found\n")
+        protocol.send_response(response)
+        return response.status_code == 101
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
