@@ -54,6 +54,26 @@ async def test_a_form_passes(application):
     assert (await Client(b"a" * 1000, b"b").ask(application)).statuses == [200]
 
 
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        (b"application/json; charset=UTF-8", 200),
+        (b'multipart/form-data; charset="utf-8"; boundary=----a', 200),
+        (b"text/html; charset*=utf-8'en'utf-8", 200),
+        (b";" * 257, 400),
+        (b"text/html; charset*=x'en'y", 400),
+        (b"application/x-www-form-urlencoded; charset=rot13", 415),
+        (b"multipart/form-data; boundary=a; charset=undefined", 415),
+        (b"application/x-www-form-urlencoded; charset=utf-16", 415),
+    ],
+)
+async def test_only_types_django_reads_pass(application, content_type, status):
+    client = Client(b"key=a")
+    client.scope["headers"] = [(b"content-type", content_type)]
+    await client.ask(application)
+    assert (client.statuses, client.asked) == ([status], int(status == 200))
+
+
 async def test_a_body_that_grows_too_large_is_413(application):
     client = await Client(*[b"a" * 65536] * 1000).ask(application)
     assert client.statuses == [413]
