@@ -1,13 +1,15 @@
 """Everything at once, and the loss of a part of it: no request fails before its first byte."""
 
+import json
 import shutil
 
 import psycopg
 import pytest
 
-from tests.clients.task import ANSWER, COMMAND, Folder
+from tests.clients import install, test_node_sdks
+from tests.clients.task import ANSWER, COMMAND, MODEL, PROMPT, Folder
 from tests.clients.test_python_sdks import PLAN, Tools, chat, messages, responses, runner
-from tests.e2e.installation import until
+from tests.e2e.installation import KEY, until
 from tests.trials.full_stack import IS_THERE, Load, full_stack
 
 pytestmark = [
@@ -31,6 +33,22 @@ def test_sdks_run_their_tools_through_nginx(stack, tmp_path, client):
     told = client(stack.base, Tools(folder.work))
     stack.control()
     assert (told.strip(), folder.is_done()) == ("Done, as the last result proves: copied goodbye", True)
+
+
+NODE = install.PLACE / "node"
+
+
+@pytest.mark.skipif(not (NODE / "installed").exists(), reason="Node's SDKs are not there: `make test-clients` has them")
+@pytest.mark.parametrize(("script", "package"), test_node_sdks.RUNS)
+def test_node_sdks_run_their_tools_through_nginx(stack, tmp_path, script, package):
+    folder = Folder(tmp_path / "folder")
+    stack.control(plan=test_node_sdks.PLAN)
+    script = test_node_sdks.SCRIPTS / f"{script}.cjs"
+    told = folder.run(["node", script, NODE / "node_modules", package, stack.base, KEY, MODEL, PROMPT])
+    stack.control()
+    told = json.loads(told.splitlines()[-1])
+    assert (told["rounds"], folder.is_done()) == (4, True)
+    assert told["text"].strip() == "Done, as the last result proves: copied goodbye"
 
 
 def filed(stack, ids):
