@@ -22,7 +22,8 @@ class TableWatcher(Generic[Rows]):
     """Calls `changed` with what `read` gives when it is first read and whenever it may be something else.
 
     `counter` is a name in Redis that whoever changes the rows counts up; it is looked at each `poll` seconds. Without
-    Redis the rows are read each `every` seconds. Never raises; after an error the old rows stay in force.
+    it the rows are read each `every` seconds, and so often all the same; `soon`: at each look while there is no Redis.
+    Never raises; after an error the old rows stay in force.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class TableWatcher(Generic[Rows]):
         *,
         every: float,
         poll: float,
+        soon: bool = False,
     ) -> None:
         self.read = asyncio.Event()
         """Set when the rows have been read once."""
@@ -43,9 +45,10 @@ class TableWatcher(Generic[Rows]):
         self._changed = changed
         self._every = every
         self._poll = poll
+        self._soon = soon
         # A thread of its own: Django's ORM blocks, and a database that hangs must not stop the turns.
         self._thread = QueryThread(counter.rpartition(":")[2])
-        self._read_version = b""
+        self._read_version: bytes | None = None
         self._read_at = float("-inf")
 
     async def follow(self) -> None:
@@ -57,10 +60,7 @@ class TableWatcher(Generic[Rows]):
     async def refresh(self) -> None:
         """Read the rows if they have changed, were read long ago or could not be."""
         version = await self._version()
-        # Also without a new version: a change made while Redis was away announces itself to nobody.
-        old = time.monotonic() - self._read_at >= self._every
-        # None is no new version either: without Redis only the clock decides.
-        if version in (None, self._read_version) and not old and not database.in_doubt():
+        if not self._may_have_changed(version) and not database.in_doubt():
             return
         try:
             rows = await self._thread.run(self._read_in_thread, GIVE_UP_SEC)
@@ -69,10 +69,17 @@ class TableWatcher(Generic[Rows]):
             return
         database.works()
         self._read_at = time.monotonic()
-        # The version from before the reading, so no change is missed.
-        self._read_version = self._read_version if version is None else version
+        # The version from before the reading, so no change is missed. After a time without one any is new: what was
+        # changed last meanwhile, after the last reading, was not counted.
+        self._read_version = version
         self._changed(rows)
         self.read.set()
+
+    def _may_have_changed(self, version: bytes | None) -> bool:
+        # Also without a new version: a change made while Redis was away announces itself to nobody.
+        old = time.monotonic() - self._read_at >= self._every
+        # None is no new version: without Redis the clock decides, or each look counts.
+        return old or (self._soon if version is None else version != self._read_version)
 
     async def _version(self) -> bytes | None:
         """The counter of changes; None while Redis is away."""

@@ -16,7 +16,7 @@ from gateway_project.lib.redis_link import RedisLink
 
 POLL_SEC: Final = 1.0
 EVERY_SEC: Final = 10.0
-"""Without Redis: so often it is read all the same."""
+"""So often it is read although nobody has announced a change."""
 
 
 class Wanted(NamedTuple):
@@ -36,4 +36,5 @@ def read_wanted() -> Wanted:
 
 def wanted_watcher(link: RedisLink, changed: Callable[[Wanted], None]) -> TableWatcher[Wanted]:
     """Calls `changed` when it is first read and whenever it may be something else."""
-    return TableWatcher(link, redis_keys.ORDERS, read_wanted, changed, every=EVERY_SEC, poll=POLL_SEC)
+    # Also without Redis an order is obeyed within two seconds: its tables are few rows, so they are read at each look.
+    return TableWatcher(link, redis_keys.ORDERS, read_wanted, changed, every=EVERY_SEC, poll=POLL_SEC, soon=True)

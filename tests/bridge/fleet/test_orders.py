@@ -1,12 +1,15 @@
 """Orders of operators: by command, by the API and in the console; one row of the audit log each."""
 
+import asyncio
 import json
 import time
+from functools import partial
 from io import StringIO
 
 import msgspec
 import pytest
 import redis
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -16,13 +19,14 @@ from accounts.models import AuditEntry
 from bridge.fleet.orders import read_orders
 from bridge.fleet.wanted import wanted_watcher
 from bridge.models import InstanceOrder, Login, LoginAttempt
-from bridge.pool.orders import EVERY
+from bridge.pool.orders import EVERY, Order
 from bridge.status.attempts import AttemptReason
 from bridge.status.instance import InstanceStatus
 from bridge.status.logins import LoginKind
 from bridge.status.wanted import Mode
 from bridge.tasks import smoke
 from gateway_project.lib.redis_link import RedisLink
+from tests.environment import start_redis
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/bridge/instance/"
@@ -227,3 +231,34 @@ async def test_every_process_hears_of_an_order(redis_server):
     await watcher.refresh()
     assert [{name: order.mode for name, order in orders.items()} for orders in heard] == [{}, {"w1-i1": Mode.DRAIN}]
     await link.close()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_order_is_heard_of_without_redis(settings, tmp_path):
+    """Nobody can announce it; each process finds it at its next look, also the last one before Redis is back."""
+    settings.REDIS_URL = f"unix://{tmp_path / 'redis.sock'}"
+    server, heard = start_redis(tmp_path), {}
+    links = [RedisLink(settings.REDIS_URL, timeout=30, part="") for _ in range(2)]
+    watchers = [wanted_watcher(each, partial(heard.__setitem__, number)) for number, each in enumerate(links)]
+
+    async def each_has(mode):
+        for watcher in watchers:
+            await watcher.refresh()
+        assert [wanted.orders.get(EVERY, Order()).mode for wanted in heard.values()] == [mode] * 2
+
+    await each_has(Mode.RUN)
+    server.kill()
+    server.wait()
+    for action, mode in (("drain", Mode.DRAIN), ("stop", Mode.STOP)):
+        await sync_to_async(by_command)(action, "all")
+        await each_has(mode)
+    await sync_to_async(by_command)("start", "all")
+    server = start_redis(tmp_path)
+    async with asyncio.timeout(60):
+        while not all(each.available for each in links):
+            await asyncio.sleep(0.02)
+    await each_has(Mode.RUN)
+    for link in links:
+        await link.close()
+    server.kill()
+    server.wait()
