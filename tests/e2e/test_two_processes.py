@@ -1,9 +1,11 @@
 """Two web processes on one socket: keys, metrics and sessions are one."""
 
 import http.client
+import json
 import re
 import time
-from itertools import cycle, product
+from contextlib import contextmanager
+from itertools import count, cycle, product
 
 import msgspec
 import pytest
@@ -28,13 +30,18 @@ print(time.time())
 
 def connections(gateway, key):
     """A kept connection to each process that has served this key already."""
+    return list(by_instance(gateway, key).values())
+
+
+def by_instance(gateway, key):
+    """The same, by the instance of each."""
     found = {}
     while len(found) < 2:
         connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
         answer = exchange(connection, "POST", OPENAI.path, key=key, body=OPENAI.body("[[sim: text=x]] x"))
         if found.setdefault(answer.headers["x-lingma-instance"], connection) is not connection:
             connection.close()
-    return list(found.values())
+    return found
 
 
 @pytest.mark.parametrize(
@@ -89,6 +96,69 @@ def test_a_conversation_keeps_its_session_in_either_process(twins):
             question = f'[[sim: text="an answer"]] to either process {begun_by} {number}'
             begun = twins.ask(OPENAI, question)
             begun_by.add(begun.headers["x-lingma-instance"])
+
+
+ORDER = "from django.core.management import call_command; call_command('pool', {!r}, {!r})"
+
+
+@contextmanager
+def drained(gateway, name):
+    """The instance is told to drain, and takes turns again in the end."""
+
+    def state():
+        with gateway.redis() as client:
+            return json.loads(client.get(redis_keys.INSTANCE + name))["state"]
+
+    django(gateway.data_dir, ORDER.format("drain", name))
+    try:
+        yield
+    finally:
+        django(gateway.data_dir, ORDER.format("start", name))
+        until(lambda: state() == "ready")
+
+
+class Conversation:
+    """Each turn goes on with all that was said."""
+
+    numbers = count()
+
+    def __init__(self, wire, stream):
+        self._wire, self._stream, self._number = wire, stream, next(self.numbers)
+        self._messages = []
+
+    def go_on(self, connection):
+        """What became of the next turn: status, error, session and instance."""
+        prompt = f'[[sim: text="an answer"]] drained {self._number}, {len(self._messages)}'
+        self._messages.append({"role": "user", "content": prompt})
+        body = self._wire.body(self._messages, stream=self._stream)
+        answer = exchange(connection, "POST", self._wire.path, key=KEY, body=body)
+        self._messages.append({"role": "assistant", "content": answer.text})
+        return answer.status, answer.error, answer.headers["x-lingma-session"], answer.headers["x-lingma-instance"]
+
+
+def test_drained_session_is_rebuilt_in_another_process(twins, wire, stream):
+    """Turn follows turn while the order takes effect; each is answered, in the session or in a new one."""
+    (holder, here), (other, there) = by_instance(twins, KEY).items()
+    stays, moves = (200, None, "reused", holder), (200, None, "rebuilt", other)
+
+    def begun():
+        """Processes that have just started do not know each other yet."""
+        conversation = Conversation(wire, stream)
+        conversation.go_on(here)
+        return conversation if conversation.go_on(there) == stays else None
+
+    conversation = until(begun)
+
+    def moved():
+        found = conversation.go_on(there)
+        assert found in (stays, moves)
+        return found == moves
+
+    with drained(twins, holder):
+        until(moved)
+        assert conversation.go_on(here) == conversation.go_on(there) == (200, None, "reused", other)
+    for connection in (here, there):
+        connection.close()
 
 
 def test_client_that_waits_needs_one_place(twins):
