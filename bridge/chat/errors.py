@@ -160,10 +160,17 @@ class Forbidden(GatewayError):
 
 
 class NoPlan(Forbidden):
-    """The plan of the account that was asked is used up, or it has none; that of another login may be good."""
+    """The plan of the account that was asked is used up, or it has none; that of another login may be good.
 
-    def __init__(self, message: str = "The plan of the Lingma account is used up, or it has none.") -> None:
+    `of_login`: the next turn of the login will be told the same. Words alone may be about one model, or be the
+    client's own, quoted.
+    """
+
+    def __init__(
+        self, message: str = "The plan of the Lingma account is used up, or it has none.", *, of_login: bool = True
+    ) -> None:
         super().__init__(message, code=NO_QUOTA, reason=NO_QUOTA)
+        self.of_login = of_login
 
 
 class NotFound(GatewayError):

@@ -59,7 +59,7 @@ def outcome_of(error: GatewayError | None, *, has_begun: bool) -> Outcome:
             return Outcome.GOOD if has_begun else Outcome.NOTHING
         case UpstreamFailed():
             return Outcome.FAILED
-        case NoPlan():
+        case NoPlan(of_login=True):
             return Outcome.NO_PLAN
         case Forbidden():  # the account may not do this; that says nothing of the next turn
             return Outcome.NOTHING

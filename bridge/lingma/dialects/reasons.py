@@ -9,6 +9,7 @@ from typing import Final
 from bridge.chat.errors import (
     ContentFiltered,
     ContextFull,
+    Forbidden,
     GatewayError,
     NoPlan,
     RateLimited,
@@ -118,7 +119,7 @@ def lasting(reason: str) -> GatewayError | None:
     if _FILTERED.search(text):
         return ContentFiltered(f"{FILTERED} It said: {text[:200]}")
     if _USED_UP.search(text) and not _PASSING.search(text) and wait(text) is None:
-        return NoPlan(f"{USED_UP} It said: {text[:200]}")
+        return NoPlan(f"{USED_UP} It said: {text[:200]}", of_login=False)
     return None
 
 
@@ -127,6 +128,9 @@ def read(reason: str, otherwise: GatewayError) -> GatewayError:
     # The text goes before the code: services pass on that of the vendor of the model, under codes of their own.
     error = lasting(reason)
     if error is not None:
+        if isinstance(error, NoPlan):
+            # A code about the account bears the words out. Of others, a refused request may be quoted in them.
+            error.of_login = isinstance(otherwise, (Forbidden, RateLimited))
         return error
     if isinstance(otherwise, RateLimited):
         otherwise.retry_after = wait(reason)

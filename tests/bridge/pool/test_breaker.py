@@ -22,6 +22,7 @@ OUTCOMES = [
     (SlowClient("x"), True, Outcome.GOOD), (ContentFiltered("x"), False, Outcome.GOOD),
     (Forbidden("x"), False, Outcome.NOTHING), (LoggedOut("x"), False, Outcome.GOOD),
     (NoPlan("x"), False, Outcome.NO_PLAN), (NoPlan("x"), True, Outcome.NO_PLAN),
+    (NoPlan("x", of_login=False), False, Outcome.NOTHING),
 ]  # fmt: skip
 
 

@@ -43,6 +43,17 @@ async def test_login_without_plan_fails_no_turn(new_service, new_engine, code):
     assert sum(asked(*good)) == 6
 
 
+@pytest.mark.parametrize(
+    ("code", "cause"), [(400, ""), (418, ""), (500, ""), (403, "no_plan"), (429, "no_plan")], ids=str
+)
+async def test_words_of_a_request_pause_no_login(new_service, new_engine, code, cause):
+    quoting = replying(code=code, reason="messages[0].name 'insufficient_quota' does not match [a-z]+")
+    engine = await new_engine(await new_service(quoting), await new_service(replying("Hello")))
+    done = [await chat(engine, request("Hi")) for _ in range(2)]
+    assert {(each.text, each.record.status) for each in done} == {("Hello", "ok")}
+    assert pauses(engine.pool) == [cause, ""]
+
+
 async def test_turn_tries_a_login_whose_pause_is_over(new_service, new_engine):
     renewed, good = await new_service(once(NO_PLAN, replying("again"))), await new_service(replying("Hello"))
     engine = await new_engine(renewed, good)
