@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import urlencode
 from django.utils.translation import gettext, ngettext
 
-from accounts.reports.recent import Interval, per_minute, recent
+from accounts.admin.recent import between
+from accounts.reports.recent import Interval, current, recent
 from accounts.reports.visibility import Visibility
 from accounts.reports.words import number, share
 from gateway_project.lib.panels import Figure
@@ -21,7 +20,7 @@ HEIGHT: Final = 100
 def minutes_of(now: datetime, visibility: Visibility) -> tuple[list[Figure], dict[str, Any]]:
     """The figure of this moment, and the chart with its table."""
     intervals = recent(now, visibility)
-    figure = Figure(gettext("Turns per minute, now"), rate(per_minute(intervals)), f"{reverse('usage')}?range=1h")
+    figure = Figure(gettext("Turns per minute, now"), rate(current(intervals).per_minute), _usage(current(intervals)))
     most = max(1, *(interval.per_minute for interval in intervals))
     title = gettext("Turns per minute, last 3 hours") if visibility.everything else (
         gettext("Turns per minute of your teams, last 3 hours")
@@ -67,6 +66,4 @@ def rate(value: float) -> str:
 
 
 def _usage(interval: Interval, **filters: str) -> str:
-    times = {"from": interval.start, "to": interval.end}
-    zulu = {name: at.astimezone(UTC).isoformat().replace("+00:00", "Z") for name, at in times.items()}
-    return f"{reverse('usage')}?{urlencode({**zulu, **filters})}"
+    return between("usage", interval.start, interval.end, **filters)

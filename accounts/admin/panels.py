@@ -11,13 +11,13 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.http import urlencode
 from django.utils.translation import gettext
 
 from accounts.admin.alerts import ACKNOWLEDGE, alert_sections
 from accounts.admin.limits import shadow_section
 from accounts.admin.minutes import minutes_of
 from accounts.admin.recent import (
+    between,
     hour_figures,
     is_bad,
     last_hour,
@@ -62,7 +62,7 @@ def panel(request: HttpRequest) -> Panel:
     return Panel(
         position=20,
         level=Level.DEGRADED if hour and is_bad(hour) else None,
-        troubles=trouble_of(hour) if hour else [],
+        troubles=trouble_of(hour, now) if hour else [],
         figures=[
             *rate,
             *(hour_figures(hour, now) if hour else []),
@@ -102,11 +102,7 @@ def _since(since: datetime, now: datetime) -> Filters:
 
 def rows_between(since: datetime, until: datetime, **filters: Any) -> str:
     """The address of the rows of that time, with these filters. The page says their sum."""
-    return f"{reverse('usage_rows')}?{urlencode({**filters, 'from': _iso(since), 'to': _iso(until)})}"
-
-
-def _iso(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return between("usage_rows", since, until, **filters)
 
 
 def key_figures(user: Any, now: datetime) -> list[Figure]:

@@ -7,17 +7,18 @@ from typing import Any
 
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.translation import gettext
 
 from accounts.audit.words import action_name
-from accounts.models import AuditEntry
+from accounts.models import FAILED, AuditEntry, Usage
 from accounts.reports.filters import Filters
 from accounts.reports.period import Span
 from accounts.reports.summary import total
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility
-from accounts.reports.words import ms, share
-from gateway_project.lib.cells import ago, cut
+from accounts.reports.words import UNKNOWN, ms, share
+from gateway_project.lib.cells import ago, clock_time, cut
 from gateway_project.lib.panels import Figure
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -40,14 +41,14 @@ def hour_figures(hour: Sums, now: datetime) -> list[Figure]:
             gettext("Failed in the last hour (the day before: %(share)s)")
             % {"share": share(before.faults, before.turns)},
             share(hour.faults, hour.turns),
-            f"{reverse('usage')}?range=1h&outcome=failed",
+            between("usage", now - HOUR, now, outcome="failed"),
             "bad" if is_bad(hour) else fine,
         ),
         Figure(
             gettext("First token in the last hour, p95 (the day before: %(time)s)")
             % {"time": ms(before.first_token_ms_p95)},
             ms(hour.first_token_ms_p95),
-            f"{reverse('usage')}?range=1h",
+            between("usage", now - HOUR, now),
         ),
     ]
 
@@ -57,13 +58,28 @@ def is_bad(hour: Sums) -> bool:
     return hour.faults > 0 and hour.faults >= BAD_SHARE * hour.turns
 
 
-def trouble_of(hour: Sums) -> list[str]:
-    """The line that says so, if it is so."""
+def trouble_of(hour: Sums, now: datetime) -> list[str]:
+    """The line that says so, if it is so: since when, and what to do."""
     if not is_bad(hour):
         return []
-    words = gettext("%(share)s of the turns of the last hour failed.") % {"share": share(hour.faults, hour.turns)}
-    address = f"{reverse('usage')}?range=1h&outcome=failed"
-    return [format_html('{} <a class="underline" href="{}">{}</a>', words, address, gettext("Show them"))]
+    failed = Usage.objects.filter(FAILED, started_at__gte=now - HOUR, started_at__lt=now)
+    first = failed.order_by("started_at").values_list("started_at", flat=True).first()
+    words = gettext(
+        "%(share)s of the turns of the last hour failed, the first at %(time)s. "
+        "See for which reason, and whether it is one instance, model or key."
+    )
+    shown = words % {"share": share(hour.faults, hour.turns), "time": clock_time(first) if first else UNKNOWN}
+    address = between("usage", now - HOUR, now, outcome="failed")
+    return [format_html('{} <a class="underline" href="{}">{}</a>', shown, address, gettext("Show them"))]
+
+
+def between(page: str, since: datetime, until: datetime, **filters: Any) -> str:
+    """The address of what was in that time, and in no other however late the reader comes."""
+    return f"{reverse(page)}?{urlencode({**filters, 'from': _iso(since), 'to': _iso(until)})}"
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def latest_changes() -> dict[str, Any] | None:

@@ -57,12 +57,14 @@ def recent(now: datetime, visibility: Visibility) -> list[Interval]:
     return intervals
 
 
-def per_minute(intervals: list[Interval]) -> float:
-    """How many turns there are in a minute now."""
+def current(intervals: list[Interval]) -> Interval:
+    """The time that counts as now."""
     *_, before, last = intervals
     if last.end - last.start >= SETTLED:
-        return last.per_minute
-    return Interval(start=before.start, end=last.end, turns=before.turns + last.turns).per_minute
+        return last
+    return Interval(
+        start=before.start, end=last.end, turns=before.turns + last.turns, faults=before.faults + last.faults
+    )
 
 
 def _by_hour(now: datetime, visibility: Visibility) -> list[Interval]:

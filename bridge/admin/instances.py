@@ -24,9 +24,9 @@ from unfold.decorators import display
 from accounts.pages.layout import UPSTREAMS
 from bridge.admin.instance_actions import InstanceActions
 from bridge.admin.maintenance import clock
+from bridge.admin.troubles import advice_of
 from bridge.fleet import mirror, timelines
 from bridge.models import Instance, InstanceOrder
-from bridge.status.accounts import AccountState
 from bridge.status.states import InstanceState
 from gateway_project.lib.cells import VisibleText, seconds_ago
 from gateway_project.lib.live_rows import LiveRows
@@ -179,7 +179,7 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
             return words % {"name": obj.maintenance.name, "time": clock(obj.maintenance)}
         if InstanceOrder.held([obj.name]):
             return gettext("It is held by order, as the audit log has it. Start it when it is to take turns again.")
-        return gettext(advice) if (advice := AccountState(obj.account).advice) else ""
+        return gettext(advice) if (advice := advice_of(obj)) else ""
 
     @display(description=_("In flight"), ordering="in_flight")
     def load(self, obj: Instance) -> str:

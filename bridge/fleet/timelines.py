@@ -70,6 +70,16 @@ def latest(redis_url: str, names: Iterable[str]) -> dict[str, Transition]:
     return {name: each[0] for name, each in steps.items() if each}
 
 
+def recent(redis_url: str, names: Iterable[str], most: int) -> dict[str, list[Transition]]:
+    """The last steps of each instance, the latest first, without its load. Raise redis.RedisError."""
+    asked = list(names)
+    with connect(redis_url) as client, client.pipeline(transaction=False) as pipe:
+        for name in asked:
+            pipe.lrange(_keys(name)[0], 0, most - 1)
+        found = pipe.execute()
+    return {name: _sorted([steps]) for name, steps in zip(asked, found, strict=True)}
+
+
 def _sorted(lists: Iterable[Any]) -> list[Transition]:
     steps = [each for values in lists for value in values if (each := _read(value)) is not None]
     # Both lists have the latest first, and a sort that is stable leaves it so for what came at once.

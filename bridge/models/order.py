@@ -56,16 +56,26 @@ class InstanceOrder(models.Model):
     @classmethod
     def held(cls, names: Collection[str]) -> set[str]:
         """Those of these instances that operators do not let take turns."""
+        return set(cls.held_since(names))
+
+    @classmethod
+    def held_since(cls, names: Collection[str]) -> dict[str, datetime | None]:
+        """The same, and when that was ordered, if it is known."""
         rows = {row.name: row for row in cls.objects.filter(name__in=[*names, ALL]).only("name", "mode", "mode_at")}
-        return {name for name in names if mode_of(rows.get(name), rows.get(ALL)) is not Mode.RUN}
+        last = {name: _last_of(rows.get(name), rows.get(ALL)) for name in names}
+        return {name: order.mode_at for name, order in last.items() if order and order.mode != Mode.RUN}
 
 
 def mode_of(own: InstanceOrder | None, of_all: InstanceOrder | None) -> Mode:
     """What counts for an instance with these orders."""
+    last = _last_of(own, of_all)
+    return Mode.RUN if last is None else Mode(last.mode)
+
+
+def _last_of(own: InstanceOrder | None, of_all: InstanceOrder | None) -> InstanceOrder | None:
     given = [each for each in (own, of_all) if each is not None]
     # A mode without a time is older than any with one: that of ALL always has one.
-    last = max(given, key=lambda each: each.mode_at or NEVER, default=None)
-    return Mode.RUN if last is None else Mode(last.mode)
+    return max(given, key=lambda each: each.mode_at or NEVER, default=None)
 
 
 def announce_orders() -> None:

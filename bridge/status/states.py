@@ -24,27 +24,45 @@ class InstanceState(StrEnum):
     """Its service runs and is connected, or is about to end in peace."""
     needs_attention: bool
     """Somebody should look at it: it does not get well by waiting for it."""
+    advice: str
+    """What to do about it, in English; "" where nobody should look at it. That of its account is more exact."""
 
-    def __new__(cls, value: str, label: str = "", badge: str = "", *flags: str) -> InstanceState:
-        """One line of the list: value, label, badge, and what is true of it."""
+    def __new__(cls, value: str, label: str = "", badge: str = "", flags: str = "", advice: str = "") -> InstanceState:
+        """One line of the list: value, label, badge, what is true of it, and what to do."""
         # An own `__new__`, as StrEnum would take the further fields of a line for an encoding.
         self = str.__new__(cls, value)
         self._value_ = value
-        self.label, self.badge = label, badge
-        self.takes_turns, self.is_up, self.needs_attention = "turns" in flags, "up" in flags, "attention" in flags
+        self.label, self.badge, self.advice = label, badge, advice
+        self.takes_turns, self.is_up, self.needs_attention = (
+            each in flags.split() for each in ("turns", "up", "attention")
+        )
         return self
 
     STARTING = "starting", gettext_noop("starting"), "info"
-    READY = "ready", gettext_noop("ready"), "success", "up", "turns"
-    BUSY = "busy", gettext_noop("busy"), "primary", "up", "turns"
-    LOGIN_REQUIRED = "login_required", gettext_noop("login required"), "danger", "up", "attention"
-    DEGRADED = "degraded", gettext_noop("degraded"), "warning", "up", "attention"
-    FAILED = "failed", gettext_noop("failed"), "danger", "up", "attention"
+    READY = "ready", gettext_noop("ready"), "success", "up turns"
+    BUSY = "busy", gettext_noop("busy"), "primary", "up turns"
+    LOGIN_REQUIRED = (
+        "login_required", gettext_noop("login required"), "danger", "up attention", gettext_noop("Log it in again.")
+    )  # fmt: skip
+    DEGRADED = (
+        "degraded", gettext_noop("degraded"), "warning", "up attention",
+        gettext_noop("It tries again by itself. If this lasts, see the log of the instance."),
+    )  # fmt: skip
+    FAILED = (
+        "failed", gettext_noop("failed"), "danger", "up attention",
+        gettext_noop("Mend what its last error says, then restart it."),
+    )  # fmt: skip
     COOLING = "cooling", gettext_noop("cooling down"), "warning", "up"
-    BACKOFF = "backoff", gettext_noop("backing off"), "warning", "attention"
+    BACKOFF = (
+        "backoff", gettext_noop("backing off"), "warning", "attention",
+        gettext_noop("It is started again by itself. If this lasts, see the log of the instance."),
+    )  # fmt: skip
     DRAINING = "draining", gettext_noop("draining"), "info", "up"
     STOPPED = "stopped", gettext_noop("stopped"), ""
-    GONE = "gone", gettext_noop("gone"), "danger", "attention"
+    GONE = (
+        "gone", gettext_noop("gone"), "danger", "attention",
+        gettext_noop("See whether its web process runs, and whether it reaches Redis."),
+    )  # fmt: skip
 
 
 OWN_STATES = tuple(each for each in InstanceState if each is not InstanceState.GONE)

@@ -25,6 +25,12 @@ def cut(text: str) -> SafeString:
     return format_html('<span class="gw-cut" title="{}">{}</span>', shown, Truncator(shown).chars(LONGEST))
 
 
+def clock_time(moment: datetime) -> str:
+    """With its day where that is not today."""
+    local = timezone.localtime(moment)
+    return f"{local:%H:%M:%S %Z}" if local.date() == timezone.localdate() else f"{local:%Y-%m-%d %H:%M %Z}"
+
+
 def ago(moment: datetime) -> str:
     """How long ago, in its largest unit; Django has no unit below a minute."""
     return gettext("%(time)s ago") % {"time": timesince(moment, timezone.now(), depth=1)}

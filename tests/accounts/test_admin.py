@@ -249,7 +249,7 @@ def test_outage_counts_under_any_of_its_words(admin_client):
     failed, _, address = figure(page, "Failed in 24 hours")
     assert failed == "23"
     assert figure(page, "Failed in the last hour (the day before: –)")[:2] == ("7.0\N{NO-BREAK SPACE}%", "gw-bad")
-    assert "7.0\N{NO-BREAK SPACE}% of the turns of the last hour failed." in page
+    assert "7.0\N{NO-BREAK SPACE}% of the turns of the last hour failed, the first at " in page
     assert listed(admin_client, address) == {"request-1", "request-2", "request-3", "request-8"}
     away, _, address = figure(page, "Turned away in 24 hours")
     assert away == "303"

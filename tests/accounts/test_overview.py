@@ -1,13 +1,20 @@
 import html
 import re
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
+import redis
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts.audit.entries import record
 from accounts.ledger import hours
+from accounts.models import ApiKey
+from accounts.reports.words import share
+from bridge.status.instance import InstanceStatus
 from tests.accounts.pages.reading import Page
 from tests.accounts.roles.people import People
 from tests.accounts.test_admin import figure, make_turn, text_of
@@ -80,8 +87,6 @@ def test_first_token_stands_beside_the_day_before(admin_client):
 
 
 def test_ledger_and_its_backlog_are_shown(admin_client, redis_server):
-    import redis
-
     balance = "Ledger: admitted = closed + open + orphaned"
     with redis.Redis.from_url(redis_server) as server:
         server.flushdb()
@@ -102,6 +107,128 @@ def test_ledger_is_not_good_when_nobody_looks(admin_client, redis_server, mode, 
     degraded.begin(mode, "a test")
     page = text_of(admin_client.get(INDEX))
     assert figure(page, "Ledger: admitted = closed + open + orphaned")[:2] == shown
+
+
+def beat(server, name, **facts):
+    plain = {
+        "name": name, "process": 1, "pid": 99, "generation": 1, "state": "ready", "login": True, "in_flight": 2,
+        "limit": 8, "restarts": 4, "last_error": "", "version": "2.5.1", "upstream": "lingma", "models": 6,
+        "started_at": time.time() - 7200, "at": time.time(), "waiting": 3,
+    }  # fmt: skip
+    server.set(f"lgw:instance:{name}", msgspec.json.encode(InstanceStatus(**plain | facts)), ex=60)
+
+
+def turns_behind(client, address):
+    return int(Page(client.get(address)).figures["Turns"].replace(",", ""))
+
+
+def per_minute(client, address):
+    start, end = (datetime.fromisoformat(parse_qs(urlsplit(address).query)[name][0]) for name in ("from", "to"))
+    return f"{turns_behind(client, address) / max((end - start) / timedelta(minutes=1), 1):.1f}"
+
+
+def failed_share(client, address):
+    failed = turns_behind(client, address)
+    return share(failed, turns_behind(client, address.replace("outcome=failed&", "")))
+
+
+def p95(client, address):
+    return Page(client.get(address)).figures["First token p50 / p95"].rpartition("/ ")[2]
+
+
+def rows_behind(client, address):
+    return re.search(r"Turns in all: ([\d,]+)", text_of(client.get(address)))[1]
+
+
+def listed(client, address):
+    return client.get(address).context["cl"].result_list
+
+
+def ready(client, address):
+    states = [each.state for each in listed(client, address)]
+    return f"{states.count('ready')} / {len(states)}"
+
+
+def running(client, address):
+    rows = listed(client, address)
+    return f"{sum(each.in_flight for each in rows)} / {sum(each.limit for each in rows if each.state == 'ready')}"
+
+
+def rows_waiting(client, address):
+    return re.search(r"(\d+) usage rows wait to be filed", text_of(client.get(address)))[1]
+
+
+BEHIND = {
+    "Instances ready": ready,
+    "Turns running": running,
+    # Web processes tell that page of each turn that waits while somebody looks at it; here there are none.
+    "Turns that wait for a place": lambda client, address: (
+        "3" if "Turns that wait for a place" in text_of(client.get(address)) else None
+    ),
+    "Ledger: admitted = closed + open + orphaned": lambda client, address: (
+        "adds up" if "No turn matches these filters" in text_of(client.get(address)) else "does not add up"
+    ),
+    "Usage rows to be filed": rows_waiting,
+    "Turns per minute, now": per_minute,
+    "Failed in the last hour (the day before: 17\N{NO-BREAK SPACE}%)": failed_share,
+    "First token in the last hour, p95 (the day before: 98\N{NO-BREAK SPACE}ms)": p95,
+    "Turns in 24 hours": rows_behind,
+    "Failed in 24 hours": rows_behind,
+    "Turned away in 24 hours": rows_behind,
+    "Live keys": lambda client, address: str(len(listed(client, address))),
+    "Keys that expire within 14 days": lambda client, address: str(len(listed(client, address))),
+}
+"""What each figure leads to says the same, read as it is there."""
+
+
+@pytest.fixture
+def busy_gateway(redis_server):
+    people, now = People(), timezone.now()
+    ApiKey.objects.filter(pk=people.key_b.pk).update(expires_at=now + timedelta(days=3))
+    failed, refused = {"status": "error", "reason": "upstream"}, {"status": "refused", "reason": "rpm"}
+    for number, (minutes, facts) in enumerate([
+        (0.5, {}), (1, failed), (1.5, {}), (8, {"first_token_ms": 800}), (50, refused | {"count": 7}), (300, failed),
+        (300, {"first_token_ms": 90}), (1380, refused | {"count": 4}),
+    ]):  # fmt: skip
+        make_turn(number, people.key_a, started_at=now - timedelta(minutes=minutes), **facts)
+    hours.rebuild(now - timedelta(hours=26), now)
+    with redis.Redis.from_url(redis_server) as server:
+        server.flushdb()
+        beat(server, "w1-i1")
+        beat(server, "w1-i2", state="backoff", login=False, in_flight=0)
+        for _ in range(2):
+            server.xadd("lgw:usage", {"row": b"{}"})
+        yield people
+        server.flushdb()
+
+
+def test_every_figure_leads_to_what_it_counts(admin_client, busy_gateway):
+    page = text_of(admin_client.get(INDEX))
+    names = [html.unescape(each) for each in re.findall(r'<p class="mb-1">([^<]*)</p>', page)]
+    assert names == list(BEHIND)
+    # What comes after the look is none of it.
+    make_turn(90, busy_gateway.key_a, status="error", reason="upstream", first_token_ms=9_000)
+    hours.rebuild(timezone.now() - timedelta(hours=1), timezone.now())
+    shown = {name: figure(page, name) for name in names}
+    told = {name: BEHIND[name](admin_client, address) for name, (_, _, address) in shown.items()}
+    assert told == {name: value for name, (value, _, _) in shown.items()}
+
+
+def test_failing_turns_have_a_time_and_advice(admin_client):
+    key, first = People().key_a, timezone.now() - timedelta(minutes=30)
+    for number, minutes in enumerate([70, 10, 20]):
+        make_turn(
+            number, key, status="error", reason="upstream", started_at=timezone.now() - timedelta(minutes=minutes)
+        )
+    make_turn(8, key, status="refused", reason="unavailable", started_at=first)
+    make_turn(9, key, started_at=first - timedelta(minutes=5))
+    page = text_of(admin_client.get(INDEX))
+    line = re.search(r"75\N{NO-BREAK SPACE}% of the turns of the last hour failed, [^<]*<a [^>]*>Show them</a>", page)[
+        0
+    ]
+    moment = rf"({first:%H:%M:%S}|{first:%Y-%m-%d %H:%M}) UTC"
+    assert re.search(rf"the first at {moment}\. See for which reason, and whether it is one", line)
+    assert turns_behind(admin_client, html.unescape(re.search('href="([^"]*)"', line)[1])) == 3
 
 
 def test_changes_are_in_words(admin_client):

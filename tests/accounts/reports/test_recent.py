@@ -4,7 +4,7 @@ import pytest
 
 from accounts.models import Team
 from accounts.reports import recent as module
-from accounts.reports.recent import Interval, per_minute, recent
+from accounts.reports.recent import Interval, current, recent
 from accounts.reports.visibility import Visibility
 from tests.accounts.reports.sample import NOW, make, sums_of
 
@@ -49,8 +49,8 @@ def test_busy_gateway_is_shown_by_the_hour(sample, monkeypatch):
 
 def test_interval_that_just_began_is_joined():
     before = Interval(start=NOW - timedelta(minutes=6), end=NOW - timedelta(minutes=1), turns=50)
-    assert per_minute([before, Interval(start=before.end, end=NOW, turns=4)]) == 9
-    assert per_minute([before, Interval(start=NOW - timedelta(minutes=4), end=NOW, turns=8)]) == 2
+    assert current([before, Interval(start=before.end, end=NOW, turns=4)]).per_minute == 9
+    assert current([before, Interval(start=NOW - timedelta(minutes=4), end=NOW, turns=8)]).per_minute == 2
 
 
 def test_rows_are_read_by_two_queries(sample, django_assert_num_queries):

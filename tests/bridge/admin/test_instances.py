@@ -6,17 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-import redis
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone, translation
 
 from accounts.models import Alert
-from bridge.admin.panels import instance_figure, trouble_of_mode
+from bridge.admin.panels import instance_figure
+from bridge.admin.troubles import trouble_of_mode
 from bridge.fleet.modes import NONE_READY, SILENT
 from bridge.models import Instance
-from bridge.status.instance import InstanceStatus
 from bridge.status.smoke import SmokeReport
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Transition, Why
@@ -25,27 +24,6 @@ from gateway_project.lib import degraded
 from gateway_project.lib.degraded import Mode
 
 LIST = reverse("admin:bridge_instance_changelist")
-
-
-@pytest.fixture
-def heartbeats(redis_server):
-    with redis.Redis.from_url(redis_server) as client:
-        client.flushdb()
-        yield client
-        client.flushdb()
-
-
-@pytest.fixture
-def beat(heartbeats):
-    def beat(name, **changes):
-        facts = {
-            "name": name, "process": 1, "pid": 99, "generation": 1, "state": "ready", "login": True, "in_flight": 2,
-            "limit": 8, "restarts": 4, "last_error": "", "version": "2.5.1", "upstream": "lingma", "models": 6,
-            "started_at": time.time() - 7200, "at": time.time(),
-        }  # fmt: skip
-        heartbeats.set(f"lgw:instance:{name}", msgspec.json.encode(InstanceStatus(**facts | changes)), ex=15)
-
-    return beat
 
 
 def text(page):
@@ -100,7 +78,7 @@ def test_page_names_what_answers_in_chinese(admin_client, beat):
 )
 def test_reason_of_a_mode_is_translated(why, shown):
     with translation.override("zh-hans"):
-        assert f"（{shown}）" in trouble_of_mode(Mode("worker", why, 5.0))
+        assert f"（{shown}）" in trouble_of_mode(Mode("worker", why, 5.0)).line
 
 
 def test_page_without_redis_has_no_timeline(admin_client, beat, settings):

@@ -9,7 +9,8 @@ import pytest
 from django.utils import timezone
 
 from accounts.pages.trace_words import AGAINST
-from bridge.admin.panels import Level, instance_figure, level_of, needs_a_hand, places_figure
+from bridge.admin.panels import Level, instance_figure, level_of, places_figure
+from bridge.admin.troubles import needs_a_hand
 from bridge.models import Instance
 from bridge.status.accounts import AccountState, Remedy
 from bridge.status.attempts import AttemptResult
@@ -19,15 +20,17 @@ from bridge.status.states import OWN_STATES, InstanceState
 ROOT = Path(__file__).parents[3]
 LIST = ROOT / "bridge/status/states.py"
 READERS = {
-    "COOLING": {"bridge/pool/wait_policy.py"},
+    "COOLING": {"bridge/pool/wait_policy.py", "bridge/pool/plans.py"},
+    "READY": {"bridge/pool/plans.py"},
     "GONE": {
-        "bridge/admin/panels.py",
+        "bridge/admin/troubles.py",
         "bridge/fleet/logins.py",
         "bridge/fleet/mirror.py",
         "bridge/fleet/orders.py",
     },
 }
-"""Who asks for one state: whether all cool down, and whether its heartbeat stopped. Who can take a turn is a list."""
+"""Who asks for one state: whether all cool down, whether a pause goes on, and whether its heartbeat stopped. Who can
+take a turn is a list."""
 OF_ALL = {"bridge/doctor/upstream.py", "bridge/alerts/checks.py"}
 """What tells people of states one by one."""
 
