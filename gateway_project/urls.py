@@ -1,7 +1,13 @@
 """Django's pages: everything but `/v1`, which `asgi` routes ahead of Django."""
 
+from contextlib import suppress
+
 from django.contrib import admin
+from django.core.exceptions import TooManyFilesSent
+from django.http import HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
 from django.urls import URLPattern, URLResolver, include, path
+from django.views import defaults
 from django.views.generic import RedirectView
 
 from accounts.api.by_token import by_token
@@ -23,3 +29,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("usage/showback/export.json", showback_file, {"form": "json"}, name="showback_json"),
     path("", include("accounts.pages.urls")),
 ]
+
+
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """The page that says so. Django's own reads the form, for a token, and fails over one that cannot be read."""
+    with suppress(MultiPartParserError, TooManyFilesSent):
+        _ = request.POST  # Django reads it once, and takes it for empty from then on
+    return defaults.page_not_found(request, exception)

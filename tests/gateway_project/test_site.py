@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection
 from django.http import HttpResponse
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -89,3 +89,20 @@ def test_the_order_of_the_apps_changes_nothing():
     first, last = (run_code(ORDER.format(place=place), env=env) for place in (0, 99))
     assert "gateway_project.admin.users.UserAdmin" in first.stdout
     assert first.stdout == last.stdout
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", b"x"),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n\r\n' * 200,
+        ),
+    ],
+    ids=["no boundary", "too many files"],
+)
+def test_unreadable_form_at_unknown_path_is_404(content_type, body):
+    client = Client(enforce_csrf_checks=True)
+    client.cookies["csrftoken"] = "a" * 32
+    assert client.post("/nothing/here/", body, content_type=content_type).status_code == 404
