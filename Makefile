@@ -6,10 +6,10 @@ PY := .venv/bin/python
 UNIT := $(addprefix tests/bridge/,chat wire prompt reply schema routing/test_routes.py turn/test_plan.py turn/test_history.py) \
   tests/sessions_store/test_fingerprint.py tests/sessions_store/test_normalize.py tests/house
 
-.PHONY: help run test test-unit test-browser test-trials test-clients lint bench trials format options messages lock clean login-browser
+.PHONY: help run test test-unit test-postgresql test-browser test-trials test-clients lint bench trials format options messages lock clean login-browser
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/.run ## set up what is missing and run the gateway until Ctrl-C
 	@exec $(PY) -m gateway_project.supervise
@@ -19,6 +19,10 @@ test: .venv/.test ## run all tests but those of browsers, trials and clients
 
 test-unit: .venv/.test ## run the tests that start no process, in seconds
 	@$(PY) -m pytest -n 2 $(UNIT) $(ARGS)
+
+test-postgresql: .venv/.test ## run the tests that ask the database again, on a PostgreSQL of their own
+	@$(PY) -m tests.on_postgresql -n 4 --dist loadfile --no-loadscope-reorder \
+	  $(addprefix tests/,accounts sessions_store bridge/admin bridge/fleet) $(ARGS)
 
 test-browser: .venv/.test ## drive pages, console and playground with Chromium
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/browser $(ARGS)

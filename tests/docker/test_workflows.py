@@ -3,6 +3,7 @@
 import re
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -25,6 +26,17 @@ def steps(job):
 def test_checks_are_the_ones_of_a_clean_clone():
     commands = [step["run"] for step in steps(jobs("ci")["test"]) if "run" in step]
     assert [command.split()[-1] for command in commands] == [".ci/run"]
+
+
+def test_tests_run_again_on_postgresql():
+    job = jobs("ci")["postgresql"]
+    [command] = [step for step in steps(job) if "run" in step]
+    url = urlsplit(command["env"]["LGW_TEST_DATABASE_URL"])
+    [server] = job["services"].values()
+    assert (command["run"], url.username) == ("make test", server["env"]["POSTGRES_USER"])
+    assert [f"{url.port}:5432"] == server["ports"]
+    compose = yaml.safe_load((ROOT / "docker/compose.full.yaml").read_text())
+    assert server["image"] == compose["services"]["database"]["image"]  # the one that is shipped
 
 
 def test_nothing_is_released_that_was_not_tested():

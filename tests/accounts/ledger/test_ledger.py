@@ -25,6 +25,10 @@ from tests.accounts.conftest import until
 from tests.accounts.rows import row
 
 pytestmark = pytest.mark.django_db(transaction=True)
+locks_sqlite = pytest.mark.skipif(
+    connection.vendor != "sqlite",
+    reason="it locks SQLite's file; tests/trials/test_database_away.py has PostgreSQL away",
+)
 
 
 @pytest.fixture
@@ -270,6 +274,7 @@ def test_flusher_continues_when_redis_returns(own_redis, client, caplog, tmp_pat
     assert [message.partition(":")[0] for message in caplog.messages] == ["degraded", "well again"]
 
 
+@locks_sqlite
 def test_flusher_without_rows_notices_returning_database(client, redis_server, tmp_path):
     connection.ensure_connection()
     with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
@@ -286,6 +291,7 @@ def test_flusher_without_rows_notices_returning_database(client, redis_server, t
     assert not database.away()
 
 
+@locks_sqlite
 def test_returning_redis_is_noticed_without_database(own_redis, tmp_path):
     connection.ensure_connection()
     own_redis.kill()
