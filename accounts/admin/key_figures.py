@@ -27,7 +27,7 @@ from accounts.reports.period import span_of
 from accounts.reports.summary import summarize, total
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility, visible_to
-from accounts.reports.words import UNKNOWN, number, share
+from accounts.reports.words import UNKNOWN, number, share, tokens
 
 DAYS: Final = timedelta(days=30)
 LINK: Final = '<a class="gw-link text-primary-600 dark:text-primary-500" href="{}">{}</a>'
@@ -101,13 +101,13 @@ def sums_of_month(user: Any, team: Team) -> list[tuple[str, str, str]] | None:
     sums = summarize(month, seen, ("team",), histograms=False).get((team.pk,), Sums())
     start = month.span.start.isoformat() if month.span.start else ""
     rows = f"{reverse('usage_rows')}?{urlencode({'team': str(team.pk), 'from': start})}"
-    tokens = (sums.prompt_tokens, sums.completion_tokens) if sums.counted_turns else (None, None)
+    known = (sums.counted_turns, sums.estimated_turns)
     return [
         (gettext("Turns"), number(sums.turns), rows),
         (gettext("Failed"), number(sums.faults), f"{rows}&outcome=failed"),
         (gettext("Turned away"), number(sums.turned_away), f"{rows}&outcome=turned_away"),
-        (gettext("Tokens in"), number(tokens[0]), rows),
-        (gettext("Tokens out"), number(tokens[1]), rows),
+        (gettext("Tokens in"), tokens(sums.prompt_tokens, *known), rows),
+        (gettext("Tokens out"), tokens(sums.completion_tokens, *known), rows),
     ]
 
 

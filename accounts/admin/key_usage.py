@@ -29,6 +29,7 @@ from gateway_project.lib.visible import visible
 DAYS: Final = 30
 TURNS: Final = 10
 HEIGHT: Final = 100
+BAD: Final = ("error", "refused")
 LONGEST_NAME: Final = 128
 
 
@@ -80,6 +81,7 @@ def _bar(key: ApiKey, day: datetime, sums: Sums, most: int) -> dict[str, Any]:
     return shown | {
         "words": _words(sums.turns) % shown,
         "address": f"{reverse('usage')}?{urlencode(query)}",
+        "bad_address": f"{reverse('usage')}?{urlencode({**query, 'status': BAD}, doseq=True)}" if bad else "",
         "y": f"{HEIGHT - height:.1f}", "height": f"{height - bad_height:.1f}",
         "bad_y": f"{HEIGHT - bad_height:.1f}", "bad_height": f"{bad_height:.1f}",
     }  # fmt: skip

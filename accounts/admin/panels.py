@@ -31,7 +31,7 @@ from accounts.reports.period import Span
 from accounts.reports.summary import summarize, total
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility, visible_to
-from accounts.reports.words import UNKNOWN, tokens_of
+from accounts.reports.words import UNKNOWN, number, tokens, tokens_of
 from accounts.roles.reach import keys_of
 from gateway_project.lib.cells import ago, cut
 from gateway_project.lib.panels import Figure, Level, Panel, Section
@@ -141,8 +141,13 @@ def _busy_row(pk: int | None, name: str | None, sums: Sums, since: datetime, now
         _link(rows, name or deleted_key()),
         _link(rows, f"{sums.turns:,}"),
         _link(rows_between(since, now, **of_key, outcome="failed"), failed) if sums.faults else failed,
-        _link(rows, f"{sums.prompt_tokens:,} / {sums.completion_tokens:,}") if sums.counted_turns else UNKNOWN,
+        _link(rows, _tokens(sums)) if sums.counted_turns else UNKNOWN,
     ]
+
+
+def _tokens(sums: Sums) -> str:
+    came = tokens(sums.prompt_tokens, sums.counted_turns, sums.estimated_turns)
+    return f"{came} / {number(sums.completion_tokens)}"
 
 
 def latest_turns() -> dict[str, Any] | None:

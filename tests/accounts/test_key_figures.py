@@ -126,6 +126,20 @@ def test_page_of_a_key_has_days_and_turns(used, admin_client):
     assert "The limit of the key" in page.content.decode() or "A limit of the key" in page.content.decode()
 
 
+def test_bad_turns_of_a_day_lead_to_them(used, admin_client):
+    _, idle, _ = used
+    use(idle, timezone.now(), status="error", reason="upstream")
+    use(idle, timezone.now(), status="cancelled", reason="client_closed")
+    filed()
+    page = admin_client.get(reverse("admin:accounts_apikey_change", args=[idle.pk]))
+    days = page.context["key_usage"]["days"]
+    assert sum(int(day["bad"]) for day in days) == 4 * 45 + 1
+    for day in days:
+        assert (sum_behind(day["bad_address"]) if day["bad_address"] else 0) == int(day["bad"])
+    shown = page.content.decode().partition('id="gw-days"')[2].partition("</table>")[0]
+    assert shown.count("status=error&amp;status=refused") == sum(day["bad"] != "0" for day in days)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [("claude-x", "It may use claude-x."), ("gpt-5", "It may not use gpt-5."), ("<b>", "It may not use &lt;b&gt;.")],
@@ -217,3 +231,35 @@ def test_thousands_of_teams_are_sorted(admin_client):
     page = admin_client.get(reverse("admin:accounts_team_changelist"), {"o": "-5"})
     assert page.context["cl"].result_list[0] == teams[-1]
     assert teams[-1].name in admin_client.get(reverse("showback")).content.decode()
+
+
+def test_team_page_marks_estimated_tokens(admin_client):
+    team = Team.objects.create(name="red")
+    key, now = make_key("a", team=team), timezone.now()
+
+    def shown():
+        filed()
+        page = admin_client.get(reverse("admin:accounts_team_change", args=[team.pk]))
+        sums = {name: value for name, value, _ in page.context["month_sums"]}
+        return [sums[name].replace("\N{NO-BREAK SPACE}", " ") for name in ("Tokens in", "Tokens out")]
+
+    assert shown() == ["–", "–"]
+    use(key, now, prompt_tokens=1200, completion_tokens=30, usage_source="upstream")
+    assert shown() == ["1,200", "30"]
+    use(key, now, prompt_tokens=300, completion_tokens=4, usage_source="estimate")
+    assert shown() == ["≈ 1,500", "≈ 34"]
+
+
+def test_queries_for_teams_do_not_grow(admin_client, django_assert_num_queries):
+    teams = reverse("admin:accounts_team_changelist")
+    for number in range(2):
+        use(make_key(f"of {number}", team=Team.objects.create(name=f"team {number}")), timezone.now())
+    filed()
+    admin_client.get(teams)
+    with django_assert_num_queries(11):
+        assert len(admin_client.get(teams).context["cl"].result_list) == 2
+    for number in range(2, 42):
+        use(make_key(f"of {number}", team=Team.objects.create(name=f"team {number}")), timezone.now())
+    filed()
+    with django_assert_num_queries(11):
+        assert len(admin_client.get(teams).context["cl"].result_list) == 42

@@ -231,6 +231,17 @@ def test_failing_turns_have_a_time_and_advice(admin_client):
     assert turns_behind(admin_client, html.unescape(re.search('href="([^"]*)"', line)[1])) == 3
 
 
+def test_busiest_keys_mark_estimated_tokens(admin_client):
+    people = People()
+    for number, source in enumerate(["upstream", "estimate"]):
+        make_turn(number, people.key_a, usage_source=source, prompt_tokens=1200, completion_tokens=3)
+    make_turn(2, people.key_b, usage_source="upstream", prompt_tokens=7)
+    hours.rebuild(timezone.now() - timedelta(hours=2), timezone.now())
+    busiest = text_of(admin_client.get(INDEX)).partition("Busiest keys")[2].replace("\N{NO-BREAK SPACE}", " ")
+    assert ">≈ 2,400 / 6<" in busiest
+    assert ">7 / 2<" in busiest
+
+
 def test_changes_are_in_words(admin_client):
     record("logged_in", "auth.user", text="ada")
     record("quarantined", "accounts.apikey", text="ci")
