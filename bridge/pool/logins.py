@@ -176,7 +176,7 @@ class InstanceLogin:
             except StoreAway:
                 logger.warning("%s: its login cannot be read now; it starts with what it has", self._name)
             except (OSError, TimeoutError) as exc:
-                logger.warning("%s: its login cannot be put into its work dir: %s", self._name, exc or "no answer")
+                logger.warning("%s: its login cannot be put into its work dir: %s", self._name, str(exc) or "no answer")
                 self._problem = LoginProblem.NOT_WRITTEN
 
     async def _prepare(self, directory: Path) -> None:
@@ -221,7 +221,7 @@ class InstanceLogin:
                 try:
                     await self._look(self._dir, self.held)
                 except (OSError, TimeoutError) as exc:
-                    logger.warning("%s: its login cannot be looked at: %s", self._name, exc or "no answer")
+                    logger.warning("%s: its login cannot be looked at: %s", self._name, str(exc) or "no answer")
                 await self._report(self.held)
                 await self._watch_renewals(self.held)
 

@@ -85,7 +85,7 @@ class Successor:
         try:
             await disk.run(partial(work_dirs.use, self._first, self._dir))
         except (OSError, TimeoutError) as exc:
-            logger.warning("%s: its work dir cannot be noted: %s", self.before.name, exc or "no answer")
+            logger.warning("%s: its work dir cannot be noted: %s", self.before.name, str(exc) or "no answer")
 
     def take_over(self, instances: MutableSequence[Instance]) -> None:
         """From here on turns are its own."""

@@ -108,7 +108,7 @@ async def _relayed(shadow: Shadow, pasted: str) -> str:
     try:
         page = await relay(shadow.http_port, pasted)
     except (OSError, TimeoutError) as exc:
-        logger.warning("a callback could not be passed on: %s", exc or "no answer in time")
+        logger.warning("a callback could not be passed on: %s", str(exc) or "no answer in time")
         return "Lingma did not take this address; log in once more."
     if names := organisations_in(page):
         choices = ", ".join(f"/auth/loginWithOrganization?organizationId={name}" for name in names)
