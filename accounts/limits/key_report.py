@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from functools import partial
 from typing import Any, Final
@@ -110,7 +110,7 @@ def _report(key_id: int) -> KeyReport | None:
 
 def report_of(key: ApiKey, now: datetime) -> KeyReport:
     """What the database knows of the key. Blocking; raise Error."""
-    zone = (key.team.time_zone if key.team else "") or get_default_timezone_name()
+    zone = zone_of(key)
     patterns, rows = caller_of(key).models, _latest(key)
     return KeyReport(
         name=key.name,
@@ -154,13 +154,23 @@ def limits_of(key: ApiKey, client: redis.Redis) -> list[LimitState]:
     return states_of(caller_of(key).limits, client)
 
 
-def _days(key: ApiKey, now: datetime, zone: ZoneInfo) -> list[dict[str, Any]]:
+def zone_of(key: ApiKey) -> str:
+    """The name of the time zone that its days are in."""
+    return (key.team.time_zone if key.team else "") or get_default_timezone_name()
+
+
+def days_of(key: ApiKey, now: datetime, zone: ZoneInfo) -> dict[date, Sums]:
+    """What it was used for on each of the last days, the newest first."""
     today = now.astimezone(zone).date()
     days = [today - timedelta(number) for number in range(DAYS)]
     start = datetime.combine(days[-1], clock_time(), zone).astimezone(UTC)
     filters = Filters(now=now, zone=zone, span=Span(start, None), values={"key": (str(key.pk),)})
     found = summarize(filters, Visibility(everything=True), ("day",), histograms=False)
-    return [{"day": day.isoformat(), **_sums(found.get((day,), Sums()))} for day in days]
+    return {day: found.get((day,), Sums()) for day in days}
+
+
+def _days(key: ApiKey, now: datetime, zone: ZoneInfo) -> list[dict[str, Any]]:
+    return [{"day": day.isoformat(), **_sums(sums)} for day, sums in days_of(key, now, zone).items()]
 
 
 def _sums(sums: Sums) -> Mapping[str, int | None]:

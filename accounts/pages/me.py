@@ -27,6 +27,7 @@ from accounts.limits.key_report import error_of, first_seen, limits_of, usable_m
 from accounts.models import ApiKey, Usage
 from accounts.pages import key_cookie, pastes
 from accounts.pages.layout import page
+from accounts.pages.me_days import days_shown
 from accounts.pages.trace_words import SCOPES
 from accounts.reports.words import mark_of, tokens_of
 from gateway_project.lib.key_secret import digest_of, is_mistyped
@@ -129,6 +130,7 @@ def context_of(key: ApiKey, request: HttpRequest, now: datetime) -> dict[str, An
         "state": key.state(now),
         "expires_in": translated(span((key.expires_at - now).total_seconds())) if key.expires_at else "",
         "limits": _limits(key, now),
+        "days": days_shown(key, now),
         "requests": [_request(row) for row in rows],
         "first_seen": first_seen(key, rows),
         "patterns": policy,

@@ -26,7 +26,7 @@ STATUSES: Final = ("ok", "cancelled", "refused", "failed")
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """An hour or a day."""
+    """An hour or a day; without an address where nobody may see its rows one by one."""
 
     name: str
     href: str
@@ -113,10 +113,12 @@ class Bar:
         """As a template shows it. Only the address and the title are not ours."""
         place = f'x="{self.x}" width="{self.width}"'
         drawn = [f'<rect class="bar-{status}" {place} y="{y}" height="{height}"/>' for status, y, height in self.pieces]
-        return mark_safe(  # noqa: S308 - escaped
-            f'<a href="{escape(self.href)}" tabindex="-1"><title>{escape(self.title)}</title>'
-            f'<rect class="hit" {place} y="0" height="{HEIGHT}"/>{"".join(drawn)}</a>'
+        inner = (
+            f'<title>{escape(self.title)}</title><rect class="hit" {place} y="0" height="{HEIGHT}"/>{"".join(drawn)}'
         )
+        if not self.href:
+            return mark_safe(f"<g>{inner}</g>")  # noqa: S308 - escaped
+        return mark_safe(f'<a href="{escape(self.href)}" tabindex="-1">{inner}</a>')  # noqa: S308 - escaped
 
 
 def bars(found: list[Bucket]) -> list[Bar]:

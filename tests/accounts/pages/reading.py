@@ -14,9 +14,9 @@ class Page(HTMLParser):
         self.parts = {}
         """By the name of a figure: what else stands there, as {class: (text, href)}."""
         self.bars, self.lines, self.shares = [], {}, {}
-        """(href, title, {class: height}) of each bar; points by class; the bars in tables, by section."""
+        """(href or "", title, {class: height}) of each bar; points by class; the bars in tables, by section."""
         self._section, self._row, self._cell, self._link, self._term = "", None, None, None, None
-        self._part = self._title = None
+        self._part = self._title = self._group = None
         self.feed(response.content.decode())
 
     def handle_starttag(self, tag, attrs):
@@ -36,6 +36,8 @@ class Page(HTMLParser):
                 self.hrefs[self._section][-1][-1] = given["href"]
         elif tag == "dt":
             self._term = []
+        elif tag == "g":
+            self._group = ([], "")
         elif tag in ("title", "rect", "polyline"):
             self._draw(tag, given)
         name = given.get("class", "").partition(" ")[0]
@@ -44,7 +46,7 @@ class Page(HTMLParser):
 
     def _draw(self, tag, given):
         name = given.get("class", "")
-        if tag == "title" and self._link:
+        if tag == "title" and (self._link or self._group):
             self._title = []
         elif tag == "polyline":
             self.lines.setdefault(name, []).append(given["points"])
@@ -58,7 +60,7 @@ class Page(HTMLParser):
             self._row.append(" ".join("".join(self._cell).split()))
             self._cell = None
         elif tag == "title" and self._title is not None:
-            self.bars.append((self._link[1], "".join(self._title), {}))
+            self.bars.append(((self._link or self._group)[1], "".join(self._title), {}))
             self._title = None
         if tag in ("a", "span") and self._part:
             name, texts, href = self._part
@@ -67,6 +69,8 @@ class Page(HTMLParser):
             if name == "value":
                 self.figures[figure] = told
             self._part = None
+        if tag == "g":
+            self._group = None
         if tag == "a" and self._link:
             self.links.append(("".join(self._link[0]).strip(), self._link[1]))
             self._link = None

@@ -1,16 +1,21 @@
+import json
 import re
 from datetime import timedelta
 
+import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
 from accounts.keys import services
+from accounts.ledger import hours
+from accounts.limits.key_report import report_of
 from accounts.models import ApiKey, Team, Usage
 from accounts.pages import pastes
 from gateway_project.lib.key_secret import generate
 from gateway_project.lib.redis_client import connect
+from tests.accounts.pages.reading import Page
 
 pytestmark = pytest.mark.django_db
 PASTED = 302
@@ -86,6 +91,60 @@ def test_requests_are_told_in_plain_words(client):
     ):  # fmt: skip
         assert words in text, words
     assert "of-somebody-else" not in text
+
+
+DAY_FIELDS = ("turns", "failed", "refused", "cancelled", "prompt_tokens", "completion_tokens")
+
+
+def plain(text):
+    """A number as the page shows it; None where it says that nobody knows."""
+    return None if text == "–" else int(text.removeprefix("≈").strip().replace(",", ""))
+
+
+def test_days_equal_what_programs_are_told(client):
+    team = Team.objects.create(name="Ads", time_zone="Pacific/Auckland")
+    key, secret = new_key(team=team)
+    other, _ = new_key("other")
+    now, refused = timezone.now(), {"status": "refused", "reason": "rpm", "usage_source": "", "instance": ""}
+    refused |= {"prompt_tokens": 0, "completion_tokens": 0}
+    for number, (days, facts) in enumerate([
+        (0, {}), (0, {"status": "error", "reason": "upstream"}), (1, {"usage_source": "upstream"}), (29, {}),
+        (1, refused | {"count": 1200}), (4, refused | {"count": 7}), (31, {}),
+        (3, {"status": "cancelled", "reason": "client_closed", "usage_source": "partial"}),
+    ]):  # fmt: skip
+        new_row(key, number, started_at=now - timedelta(days=days), **facts)
+    new_row(other, 99, prompt_tokens=5_000_000)
+    hours.rebuild(now - timedelta(days=40), now + timedelta(hours=1))
+    paste(client, secret)
+    page = Page(client.get("/me/"))
+    told = json.loads(msgspec.json.encode(report_of(key, timezone.now())))
+    days = told["days"]
+    shown = [(day, turns, *rest) for day, turns, _ok, *rest in page.body("days")]
+    assert [row[0] for row in shown] == [each["day"] for each in days]
+    assert [tuple(map(plain, row[1:])) for row in shown] == [tuple(each[name] for name in DAY_FIELDS) for each in days]
+    assert [("≈" in row[-1]) for row in shown] == [each["estimated_turns"] > 0 for each in days]
+    assert [row[-1] for row in shown].count("–") == 1
+    assert all(plain(row[1]) == sum(map(plain, row[2:6])) for row in page.body("days"))
+    words = text_of(client.get("/me/"))
+    sums = {name: sum(each[name] or 0 for each in days) for name in DAY_FIELDS}
+    assert "Pacific/Auckland" in words
+    assert (
+        f"Turns {sums['turns']:,} ok 3 error 1 refused 1,207 cancelled 1 "
+        f"Tokens in ≈ {sums['prompt_tokens']:,} Tokens out ≈ {sums['completion_tokens']}" in words
+    )
+    drawn = [("", f"{each['day']}: {each['turns']:,}") for each in days[::-1]]
+    assert [bar[:2] for bar in page.bars] == drawn
+    assert {each for *_, pieces in page.bars for each in pieces} == {
+        "bar-ok", "bar-failed", "bar-refused", "bar-cancelled"
+    }  # fmt: skip
+
+
+def test_days_without_a_turn_are_a_sentence(client):
+    _, secret = new_key()
+    paste(client, secret)
+    page = client.get("/me/")
+    assert "No turns in the last thirty days." in text_of(page)
+    assert "<svg" not in page.content.decode()
 
 
 def test_no_more_than_the_last_fifty(client):
