@@ -8,7 +8,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from accounts.models import ApiKey, Team
+from accounts.ledger import hours
+from accounts.models import ApiKey, Team, Usage
 from tests.accounts.pages.reading import Page
 from tests.accounts.reports.sample import make, sums_of
 
@@ -29,7 +30,7 @@ def passed(sample):
 
 @pytest.fixture
 def walk(client, passed):
-    """Follows links by their words, from the front on, and returns the last page."""
+    """Follows links by their words, or as a function finds them on a page, from the front on: the last page."""
     client.force_login(User.objects.create_superuser("operator"))
 
     def follow(*words):
@@ -38,7 +39,8 @@ def walk(client, passed):
         for each in words:
             if href not in passed:
                 passed[href] = Page(client.get(href))
-            href = dict(reversed(passed[href].links))[each]
+            page = passed[href]
+            href = each(page) if callable(each) else dict(reversed(page.links))[each]
         return Page(client.get(href))
 
     return follow
@@ -55,6 +57,33 @@ def turns_by(rows, name_of):
 def shown(page, section):
     """{name: turns} of a table, in its order."""
     return {row[0]: int(row[1].replace(",", "")) for row in page.body(section)}
+
+
+def bar_of(hour):
+    """On a page, the link of the bar of that hour."""
+    return lambda page: next(href for href, title, _ in page.bars if title.startswith(f"{hour:%Y-%m-%d %H:00}: "))
+
+
+def whole_hour(rows):
+    """The hour of the last day that most of these rows are in, and those of them that are; not a part of an hour."""
+    now = timezone.now()
+    first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=22)
+    by_hour = Counter(row.started_at.replace(minute=0, second=0, microsecond=0) for row in rows)
+    hour = max((hour for hour in by_hour if hour >= first), key=by_hour.__getitem__)
+    return hour, [row for row in rows if hour <= row.started_at < hour + timedelta(hours=1)]
+
+
+def weeks_of(sample, monday):
+    """Some of the same rows in the week before that day, and fewer in the one before; all that there is in each."""
+    week = timedelta(weeks=1)
+    for weeks, step in ((1, 4), (2, 7)):
+        for number, row in enumerate(sample[::step]):
+            at = monday - weeks * week + timedelta(minutes=number * 20)
+            fields = {field.attname: getattr(row, field.attname) for field in Usage._meta.concrete_fields}
+            Usage.objects.create(**fields | {"id": None, "request_id": f"week-{weeks}-{number}", "started_at": at})
+    hours.rebuild(monday - 2 * week, monday)
+    starts = (monday - week, monday - 2 * week)
+    return [list(Usage.objects.filter(started_at__gte=start, started_at__lt=start + week)) for start in starts]
 
 
 def since(rows, **ago):
@@ -76,11 +105,15 @@ def test_who_used_most_this_month(walk, sample):
     assert list(told.values()) == sorted(told.values(), reverse=True)
 
 
-def test_what_a_team_used_in_a_week(walk, sample):
-    page = walk("7 days", "Ads")
-    own = [row for row in sample if row.team_id == Team.objects.get(name="Ads").pk]
-    assert page.figures["Turns"] == f"{sums_of(own)['turns']:,}"
-    assert "before:" in "".join(page.text)
+def test_team_in_last_week_and_the_one_before(walk, sample):
+    today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    last, before = weeks_of(sample, today - timedelta(days=today.weekday()))
+    page = walk("Last week", "Ads")
+    ads = Team.objects.get(name="Ads").pk
+    turns, turns_before = (sums_of([row for row in week if row.team_id == ads])["turns"] for week in (last, before))
+    assert 0 < turns_before < turns
+    assert page.figures["Turns"] == f"{turns:,}"
+    assert f"before: {turns_before:,}" in page.parts["Turns"]["change"][0]
 
 
 def test_why_a_model_fails(walk, sample):
@@ -90,15 +123,28 @@ def test_why_a_model_fails(walk, sample):
     assert len(page.body("timeline-title")) > 20
 
 
+def test_why_a_model_fails_since_an_hour(walk, sample):
+    of_model = [row for row in sample if row.lingma_model == "qwen3-max"]
+    hour, failed = whole_hour([row for row in of_model if row.status == "error"])
+    in_hour = [row for row in of_model if hour <= row.started_at < hour + timedelta(hours=1)]
+    page = walk("qwen3-max", bar_of(hour))
+    told = page.body("rows-title")
+    assert len(told) == len(in_hour)
+    words = Counter(reason for row in told for reason in {each.reason for each in failed} if f"error: {reason}" in row)
+    assert words == Counter(row.reason for row in failed)
+
+
 def test_how_much_is_estimated(walk, sample):
     sums = sums_of(since(sample, hours=24))
     told = re.search(r"([\d.]+)\s%\s+of turns estimated", "".join(walk().text))[1]
     assert abs(float(told) - 100 * sums["estimated_turns"] / sums["counted_turns"]) < 1
 
 
-def test_which_keys_a_limit_refused(walk, sample):
-    page = walk("7 days", "rpm")
-    refused = [row for row in sample if row.reason == "rpm"]
+def test_which_keys_a_limit_refused_yesterday(walk, sample):
+    day = (timezone.now() - timedelta(days=1)).date()
+    page = walk("Yesterday", "rpm")
+    refused = [row for row in sample if row.reason == "rpm" and row.started_at.date() == day]
+    assert refused
     assert shown(page, "by-key") == turns_by(refused, lambda row: row.api_key.name)
 
 
@@ -119,7 +165,8 @@ def test_which_keys_are_idle(walk):
 
 
 def test_what_a_key_did_at_a_time(walk, sample):
-    page = walk("7 days", "caller 1")
-    latest = sorted((row.started_at for row in sample if row.api_key.name == "caller 1"), reverse=True)[:50]
-    told = [(row[0], row[1]) for row in page.body("latest-title")]
-    assert told == [(f"{at:%Y-%m-%d %H:%M:%S}", "caller 1") for at in latest]
+    hour, rows = whole_hour([row for row in sample if row.api_key.name == "caller 1"])
+    page = walk("caller 1", bar_of(hour))
+    told = [(row[0], row[1]) for row in page.body("rows-title")]
+    times = sorted((row.started_at for row in rows), reverse=True)
+    assert told == [(f"{at:%Y-%m-%d %H:%M:%S}", "caller 1") for at in times]
