@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from accounts.keys.snippets import setups
 from tests.e2e.installation import KEY
 
 FOREIGN = Path(__file__).parent / "foreign"
@@ -57,15 +58,19 @@ def outcomes(report):
     return passed, failed, skipped
 
 
+def environ_of(suites, home):
+    known = ("PATH", "LANG", "TMPDIR")
+    return {name: os.environ[name] for name in known if name in os.environ} | {
+        "HOME": str(home), "PYTHONPYCACHEPREFIX": str(suites.parents[1] / "bytecode"), "LANGSMITH_TRACING": "false",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("suite", SUITES)
 @pytest.mark.parametrize("reuse", [True], indirect=True, ids=["reuse"])
 def test_a_foreign_suite_passes_but_for_what_cannot(suite, suites, gateway, tmp_path):
     least, cannot = SUITES[suite]
-    known = ("PATH", "LANG", "TMPDIR")
-    environ = {name: os.environ[name] for name in known if name in os.environ} | {
-        "HOME": str(tmp_path), "PYTHONPATH": str(FOREIGN), "GATEWAY_KEY": KEY,
-        "PYTHONPYCACHEPREFIX": str(suites.parents[1] / "bytecode"),
-        "GATEWAY_BASE": f"http://127.0.0.1:{gateway.port}", "LANGSMITH_TRACING": "false",
+    environ = environ_of(suites, tmp_path) | {
+        "PYTHONPATH": str(FOREIGN), "GATEWAY_KEY": KEY, "GATEWAY_BASE": f"http://127.0.0.1:{gateway.port}",
         "SIMULATOR_CONTROL": str(gateway.work_dir() / "simulator.json"),
     }  # fmt: skip
     report = tmp_path / "report.xml"
@@ -81,3 +86,15 @@ def test_a_foreign_suite_passes_but_for_what_cannot(suite, suites, gateway, tmp_
     assert failed == []
     assert skipped == cannot
     assert passed >= least
+
+
+@pytest.mark.parametrize("reuse", [True], indirect=True, ids=["reuse"])
+def test_shown_setup_of_langchain_runs(suites, gateway, tmp_path):
+    """As somebody pastes it into a Python that has langchain-openai."""
+    shown = {each.client: each.text for each in setups(f"http://127.0.0.1:{gateway.port}", KEY, "org_auto")}
+    done = subprocess.run(
+        [suites, "-"], input=shown["LangChain"], cwd=tmp_path, env=environ_of(suites, tmp_path), capture_output=True,
+        text=True, check=False, timeout=240,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Hello" in done.stdout

@@ -19,7 +19,7 @@ from tests.e2e.installation import KEY, ROOT, django, until
 README = (ROOT / "README.md").read_text()
 CONSOLE = (ROOT / "docs" / "console.md").read_text()
 RUN = {"OpenAI SDK": "python", "Anthropic SDK": "python", "curl": "sh"}
-"""Those that need no other program; agents are run in tests/clients."""
+"""Those that need no other program; agents and LangChain are run in tests/clients."""
 SHOWN = """
 from django.contrib.auth.models import User
 from django.test import Client
