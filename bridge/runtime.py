@@ -58,7 +58,7 @@ from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.plan import PlanOptions
 from bridge.turn.record import TurnRecord
 from gateway_project.lib import upstream
-from gateway_project.lib.background import keep_going
+from gateway_project.lib.background import end, keep_going
 from gateway_project.lib.random_bytes import random_bytes
 from gateway_project.lib.redis_link import RedisLink
 from gateway_project.lib.tool_approval import Approval
@@ -193,9 +193,7 @@ class Runtime:
             await self.spans.close()
         # A last heartbeat, so that others see at once that the instances are stopped.
         await self.heartbeat.publish()
-        for task in self._background:
-            task.cancel()
-        await asyncio.wait(self._background)
+        await end(self._background)
         upstream.set_running("")
         await self.link.close()
         await self.bulk.close()

@@ -36,7 +36,7 @@ from bridge.pool.windows import Window
 from bridge.pool.work_dirs import in_use
 from bridge.status.instance import InstanceStatus
 from bridge.status.wanted import Mode
-from gateway_project.lib.background import keep_going
+from gateway_project.lib.background import end, keep_going
 from gateway_project.lib.ticker import EVERY_SEC, Ticker
 
 NOBODY = Owner()
@@ -290,11 +290,7 @@ class Pool:
 
     async def stop(self) -> None:
         """End every instance and whatever still runs on them."""
-        if self._tasks:
-            # First: what they have started is ended with all others.
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(self._tasks)
+        await end(self._tasks)  # first: what they have started is ended with all others
         self._smoke_tests.close()
         self._replacements.close()
         self._measuring.close()

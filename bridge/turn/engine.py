@@ -46,6 +46,7 @@ from bridge.turn.plan import PlanOptions, plan_of
 from bridge.turn.question import Question
 from bridge.turn.record import TurnRecord
 from bridge.turn.trial import LOOK_SEC, Trial
+from gateway_project.lib.background import end
 from gateway_project.lib.tool_approval import ToolPolicy
 from sessions_store.store import Found, SessionStore
 
@@ -53,6 +54,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+LATER_SEC = 10.0  # of what was left for later, at a stop
 MOST_TRIES = 3  # of a turn that is lost before anything of its reply was sent; see `Places.costs_a_try`
 
 
@@ -138,9 +140,10 @@ class Engine:
         return task
 
     async def wait_for_background(self) -> None:
-        """Wait for what was left for later."""
+        """Wait for what was left for later; what takes too long is ended."""
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=LATER_SEC)
+        await end(self._tasks)
 
 
 class _Run:

@@ -1,15 +1,18 @@
-"""Background work that must not end: an exception is logged, and it starts again."""
+"""Background work that must not end, until it is told to: an exception is logged, and it starts again."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
 logger = logging.getLogger(__name__)
 
 RETRY_SEC: Final = 1.0
+END_SEC: Final = 8.0
+"""How long a stop waits for work that was told to end."""
+ASKED: Final = 4
 
 
 async def keep_going(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -21,3 +24,19 @@ async def keep_going(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
             logger.exception("%s failed and starts again", work.__qualname__)
         # Without the pause, work that fails at once would take the whole loop.
         await asyncio.sleep(RETRY_SEC)
+
+
+async def end(tasks: Collection[asyncio.Task[Any]], within: float = END_SEC) -> None:
+    """Cancel them, and wait for so many seconds at most; who is left then is named in the log.
+
+    They are asked more than once: a cancellation that comes together with a time-out can be lost in what waits there,
+    and work that is kept going would begin again.
+    """
+    left = set(tasks)
+    for _ in range(ASKED):
+        for task in left:
+            task.cancel()
+        if left:
+            _, left = await asyncio.wait(left, timeout=within / ASKED)
+    for task in left:
+        logger.error("%s does not end; it is left behind", task.get_coro())

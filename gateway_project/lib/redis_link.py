@@ -11,6 +11,7 @@ from hiredis import pack_command
 from redis import ResponseError
 
 from gateway_project.lib import degraded, redis_url
+from gateway_project.lib.background import end
 from gateway_project.lib.redis_keys import PROBES
 from gateway_project.lib.redis_pipe import FULL, NotSent, Pipe, R, RedisUnavailable, Reply
 
@@ -177,8 +178,7 @@ class RedisLink:
             if timer is not None:
                 timer.cancel()
         if self._dialling is not None:
-            self._dialling.cancel()
-            await asyncio.wait({self._dialling})
+            await end({self._dialling})
         if self._pipe is not None:
             self._pipe.abort("closed")
         self._fail_waiting("closed")

@@ -140,13 +140,9 @@ WAITS = {
         "gateway_project/supervise/supervisor.py: await self._stop.wait()",
     ],
     "The end of a process: what was cancelled ends at once, and the supervisor kills who takes too long.": [
-        "gateway_project/lib/redis_link.py: await asyncio.wait({self._dialling})",
-        "bridge/turn/engine.py: await asyncio.wait(self._tasks)",
         "bridge/pool/members.py: await asyncio.wait(set(self._runs.values()))",
         "bridge/pool/members.py: await asyncio.wait({self._runs[instance]})",
-        "bridge/pool/pool.py: await asyncio.wait(self._tasks)",
         "bridge/pool/replacements.py: await asyncio.wait({running})",
-        "bridge/runtime.py: await asyncio.wait(self._background)",
         "bridge/siblings/siblings.py: await self._returned.wait()",
         "bridge/peers/guests.py: await self._left.wait()",
         "bridge/runtime.py: await self.link.close()",

@@ -1,6 +1,7 @@
 """Work that must not end."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -34,3 +35,36 @@ async def test_work_that_is_cancelled_ends():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_work_that_misses_a_cancellation_ends():
+    began = asyncio.Event()
+
+    async def work():
+        for _ in range(2):
+            began.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+
+    task = asyncio.create_task(work())
+    await began.wait()
+    await beside.end({task}, within=20)
+    assert task.done()
+
+
+async def test_what_does_not_end_is_left_and_named(caplog):
+    began, over = asyncio.Event(), asyncio.Event()
+
+    async def stubborn():
+        while not over.is_set():
+            began.set()
+            with suppress(asyncio.CancelledError):
+                await over.wait()
+
+    task = asyncio.create_task(stubborn())
+    await began.wait()
+    await beside.end({task}, within=0.04)
+    assert not task.done()
+    assert "stubborn" in caplog.text
+    over.set()
+    await task
