@@ -25,54 +25,22 @@ from gateway_project.supervise import forked
 
 ROOT = Path(__file__).parents[1]
 LIBRARIES = """
-    allauth.core.internal.adapter allauth.core.internal.urlkit allauth.core.ratelimit billiard.pool celery.app.amqp
-    celery.app.control celery.app.log celery.apps.beat celery.apps.worker celery.concurrency.thread
-    celery.worker.consumer.delayed_delivery celery.worker.strategy channels.generic.http channels.routing
-    cron_descriptor crontab cryptography.fernet dj_database_url django.contrib.admin.decorators
-    django.contrib.admin.templatetags.admin_list django.contrib.admin.templatetags.admin_modify
-    django.contrib.admin.templatetags.log django.contrib.auth.hashers django.contrib.auth.password_validation
-    django.contrib.auth.tokens django.contrib.auth.validators django.contrib.messages.middleware
-    django.contrib.sessions.backends.db django.contrib.sessions.middleware django.core.asgi
-    django.core.management.commands.migrate django.db.backends.sqlite3.base django.db.migrations.executor
-    django.db.models.sql.compiler django.middleware.clickjacking django.middleware.common django.middleware.locale
-    django.middleware.security django.template.loaders.app_directories django.test.signals django.views.i18n
-    django_celery_beat.tzcrontab drf_spectacular.utils fido2.server h11 hiredis httptools jsonschema
-    kombu.transport.redis msgspec PIL.Image prometheus_client.multiprocess pydantic_settings qrcode redis.asyncio
-    rest_framework.exceptions rest_framework.request rest_framework.serializers smtplib tzdata unfold.components
-    unfold.dataclasses unfold.paginator unfold.sections uvicorn.lifespan.on uvicorn.protocols.http.httptools_impl
-    uvicorn.protocols.websockets.websockets_sansio_impl uvloop websockets.client websockets.server
-    whitenoise.middleware whitenoise.storage yaml
+    billiard.pool celery.app.amqp celery.app.control celery.app.log celery.apps.beat celery.apps.worker
+    celery.concurrency.thread celery.worker.consumer.delayed_delivery celery.worker.strategy channels.generic.http
+    channels.routing cron_descriptor crontab cryptography.fernet dj_database_url django.contrib.admin.decorators
+    django.core.asgi django.core.management.commands.migrate django.db.backends.sqlite3.base
+    django.db.migrations.executor django.db.models.sql.compiler django.test.signals django.views.i18n
+    drf_spectacular.utils fido2.server h11 hiredis httptools jsonschema kombu.transport.redis msgspec PIL.Image
+    prometheus_client.multiprocess pydantic_settings qrcode redis.asyncio rest_framework.exceptions
+    rest_framework.serializers unfold.dataclasses uvicorn.lifespan.on uvicorn.protocols.http.httptools_impl
+    uvicorn.protocols.websockets.websockets_sansio_impl uvloop websockets.client websockets.server whitenoise.middleware
+    whitenoise.storage yaml
 """
 """None of them reads settings or variables when it is imported: Django, which has none yet, would refuse."""
 OURS = """
-    accounts.alerts.post accounts.audit.texts accounts.content.outbox accounts.content.redaction accounts.explain.ids
-    accounts.explain.sentences accounts.keys.networks accounts.ledger.added accounts.ledger.compiled
-    accounts.ledger.day_sums accounts.ledger.ledger accounts.limits.breaker accounts.limits.periods
-    accounts.limits.scripts accounts.login.required accounts.login.waits accounts.patterns accounts.reports.period
-    accounts.reports.visibility bridge.bounds.patience bridge.fleet.crash_exchange bridge.fleet.heartbeats
-    bridge.fleet.live_view bridge.fleet.log_tail_facts bridge.fleet.place_exchange bridge.fleet.replacement_lease
-    bridge.fleet.table_watcher bridge.fleet.timelines bridge.http.cors bridge.http.readiness
-    bridge.http.wrong_base_url bridge.images.fetch bridge.images.prepare bridge.lingma.calls
-    bridge.lingma.dialects.a.dialect bridge.lingma.liveness bridge.lingma.process.last_lines
-    bridge.lingma.process.process bridge.lingma.replies bridge.lingma.uploads bridge.logins.schedule
-    bridge.peers.guests bridge.peers.handover bridge.peers.report bridge.peers.secret bridge.pool.careful
-    bridge.pool.doubts bridge.pool.health bridge.pool.incidents bridge.pool.lines bridge.pool.logins
-    bridge.pool.maintenance bridge.pool.measure bridge.pool.orders bridge.pool.outage_log bridge.pool.restart_policy
-    bridge.pool.siblings bridge.pool.work_dirs bridge.programs bridge.reply.reader bridge.routing.catalogue
-    bridge.siblings.borrowed_turns bridge.siblings.offered_instances bridge.signin.page_rules bridge.simulator.service
-    bridge.telemetry.rates bridge.telemetry.running bridge.telemetry.spans bridge.telemetry.turn_log
-    bridge.turn.content bridge.turn.elsewhere bridge.turn.history bridge.turn.limits bridge.turn.long_work
-    bridge.turn.passing bridge.turn.readers bridge.wire.formats bridge.wire.responses.compact
-    bridge.wire.responses.replay gateway_project.compression gateway_project.databases gateway_project.env
-    gateway_project.error_reports gateway_project.lib.background gateway_project.lib.cells gateway_project.lib.changes
-    gateway_project.lib.csv_cells gateway_project.lib.database_file gateway_project.lib.first_change
-    gateway_project.lib.live_rows gateway_project.lib.lookups gateway_project.lib.memory gateway_project.lib.panels
-    gateway_project.lib.paths gateway_project.lib.prometheus_values gateway_project.lib.task_queue
-    gateway_project.lib.translated gateway_project.lib.upstream gateway_project.log_formatters
-    gateway_project.log_handler gateway_project.logging gateway_project.security_headers gateway_project.server.bodies
-    gateway_project.server.pages gateway_project.server.private gateway_project.server.uploads
-    gateway_project.server.uvicorn_server gateway_project.sqlite3 gateway_project.static_files gateway_project.trouble
-    sessions_store.inspect sessions_store.normalize sessions_store.responses
+    accounts.alerts.post accounts.content.redaction bridge.lingma.dialects.a.dialect bridge.reply.reader
+    bridge.simulator.service bridge.wire.formats gateway_project.env gateway_project.log_formatters
+    gateway_project.log_handler gateway_project.server.uvicorn_server sessions_store.normalize
 """
 """Parts of the gateway of which the same is true: the fork server, too, loads them before it knows what forks are."""
 PR_SET_PDEATHSIG = 1
