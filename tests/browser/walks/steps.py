@@ -2,9 +2,11 @@
 
 import re
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from accounts.explain.sentences import LIMITS, REASONS
+from accounts.models import LIMITS as NUMBERS
 from tests.e2e.formats import OPENAI, Stream, send
 from tests.e2e.installation import until
 
@@ -152,6 +154,17 @@ class Program(Walk):
         told = send(self.whole, "GET", "/v1/usage", key=self.secret).json()
         reasons = {row["reason"]: row["explanation"] for row in told["requests"] if row["status"] == "refused"}
         assert [reason for reason in refused if not reasons[reason].startswith(sentence_of(reason))] == []
+
+    def check_refusals(self, **others):
+        """Meet each limit and what else is named, by its fields; then see the rows, and the ends of the key."""
+        fields = {**{reason: {reason: 1} for reason in NUMBERS}, **others}
+        refused = {reason: self.hit(reason, **each) for reason, each in fields.items()}
+        end = datetime.now(UTC) + timedelta(seconds=3)
+        refused["expired"] = self.hit("expired", expires_at=end.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+        self.change()
+        self.serves()
+        self.check_rows(refused)
+        self.check_endings()
 
     def check_endings(self):
         self.press("pause", reason="holiday")

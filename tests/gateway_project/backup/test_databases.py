@@ -8,7 +8,6 @@ import pytest
 
 from tests.e2e.installation import ROOT, django, environment
 from tests.gateway_project.backup.installations import PASSPHRASE, SEQUENCES, differences, refusal, run, tables
-from tests.trials.postgres import Postgres, binaries
 
 OLDER = """
 from pathlib import Path
@@ -22,14 +21,6 @@ models = {model._meta.db_table: model for model in schema.models_of(schema.appli
 team = models["accounts_team"].objects.create(name="of earlier")
 models["accounts_apikey"].objects.create(name="old", team_id=team.pk, digest="d" * 64, hint="lgw_old")
 """
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    if binaries() is None:
-        pytest.skip("PostgreSQL is not installed")
-    with Postgres() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,7 @@
 """Rows that are made with their first change, on a real PostgreSQL: SQLite has one writer at a time."""
 
-import pytest
-
 from tests.e2e.installation import django, environment
 from tests.prepared import manage
-from tests.trials.postgres import Postgres, binaries
 
 TWO_AT_ONCE = """
 import threading
@@ -61,14 +58,6 @@ told = [
 row = InstanceOrder.objects.get(name="all")
 print(told, row.mode, row.smoke_at is not None, list(PoolSize.objects.values_list("size", flat=True)))
 """
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    if binaries() is None:
-        pytest.skip("PostgreSQL is not installed")
-    with Postgres() as server:
-        yield server
 
 
 def test_both_changes_of_a_new_row_count(tmp_path, postgres):
