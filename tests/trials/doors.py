@@ -52,8 +52,10 @@ class Passage(asyncio.Protocol):
         """Close with a RST, where the kind of socket has one."""
         if self.transport is None:
             return
-        with suppress(OSError):
-            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        # One of TLS that is closed already has no socket any more.
+        if (near := self.transport.get_extra_info("socket")) is not None:
+            with suppress(OSError):
+                near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.transport.abort()
 
 

@@ -10,7 +10,7 @@ import pytest
 from accounts.ledger.spool import SPOOL, lines_of
 
 START = textwrap.dedent("""
-    import fcntl, logging, resource, sys, time
+    import fcntl, logging, resource, sys, threading
     from pathlib import Path
     from accounts.ledger import spool
     logging.basicConfig(level="INFO")
@@ -22,9 +22,9 @@ START = textwrap.dedent("""
         for number in range(first, last):
             spool.append(home, [b"row-%d" % number])
     def written():
-        deadline = time.monotonic() + 30
-        while spool.unwritten and time.monotonic() < deadline:
-            time.sleep(0.01)
+        for thread in threading.enumerate():
+            if thread.name == "unwritten":
+                thread.join(30)
         assert not spool.unwritten
 """)
 
@@ -97,7 +97,6 @@ def test_disk_with_room_again_is_noticed_without_rows(tmp_path):
     log = run(
         tmp_path,
         """
-        import threading
         from gateway_project.lib import degraded
         fill()
         for number in range(3):
@@ -105,9 +104,7 @@ def test_disk_with_room_again_is_noticed_without_rows(tmp_path):
             assert len(spool.unwritten.take(spool.SPOOL, 9)) == 1
         assert [facts.name for facts in degraded.active()] == ["disk"]
         empty()
-        for thread in threading.enumerate():
-            if thread.name == "unwritten":
-                thread.join(30)
+        written()
         assert degraded.active() == []
         """,
     )
