@@ -18,11 +18,10 @@ from accounts.admin.limits import shadow_section
 from accounts.admin.minutes import minutes_of
 from accounts.admin.recent import (
     between,
+    failing,
     hour_figures,
-    is_bad,
     last_hour,
     latest_changes,
-    trouble_of,
 )
 from accounts.models import OUTCOME_COLOURS, ApiKey, Usage
 from accounts.reports.days import MOST_OF_PAGE
@@ -49,6 +48,7 @@ def panel(request: HttpRequest) -> Panel:
     may_see_keys = request.user.has_perm("accounts.view_apikey")
     now = timezone.now()
     hour = last_hour(now) if may_see_usage else None
+    trouble = failing(hour, now) if hour else None
     visible = visible_to(request.user)
     rate, chart = ([], None) if visible.nothing else minutes_of(now, visible)
     turns = {
@@ -61,8 +61,9 @@ def panel(request: HttpRequest) -> Panel:
     }
     return Panel(
         position=20,
-        level=Level.DEGRADED if hour and is_bad(hour) else None,
-        troubles=trouble_of(hour, now) if hour else [],
+        level=Level.DEGRADED if trouble else None,
+        since=trouble[1] if trouble else None,
+        troubles=[trouble[0]] if trouble else [],
         figures=[
             *rate,
             *(hour_figures(hour, now) if hour else []),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from django.urls import reverse
@@ -14,7 +15,7 @@ from accounts.audit.words import action_name
 from accounts.models import FAILED, AuditEntry, Usage
 from accounts.reports.filters import Filters
 from accounts.reports.period import Span
-from accounts.reports.summary import total
+from accounts.reports.summary import summarize, total
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility
 from accounts.reports.words import UNKNOWN, ms, share
@@ -58,19 +59,29 @@ def is_bad(hour: Sums) -> bool:
     return hour.faults > 0 and hour.faults >= BAD_SHARE * hour.turns
 
 
-def trouble_of(hour: Sums, now: datetime) -> list[str]:
-    """The line that says so, if it is so: since when, and what to do."""
+def failing(hour: Sums, now: datetime) -> tuple[str, datetime] | None:
+    """The line that says that too many turns fail and what to do, and since when; None when it is not so."""
     if not is_bad(hour):
-        return []
+        return None
     failed = Usage.objects.filter(FAILED, started_at__gte=now - HOUR, started_at__lt=now)
     first = failed.order_by("started_at").values_list("started_at", flat=True).first()
+    since = _bad_since(now, first or now - HOUR)
     words = gettext(
         "%(share)s of the turns of the last hour failed, the first at %(time)s. "
         "See for which reason, and whether it is one instance, model or key."
     )
     shown = words % {"share": share(hour.faults, hour.turns), "time": clock_time(first) if first else UNKNOWN}
     address = between("usage", now - HOUR, now, outcome="failed")
-    return [format_html('{} <a class="underline" href="{}">{}</a>', shown, address, gettext("Show them"))]
+    return format_html('{} <a class="underline" href="{}">{}</a>', shown, address, gettext("Show them")), since
+
+
+def _bad_since(now: datetime, first: datetime) -> datetime:
+    """The start of the first of the bad hours that lead up to the last one, or else its first failed turn."""
+    last = (now - HOUR).replace(minute=0, second=0, microsecond=0)
+    filters = Filters(now=now, zone=UTC, span=Span(last - DAY, last + HOUR))
+    by_hour = summarize(filters, Visibility(everything=True), ("hour",), histograms=False)
+    bad = takewhile(lambda start: is_bad(by_hour.get((start,), Sums())), (last - n * HOUR for n in range(25)))
+    return min([first, *bad])
 
 
 def between(page: str, since: datetime, until: datetime, **filters: Any) -> str:

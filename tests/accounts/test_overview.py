@@ -231,6 +231,24 @@ def test_failing_turns_have_a_time_and_advice(admin_client):
     assert turns_behind(admin_client, html.unescape(re.search('href="([^"]*)"', line)[1])) == 3
 
 
+def test_failing_turns_began_with_bad_hours(admin_client, redis_server):
+    key, now = People().key_a, timezone.now()
+    last = (now - timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)
+    for number, hours_before in enumerate([1, 2, 4]):  # a good hour lies between
+        at = last - timedelta(hours=hours_before) + timedelta(minutes=30)
+        make_turn(number, key, status="error", reason="upstream", started_at=at)
+    make_turn(7, key, started_at=last - timedelta(hours=2.5))
+    for number, at in enumerate([last + timedelta(seconds=1), now - timedelta(seconds=9)], 8):
+        make_turn(number, key, status="error", reason="upstream", started_at=at)
+    hours.rebuild(last - timedelta(hours=5), now)
+    with redis.Redis.from_url(redis_server) as server:
+        server.flushdb()
+        beat(server, "w1-i1")
+        page = text_of(admin_client.get(INDEX))
+        server.flushdb()
+    assert f"Degraded since {last - timedelta(hours=2):%Y-%m-%d %H:%M} UTC" in page
+
+
 def test_busiest_keys_mark_estimated_tokens(admin_client):
     people = People()
     for number, source in enumerate(["upstream", "estimate"]):
