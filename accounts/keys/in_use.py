@@ -12,6 +12,8 @@ from accounts.keys.keyring import Caller, KeyRing, KeyStatus
 
 log = logging.getLogger(__name__)
 
+# Turns of a revoked key end within two seconds: a second until the ring knows of it, half a second until this looks,
+# and the rest for the ending itself.
 EVERY_SEC = 0.5
 
 
@@ -53,6 +55,7 @@ class KeysInUse:
             try:
                 await self.check()
             except Exception:  # an edge: whatever one check met, the next may succeed
+                # Not the end of the loop: without it revoked keys would keep their turns until the process restarts.
                 log.exception("keys in use could not be looked at")
 
     async def check(self) -> None:

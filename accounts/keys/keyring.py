@@ -43,11 +43,13 @@ TRUST = 0.9  # seconds after which what was read must be confirmed: by the subsc
 # Half of TRUST: a busy key is read again before its trust ends, so none of its requests waits for a query.
 RENEW = 0.45  # a known key is read again from then on, while it is still trusted
 READ_AGAIN = 30.0  # even while the subscription lives: an announcer may die between its commit and its message
+# Both tries of the reader (0.6 and 1.2 s), and a little to wait for its thread.
 READ_WITHIN = 2.0
 TRUST_UNCONFIRMED = 900.0  # seconds a known key counts that neither the database nor the subscription can confirm
 PING_EVERY = 0.25  # seconds between two pings of the subscription
 MOST_PINGS = 12  # pings to wait for the subscription at the start, at most
 SILENCE = 0.4  # seconds the pong may take
+# Far fewer than MAX_KNOWN: strangers choose what lies here, so it is only what spares a repeated wrong key its query.
 MAX_UNKNOWN = 4096
 MAX_KNOWN = 100_000
 MAX_WAITING = 256  # look-ups of unknown secrets at once
@@ -65,6 +67,7 @@ class _Entry:
     __slots__ = ("at_end", "caller", "closed", "expires_at", "read_at", "tried_at", "unused", "verified_at")
 
     def __init__(self, record: KeyRecord | None, read_at: float) -> None:
+        # Also of a closed key: its refusals are counted and logged under its name.
         self.caller = record.caller if record else None
         self.closed: KeyStatus | None = "unknown" if record is None else record.closed or None
         self.at_end: KeyStatus = record.at_end if record else "unknown"
@@ -205,6 +208,8 @@ class KeyRing:
             return age <= TRUST and now - read_at <= READ_AGAIN
         if database.away():
             self._retry(digest)
+            # Longer than usual: to refuse keys that were good a moment ago would make
+            # an outage of the database one of the gateway.
             return age <= TRUST_UNCONFIRMED
         # Set before the task begins, so that a key with many requests starts one read and not one for each.
         if age <= TRUST and now - entry.tried_at >= RENEW:
@@ -249,6 +254,8 @@ class KeyRing:
             task.exception()  # nobody awaits one in the background; asyncio would log it as never retrieved
 
     async def _fetch(self, digest: bytes) -> _Entry:
+        # Each round has a deadline of its own (`_load`), and only an
+        # announcement in the middle of it leads to another.
         while True:
             # Both before the query: what it finds is as old as its beginning.
             changes, read_at = self._changes, time.monotonic()
@@ -340,6 +347,7 @@ class KeyRing:
         if changes != self._changes:  # they may have been read before the change
             return False
         for digest, record in records.items():
+            # What a request has read meanwhile is newer, and stays.
             if (digest_bytes := bytes.fromhex(digest)) not in self._known_keys:
                 self._store(digest_bytes, _Entry(record, read_at))
         return True

@@ -10,6 +10,7 @@ from accounts.apps import accounts_config
 from accounts.models import ApiKey
 from gateway_project.lib.key_secret import ALPHABET, BODY, CHECK, LENGTH, PREFIX, Digester
 
+# How much callers should read at a time: this and a few times as much is all that a search takes of memory.
 BLOCK: Final = 1 << 18
 LONGEST: Final = 512
 """Bytes of a secret at most; a longer run of signs is searched for secrets of our own making alone."""
@@ -71,6 +72,8 @@ def _pieces(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _candidates(text: bytes) -> Iterator[tuple[int, str]]:
     """What may be a secret, and where it stands."""
+    # By itself, although the other pattern finds most of them too: one inside of a longer run of signs, as in base64
+    # or a minified file, has no end that `_RUN` would see.
     for own in _OWN.finditer(text):
         yield own.start(), own[0].decode()
     for run in _RUN.finditer(text):

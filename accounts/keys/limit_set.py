@@ -11,6 +11,7 @@ from django.utils.timezone import get_default_timezone_name
 from accounts.models.policy import LIMITS, Policy, names_in
 
 Scope = Literal["key", "team"]
+# By their names, so that a further limit of tokens in LIMITS is found here by itself.
 _TOKENS = tuple(place for place, name in enumerate(LIMITS) if name.startswith(("tpm", "tokens")))
 
 

@@ -14,6 +14,7 @@ def networks_in(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
 
 
+# Asked for each request, while a key comes from few addresses: to parse and compare them again would be for nothing.
 @lru_cache(4096)
 def is_within(networks: tuple[Network, ...], address: str) -> bool:
     """Whether the address is in one of them; what is no address is in none."""

@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.keys import services
 from accounts.models import ApiKey, Team
 
+# The secret lies in an open page of the browser: what is taken from there is soon worth nothing.
 LIFE: Final = timedelta(hours=1)
 LIMITS: Final = {"rpm": 20, "tpm": 100_000, "concurrency": 2}
 """For trying things by hand. Limits of the team count besides."""
@@ -41,6 +42,7 @@ def end(user: Any) -> bool:
 def connect() -> None:
     """Called once all apps are loaded, and does nothing the second time."""
     post_save.connect(_saved, sender=User, dispatch_uid="accounts.playground_saved")
+    # Before and not after: deleting the user sets `playground_user` to NULL, and nobody would find the key any more.
     pre_delete.connect(_deleted, sender=User, dispatch_uid="accounts.playground_deleted")
 
 
@@ -64,4 +66,5 @@ def _free_name(user: Any) -> str:
     name, number = f"playground: {user.get_username()}", f" ({user.pk})"
     if len(name) <= LONGEST_NAME and not ApiKey.objects.filter(name=name, revoked_at=None).exists():
         return name
+    # The name of the user may be cut or taken; the id makes it unique among users.
     return name[: LONGEST_NAME - len(number)] + number

@@ -27,7 +27,10 @@ from gateway_project.lib.tool_approval import DENY, Approval, ToolPolicy
 
 # Digests of one query: one that grew with a flood of unknown secrets would miss its own deadline.
 AT_ONCE = 256
+# Read at every start of a process, in one query within GIVE_UP_SEC.
 USUAL = 2000
+# The first is short: mostly it fails because its connection had died, and
+# then the second one has time to make another.
 FIRST_TRY_SEC, SECOND_TRY_SEC = 0.6, 1.2
 GIVE_UP_SEC = 2.5  # beyond both tries: whatever the thread waits for keeps no deadline
 
@@ -39,6 +42,7 @@ KeyStatus = Literal["open", "unknown", "expired", "revoked", "paused", "quaranti
 Closed = Literal["", "revoked", "paused", "quarantined"]
 """What people have done to a key, so that it opens nothing; "" for nothing."""
 ToolMode = Literal["", "emulate", "bridge", "forward"]
+# A text of the database becomes a `ToolMode` by looking it up; what an older or newer version wrote there is none.
 TOOL_MODES: dict[str, ToolMode] = {"emulate": "emulate", "bridge": "bridge", "forward": "forward"}
 
 
@@ -123,12 +127,14 @@ class KeyReader:
 
 async def usual_keys() -> dict[str, KeyRecord]:
     """The keys that are likely to be needed soon, by digest: the latest in use, and new ones. Raise Error."""
+    # Not on the thread of known keys: requests begin while this runs, and theirs would wait behind it.
     return await unknown_keys_thread.run(_load_usual, GIVE_UP_SEC)
 
 
 def _load_usual() -> dict[str, KeyRecord]:
     # `ahead`: this thread must not wait behind the pages of the console for a connection.
     with database.within(GIVE_UP_SEC, ahead=True):
+        # A key that was never used may have been made for today, so it comes before those used lately.
         usable = ApiKey.objects.all().usable(timezone.now())
         return _read(usable.order_by(F("last_used_at").desc(nulls_first=True))[:USUAL])
 
@@ -176,6 +182,7 @@ def records_of(key: ApiKey) -> Iterator[tuple[str, KeyRecord]]:
     if key.previous_digest:
         # No end in the row: it would open the old secret for ever.
         until = key.previous_until.timestamp() if key.previous_until else -math.inf
+        # Of its own digest, so that a turn which began with the older secret is ended when that one's grace is over.
         older = msgspec.structs.replace(caller, digest=bytes.fromhex(key.previous_digest))
         at_end: Literal["expired", "rotated"] = "rotated" if until <= expires_at else "expired"
         yield key.previous_digest, KeyRecord(older, min(until, expires_at), closed, at_end, unused_days)
@@ -202,6 +209,7 @@ def caller_of(key: ApiKey) -> Caller:
         scopes=frozenset(names_in(key.policy("scopes"))),
         tools=_tools(key),
         limits=_limits_of(key),
+        # The setting wins: with nothing kept, a request must not pay for gathering its content.
         content_logging=key.content_logging and accounts_config().content_days > 0,
         digest=bytes.fromhex(key.digest),
     )

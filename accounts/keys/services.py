@@ -13,6 +13,7 @@ from accounts.models import ApiKey
 
 MOST_GRACE: Final = timedelta(days=30)
 LONGEST_REASON: Final = 200
+# The same names for columns and values: `update_fields` in `resume`, and the console's actions on many keys.
 RESUMED: Final = {"paused_at": None, "pause_reason": "", "quarantined_at": None, "quarantine_reason": ""}
 """The columns of a key that nothing stops."""
 
@@ -32,6 +33,7 @@ def create(key: ApiKey) -> str:
     """
     secret = key.renew_secret(accounts_config().pepper)
     key.full_clean()
+    # A new row or an error: a key that was saved before would be given a second secret without the grace of `rotate`.
     key.save(force_insert=True)
     return secret
 
@@ -46,9 +48,12 @@ def rotate(key: ApiKey, grace: timedelta) -> str:
         raise ValueError(f"a grace is between nothing and {MOST_GRACE.days} days")
     with transaction.atomic():
         row = _live(key)
+        # Also without a grace: the older secret is then refused as
+        # `rotated`, which says more than that it is unknown.
         row.previous_digest, row.previous_until = row.digest, timezone.now() + grace
         secret = row.renew_secret(accounts_config().pepper)
         row.save(update_fields=["previous_digest", "previous_until", "digest", "hint"])
+    # The caller's object may be stale, so it is never saved, only brought up to date; so in all functions below.
     key.refresh_from_db()
     return secret
 

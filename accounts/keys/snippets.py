@@ -34,6 +34,7 @@ def setups(base_url: str, key: str, model: str, claude_model: str = "") -> list[
 def setups_of(allowed_models: str, base_url: str, key: str, default: str, offered: Iterable[str]) -> list[Setup]:
     """The texts for a key that may use only some models: each asks for one it may use."""
     model = model_for(allowed_models, default, offered)
+    # Nothing has to be pinned where the key may use what Claude Code asks for by itself.
     claude_model = "" if model_for(allowed_models, CLAUDE_CODE, ()) == CLAUDE_CODE else model
     return setups(base_url, key, model, claude_model)
 
