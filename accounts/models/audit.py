@@ -15,11 +15,13 @@ class AppendOnlyError(Exception):
     """Rows of the audit log are neither changed nor deleted."""
 
 
+# Writes of the two methods that may write go through a plain QuerySet, as this one refuses them.
 class AuditQuerySet(models.QuerySet["AuditEntry"]):
     def prune(self, before: datetime, most: int) -> int:
         """Delete rows older than that, at most so many; how many there were. For the retention, and nobody else."""
         ids = list(self.filter(at__lt=before).order_by("at", "id").values_list("pk", flat=True)[:most])
         if ids:  # Django returns None where there is nothing to delete
+            # Nothing refers to these rows, so Django has nothing to collect first: one DELETE.
             models.QuerySet(self.model, using=self.db).filter(pk__in=ids)._raw_delete(self.db)
         return len(ids)
 
@@ -58,6 +60,7 @@ class AuditEntry(models.Model):
         SCHEDULE = "schedule", _("schedule")
 
     at = models.DateTimeField(_("time"), default=timezone.now)
+    # No foreign keys to users and objects: the log would lose its rows with them, or keep them from being deleted.
     actor = models.CharField(_("who"), max_length=150, help_text=_("The user's name, or that of the command."))
     source = models.CharField(_("by"), max_length=16, choices=Source)
     address = models.CharField(_("from"), max_length=64, blank=True)
@@ -85,6 +88,7 @@ class AuditEntry(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
             raise AppendOnlyError
+        # INSERT alone: with the id of another row, Django would change that one.
         super().save(*args, **kwargs | {"force_insert": True})
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:

@@ -25,6 +25,7 @@ class AlertChannel(models.Model):
         WECOM = "wecom", _("WeCom")
         EMAIL = "email", _("e-mail")
 
+    # Numbers, so that an alert is told where its own severity is at least this one.
     class Least(models.IntegerChoices):
         INFO = 0, _("info")
         WARNING = 1, _("warning")
@@ -45,6 +46,8 @@ class AlertChannel(models.Model):
     enabled = models.BooleanField(_("enabled"), default=True)
     failures = models.PositiveIntegerField(_("failures in a row"), default=0, editable=False)
     retry_at = models.DateTimeField(_("next try"), null=True, editable=False)
+    # Of several processes one sends at a time: it writes here how long, so
+    # that its death frees the channel by itself.
     claimed_until = models.DateTimeField(_("being tried until"), null=True, editable=False)
     last_tried_at = models.DateTimeField(_("last try"), null=True, editable=False)
     last_result = models.CharField(_("last result"), max_length=200, blank=True, editable=False)

@@ -15,6 +15,7 @@ class UsageContent(models.Model):
     """The content of one turn, by the id of its usage row, which may be filed before it or after."""
 
     request_id = models.CharField(_("request"), max_length=64, primary_key=True)
+    # CASCADE, where rows of usage protect their key: what was said must not outlive the key it was said with.
     api_key = models.ForeignKey(ApiKey, models.CASCADE, related_name="contents", verbose_name=_("key"))
     started_at = models.DateTimeField(_("started at"))
     content = SecretField(_("content"))

@@ -12,6 +12,7 @@ from accounts.models.key import ApiKey
 from accounts.models.team import Team
 from accounts.models.usage import Usage
 
+# A change makes columns, and old counts cannot be split: `rebuild_usage` has to make all sums anew.
 BOUNDS_MS: Final = (25, 50, 100, 200, 350, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000, 20_000, 60_000)
 """Upper bounds of the histograms' buckets, in milliseconds; the last bucket has none.
 
@@ -47,6 +48,8 @@ class UsageHour(models.Model):
     """
 
     hour = models.DateTimeField(_("hour"))
+    # No constraint, for a key or a team may go while its last rows are on their way; and nothing to do when it goes,
+    # for usage protects it as long as there are rows. No index: those below begin with the column.
     api_key = models.ForeignKey(
         ApiKey, models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="+",
         verbose_name=_("key"),

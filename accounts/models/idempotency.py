@@ -31,6 +31,7 @@ class IdempotentRequest(models.Model):
         verbose_name_plural = _("creations that may come again")
         default_permissions = ()
         indexes: ClassVar = [models.Index(fields=["created_at"], name="idempotent_created")]
+        # What makes the same creation twice at once one: the second INSERT waits for the first, and fails.
         constraints: ClassVar = [models.UniqueConstraint(fields=["user", "key"], name="idempotent_user_key")]
 
     def __str__(self) -> str:

@@ -23,6 +23,7 @@ from gateway_project.lib.visible import visible
 
 SOON = timedelta(days=14)
 IDLE = timedelta(days=30)
+# The last condition: batches of several workers come in any order, and a use may only move forward.
 _USED = (
     "UPDATE accounts_apikey SET last_used_at = %s, last_used_from = %s "
     "WHERE id = %s AND (last_used_at IS NULL OR last_used_at < %s)"
@@ -44,6 +45,8 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
     def in_state(self, state: str, at: datetime) -> ApiKeyQuerySet:
         """Keys whose `state` is this one at that time."""
+        # In the order of `ApiKey.state`, where the first that applies counts:
+        # a revoked key that has expired is revoked.
         match state:
             case ApiKey.State.REVOKED:
                 return self.exclude(revoked_at=None)
@@ -101,8 +104,10 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             at = uses[key.pk]
             end = key.end_with(at, key.expires_after_days)
             # Under the same condition: of two processes that note it, the first stands.
+            # Read and then written, without a lock: the condition makes it safe.
             row = self.filter(pk=key.pk, first_used_at=None)
             if end == key.expires_at:
+                # Past our own `update`, which would announce it.
                 super(ApiKeyQuerySet, row).update(first_used_at=at)
             else:
                 row.update(first_used_at=at, expires_at=end)
@@ -223,10 +228,13 @@ class ApiKey(Policy):
         return f"{visible(self.name)} ({self.hint})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
+        # One query more for each save: what the row was decides on its end, and which digests are announced.
         before = ApiKey.objects.filter(pk=self.pk).first() if self.pk else None
+        # Whoever has set another date means that date. Else the days may have changed, and the end is counted anew.
         if before is not None and before.expires_at == self.expires_at:
             self.expires_at = before.end_with(self.first_used_at, self.expires_after_days)
             if (names := kwargs.get("update_fields")) is not None and "expires_after_days" in names:
+                # Else the new days would be stored, and the end that follows from them would not.
                 kwargs["update_fields"] = {*names, "expires_at"}
         # The old digests too: requests with the old secret must be refused as well.
         digests = _all([(each.digest, each.previous_digest) for each in (before, self) if each is not None])
@@ -253,6 +261,7 @@ class ApiKey(Policy):
         """Content logging is not switched on where nothing is kept; a key that has it may be changed all the same."""
         super().clean()
         if self.content_logging and not accounts_config().content_days:
+            # The row and not this object, which has the new value by now.
             before = type(self)._base_manager.filter(pk=self.pk, content_logging=True)
             if not before.exists():
                 text = gettext("CONTENT_RETENTION_DAYS is 0, so no contents are kept.")
@@ -288,6 +297,7 @@ class ApiKey(Policy):
         return secret
 
     def state(self, at: datetime) -> ApiKey.State:
+        # What fewer can undo comes first: nobody, an extension, an operator, and last whoever may resume the key.
         if self.revoked_at is not None:
             return self.State.REVOKED
         if self.expires_at is not None and self.expires_at <= at:

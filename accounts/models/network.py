@@ -13,9 +13,11 @@ from accounts.models.key import ApiKey
 class KeyNetwork(models.Model):
     """A /24 of IPv4 or a /48 of IPv6. `accounts/alerts/networks` writes them and bounds how many a key has."""
 
+    # No index of its own: that of the constraint below begins with the key. It goes with it.
     key = models.ForeignKey(
         ApiKey, models.CASCADE, db_index=False, related_name="networks", verbose_name=_("key")
     )  # fmt: skip
+    # 39 characters of an address of IPv6 in full, and four of the prefix.
     network = models.CharField(_("network"), max_length=43)
     first_seen = models.DateTimeField(_("first seen"))
     last_seen = models.DateTimeField(_("last seen"))

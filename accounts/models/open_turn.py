@@ -15,6 +15,7 @@ class OpenTurn(models.Model):
     run = models.CharField(_("process"), max_length=64)
     """The web process that serves it, and which start of it."""
     started_at = models.DateTimeField(_("started at"))
+    # Text and no JSONField: it is decoded as a `UsageRow`, and the database never looks inside.
     row = models.TextField(_("row"))
     """What was known of it, as JSON: its row, should the process die."""
 

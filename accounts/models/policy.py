@@ -15,6 +15,8 @@ from gateway_project.lib.tool_approval import Approval
 from gateway_project.lib.translated import translated
 
 MOST_NETWORKS: Final = 64
+# Everywhere a limit is a place in this tuple: in `LimitSet.sizes`, the scripts in Redis and the counts of shadow
+# limits. A further one changes all of these.
 LIMITS: Final = (
     "rpm", "tpm", "concurrency",
     "requests_day", "requests_week", "requests_month",
@@ -25,6 +27,7 @@ SCOPES: Final = ("metrics",)
 NO_LIMIT = _("0: no limit.")
 
 
+# Commas and not a JSON list: people write these texts, in forms and commands.
 def names_in(text: str) -> list[str]:
     return [name for part in text.split(",") if (name := part.strip())]
 
@@ -88,6 +91,7 @@ class Policy(models.Model):
         _("allowed models"),
         max_length=1000,
         blank=True,
+        # Also in the database: during an upgrade an older version inserts rows without knowing the column.
         default="",
         db_default="",
         validators=[validate_models],

@@ -28,6 +28,7 @@ LONGEST_TRACE = 1024
 OUTCOME_COLOURS = {"ok": "success", "error": "danger", "cancelled": "warning", "refused": "info"}
 
 
+# A function and not only the property below: pages also ask it of rows that are no models.
 def are_tokens_known(status: str, instance: str, usage_source: str) -> bool:
     """False for what never was asked or died unseen: its columns hold 0, so that they add up."""
     return status != "refused" and bool(instance and usage_source)
@@ -52,9 +53,9 @@ TURNED_AWAY = Q(status="error", reason__in=CALLER_FAULTS) | Q(status="refused") 
 
 class Usage(models.Model):
     """
-    One turn, however it ended, or what was refused before it became one. Rows are written once and never changed, but
-    for `count`: refusals of one key, endpoint, program and reason share a row for a minute. It has no model when they
-    asked for several.
+    One turn, however it ended, or what was refused before it became one. Refusals of one key, endpoint, program and
+    reason share a row for a minute, whose `count` rises; it has no model when they asked for several. Else a row
+    changes only when its tokens become known late, or when the process of an orphaned turn ends it after all.
     """
 
     class Status(models.TextChoices):
@@ -101,6 +102,7 @@ class Usage(models.Model):
     model = models.CharField(_("model asked"), max_length=128)
     lingma_model = models.CharField(_("model used"), max_length=128, blank=True)
     instance = models.CharField(_("instance"), max_length=64, blank=True)
+    # A word for what became of the session ("new", "reused", …), not its id.
     session = models.CharField(_("session"), max_length=16, blank=True)
     stream = models.BooleanField(_("stream"))
     status = models.CharField(_("status"), max_length=16, choices=Status.choices)
