@@ -41,12 +41,14 @@ class Adding:
         """
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
+                # The digests differ: PostgreSQL refuses a statement that would change one row twice.
                 for start in range(0, len(rows), AT_ONCE):
                     # As one value: to write 60 for each row into the statement takes longer than all else.
                     cursor.execute(
                         self._many, [_encode(list(map(self._record, rows[start : start + AT_ONCE]))).decode()]
                     )
         elif rows:
+            # Past the ORM a time has to be made what SQLite's column holds.
             adapt = connection.ops.adapt_datetimefield_value
             at = self._at
             with connection.cursor() as cursor:

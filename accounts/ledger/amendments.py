@@ -33,6 +33,7 @@ def with_waiting(amendments: Amendments, ids: Iterable[str]) -> Amendments:
         cursor.execute("SELECT 1 FROM accounts_waitingamendment LIMIT 1")
         if cursor.fetchone() is None:
             return amendments
+    # Also for those that came now, should one wait already: there is one of a turn, and `_wait` may store it anew.
     waiting = WaitingAmendment.objects.filter(pk__in=any_of([*ids, *amendments]))
     found = {
         each.request_id: Amendment(
@@ -42,6 +43,7 @@ def with_waiting(amendments: Amendments, ids: Iterable[str]) -> Amendments:
     }
     if found:
         WaitingAmendment.objects.filter(pk__in=found).delete()
+    # Of two for one turn the one that came now counts.
     return found | amendments
 
 
@@ -86,6 +88,7 @@ def _wait(early: list[Amendment]) -> None:
         for each in early
     ]
     WaitingAmendment.objects.bulk_create(waiting)
+    # Here, and not by a schedule: the table only grows here.
     drop_unmatched(now)
 
 

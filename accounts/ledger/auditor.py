@@ -13,6 +13,7 @@ from accounts.ledger.reconcile import Balance, add_day, reconcile
 from gateway_project.lib import degraded
 
 EVERY_SEC: Final = 60.0
+# A check reads a day of rows: with many of them, once a minute would be most of the worker's time.
 SHARE: Final = 0.02
 """Of the time, for checks: on a busy gateway they come more seldom."""
 RECENT: Final = timedelta(hours=1)
@@ -37,6 +38,7 @@ class Auditor:
         # First, so that a check that fails is not tried at each flush.
         self._next_at = began + EVERY_SEC
         now = datetime.now(UTC)
+        # Beyond now, too: rows have the clock of their process, which may be ahead.
         self._note("", reconcile(now - RECENT, now + RECENT))
         self._check_day(now)
         self._next_at = self._clock() + max(EVERY_SEC, (self._clock() - began) / SHARE)

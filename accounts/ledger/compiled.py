@@ -20,6 +20,7 @@ class Compiled(Expression):
         # What Django takes where it knows, without asking the database, that there are no rows.
         self.empty_result_set_value = aggregate.empty_result_set_value
 
+    # By identity: Django would compare all that they were made of, for each of fifty sums and each query.
     def __eq__(self, other: object) -> bool:
         return self is other
 
@@ -34,6 +35,8 @@ class Compiled(Expression):
 
     def as_sql(self, compiler: Any, connection: Any, **_: Any) -> Any:
         if connection.vendor not in self._by_vendor:
+            # In a query of its own the columns are named by their table, and so they
+            # are wherever the model is queried directly.
             query = Query(self._model)
             resolved = self._aggregate.resolve_expression(query)
             sql, parameters = query.get_compiler(connection=connection).compile(resolved)

@@ -56,6 +56,8 @@ def flush(client: redis.Redis, spool: Path) -> int:
         path.unlink(missing_ok=True)
     entries: Any = client.xrange(redis_keys.USAGE, count=BATCH)
     while entries:
+        # An entry without a row is an empty line, which is set aside as one that
+        # cannot be read: else it would stay for ever.
         filed += file_rows([fields.get(b"row", b"") for _, fields in entries], spool)
         # By id and after the insert: a crash in between files the rows again, which changes nothing.
         client.xdel(redis_keys.USAGE, *[entry for entry, _ in entries])
@@ -84,6 +86,7 @@ def file_rows(lines: list[bytes], spool: Path) -> int:
     if rejected := batch.rejected + refused:
         log.error("%d usage rows cannot be filed and were set aside in %s", len(rejected), spool / REJECTED)
         append(spool, rejected, REJECTED)
+    # After the commit: a crash in between loses when a key was last used, and no row.
     _mark_used(turns)
     return len(turns)
 
@@ -102,6 +105,7 @@ def file_batch(
         own = [row for row in rows.values() if row.reason != ORPHANED]
         late = amendments.with_waiting(dict(amended), [row.request_id for row in own])
         amendments.into_rows(own, late)
+        # Openings and amendments name turns whose row may have been filed before.
         filed, turns = _insert_new(rows, openings.keys() | late.keys())
         sums = hours.HourSums()
         for turn in turns:
@@ -114,6 +118,8 @@ def file_batch(
         _replace([row for row, _, reason in found if reason == ORPHANED != row.reason])
         if late:
             there = {id_ for id_, (_, reason) in filed.items() if reason != ORPHANED}
+            # Rows of this batch took theirs before they were inserted; of these
+            # `amend` only learns that they do not wait.
             amendments.amend(late, there | {row.request_id for row in own})
     done = filed.keys() | {turn.request_id for turn in turns}
     return turns, [_encode(row) for id_, row in rows.items() if id_ not in done]
@@ -140,6 +146,7 @@ def _insert_new(rows: Mapping[str, UsageRow], others: Set[str]) -> tuple[Filed, 
     new = [row for id_, row in rows.items() if id_ not in filed]
     try:
         with transaction.atomic():
+            # A savepoint: on PostgreSQL a failed statement would spoil the whole transaction.
             insert(new)
             return filed, new
     except (DataError, IntegrityError):
@@ -159,6 +166,7 @@ def _insert(rows: list[UsageRow]) -> list[UsageRow]:
             insert(rows)
             return rows
     except (DataError, IntegrityError):
+        # Without a look it may be one row of 2,000, and the others are not to wait for somebody to mend it.
         log.exception("a batch of usage rows was refused; filing them one by one")
     return [row for row in rows if _insert_one(row)]
 
@@ -178,6 +186,7 @@ def _raise_counts(rows: list[UsageRow], sums: hours.HourSums) -> None:
     later = {row.request_id: row for row in rows}
     for turn in Usage.objects.filter(request_id__in=later) if later else ():
         row = later[turn.request_id]
+        # By the row as it is stored: its sums were added under that.
         sums.add_turns(turn, row.count - turn.count)
         Usage.objects.filter(pk=turn.pk).update(count=row.count, value=row.value, model=row.model)
 
@@ -201,6 +210,8 @@ def _mark_used(rows: Iterable[UsageRow]) -> None:
             spans[place] = min(first, at), max(last, at)
     uses: dict[int, list[Use]] = {}
     for (key_id, client), span in spans.items():
+        # Both ends, and not all: the first decides on the key's days, the
+        # last on when and from where it was used last.
         uses.setdefault(key_id, []).extend(Use(datetime.fromtimestamp(at, UTC), client) for at in span)
     # One update for each key and batch, not for each row.
     ApiKey.objects.all().mark_last_used({key_id: max(used) for key_id, used in uses.items()})

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 EVERY_SEC: Final = 2.0
 RETENTION_DAYS: Final = 400
+# Longer than pages wait: an answer with 2,000 rows takes its time, and nobody waits here.
 REDIS_WAIT_SEC: Final = 5.0
 LAST_SEC: Final = 8.0
 """How long the end of the process may wait for the last flush."""
@@ -105,6 +106,7 @@ class Flusher:
         try:
             with connect(self._url, REDIS_WAIT_SEC) as client:
                 _reopen()
+                # Before the flush, as `Orphans.signs` says.
                 signs = self._orphans.signs(client)
                 filed = filing.flush(client, self._spool) + self._orphans.close(signs)
                 # Last: no row waits for it.
@@ -116,6 +118,7 @@ class Flusher:
         except Error as exc:
             database.failed(exc)
             self._check_redis()
+        # Of the spool: a file that cannot be read or deleted.
         except OSError as exc:
             disk.fails("flush", exc)
         except Exception as exc:  # noqa: BLE001 - an edge: whatever it is, the next flush is tried

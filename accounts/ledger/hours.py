@@ -25,7 +25,9 @@ HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 COLUMNS: Final = (*SUMS, *BUCKET_COLUMNS)
+# Places in a list of sums. A list, for each row of a batch adds to some ten of them.
 _TURNS, _PROMPT, _COMPLETION, _BUSY, _QUEUE, _REUSED = range(len(SUMS))
+# Where the buckets of each histogram begin.
 _FIRST_TOKEN, _QUEUED, _TOTAL = range(len(SUMS), len(COLUMNS), len(BOUNDS_MS) + 1)
 _LOCK: Final = 0x6C6765_686F7572  # any number that is nobody else's
 _ADDING: Final = Adding(UsageHour, DIMENSIONS, COLUMNS)
@@ -45,6 +47,7 @@ def hour_of(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
+# Rows of a batch are of one hour or two.
 @lru_cache(64)
 def _hour(number: int) -> datetime:
     return BEGINNING + number * HOUR
@@ -92,6 +95,7 @@ class HourSums:
     def add(self, row: Usage | UsageRow) -> None:
         sums = self._sums_of(row)
         queue_ms, total_ms, first_token_ms = row.queue_ms, row.total_ms, row.first_token_ms
+        # Tokens and times of refusals that share a row are those of the first, so they are not multiplied.
         sums[_TURNS] += row.count
         sums[_PROMPT] += row.prompt_tokens
         sums[_COMPLETION] += row.completion_tokens
@@ -129,6 +133,7 @@ class HourSums:
         values: list[Any] = [(*sums, digest_of(dimensions)) for dimensions, sums in self.by_dimensions.items()]
         with connection.cursor() as cursor:
             cursor.executemany(_TAKE_AWAY, values)
+        # Sums made anew have no rows of nothing, and are compared with these.
         UsageHour.objects.filter(digest__in=[each[-1] for each in values], turns=0).delete()
         totals.take_away(self.by_dimensions)
         self._drop_days()
@@ -149,6 +154,7 @@ class Hour(Func):
         return self.as_sql(compiler, connection, template="(substr(%(expressions)s, 1, 13) || ':00:00')", **context)
 
 
+# The same as `busy_ms` above, and `wrong_hours` finds it out if they differ.
 def _busy_ms() -> Case:
     busy = ~Q(instance="") & ~Q(status="refused")
     return Case(When(busy, then=Greatest(F("total_ms") - F("queue_ms"), 0)), default=0, output_field=IntegerField())
@@ -225,6 +231,8 @@ def rebuild(start: datetime, end: datetime) -> int:
 @contextmanager
 def snapshot() -> Iterator[None]:
     """All that is read within is of one moment, and nobody who writes waits for it."""
+    # PostgreSQL takes an isolation level at the beginning of a transaction
+    # alone: in one that runs it is its caller's matter.
     if connection.in_atomic_block:
         yield
     elif connection.vendor == "postgresql":
@@ -263,6 +271,7 @@ def days(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
 
 def last_day(start: datetime, end: datetime) -> tuple[datetime, datetime] | None:
     """The latest span of a day at most that has rows or sums, from `start` to `end`, which are whole hours."""
+    # All three: a fault is just that one has an hour which another lacks.
     found = [_last(Usage, "started_at", end), _last(UsageHour, "hour", end), _last(AdmittedHour, "hour", end)]
     latest = max((hour_of(each) for each in found if each is not None and each >= start), default=None)
     return None if latest is None else (max(start, latest + HOUR - DAY), latest + HOUR)
@@ -288,6 +297,7 @@ def _first(model: type[models.Model], column: str, start: datetime) -> datetime 
 def build_missing() -> int:
     """Make sums for rows that are older than all sums: those of a version that made none."""
     first_row, first_hour = _first(Usage, "started_at", BEGINNING), _first(UsageHour, "hour", BEGINNING)
+    # In one comparison whether anything is to be done: this is called after every `migrate`.
     if first_row is None or (first_hour is not None and hour_of(first_row) >= first_hour):
         return 0
     # Past the first hour of sums, which may lack rows of the older version.

@@ -19,6 +19,7 @@ NUL: Final = b"\\u0000"
 
 def _within(name: str, kind: Any, states: tuple[str, ...]) -> Any:
     """The type of a column, no longer or larger than the database takes it."""
+    # Each kind as narrow as its column: what the decoder lets pass, the database takes, so one row spoils no batch.
     if name == "status":
         return Literal[states]
     if kind is str:
@@ -88,6 +89,7 @@ def read(lines: list[bytes]) -> Batch:
 
 def read_row(line: bytes) -> UsageRow:
     """The row as the columns can hold it. Raise msgspec.DecodeError or ValueError."""
+    # The decoder has no check for NUL, so lines with one go the slow way at once.
     if NUL not in line:
         try:  # and not `suppress`, which takes half as long as the decoding
             return _clean_row(line)

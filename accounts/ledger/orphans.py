@@ -18,6 +18,7 @@ from gateway_project.lib import redis_keys
 
 logger = logging.getLogger(__name__)
 
+# Not at each flush: it asks the database which processes have open turns.
 EVERY_SEC: Final = 2.5
 MISSED_SEC: Final = 5.0
 """How long a sign of life is missed before its process counts as dead: after Redis was away, the next may take that
@@ -66,6 +67,7 @@ class Orphans:
             elif now < self._missed.setdefault(run, now) + MISSED_SEC:
                 continue
             while lines := list(turns.values_list("row", flat=True)[:BATCH]):
+                # What cannot be filed stays open, and would be read for ever.
                 if not (done := _file(lines)):
                     break
                 closed += done

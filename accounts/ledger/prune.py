@@ -15,6 +15,7 @@ from accounts.ledger.hours import HOUR, hour_of, writing
 from accounts.models import AdmittedHour, Alert, OpenTurn, Usage, UsageDay, UsageHour, UsageTotal, WaitingAmendment
 
 BATCH: Final = 2_000
+# `prune` counts the first two.
 TABLES: Final[tuple[tuple[type[models.Model], str], ...]] = (
     (Usage, "started_at"), (UsageHour, "hour"), (UsageTotal, "period"), (UsageDay, "day"), (AdmittedHour, "hour"),
     (OpenTurn, "started_at"), (Alert, "latest_at"), (WaitingAmendment, "started_at"),
@@ -47,7 +48,9 @@ def _delete_all(model: type[models.Model], column: str, before: datetime, deadli
         oldest = (
             model._default_manager.filter(**{f"{column}__lt": before}).order_by(column).values_list("pk", flat=True)
         )
+        # A transaction for each batch: usage is filed in between.
         with writing():
+            # By ids, as Django deletes no slice of a query.
             batch, _ = model._default_manager.filter(pk__in=list(oldest[:BATCH])).delete()
         deleted += batch
         time.sleep(PAUSE_SEC)

@@ -62,6 +62,8 @@ class Balance(msgspec.Struct):
             return f"The ledger adds up: {sums}; the sums of the hours are those of the rows."
         faults = []
         if self.unbalanced_hours:
+            # A turn too many in one hour and one too few in another: then the sums
+            # are equal, and the hours are what is wrong.
             shown = sums.replace(" = ", " != ") if self.difference else sums
             faults.append(f"{shown}, in {_listed(self.unbalanced_hours)}")
         if self.wrong_sums:

@@ -44,6 +44,7 @@ def row_of(redis_url: str, request_id: str) -> str:
     """The id of the row that this refusal shares; "" for one of which nothing is known."""
     try:
         with connect(redis_url) as client, client.pipeline(transaction=False) as asked:
+            # One hash more than there are hours, as the oldest hour has partly passed.
             for hours in range(HOURS + 1):
                 asked.hget(_name(hours), request_id)
             found = asked.execute()

@@ -39,6 +39,7 @@ def _write(path: Path, lines: Sequence[bytes]) -> None:
     data = b"".join(b"\n" + line + b"\n" for line in lines)  # the first newline ends what a crash cut short
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Again into a new file where a taker has moved this one away; that happens once in a flush.
         while not _append_to(path, data):
             pass
     # The lock was busy, so nothing is wrong with the disk: it is not reported as failing.

@@ -77,6 +77,7 @@ def counts_of(
     status: str, reason: str, source: str, turns: int, prompt: int, completion: int, busy: int, reused: int
 ) -> list[int]:
     """In the order of TOTALS. A change of the lists of faults needs `rebuild_usage`."""
+    # The same as FAILED and TURNED_AWAY of `models/usage`, which are for queries.
     refused = status == "refused"
     failed_here = (status == "error" and reason not in CALLER_FAULTS) or (refused and reason in GATEWAY_FAULTS)
     turned_away = (status == "error" or refused) and not failed_here
@@ -105,6 +106,7 @@ def write(hours: Hours) -> None:
 def take_away(hours: Hours) -> None:
     """Take these hours away from what is stored, where they were added before. Only within `hours.writing`."""
     values: list[tuple[Any, ...]] = [(*sums, digest_of(name)) for name, sums in totals_of(hours).items()]
+    # None becomes empty by it: late token counts move turns from one source to another, and totals know no source.
     with connection.cursor() as cursor:
         cursor.executemany(_TAKE_AWAY, values)
 

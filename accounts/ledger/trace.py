@@ -8,6 +8,7 @@ import msgspec
 
 from gateway_project.lib.redaction import redacted
 
+# As wide as the column (LONGEST_TRACE).
 MOST_BYTES: Final = 1024
 MOST_OTHERS: Final = 16
 MOST_LIMITS: Final = 6
@@ -84,6 +85,7 @@ def shown(text: str) -> str:
 def encoded(trace: Trace) -> str:
     """The JSON, in MOST_BYTES: where that is not enough, others go first, and then the error's text."""
     line = _encode(trace)
+    # Encoded anew for each that goes: few traces are too long, so this need not be quick.
     while len(line) > MOST_BYTES and trace.others:
         trace.others.popitem()
         trace.more += 1

@@ -34,6 +34,7 @@ class Unwritten:
         self._refused: Path | None = None  # the file that took none last
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        # Rows in memory end with the process, so its last act is to try.
         atexit.register(self._final_try)
 
     def __len__(self) -> int:
