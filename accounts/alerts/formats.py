@@ -110,6 +110,7 @@ def failure(kind: str, status: int, body: bytes) -> str:
 def cut(text: str, most: int) -> str:
     """At most so many bytes of UTF-8, no character of them cut through."""
     data = text.encode()
+    # Three bytes of the ellipsis; where the cut goes through a character, all of it goes.
     return text if len(data) <= most else data[: most - 3].decode(errors="ignore") + "…"
 
 

@@ -39,6 +39,7 @@ Members = Mapping[str, Member]
 def settle(before: Members, seen: Collection[str], now: float, kind: Kind) -> dict[str, Member]:
     """Which things are in the state, after a look that found those in `seen`. Pure."""
     after = {}
+    # Those that are known first: where there are too many, MOST_MEMBERS keeps them, and what lasts goes on lasting.
     for name in [*before, *(name for name in sorted(seen) if name not in before)]:
         member = before.get(name) or Member(now, False)
         if name in seen:
@@ -90,6 +91,7 @@ def _look(row: Observation, seen: Collection[str], now: datetime) -> None:
 
 def _begin(row: Observation, confirmed: Mapping[str, float], now: datetime) -> None:
     names = sorted(confirmed)
+    # When the state began, and not when it had lasted long enough.
     began = datetime.fromtimestamp(min(confirmed.values()), UTC)
     alert = Alert.objects.create(
         kind=row.kind, subject=row.subject, lasts=True, facts=names[:MOST_FACTS], count=len(names),
@@ -100,6 +102,7 @@ def _begin(row: Observation, confirmed: Mapping[str, float], now: datetime) -> N
 
 
 def _go_on(alert: Alert, names: list[str], before: list[str], now: datetime) -> None:
+    # The usual case: nothing is written as long as nothing changes.
     if names == before and alert.count == len(names):
         return
     alert.facts, alert.count, alert.latest_at = names[:MOST_FACTS], len(names), now

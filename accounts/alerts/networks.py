@@ -38,10 +38,12 @@ class Span(NamedTuple):
     last: datetime
 
 
+# Of each row that is filed, and mostly of the same few addresses.
 @lru_cache(4096)
 def network_of(address: str) -> str:
     """The /24 or the /48 that an address is in, "" for what is no address."""
     try:
+        # An address of IPv6 may have its zone behind a %, which is of one machine alone.
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return ""
@@ -54,6 +56,7 @@ def note(uses: Mapping[int, Iterable[Use]]) -> None:
     """Take in uses of rows that were filed now, by key. Rows of before may come again; they change nothing."""
     seen = {key_id: spans for key_id, rows in uses.items() if (spans := _spans(rows))}
     networks = {network for spans in seen.values() for network in spans}
+    # One look-up for the batch, by keys and networks apart: pairs that nobody asked about are few, and ignored.
     known = KeyNetwork.objects.filter(key__in=seen, network__in=networks)
     rows = {(row.key_id, row.network): row for row in known} if seen else {}
     for key_id, spans in seen.items():
@@ -79,6 +82,7 @@ def _is_new(row: KeyNetwork | None, span: Span) -> bool:
 
 def _move(row: KeyNetwork, last: datetime) -> None:
     if last - row.last_seen >= STEP:
+        # Only forward: batches of several workers come in any order.
         KeyNetwork.objects.filter(pk=row.pk, last_seen__lt=last).update(last_seen=last)
 
 
@@ -88,6 +92,7 @@ def _meet(key_id: int, spans: Mapping[str, Span]) -> None:
         key = ApiKey.objects.select_for_update().filter(pk=key_id).first()
         if key is None:
             return
+        # Anew, under the lock: the other batch may have written them.
         rows = {row.network: row for row in key.networks.all()}
         if not rows:
             rows = _learn(key, min(span.first for span in spans.values()))

@@ -29,8 +29,10 @@ KEPT: Final = timedelta(days=1)
 """What could not be sent for so long is old news; the console has it."""
 MOST_NOTICES: Final = 50
 """Of one message; the rest is counted."""
+# A task has 100 s; a channel that was begun last may still take ten.
 BUDGET_SEC: Final = 40.0
 """For all channels of one round; the others wait for the next."""
+# Much longer than a message takes, so that no second process sends it too.
 CLAIM: Final = timedelta(minutes=2)
 LONGEST_RESULT: Final = 200
 
@@ -87,11 +89,13 @@ def _claim(channel: AlertChannel, now: datetime) -> bool:
 
 
 def _deliver(channel: AlertChannel, options: NoticeOptions, now: datetime) -> None:
+    # What is queued from here on waits for the next round: below, only these are deleted.
     waiting = list(channel.notices.select_related("alert__key"))
     result = _send(channel, message_of(waiting, channel.language), options, now)
     state: dict[str, Any] = {"last_tried_at": now, "last_result": result, "claimed_until": None}
     if result:
         pause = growing(FIRST_PAUSE_SEC, channel.failures, LONGEST_PAUSE_SEC)
+        # Bounded, as the pause is at its longest long before.
         state |= {"failures": min(channel.failures + 1, 20), "retry_at": now + timedelta(seconds=pause)}
         log.warning("alert channel %s: %s", channel.name, result)
     else:

@@ -104,6 +104,7 @@ def _connect(target: Target, addresses: list[str], deadline: _Deadline) -> socke
         try:
             peer = socket.create_connection((address, target.port), timeout=deadline.left)
             # The certificate is checked against the name, though an address is dialled.
+            # The handshake ends by the deadline too: the socket keeps the timeout that it was connected with.
             return _trusted().wrap_socket(peer, server_hostname=target.host) if target.secure else peer
         except TimeoutError:
             raise
@@ -117,9 +118,11 @@ def _exchange(peer: socket.socket, target: Target, call: Call, deadline: _Deadli
     peer.settimeout(deadline.left)
     peer.sendall(b"".join(http.send(event) or b"" for event in _request(target, call)))
     status, body = 0, bytearray()
+    # All that is wanted of an answer is its code, so little of it is read, however much comes.
     while len(body) < MOST_ANSWER:
         event = http.next_event()
         if event is h11.NEED_DATA:
+            # Before each read: a receiver that sends a byte now and then would never time out.
             peer.settimeout(deadline.left)
             http.receive_data(peer.recv(MOST_ANSWER))
         elif isinstance(event, h11.Response):

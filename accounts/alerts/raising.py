@@ -35,6 +35,7 @@ def raise_alert(
         kind=kind, key=key, subject=subject, acknowledged_at=None, began_at__gt=at - TOGETHER
     ).first()  # fmt: skip
     if alert is not None:
+        # The first ones stay, `count` says how many there were.
         alert.facts = [*alert.facts, *facts][:MOST_FACTS]
         alert.count += len(facts)
         alert.latest_at = max(alert.latest_at, at)
@@ -44,6 +45,7 @@ def raise_alert(
         kind=kind, key=key, subject=subject, facts=list(facts[:MOST_FACTS]), count=len(facts), began_at=at, latest_at=at
     )
     queue(alert, AlertNotice.What.HAPPENED)
+    # Whoever the context names has filed a row or asked for a page, and has nothing to do with it.
     with acting(Source.SCHEDULE, SYSTEM):
         _record(kind, alert, {KINDS[kind].column: [None, ", ".join(alert.facts)]})
     log.warning("alert: %s %s: %s", kind, key or subject, ", ".join(alert.facts))
@@ -52,6 +54,7 @@ def raise_alert(
 
 def acknowledge(alert: Alert, by: str) -> bool:
     """Take the alert off the pages; False when somebody has done so already."""
+    # The row count says who was first: of two, one is named.
     open_ = Alert.objects.filter(pk=alert.pk, acknowledged_at=None)
     if not open_.update(acknowledged_at=timezone.now(), acknowledged_by=by[:150]):
         return False

@@ -61,6 +61,7 @@ KINDS: Final[dict[str, Kind]] = {NEW_NETWORK: Kind(_new_network, "last_used_from
 def sentence(alert: Alert) -> str:
     """What happened and since when, in the reader's language; without whom it is about."""
     kind = KINDS.get(alert.kind)
+    # Of another version, which knows this kind.
     return alert.kind if kind is None else kind.sentence(alert, clock(alert.began_at))
 
 
