@@ -25,6 +25,7 @@ class HandlesKeys(permissions.IsAuthenticated):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         needed = SEE_KEYS if request.method in permissions.SAFE_METHODS else CHANGE_KEYS
+        # Django's anonymous user has these attributes as well, and no permission.
         return bool(request.user.is_staff and request.user.has_perm(needed) and super().has_permission(request, view))
 
 
@@ -82,6 +83,7 @@ class AlertViewSet(ReadOnlyModelViewSet[Alert]):
     def get_queryset(self) -> QuerySet[Alert]:
         needed = SEE_KEYS if self.request.method in permissions.SAFE_METHODS else CHANGE_KEYS
         teams, found = teams_of(self.request.user, needed), super().get_queryset()
+        # Alerts about no key are for who sees the keys of all teams.
         return found if teams is None else found.filter(key__team__in=teams)
 
     @extend_schema(request=None, responses=AlertSerializer)
@@ -89,4 +91,5 @@ class AlertViewSet(ReadOnlyModelViewSet[Alert]):
     def acknowledge(self, request: Request, pk: str = "") -> Response:
         """Take the alert off the pages, for everybody."""
         raising.acknowledge(self.get_object(), request.user.get_username())
+        # Read again: where somebody was faster, it is their name that stands there.
         return Response(self.get_serializer(self.get_object()).data)

@@ -23,6 +23,7 @@ def by_token(resource: str, view: View) -> View:
 
     @wraps(view)
     def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        # People come with the cookie of their session, and the view sends them to the log-in by itself.
         if "Authorization" not in request.headers:
             return view(request, *args, **kwargs)
         authentication: Any = TokenAuthentication()
@@ -32,6 +33,7 @@ def by_token(resource: str, view: View) -> View:
             return _refused(HTTPStatus.UNAUTHORIZED, str(exc.detail), "authentication_failed")
         except NotAuthenticated as exc:
             return _refused(HTTPStatus.UNAUTHORIZED, str(exc.detail), "not_authenticated")
+        # Another scheme, as of a proxy in front: not for us.
         if found is None:
             return view(request, *args, **kwargs)
         request.user, token = found

@@ -99,6 +99,7 @@ class ChannelSerializer(Checked):
         receivers.renew(instance, address, secret)
         self.check(instance)
         given = [*(["address"] if address else []), *(["secret"] if secret is not None else [])]
+        # Only what was sent, and what a new address resets: the worker writes the other columns.
         instance.save(update_fields=[*validated_data, *given, "failures", "retry_at"])
         return instance
 
@@ -130,5 +131,6 @@ class ChannelViewSet(Idempotent, ModelViewSet[AlertChannel]):
     @action(detail=True, methods=["post"])
     def test(self, request: Request, pk: str = "") -> Response:
         """Send a test message now; it waits for the receiver, ten seconds at most."""
+        # Within the request: whoever asks wants to know whether it arrived.
         found = send_test(self.get_object(), notice_options(settings.ALERT_OPTIONS), timezone.now())
         return Response({"ok": not found, "error": found})

@@ -17,6 +17,7 @@ class Checked(serializers.ModelSerializer[Any]):
         row = self.Meta.model(**validated_data)
         self.insert(row)
         if members is not None:
+            # Links to others need the row's id. A request is one transaction where it creates (`Idempotent`).
             row.members.set(members)
         return row
 

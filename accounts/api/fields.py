@@ -34,6 +34,7 @@ class Names(serializers.Field[Any, Any, Any, Any]):
         names = names_in(data) if isinstance(data, str) else data
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise serializers.ValidationError(gettext("This is no list of names."))
+        # A comma would make two names of one.
         if any("," in name or not name.strip() or not name.isprintable() for name in names):
             raise serializers.ValidationError(gettext("A name in a list has neither commas nor line breaks."))
         return ", ".join(name.strip() for name in names)
@@ -50,6 +51,7 @@ class TeamName(serializers.Field[Any, Any, Any, Any]):
         # Of teams that the user may not choose nobody learns whether they exist.
         teams = assignable_teams(self.context["request"].user)
         found = teams.none()
+        # What is larger than 64 bits is no id, and the database would raise. True is an int to Python.
         if isinstance(data, int) and not isinstance(data, bool) and 0 < data < 10**18:
             found = teams.filter(pk=data)
         elif isinstance(data, str) and data.isprintable():
@@ -89,7 +91,9 @@ class Moment(serializers.DateTimeField):
 
 def _span(text: str) -> timedelta | None:
     if found := re.fullmatch(r"(\d{1,9})([smhdw]?)", text):
+        # A timedelta holds 999,999,999 days: six digits of weeks, or nine of seconds, are less.
         return timedelta(**{UNITS[found[2] or "s"]: int(found[1])}) if len(found[1]) <= 6 or not found[2] else None
+    # Of a duration of ISO 8601 the same.
     if not text.startswith("P") or re.search(r"\d{7}", text):
         return None
     try:
@@ -108,6 +112,7 @@ class PolicyFields(Checked):
 
     def validate_expires_at(self, value: datetime | None) -> datetime | None:
         """Refuse a new expiry in the past; an old one that has passed may stay."""
+        # Programs send a whole object back, of which one field is another.
         if value is None or (self.instance is not None and value == self.instance.expires_at):
             return value
         if not timezone.now() < value < LAST:

@@ -37,6 +37,7 @@ class Idempotent:
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         key = request.headers.get(HEADER, "")
+        # Also one transaction, as row, links and entry of the audit log belong together.
         if not key:
             with transaction.atomic():
                 return super().create(request, *args, **kwargs)  # type: ignore[misc,no-any-return]
@@ -47,6 +48,7 @@ class Idempotent:
         with transaction.atomic():
             stored, made = _row(request.user, key, digest)
             if not made:
+                # Its answer is there: row and answer are committed together, and what failed has left no row.
                 return _again(stored, digest)
             response: Response = super().create(request, *args, **kwargs)  # type: ignore[misc]
             answer = {"status": response.status_code, "data": response.data, "location": response.get("Location", "")}
@@ -56,8 +58,10 @@ class Idempotent:
 
 
 def _row(user: Any, key: str, digest: str) -> tuple[IdempotentRequest, bool]:
+    # Here too, not only by the task: a key may be used again after a day, whether or not the worker runs.
     IdempotentRequest.prune()
     try:
+        # A savepoint, so that the transaction around it can be used after the error.
         with transaction.atomic():
             return IdempotentRequest.objects.create(user=user, key=key, digest=digest), True
     except IntegrityError:

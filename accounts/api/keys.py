@@ -60,6 +60,8 @@ class KeySerializer(PolicyFields):
 
     def check(self, row: Any) -> None:
         leads.check(self.context["request"].user, row)
+        # The name apart from the other constraints: the message of a
+        # constraint names no field, and this is about `name`.
         row.full_clean(validate_constraints=False)
         if ApiKey.objects.namesakes(row).exists():
             raise serializers.ValidationError({"name": [NAME_TAKEN]})
@@ -195,6 +197,7 @@ class KeyViewSet(
     def _done(self, act: Any) -> Response:
         key = self.get_object()
         try:
+            # The services lock the row and bring this object up to date: the answer shows what is there now.
             act(key)
         except services.KeyRevoked:
             raise Conflict(gettext("The key is revoked."), code="revoked") from None

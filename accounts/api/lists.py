@@ -57,6 +57,7 @@ class Ordering(BaseFilterBackend):
         return (asked, "-pk" if asked.startswith("-") else "pk")
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
+        # The paginator looks among the filters for one with `get_ordering`, and orders by that.
         return queryset
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
@@ -88,6 +89,7 @@ class ByParameters(BaseFilterBackend):
             value = request.query_params.get(name, "")
             if not value:
                 continue
+            # PostgreSQL takes no NUL in text, and raises.
             if "\0" in value or len(value) > LONGEST:
                 raise serializers.ValidationError({name: gettext("This is longer than any value can be.")})
             if each.choices and value not in each.choices:

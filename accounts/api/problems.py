@@ -39,8 +39,10 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
     from rest_framework.views import exception_handler  # reads the settings, and these name this module
 
     if isinstance(exc, IntegrityError):
+        # `full_clean` has found no such row a moment ago, so another request has made one since.
         exc = Conflict(gettext("Somebody else was faster; read it again."))
     if isinstance(exc, ValidationError):
+        # DRF knows its own class alone, and would take Django's for a bug.
         exc = serializers.ValidationError(serializers.as_serializer_error(exc))
     response = exception_handler(exc, context)
     if response is None:
@@ -55,6 +57,7 @@ def _body(status: int, exc: Exception, data: Any) -> dict[str, Any]:
         errors = _by_field(data)
         named = "; ".join(f"{field}: {' '.join(messages)}" for field, messages in errors.items())
         return problem(status, named, exc.default_code, errors)
+    # DRF's handler takes Django's 404 and 403 too, which have no codes.
     code = exc.get_codes() if isinstance(exc, exceptions.APIException) else "not_found" if status == 404 else "denied"
     detail = data.get("detail", "") if isinstance(data, dict) else ""
     return problem(status, str(detail), code if isinstance(code, str) else "")
@@ -65,6 +68,7 @@ def _by_field(data: Any, path: str = "") -> dict[str, list[str]]:
     if isinstance(data, dict):
         found: dict[str, list[str]] = {}
         for name, each in data.items():
+            # What is about no field is about the object that it stands in.
             inner = path if name in ("non_field_errors", "__all__") else f"{path}.{name}" if path else str(name)
             for field, messages in _by_field(each, inner).items():
                 found.setdefault(field, []).extend(messages)
@@ -97,6 +101,7 @@ class ApiAnswers:
         if response.headers.get("Content-Type", "").startswith(PROBLEM):
             return response
         answer = JsonResponse(problem(response.status_code), status=response.status_code, content_type=PROBLEM)
+        # Only these: others, such as the length, were those of the body that is replaced.
         for name in KEPT_HEADERS:
             if name in response.headers:
                 answer.headers[name] = response.headers[name]

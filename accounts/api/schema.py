@@ -65,6 +65,7 @@ PROBLEM_SCHEMA: Final = {
 }
 
 
+# drf-spectacular finds it among the subclasses of its base, once this module is imported.
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "accounts.api.tokens.TokenAuthentication"
     name = "token"
@@ -78,6 +79,7 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
 @lru_cache(maxsize=8)  # whoever asks may name any language
 def _document(_language: str) -> dict[str, Any]:
+    # Public: all of it, whoever asks first; who may see it is for the views to decide.
     document: dict[str, Any] = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
     return document
 
@@ -145,6 +147,7 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
             operation["responses"]["default"] = {"description": "An error.", "content": {PROBLEM: answer}}
+            # A POST to a collection creates; one below an object is an action.
             if method == "post" and "{" not in path:
                 operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
     return result

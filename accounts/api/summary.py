@@ -22,6 +22,7 @@ LONGEST: Final = 100
 class GroupSerializer(serializers.Serializer[Any]):
     """A group of usage. Of the fields in front there are those of `group_by`; null: rows that have none."""
 
+    # In the class body, as DRF collects its fields from there, and in the order in which they stand.
     locals().update(
         {name: serializers.CharField(required=False, allow_null=True) for name in GROUPS if name not in TIME_GROUPS}
     )
@@ -81,6 +82,7 @@ def ordered(rows: list[dict[str, Any]], group_by: Sequence[str], asked: str) -> 
         raise serializers.ValidationError({"ordering": gettext("%(value)s is not one of %(choices)s.") % words})
     times = [name for name in group_by if name in TIME_GROUPS]
     # Sorting is stable: the last order is the first that counts.
+    # The weakest order: rows that are equal in all others come in the same one each time.
     rows.sort(key=lambda row: tuple(_text(row[name]) for name in group_by))
     rows.sort(key=lambda row: -row["turns"])
     for name in reversed(times):

@@ -75,6 +75,7 @@ class TokenAuthentication(BaseAuthentication):
         if token is None or not token.is_live(now) or not token.user.is_active:
             raise AuthenticationFailed(gettext("There is no such token, or it has expired."))
         if token.last_used_at is None or now - token.last_used_at >= USED_EVERY:
+            # An UPDATE of one column, and not `save`: the token may have been changed meanwhile.
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
         return token.user, token
 
@@ -85,6 +86,7 @@ class TokenAuthentication(BaseAuthentication):
 
 
 def _find(text: bytes) -> ApiToken | None:
+    # No digest of what cannot be a token: a header may have 64 KiB.
     if not text.isascii() or len(text) > LONGEST:
         return None
     return ApiToken.objects.select_related("user").filter(digest=_digest(text.decode())).first()

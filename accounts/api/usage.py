@@ -118,6 +118,7 @@ class UsageViewSet(ReadOnlyModelViewSet[Usage]):
 
         Of a refusal that shares a row, that row; it has the id of the first.
         """
+        # Into kwargs, as that is where DRF's `get_object` looks.
         self.kwargs["request_id"] = asked = request_id_of(self.kwargs["request_id"])
         try:
             return super().get_object()
