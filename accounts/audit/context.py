@@ -26,6 +26,7 @@ class Acting:
     """The last row of this request, command or task. What follows on the same object becomes part of it."""
 
 
+# Context variables and no thread-locals: asgiref takes them along from a coroutine into a view's thread and back.
 _acting: ContextVar[Acting | None] = ContextVar("acting", default=None)
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 
@@ -60,6 +61,7 @@ def is_recording() -> bool:
 
 
 def current() -> Acting:
+    # A new one each time, so without a context nothing is added to an earlier row.
     return _acting.get() or _of_process()
 
 

@@ -20,6 +20,7 @@ LONGEST_NAME: Final = 200
 def record(action: str, object_type: str, object_id: Any = "", text: str = "", changes: Changes | None = None) -> None:
     """Write a row about something that is in no watched table, such as a session. In the caller's transaction."""
     if context.is_recording():
+        # What comes after this row is a change of its own, also of an object that was changed just before.
         context.current().latest = None
         _new(action, object_type, object_id, text, changes or {}).save(force_insert=True)
 
@@ -40,6 +41,7 @@ def record_object(action: str, instance: Model, changes: Changes, text: str | No
     entry = _new(action, label_of(instance), instance.pk, str(instance) if text is None else text, changes)
     if not (action == CHANGED and acting.latest and _continues(acting.latest, entry)):
         entry.save(force_insert=True)
+        # To a deletion or a rotation nothing is added: it is what happened, whatever else is saved with it.
         acting.latest = entry if action in (CREATED, CHANGED) else None
 
 

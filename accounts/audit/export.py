@@ -28,6 +28,7 @@ def exported(entries: QuerySet[AuditEntry]) -> StreamingHttpResponse:
     return answer
 
 
+# Asynchronous, as ASGI would else gather a whole synchronous stream before it sends any of it.
 async def _pages(entries: QuerySet[AuditEntry]) -> AsyncIterator[str]:
     """Ends with the client: Django cancels whoever waits here when it has left."""
     yield _written([COLUMNS])

@@ -35,6 +35,7 @@ def install() -> None:
 
 
 def _watch(model: Any, watched: Watched) -> None:
+    # A second time would record each change twice.
     if hasattr(model, "audited"):
         return
     model.audited = watched
@@ -45,6 +46,7 @@ def _watch(model: Any, watched: Watched) -> None:
     pre_delete.connect(_deleting, sender=model, dispatch_uid=uid)
     post_delete.connect(_deleted, sender=model, dispatch_uid=uid)
     for field in model._meta.local_many_to_many:
+        # Not weakly: nothing else refers to the partial, and Django would forget it.
         receiver = partial(_linked, field=field)
         m2m_changed.connect(receiver, sender=field.remote_field.through, weak=False, dispatch_uid=f"{uid}.{field.name}")
 
@@ -55,10 +57,12 @@ def _recorded_save(save_base: Callable[..., None]) -> Callable[..., None]:
     @wraps(save_base)
     def recorded(self: models.Model, *args: Any, **options: Any) -> None:
         fields = _fields(type(self), options.get("update_fields"))
+        # Raw is `loaddata`, which puts back what there was.
         if options.get("raw") or not fields or not context.is_recording():
             return save_base(self, *args, **options)
         using = options.get("using") or router.db_for_write(type(self), instance=self)
         with transaction.atomic(using=using):
+            # A given id may be new all the same: then nothing is found below, and it counts as created.
             is_new = self.pk is None or options.get("force_insert")
             before = None if is_new else _rows(type(self), [self.pk], fields, using).get(self.pk)
             save_base(self, *args, **options)
@@ -143,6 +147,7 @@ def _updated(model: Any, fields: list[Any], before: dict[Any, Values], using: st
     for key, was in before.items():
         if key in after and (changes := _changes(fields, was, after[key])):
             by_action.setdefault(model.audited.action(was, after[key]), []).append((objects[key], changes))
+    # One row alone may be part of the last one, as for a single object; many are rows by themselves.
     for action, pairs in by_action.items():
         record_all(action, pairs) if len(pairs) > 1 else record_object(action, *pairs[0])
 

@@ -20,6 +20,7 @@ class AuditContext:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         source = Source.REST if request.path.startswith(REST) else Source.CONSOLE
+        # The address is that of the client: the server has read the headers of trusted proxies before.
         with acting(source, lambda: actor_of(request), str(request.META.get("REMOTE_ADDR") or "")):
             return self._get_response(request)
 

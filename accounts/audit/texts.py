@@ -22,6 +22,7 @@ def text_of(field: Field[Any, Any], value: Any) -> str | None:
     if value is None:
         return None
     if field.name in SECRETS or isinstance(field, SecretField):
+        # Before and after look the same, so that a row says no more than that it was changed.
         return MASK
     if isinstance(field, ForeignKey):
         return _text_of_object(field.related_model, value)

@@ -104,6 +104,7 @@ def kind_name(object_type: str) -> str:
     if name := KINDS.get(object_type.lower()):
         return str(name)
     model = _model(object_type)
+    # Of an app that is not installed any more; rows of the log outlive it.
     return object_type if model is None else str(model._meta.verbose_name)
 
 
