@@ -15,6 +15,7 @@ def longest_each(sizes: Collection[int], most: int) -> int:
     """The size to which the largest are cut, so that all together have no more than `most`."""
     left, count = most, len(sizes)
     for size in sorted(sizes):
+        # From the smallest on: what fits its share leaves more for the others.
         if size * count > left:
             return left // count
         left -= size
@@ -34,6 +35,7 @@ def cut(text: str, most: int) -> str:
 def before_gap(text: str) -> str:
     """Without the word that was cut in two, which may be half of a secret."""
     end, stop = len(text), max(0, len(text) - EDGE)
+    # Printable ASCII without blanks, as secrets are: a Chinese text has no words to be cut off.
     while end > stop and "!" <= text[end - 1] <= "~":
         end -= 1
     return text[:end]

@@ -17,10 +17,12 @@ from gateway_project.lib.secrets_at_rest import Secret
 
 log = logging.getLogger(__name__)
 
+# Contents are a hundred times as large as rows: some megabytes at once.
 BATCH: Final = 20
 LONGEST_ID: Final = UsageContent._meta.get_field("request_id").max_length
 
 # Two that take the same entries out subtract their bytes once. KEYS the stream, its bytes; ARGV ids.
+# The stream bounds itself by a count of its bytes, for XLEN counts entries of any size.
 _REMOVE: Final = """
 for _, id in ipairs(ARGV) do
     local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
@@ -69,11 +71,13 @@ def _insert(contents: list[UsageContent], oldest: datetime) -> int:
     with transaction.atomic():
         # Locked: contents that are deleted meanwhile, by their key, must not come back here.
         keys = ApiKey.objects.filter(pk__in={each.api_key_id for each in contents}).order_by()
+        # No lock against rows that refer to the key: usage is filed meanwhile.
         since = dict(keys.select_for_update(no_key=True).values_list("pk", "content_from"))
         kept = [
             each
             for each in contents
             if each.api_key_id in since and each.started_at >= max(oldest, since[each.api_key_id] or oldest)
         ]
+        # Conflicts are entries that were filed before a worker died.
         UsageContent.objects.bulk_create(kept, ignore_conflicts=True)
     return len(kept)

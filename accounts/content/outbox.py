@@ -28,6 +28,7 @@ MOST_PENDING: Final = 64
 WITHIN_SEC: Final = 5.0
 
 # KEYS the stream, its bytes; ARGV most bytes, request, key, time, content.
+# In one step: between a look at the bytes and XADD other processes would add theirs.
 _ADD: Final = Script("""
 if tonumber(redis.call('GET', KEYS[2]) or '0') + #ARGV[5] > tonumber(ARGV[1]) then return 0 end
 redis.call('XADD', KEYS[1], '*', 'request', ARGV[2], 'key', ARGV[3], 'at', ARGV[4], 'content', ARGV[5])

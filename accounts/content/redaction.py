@@ -14,6 +14,7 @@ PRIVATE_KEY: Final = re.compile(
     r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----(?:[^-]|-(?!----)){0,16384}+(?:-----END [A-Z ]{0,32}PRIVATE KEY-----)?"
 )
 # Ours, OpenAI, Anthropic, Lingma, Stripe, GitHub, GitLab, Slack, AWS, Alibaba Cloud, Google, Hugging Face, npm, PyPI.
+# Possessive quantifiers (`}+`) throughout: what does not match is not tried again from the middle.
 API_KEY: Final = re.compile(
     BEFORE + r"(?:lgw_|sk[-_]|pt-|rt-|[rp]k_(?:live|test)_|gh[opusr]_|github_pat_|glpat-|xox[abeoprs]-"
     r"|AKIA|ASIA|LTAI|AIza|hf_|npm_|pypi-)[\w-]{12,}+"

@@ -14,6 +14,7 @@ from accounts.audit.entries import record
 from accounts.audit.watched import DELETED
 from accounts.models import ApiKey, UsageContent
 
+# Few, as a content is some hundred times as large as a row.
 BATCH: Final = 100
 PAUSE_SEC: Final = 0.02
 """After each batch, for others who wait to write."""

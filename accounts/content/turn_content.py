@@ -64,7 +64,8 @@ _decode = msgspec.json.Decoder(TurnContent).decode
 
 
 def packed(content: TurnContent) -> bytes:
-    # Half of a surrogate pair may come out of a JSON escape, and has no UTF-8.
+    # Half of a surrogate pair, which JSON can escape, has no UTF-8. None comes here: `bridge/wire/bodies` and
+    # `bridge/reply/calls` replace it where they read it.
     return zlib.compress(_encode(content), LEVEL)
 
 
