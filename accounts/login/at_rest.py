@@ -27,6 +27,7 @@ def rotate() -> Rotated:
     """Encrypt all of them again with the first key."""
     rotated, last = Rotated(), 0
     factors = Authenticator.objects.filter(type__in=SECRETS).order_by("pk")
+    # Batch by batch in transactions of their own: it may be broken off, and locks nobody out for long.
     while batch := list(factors.filter(pk__gt=last).values_list("pk", flat=True)[:BATCH]):
         last = batch[-1]
         with transaction.atomic():

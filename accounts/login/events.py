@@ -37,6 +37,7 @@ def connect() -> None:
 
 
 def _logged_in(request: Any, user: User, **_: Any) -> None:
+    # allauth calls every second factor "mfa", and names its kind beside it.
     methods = [each.get("type", each["method"]) for each in request.session.get("account_authentication_methods", ())]
     _write(LOGGED_IN, user, {"by": [None, ", ".join(methods)]})
 
@@ -63,6 +64,7 @@ def failed(request: Any, user: User | None, by: str) -> None:
     prefix = f"{redis_keys.LOG_INS}failed:"
     count = counted(settings.REDIS_URL, f"{prefix}{user.pk if user else ''}:{share_of(address)}", WINDOW_SEC)
     if _is_round(count):
+        # Of all addresses together: who has many of them would else write a row for each.
         rows = counted(settings.REDIS_URL, f"{prefix}all", WINDOW_SEC)
         if rows <= MOST_ROWS or _is_round(rows):
             _write(FAILED, user, {"by": [None, by], "failures": [None, str(count)]})

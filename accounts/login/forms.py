@@ -28,6 +28,7 @@ class LogInForm(AuthenticationForm):
         name = self.cleaned_data.get("username")
         if name is None or not self.cleaned_data.get("password"):
             return super().clean()
+        # Counted before it is checked: else a thousand tries at once would all be the first.
         waits.begin_password(self.request, name)
         cleaned = super().clean()
         waits.password_was_right(self.request, name)

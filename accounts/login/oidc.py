@@ -45,6 +45,7 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # all
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
         """Link the user whose address it is; refuse everybody else."""
         data = sociallogin.account.extra_data
+        # Both are to be about the same person (OpenID Connect Core 5.3.2), and each must say about whom.
         subjects = {data[part].get("sub") for part in ("userinfo", "id_token") if part in data}
         if len(subjects) != 1:
             raise ImmediateHttpResponse(not_confirmed(request))
@@ -80,6 +81,7 @@ def by_address(addresses: Any) -> User | None:
     for each in addresses:
         if not each.verified or not each.email:
             continue
+        # Two are enough to know that it is not one. Django does not make addresses unique.
         users = list(User.objects.filter(email__iexact=each.email)[:2])
         # PostgreSQL compares in capitals, where the dotless i of another domain is an i.
         if len(users) == 1 and users[0].email.casefold() == each.email.casefold():

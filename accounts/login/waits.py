@@ -50,6 +50,7 @@ def begin_password(request: Any, name: str) -> None:
     if wait := ADDRESSES.begin(settings.REDIS_URL, address):
         raise Waiting(wait)
     if wait := NAMES.begin(settings.REDIS_URL, pair):
+        # Nothing was tried, so it does not count for the address either.
         ADDRESSES.take_back(settings.REDIS_URL, address)
         raise Waiting(wait)
 
@@ -76,6 +77,7 @@ def is_first_use(user: Any, code: str) -> bool:
     with suppress(redis.RedisError), connect(settings.REDIS_URL) as client:
         name = f"{redis_keys.LOG_INS}used:{_digest(f'{user.pk} {code}')}"
         return bool(client.set(name, 1, ex=USED_SEC, nx=True))
+    # Without Redis a code may be taken twice while it is valid; else nobody with a second factor could log in then.
     return True
 
 
