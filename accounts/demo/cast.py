@@ -37,6 +37,7 @@ class DemoKey:
 
 def keys_of(seed: int, rows: int) -> list[DemoKey]:
     """As many as so many rows need to look alive: from 12 to 500."""
+    # Each part has a generator of its own, so that a change of one leaves what the others make as it was.
     random = Random(f"keys {seed}")  # noqa: S311 - nothing is secret here
     count = min(max(rows // ROWS_PER_KEY, 12), len(TEAMS) * KEYS_PER_TEAM)
     agents, weights = list(AGENTS), list(AGENTS.values())

@@ -25,6 +25,7 @@ SUMS: Final = (
 )
 
 
+# By itself, without anything of `accounts/reports` or the ledger: what is compared must not be made by the same code.
 class Expected:
     """Adds turns up, in all and by each word of a filter. Days are those of UTC."""
 

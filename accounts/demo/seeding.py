@@ -48,6 +48,7 @@ def make_keys(seed: int, rows: int, end: datetime) -> list[ApiKey]:
                 name=key.name,
                 team=None if key.team is None else teams[key.team],
                 hint=f"lgw_demo{number:04}",
+                # Made of the seed and no HMAC of anything: no secret has this digest.
                 digest=hashlib.sha256(f"demo {seed} {number}".encode()).hexdigest(),
                 created_at=made + timedelta(minutes=number),
                 rpm=60 if number % 3 else 0,
@@ -64,6 +65,7 @@ def write(seed: int, rows: int, end: datetime, expected: Expected | None = None)
 
     Raise Refused when this seed has been written already.
     """
+    # The seed stands in the ids (`turns`), and the eight zeros behind it in none of real turns.
     if Usage.objects.filter(request_id__startswith=f"req_{seed & 0xFFFF:04x}{0:08x}").exists():
         raise Refused(f"seed {seed} is in the database already")
     keys = make_keys(seed, rows, end)

@@ -12,6 +12,7 @@ _ID: Final = re.compile(r"(?:[a-z]{1,12}[_-])?([0-9a-f]{32})(?:i[0-9a-f]{1,8})?"
 
 def request_id_of(text: str) -> str:
     """The request id of a row; "" for what cannot be one. Others than ours are taken as they are."""
+    # As copied out of JSON, a log or a sentence.
     text = text.strip().strip("\"'`,")
     if found := _ID.fullmatch(text):
         return f"req_{found[1].lower()}"

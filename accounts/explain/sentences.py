@@ -141,6 +141,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         REPEAT,
     ),
 }
+# A key that was deleted just now has this status (`KeyStatus`), not that of the refusal.
 REASONS["unknown"] = REASONS["unknown_key"]
 BY_LINGMA: Final = gettext_noop("Lingma limits how much its account may ask.")
 MODELS: Final = gettext_noop("The key may not use the models that were asked for.")

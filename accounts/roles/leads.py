@@ -30,6 +30,7 @@ def check(user: Any, key: ApiKey) -> None:
     if teams is None:
         return
     before = ApiKey.objects.filter(pk=key.pk).first() if key.pk else ApiKey()
+    # Both teams: neither takes a lead a key from others, nor gives one away.
     if before is None or key.team is None or key.team_id not in teams or (key.pk and before.team_id not in teams):
         raise ValidationError({"team": gettext("Choose a team that you are a member of.")})
     errors = {
@@ -66,10 +67,12 @@ def _wider(key: ApiKey, team: Team) -> dict[str, str]:
 
 
 def _models_within(inner: list[str], outer: list[str]) -> bool:
+    # What the team forbids has to be forbidden by the key as well: its list stands in the place of the team's.
     if any(name.startswith("!") and name not in inner for name in outer):
         return False
     allowed = frozenset(name for name in outer if not name.startswith("!"))
     wanted = [name for name in inner if not name.startswith("!")]
+    # A list that only forbids allows all else, so it would be wider than a team's that allows some.
     return not allowed or (bool(wanted) and all(_is_pattern_within(name, allowed) for name in wanted))
 
 

@@ -41,6 +41,7 @@ def _teams_of(user: Any, permission: str) -> frozenset[int] | None:
     if not user.groups.filter(name=TEAM_LEAD).exists():
         return None
     names = [each.partition(".")[2] for each in accepted]
+    # From the tables, as `has_perm` does not say by which way somebody has it.
     held = Permission.objects.filter(content_type__app_label="accounts", codename__in=names)
     if held.filter(Q(user=user) | Q(group__in=user.groups.exclude(name=TEAM_LEAD))).exists():
         return None

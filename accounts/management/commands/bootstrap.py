@@ -25,4 +25,5 @@ class Command(RecordedCommand):
             "admin_password": bootstrap.first_superuser(env.admin_username, env.admin_password.get_secret_value()),
             "api_key": bootstrap.first_key(),
         }
+        # The supervisor reads it, and shows what was made to whoever started the gateway.
         self.stdout.write(json.dumps(created))

@@ -42,6 +42,7 @@ class Command(RecordedCommand):
                 continue
             found.add(leak.key_id)
             self.stdout.write(line)
+            # At once, as the text may be a log that goes on.
             self.stdout.flush()
         keys = "1 key" if len(found) == 1 else f"{len(found)} keys"
         self.stderr.write(f"{keys} found" + (f", {stopped} put in quarantine" if stopped else ""))
@@ -49,6 +50,7 @@ class Command(RecordedCommand):
 
 def stop(key: ApiKey, leak: Leak) -> bool:
     """Put the key in quarantine if the secret that has leaked could open anything; False where it was not needed."""
+    # An older secret that opens nothing any more is no reason to stop the key.
     if leak.is_previous and (key.previous_until is None or key.previous_until <= timezone.now()):
         return False
     try:

@@ -32,6 +32,7 @@ class Command(RecordedCommand):
         parser.add_argument("--to", type=day, required=True, dest="last", help="a date like 2026-11-28")
 
     def handle(self, *args: Any, first: date, last: date, **options: Any) -> None:
+        # A day is added to the last one, and no date is later than the year 9999.
         if last < first or last.year > 9998:
             raise CommandError(f"{first} to {last} is no span of time.")
         start = datetime(first.year, first.month, first.day, tzinfo=UTC)

@@ -15,6 +15,7 @@ from accounts.audit.commands import RecordedCommand
 from accounts.ledger.prune import oldest_kept
 from accounts.ledger.reconcile import reconcile
 
+# Later than any row, and early enough that hours and days can be added to it.
 END = datetime(9999, 1, 1, tzinfo=UTC) - timedelta(days=2)
 
 

@@ -30,6 +30,7 @@ class Command(RecordedCommand):
         rotations: list[tuple[Any, Callable[[], Rotated]]] = [
             (model, partial(secret_rotation.rotate, model, name)) for model, name in secret_rotation.columns()
         ]
+        # The factors are columns of allauth's, which the search for SecretFields does not find.
         for model, rotate in [*rotations, (Authenticator, at_rest.rotate)]:
             rotated = _rotate(model, rotate)
             renewed += rotated.renewed
