@@ -93,6 +93,7 @@ class Day:
         name = END if name in self._asked.of_end else name
         if name not in self._taken:
             every = self._all(name)
+            # As they lie in the data, without a copy, where the filters leave all of them.
             self._taken[name] = every if len(self) == len(every) else every[self._rows]
         return self._taken[name]
 
@@ -113,13 +114,15 @@ class Day:
         """The places of the rows that the filters leave."""
         left = np.ones(len(self._all(next(iter(self._columns)))), dtype=bool)
         for name, values, having in self._asked.conditions:
-            # One more: the place of rare values.
+            # From the number of a value to whether it counts: asked once for each value, and looked up for all rows at
+            # once. One more: the place of rare values.
             left &= np.array([(value in values) is having for value in [*self.values(name), _Rare]])[self._all(name)]
         if self._asked.outcome is not None:
             left &= self.counts[self._all(END), self._asked.outcome] > 0
         if AT in self._columns:
             for at, takes in zip(self._asked.span, (np.greater_equal, np.less), strict=True):
                 if at is not None:
+                    # Signed, for the span may begin before the day.
                     left &= takes(self._all(AT).astype(np.int64), (at - self._day) // DAY.resolution)
         return np.flatnonzero(left)
 
@@ -128,6 +131,7 @@ class Day:
 
     def latest(self, most: int) -> list[datetime]:
         """When the last of the rows began, the latest first."""
+        # Rows of a day lie in the order in which they began.
         return [self._day + DAY.resolution * at for at in reversed(self.numbers(AT)[-most:].tolist())]
 
     @cached_property
@@ -190,11 +194,15 @@ class Grouped:
         by = [day.by(name) for name in self._group_by]
         codes, possible = np.zeros(len(day), dtype=np.int64), 1
         for values, numbers in by:
+            # The values' numbers as the digits of one: a group is one comparison
+            # then. No rare ones here, says `is_known`.
             codes = codes * len(values) + numbers
             possible *= len(values)
         found, places = _distinct(codes, possible)
         groups = np.zeros(len(found), dtype=np.int64)
         for place in reversed(range(len(by))):
+            # The last name has the lowest digit. From here on values have the
+            # numbers of all days, not those of this one.
             found, codes = np.divmod(found, len(by[place][0]))
             known = self._known[place]
             numbered = np.array([known.setdefault(value, len(known)) for value in by[place][0]], dtype=np.int64)
@@ -204,6 +212,7 @@ class Grouped:
     def _add_up(self) -> None:
         groups, sums = np.concatenate(self._groups), np.concatenate(self._sums)
         order = np.argsort(groups, kind="stable")
+        # No group is negative, so the first one always begins something.
         first = np.flatnonzero(np.diff(groups[order], prepend=-1))
         self._groups, self._sums = [groups[order][first]], [np.add.reduceat(sums[order], first, axis=0)]
 
@@ -237,6 +246,7 @@ def _sums(day: Day, places: Numbers, count: int, histograms: Sequence[str]) -> N
     for number, name in enumerate(histograms):
         if day.has(name):
             cells, first = places * (NO_BUCKET + 1) + day.numbers(name), len(COUNTS) + BUCKETS * number
+            # Without `rows` each counts as one. The last column, of rows without a first token, is left out.
             counted = np.bincount(cells, day.rows, count * (NO_BUCKET + 1)).reshape(count, NO_BUCKET + 1)
             sums[:, first : first + BUCKETS] = counted[:, :BUCKETS]
     return sums

@@ -78,6 +78,7 @@ class Table:
     def add_up(self) -> None:
         for parts in self._waiting.values():
             if parts:
+                # Which day is of no account any more: `_joined` has made times of the quarters.
                 self._grouped.add(Day(parts[0][0], _joined(parts), self._asked))
                 parts.clear()
         self._size = 0
@@ -121,8 +122,10 @@ def _renumbered(columns: Sequence[Column]) -> tuple[list[Any], list[Numbers]]:
     for column in columns:
         values = column.values or []
         # Of one column all values are of one kind.
+        # An end has four parts, and msgpack knows lists alone.
         hashable = map(tuple, values) if values and isinstance(values[0], list) else values
         new = [places.setdefault(each, len(places)) for each in hashable]
+        # The number behind all values is that of rare ones.
         found.append(np.array([*new, -1], dtype=np.int32)[_numbers(column)])
     if all(column.whole for column in columns):
         return list(places), found

@@ -64,6 +64,7 @@ class Filters:
         start, end = self.span
         if not self.hour_of_week or start is None:
             return (self.span,)
+        # An hour ahead, as rows may be of a process whose clock is.
         return tuple(weekly(start, end or self.now + HOUR, HOURS[self.hour_of_week], self.zone))
 
     @property
@@ -179,6 +180,7 @@ def _accepted(name: str, values: Sequence[str]) -> Iterator[Any]:
     if name not in ("team", "key"):
         yield from [*texts, *([""] if NONE in values else [])]
         return
+    # A name of digits alone is taken for an id.
     yield from [int(text) for text in texts if text.isdecimal()]
     if names := [text for text in texts if not text.isdecimal()]:
         model = Team if name == "team" else ApiKey

@@ -50,6 +50,8 @@ def moment(text: str, zone: tzinfo, *, end: bool = False) -> datetime:
     A blank before the offset is a `+` that was not escaped in an address.
     """
     try:
+        # By the length, as `datetime.fromisoformat` would take a date for its
+        # midnight, also where the end of the day is meant.
         if len(text) == len("2026-11-28"):
             day = date.fromisoformat(text) + timedelta(days=end)
             return _within(datetime.combine(day, time(), zone).astimezone(UTC))
@@ -124,6 +126,7 @@ def floor(at: datetime | None, unit: timedelta) -> datetime | None:
 
 
 def _ceil(at: datetime | None, unit: timedelta) -> datetime | None:
+    # In Python the remainder is never negative: it is what is missing up to the next one.
     return at and at + (EPOCH - at) % unit
 
 

@@ -40,8 +40,10 @@ class Interval:
 
 def recent(now: datetime, visibility: Visibility) -> list[Interval]:
     """The intervals in their order, those without a turn too; the last one still runs."""
+    # The interval that runs is one of them.
     start = now - (now - EPOCH) % STEP - LENGTH + STEP
     found = rows_in((Span(start, None),), visibility.condition)
+    # Whether there is one more than the most, which an index answers, where a count would read all of them.
     if found.order_by("-started_at").values_list("pk")[MOST_ROWS : MOST_ROWS + 1]:
         return _by_hour(now, visibility)
     intervals = _intervals(start, now, STEP)

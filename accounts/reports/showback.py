@@ -49,6 +49,7 @@ def showback(filters: Filters, visibility: Visibility, *, by_key: bool) -> Showb
     found = summarize(filters, visibility, groups, histograms=False, most=MOST_OF_PAGE)
     if not by_key:
         # Who used nothing is part of the answer as well, unless something was asked for.
+        # One object for all of them: nothing is added to it.
         found = dict.fromkeys(_quiet_teams(filters, visibility), Sums()) | found
     lines = [Line(team=group[0], key=group[1] if by_key else None, sums=sums) for group, sums in found.items()]
     lines.sort(key=lambda line: (-line.sums.busy_ms, -line.sums.turns, line.team or 0, line.key or 0))

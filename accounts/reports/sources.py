@@ -38,6 +38,7 @@ class TimeText(Func):
         return self.as_sql(compiler, connection, template=f"substr(%(expressions)s, 1, {self._length})", **extra)
 
     def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        # HH24 has two signs more than it stands for.
         form = "YYYY-MM-DD HH24:MI"[: self._length + 2]
         template = f"to_char(%(expressions)s AT TIME ZONE 'UTC', '{form}')"
         return self.as_sql(compiler, connection, template=template, **extra)
@@ -90,6 +91,7 @@ def within_any(spans: tuple[Span, ...], column: str) -> Q:
     return met
 
 
+# The statements in them are made at the first use, so they are kept.
 @cache
 def aggregates(model: type[Model], histograms: bool) -> dict[str, Compiled]:
     """What to select so that `Sums.add` can read it."""

@@ -148,7 +148,9 @@ def _level(filters: Filters, visibility: Visibility, group_by: Sequence[str], hi
     asked = {*filters.values, *group_by, *(() if visibility.everything else ("team",))}
     asked |= {"outcome"} if filters.outcome else set()
     return next(
-        (level for level, names in LEVELS.items() if asked <= names and (level == "hour" or not histograms)), ""
+        # Only totals of hours have histograms.
+        (level for level, names in LEVELS.items() if asked <= names and (level == "hour" or not histograms)),
+        "",
     )
 
 
@@ -158,12 +160,14 @@ def _read(
     model: Any = source.model
     selected = aggregates(model, histograms)
     if not group_by:
+        # Of no rows there is one row all the same, of NULLs.
         sums = source.aggregate(**selected)
         return [sums] if sums["sum_turns"] else []
     time = TIMES_OF[model]
     # Hours as they are stored: they come in their order, and SQLite need not sort them.
     at = TimeText(time, TO_MINUTE if to_minute else TO_HOUR) if model is Usage else F(time)
     columns = {f"by_{name}": at if name in TIME_GROUPS else Unindexed(F(COLUMNS[name])) for name in group_by}
+    # One more than may be, which tells that there are too many without reading all of them.
     read: Iterable[dict[str, Any]] = source.values(**columns).annotate(**selected)[: most + 1]
     return read
 

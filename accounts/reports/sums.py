@@ -48,6 +48,7 @@ class Sums:
     def add(self, row: Mapping[str, Any]) -> None:
         """Add a row of the database: names of COUNTS, and `first_token_0` … where histograms were read."""
         for name in COUNTS:
+            # NULL is the sum of a filter that no row has met.
             setattr(self, name, getattr(self, name) + (row[f"sum_{name}"] or 0))
         for histogram in HISTOGRAMS:
             if f"sum_{histogram}_0" in row:

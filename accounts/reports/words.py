@@ -48,6 +48,7 @@ def tokens_of(turn: Usage) -> str:
 
 def short(value: int) -> str:
     """Some four signs: for figures and cells that have no room for all digits."""
+    # Thousands from five digits on: 9,999 is as short as 10.0 k, and exact.
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**4, "k")):
         if value >= size:
             scaled = value / (1000 if unit == "k" else size)
