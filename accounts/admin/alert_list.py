@@ -72,6 +72,7 @@ class AlertAdmin(ClosedLookups, ModelAdmin):
     """To be read; those that are chosen can be acknowledged."""
 
     list_display = ("severity_label", "name", "text", "since", "until", "state_label")
+    # An alert has no page: what there is to say stands in its row, and what it is about has one.
     list_display_links = None
     list_filter: ClassVar = [StateFilter, KindFilter, SeverityFilter]
     list_filter_submit = True
@@ -89,6 +90,7 @@ class AlertAdmin(ClosedLookups, ModelAdmin):
         return self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Alert | None = None) -> bool:
+        # Django has no permissions for alerts (see the model), so all of these are answered here.
         teams = teams_of(request.user, SEE_KEYS)
         return teams is None or bool(teams)
 
@@ -109,6 +111,7 @@ class AlertAdmin(ClosedLookups, ModelAdmin):
     @admin.action(description=_("Acknowledge"))
     def acknowledge_selected(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
         for alert in queryset:
+            # Who may only look can choose rows too; the others stay open.
             if may_acknowledge(request.user, alert):
                 raising.acknowledge(alert, request.user.get_username())
 

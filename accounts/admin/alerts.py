@@ -66,12 +66,14 @@ def acknowledge_view(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     number, back = request.POST.get("alert", ""), request.POST.get("back", "")
+    # Ascii, as other scripts have digits that `isdecimal` takes and no id has.
     is_number = number.isascii() and number.isdecimal() and len(number) <= ID_DIGITS
     alert = Alert.objects.select_related("key").filter(pk=number).first() if is_number else None
     if alert is None or not may_acknowledge(request.user, alert):
         raise PermissionDenied
     if raising.acknowledge(alert, request.user.get_username()):
         messages.success(request, gettext("The alert is acknowledged."))
+    # The form says where it stood, and a form may be sent from anywhere.
     safe = url_has_allowed_host_and_scheme(back, {request.get_host()}, request.is_secure())
     return HttpResponseRedirect(back if safe else reverse("admin:index"))
 

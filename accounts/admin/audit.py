@@ -42,6 +42,7 @@ class ActorFilter(TextFilter):
 class SourceFilter(ChoicesDropdownFilter):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        # The column is called "by", which says little above a filter.
         self.title = gettext("source")
 
 
@@ -132,6 +133,7 @@ class AuditEntryAdmin(ClosedLookups, ModelAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
+            # By way of the list itself, so that the file has what its filters and its search leave.
             entries = self.get_changelist_instance(request).get_queryset(request)
         except IncorrectLookupParameters as exc:
             raise BadRequest from exc  # a filter, or a page, that the list does not have

@@ -73,6 +73,7 @@ class ChannelForm(forms.ModelForm):
 
     def save(self, commit: bool = True) -> AlertChannel:
         given = self.cleaned_data
+        # An empty field leaves the secret: browsers show no password that is stored, so every form comes without it.
         receivers.renew(self.instance, given.get("new_address", ""), given.get("new_secret") or None)
         saved: AlertChannel = super().save(commit)
         return saved

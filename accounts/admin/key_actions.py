@@ -57,6 +57,7 @@ class KeyActions:
         if key is None or key.revoked_at is not None:
             return []
         senseless = tuple(_senseless(request.user, key))
+        # unfold puts the name of the page in front of that of the action.
         return [each for each in offered if not each.action_name.endswith(senseless)]
 
     def get_actions(self, request: HttpRequest) -> Any:
@@ -119,6 +120,7 @@ class KeyActions:
             messages.info(request, gettext("There is no such key to rotate."))
             return _to_list()
         form = RotateForm(request.POST if request.method == "POST" else None, initial={"hint": key.hint})
+        # A reload of the page with the secret sends this form again.
         if form.is_valid() and form.cleaned_data["hint"] != key.hint:
             messages.info(request, gettext("This key has a new secret already; it is not shown again."))
             return _to_page(object_id)
@@ -154,6 +156,7 @@ class KeyActions:
             messages.error(request, refusal)
             return None
         confirmed = request.method == "POST" and bool(request.POST.get("confirmed"))
+        # The first POST is that of the list, whose fields are none of this form.
         form = change.form(request.POST if confirmed else None, user=request.user, keys=keys)
         if confirmed and form.is_valid():
             self._do(request, keys, change, form)

@@ -48,6 +48,7 @@ class ChangeForm(forms.Form):
         if self.errors:
             return cleaned
         values = self.values()
+        # Read anew for each: `keys` stay as they are, for the questions and the log.
         for key in self.keys if values else ():
             changed = ApiKey.objects.get(pk=key.pk)
             for name, value in values.items():
@@ -148,11 +149,13 @@ class Change:
 
 def _extend(keys: QuerySet[ApiKey], form: ExtendForm) -> None:
     now, more = timezone.now(), timedelta(days=form.cleaned_data["days"])
+    # In this order: the other way round those that have expired would be extended twice.
     keys.filter(expires_at__gt=now).update(expires_at=F("expires_at") + more)
     keys.filter(expires_at__lte=now).update(expires_at=now + more)
 
 
 def _pause(keys: QuerySet[ApiKey], form: PauseForm) -> None:
+    # One UPDATE for all, and so one announcement; what somebody else has paused meanwhile keeps its reason.
     keys.filter(paused_at=None).update(paused_at=timezone.now(), pause_reason=form.cleaned_data["reason"].strip())
 
 

@@ -44,6 +44,7 @@ class Times(NamedTuple):
     def at(now: datetime) -> Times:
         midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         day = now.astimezone(get_default_timezone()).replace(hour=0, minute=0, second=0, microsecond=0)
+        # The evening before, and from there its midnight: days have 23 to 25 hours.
         before = (day - timedelta(hours=1)).replace(hour=0)
         # Hours are those of UTC: in a zone half an hour off them, the day begins with the hour it begins in.
         return Times(midnight - DAYS, *(each.astimezone(UTC).replace(minute=0) for each in (before, day)))
@@ -72,6 +73,7 @@ class KeyFigures:
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         page: Any = super().get_changelist_instance(request)  # type: ignore[misc]
+        # Read once: the template would read it anew, without the figures that are put onto these objects.
         page.result_list = list(page.result_list)
         _add_figures(page.result_list, visible_to(request.user))
         return page
@@ -136,6 +138,7 @@ class TeamFigures:
         page: Any = super().get_changelist_instance(request)  # type: ignore[misc]  # a ModelAdmin's
         page.result_list = list(page.result_list)
         seen, month = visible_to(request.user), _month(timezone.now())
+        # By the teams of this page alone: others would only make more groups.
         shown = replace(month, values={"team": tuple(str(team.pk) for team in page.result_list)})
         used = {} if seen.nothing else summarize(shown, seen, ("team",), histograms=False)
         # Of the pool, so of all teams, whoever looks: a share tells nobody who has the rest.

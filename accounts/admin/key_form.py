@@ -75,6 +75,7 @@ class PolicyPage:
                 help_text=_("These limits are counted and shown, but refuse nobody."),
             )
         field = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]  # a ModelAdmin's
+        # People enter times in the zone that pages show, and need to know which that is.
         if isinstance(db_field, DateTimeField) and field is not None:
             zone = gettext("In %(zone)s.") % {"zone": timezone.get_current_timezone_name()}
             field.help_text = f"{field.help_text} {zone}".strip()
@@ -87,6 +88,7 @@ def suggest_by_numbers(field: Any) -> None:
     """Let a field with suggestions take what no id can be for nothing; Django's own would ask the table for it."""
     widget = getattr(field.widget, "widget", field.widget)  # that with buttons beside has the other inside
     if isinstance(widget, AutocompleteMixin):
+        # The very widget has its choices and its page already, so its class is changed instead of making another.
         widget.__class__ = type("SuggestedNumbers", (NumbersAlone, type(widget)), {})
 
 
@@ -105,6 +107,7 @@ class PolicyForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         for name in LIMITS:
             if name in self.fields:
+                # The columns have 0 for none, and people leave a field empty.
                 self.fields[name].required = False
 
     def clean(self) -> dict[str, Any] | None:

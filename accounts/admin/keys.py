@@ -102,6 +102,8 @@ def usage_of(what: str, pk: int, **filters: str) -> str:
     return f"{reverse('usage')}?{urlencode({what: str(pk), 'range': '30d', **filters})}"
 
 
+# In the order in which they ask each other: KeyFigures adds to the keys that OwnKeys leaves, and OwnKeys must see
+# what all others would show.
 @admin.register(ApiKey)
 class ApiKeyAdmin(
     KeyActions, KeyContents, KeySearch, KeyFigures, PolicyPage, LimitsNow, OwnKeys, AuditHistory, ClosedLookups,
@@ -152,6 +154,7 @@ class ApiKeyAdmin(
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         # Its usage rows point at it: an edit would change what they seem to say.
+        # unfold asks for its buttons, with an id in place of the key; what they do leaves revoked keys alone.
         if isinstance(obj, ApiKey) and obj.revoked_at is not None:
             return False
         return bool(super().has_change_permission(request, obj))

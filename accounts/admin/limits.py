@@ -65,6 +65,7 @@ def limits_now(owner: ApiKey | Team, user: Any) -> dict[str, Any] | None:
     addresses = {} if visible_to(user).nothing else rows_counted(limits, time.time())
     rows = [_row(each, addresses.get((each.state.scope, each.state.name), "")) for each in found]
     if not any(each.would_have_refused for each in found):
+        # Without a limit in shadow mode its column would be dashes alone.
         return {"headers": headers, "rows": [row[:-1] for row in rows]}
     return {"headers": [*headers, gettext("Shadow mode")], "rows": rows}
 
@@ -77,6 +78,7 @@ def rows_counted(limits: Sequence[LimitSet], now: float) -> dict[tuple[str, str]
         for name in LIMITS:
             if (start := since.get(PERIOD_OF.get(name, ""))) is not None:
                 at = datetime.fromtimestamp(start, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+                # Without refusals, which no limit counts.
                 query = urlencode({str(each.scope): str(each.id), "from": at, "status": "!refused"})
                 found[each.scope, name] = f"{reverse('usage_rows')}?{query}"
     return found

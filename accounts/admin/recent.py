@@ -77,6 +77,7 @@ def failing(hour: Sums, now: datetime) -> tuple[str, datetime] | None:
 
 def _bad_since(now: datetime, first: datetime) -> datetime:
     """The start of the first of the bad hours that lead up to the last one, or else its first failed turn."""
+    # Whole hours: of these there are sums.
     last = (now - HOUR).replace(minute=0, second=0, microsecond=0)
     filters = Filters(now=now, zone=UTC, span=Span(last - DAY, last + HOUR))
     by_hour = summarize(filters, Visibility(everything=True), ("hour",), histograms=False)

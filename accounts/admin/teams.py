@@ -53,6 +53,7 @@ class TeamAdmin(TeamFigures, PolicyPage, LimitsNow, OwnTeams, AuditHistory, Clos
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         page: Any = super().get_changelist_instance(request)
+        # Of all teams in two queries: one for each row of the page would be a hundred.
         live, members = _live_keys(), _members()
         for team in page.result_list:
             team.live_count, team.member_count = live.get(team.pk, 0), members.get(team.pk, 0)

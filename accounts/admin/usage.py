@@ -169,6 +169,7 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         """By any id that a client shows of the request."""
         asked = request_id_of(search_term) if search_term else ""
+        # Mostly it has a row of its own, so Redis is asked only then.
         if asked and not Usage.objects.filter(request_id=asked).exists():
             # Of refusals that share a row, the row.
             asked = shared_rows.row_of(settings.REDIS_URL, asked) or asked
