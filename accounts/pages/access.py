@@ -40,6 +40,7 @@ class LogIn(LoginView):
         # As fresh as a password that is asked for again: who has just logged in may change second factors.
         record_authentication(self.request, user, method="password", reauthenticated=True)
         following = self.get_redirect_url()
+        # The console would send who is no staff back to the log-in.
         if not following or (following.startswith(reverse("admin:index")) and not user.is_staff):
             following = home_of(user)
         answer: HttpResponse = perform_login(self.request, Login(user=user, redirect_url=following))
@@ -72,6 +73,7 @@ def console_log_in(request: HttpRequest) -> HttpResponse:
             "heading": gettext("No place in the console"),
             "words": words % {"user": request.user.get_username()},
         }
+        # `page` around this answer alone: `log_in` has it already, and the redirect needs none.
         return cast("HttpResponse", page(TemplateResponse)(request, "pages/notice.html", context, status=403))
     if request.method == "POST" or request.user.is_authenticated:
         request.GET = query  # type: ignore[assignment]  # a copy, which may be changed

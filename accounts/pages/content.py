@@ -49,6 +49,7 @@ def content_of(row: Usage, request: HttpRequest) -> dict[str, Any]:
         return shown | {"content_flaw": gettext("It is damaged and cannot be read.")}
     if content is None:
         missing = gettext("Nothing is kept of this request: it came before, it is too old, or there was no room.")
+        # Of a key without content logging nobody expects any.
         return shown | ({"content_flaw": missing} if notice else {})
     return shown | {"content": _parts(content), "content_tools": content.tools}
 

@@ -71,6 +71,7 @@ def export(request: HttpRequest, form: str) -> HttpResponseBase:
     return answer
 
 
+# Asynchronous, as ASGI would else gather a whole synchronous stream before it sends any of it.
 async def _pages(exported: Exported, encode: Encode, end: str) -> AsyncIterator[str]:
     """Ends with the client: Django cancels whoever waits here when it has left."""
 
@@ -86,4 +87,5 @@ async def _pages(exported: Exported, encode: Encode, end: str) -> AsyncIterator[
     while page := await sync_to_async(read)():
         yield encode(page, first)
         first = False
+    # Without any row the header, or the bracket, is still to come.
     yield (encode([], True) if first else "") + end

@@ -82,6 +82,7 @@ def of_codes(view: View) -> View:
 
 FORM, SECURITY_KEY = "pages/account_form.html", "pages/security_key.html"
 
+# Each by itself, where `include("allauth.urls")` would open pages that nobody here needs, such as that of sign-up.
 urlpatterns = [
     path("login/code/", page(AuthenticateView.as_view(template_name="pages/login_code.html")), name="mfa_authenticate"),
     path("account/", page(Account.as_view()), name="mfa_index"),

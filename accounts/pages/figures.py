@@ -82,6 +82,7 @@ def _tokens(query: Query, now: Sums, before: Sums | None) -> Figure:
 def _estimates(query: Query) -> str:
     """The rows whose tokens are estimates, of those that the filters leave; "" where they leave no such source."""
     asked, not_asked = (by.get(COLUMNS["source"]) for by in (query.filters.accepted, query.filters.excluded))
+    # By the filters that are set: a link replaces that of the source, and would lead to rows which these leave out.
     left = [each for each in ESTIMATES if (asked is None or each in asked) and each not in (not_asked or ())]
     return query.frozen(source=left) if left else ""
 
@@ -98,6 +99,7 @@ def _first_token(query: Query, now: Sums, before: Sums | None) -> Figure:
 
 def _reused(query: Query, now: Sums, before: Sums | None) -> Figure:
     def of_served(sums: Sums) -> str:
+        # What was refused never came to have a session.
         return share(sums.sessions_reused, sums.turns - sums.refused)
 
     href = query.frozen(session="reused") if now.sessions_reused else ""

@@ -124,6 +124,7 @@ def fields(query: Query, names: Names, models: list[str], reasons: list[str]) ->
         values = query.filters.values.get(name, ()) if name in COLUMNS else (query.filters.outcome,)
         # What rows may not have goes along, and stands above as what is set.
         first = next((value for value in values if not value.startswith(NOT)), "")
+        # An address may have a value that is no choice; without this the form would drop it when it is sent.
         if how.get("choices") is not None and first and first not in dict(how["choices"]):
             how["choices"] = [*how["choices"], (first, visible(first))]
         return Field(
@@ -210,6 +211,7 @@ def moment_value(query: Query, name: str) -> str:
 
 def kept(query: Query) -> list[tuple[str, str]]:
     """What the form sends along unseen: how the page looks, the range, further values of a filter."""
+    # Not which table is shown whole: other filters leave other groups.
     unseen = [(name, value) for name in VIEW if name != "all" for value in query.given.get(name, ())]
     hidden = [("range", query.filters.range), (WEEKLY, query.filters.hour_of_week)]
     return [*unseen, *((name, value) for name, value in hidden if value)]

@@ -23,6 +23,8 @@ def staleness(now: datetime) -> str:
         since = waiting_since(settings.REDIS_URL)
     except RedisError:
         return gettext("Redis is away. What was used since then comes later; nothing of it is lost.")
+    # First what is late, and will be right by itself; a ledger that is wrong
+    # needs somebody, and is said in quiet times.
     if since is None or now.timestamp() - since < LATE_SEC:
         wrong = accounts_config().ledger_is_wrong()
         return gettext("The ledger does not add up: figures of some hours are wrong.") if wrong else ""

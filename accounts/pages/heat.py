@@ -63,6 +63,7 @@ def heat(query: Query, by_hour: Mapping[datetime, Sums]) -> list[Day]:
 
 def _cell(query: Query, place: tuple[int, int], turns: int, most: int, hours: Sequence[datetime]) -> Cell:
     return Cell(
+        # Rounded up, so that a single turn beside thousands is still seen.
         turns=short(turns) if turns else "", level=-(-LEVELS * turns // most), href=_href(query, place, sorted(hours))
     )  # fmt: skip
 
@@ -70,5 +71,6 @@ def _cell(query: Query, place: tuple[int, int], turns: int, most: int, hours: Se
 def _href(query: Query, place: tuple[int, int], hours: Sequence[datetime]) -> str:
     if not hours:
         return ""
+    # The times alone say a single hour; of several weeks they would take in all that lies between.
     weekly = {} if len(hours) == 1 else {WEEKLY: NAMES[place]}
     return rows_of(query, hours[0], hours[-1] + timedelta(hours=1), **weekly)

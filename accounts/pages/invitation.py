@@ -31,6 +31,7 @@ class Invitation(PasswordResetConfirmView):
         return super().render_to_response(context, **({} if self.validlink else {"status": 404}) | more)
 
     def form_valid(self, form: Any) -> HttpResponse:
+        # Nobody is logged in, so the audit log would have `anonymous`.
         with acting(Source.CONSOLE, form.user.get_username(), address_of(self.request)):
             answer: HttpResponse = super().form_valid(form)
         messages.success(self.request, gettext("The password is set. Log in with it."))

@@ -16,6 +16,7 @@ NAME: Final = "lgw_key"
 PATH: Final = "/me/"
 SALT: Final = "accounts.pages.me"
 AGE: Final = 30 * 86_400
+# Longer than any of ours: what is longer is not worth the computing of a signature.
 LONGEST: Final = 512
 
 

@@ -67,6 +67,7 @@ def _pasted(request: HttpRequest) -> HttpResponse:
     if key is None:
         return _form(request, gettext("This is no key of this gateway."), 403)
     pastes.was_right(address)
+    # After the count was taken back: whoever has a key that is closed has guessed nothing.
     if closed := _closed(key, address, now):
         return _form(request, closed, 403)
     answer = HttpResponseRedirect(reverse("me"))
@@ -91,6 +92,7 @@ def _shown(request: HttpRequest) -> HttpResponse:
     closed = _closed(key, _address(request), now) if key is not None else ""
     if key is None or closed:
         response = _form(request, closed)
+        # It leads to nothing any more, so the browser need not send it again.
         if key_cookie.NAME in request.COOKIES:
             key_cookie.forget(response)
         return response
@@ -162,6 +164,7 @@ def _limit(state: LimitState, now: datetime) -> dict[str, Any]:
         "shadow": state.shadow,
         # Browsers draw what is above in yellow and in red.
         "much": state.limit * 0.8,
+        # A little less, so that a limit which is used up lies above it.
         "all": state.limit - 0.01,
     }
 

@@ -49,6 +49,7 @@ def names_for(visibility: Visibility, on_rows: Iterable[int], asked: Iterable[st
     shown = list(dict.fromkeys(on_rows))[:MOST]
     wanted = Q(pk__in=shown)
     if ids := [int(text) for each in asked if (text := each.removeprefix(NOT)).isdecimal()]:
+        # The condition is one of usage rows, and keys have their team in a column of the same name.
         wanted |= Q(pk__in=ids) & visibility.condition
     found = ApiKey.objects.filter(wanted).values_list("pk", "name") if shown or ids else ()
     return Names(

@@ -78,6 +78,7 @@ def for_its_users(view: Callable[[HttpRequest], HttpResponse]) -> View:
     def shown(request: HttpRequest) -> HttpResponse:
         user: Any = request.user
         response = view(request) if user.is_staff and user.has_perm(USE_PLAYGROUND) else _refused(request)
+        # Stricter than that of other pages, as model output is shown here; and `no-store`, as a key may be.
         response["Content-Security-Policy"] = CONTENT_POLICY
         response["Cache-Control"] = "no-store"
         return response

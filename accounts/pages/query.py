@@ -46,6 +46,7 @@ class Query:
         times: dict[str, str | Sequence[str] | None] = {
             "from": iso(span.start), "to": iso(span.end or self.filters.now), "range": None,
         }  # fmt: skip
+        # How the page looks goes along to itself alone.
         return address(page, self.given, times | changes, names=NAMES)
 
     def value(self, name: str) -> str:

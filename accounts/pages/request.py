@@ -53,6 +53,7 @@ def usage_request(request: HttpRequest, any_id: str) -> HttpResponse:
     if request_id and not visible.nothing:
         if row := _row(request_id, visible):
             return _explained(row, request)
+        # Before the rows that are shared, for which Redis has to be asked.
         if running := _running(request_id, visible):
             return TemplateResponse(request, "pages/request_running.html", running)
         if (first := shared_rows.row_of(settings.REDIS_URL, request_id)) and (row := _row(first, visible)):

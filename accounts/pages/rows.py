@@ -63,6 +63,7 @@ class Page:
 def page_of(filters: Filters, visibility: Visibility, after: str = "") -> Page:
     """The latest rows, or those that follow what `after` says."""
     turns = _older(filters, visibility, after)
+    # One more than a page was read, which says that there is a next one.
     last = turns[PAGE - 1] if len(turns) > PAGE else None
     after = f"{iso(last.started_at)}_{last.pk}" if last else ""
     return Page(rows=[row_of(turn) for turn in turns[:PAGE]], after=after)
@@ -130,6 +131,7 @@ class Exported:
         found = self._found
         if self._after is not None:
             at, pk = self._after
+            # The first condition alone says where in the index to begin, which neither of the others does.
             found = found.filter(Q(started_at__lte=at) & (Q(started_at__lt=at) | Q(pk__lt=pk)))
         read = list(found.values("pk", *_READ)[: self.PAGE])
         if read:

@@ -70,6 +70,7 @@ def showback_page(request: HttpRequest) -> HttpResponse:
         return too_much_to_see(request, exc)
     text = request.GET.get("page", "")
     pages = max(-(-len(found.lines) // PAGE), 1)
+    # Nine digits are more than there are pages, and `int` takes its time over thousands of them.
     place = min(max(int(text), 1), pages) if text.isdecimal() and len(text) < 9 else 1
     shown = found.lines[(place - 1) * PAGE : place * PAGE]
     names = names_of(shown, visibility, asked)
@@ -99,6 +100,7 @@ def showback_export(request: HttpRequest, form: str) -> HttpResponse:
         return may_see_nothing()
     asked = asked_for(request, visibility)
     if asked.flaws:
+        # Without the label in front of it, which is for people: programs get the name of the filter.
         return flawed({name: [words.partition(": ")[2]] for name, words in asked.flaws.items()})
     try:
         found = showback(asked.query.filters, visibility, by_key=asked.by_key)
@@ -133,6 +135,7 @@ def asked_for(request: HttpRequest, visibility: Visibility) -> Asked:
         filters = parse(given, now, zone)
     except ValidationError as exc:
         labels = form.labels() | {"range": gettext("Range")}
+        # As `asked` of `/usage/` does: what makes no sense is said, and the rest of the address counts.
         flaws = {name: f"{labels[name]}: {' '.join(words)}" for name, words in exc.message_dict.items()}
         left_out = {*flaws} if flaws.keys().isdisjoint(TIMES) else {*flaws, *TIMES}
         given |= {name: [] for name in left_out}

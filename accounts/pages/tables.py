@@ -151,6 +151,7 @@ def _chosen(value: Any) -> str:
 def _cells(query: Query, name: str, values: Sequence[str], sums: Sums, whole: Sums) -> list[Cell]:
     """Each leads to its rows; without values, which are too many for an address then, nowhere."""
     every = query.frozen(**{name: values})
+    # By the places of `_texts`: all other columns sum all rows of the group.
     outcomes = {1: "failed", 2: "turned_away"}
     return [
         Cell(

@@ -51,11 +51,13 @@ def buckets(query: Query, by_time: Mapping[Any, Sums]) -> list[Bucket]:
         return []
     if isinstance(first, datetime):
         start = filters.span.start or first
+        # Whole hours of UTC, as the sums have them; the first one may be cut.
         at = start.replace(minute=0, second=0, microsecond=0)
         end = min(filters.span.end or filters.now, filters.now)
         times = [at + timedelta(hours=n) for n in range(MOST_BARS) if at + timedelta(hours=n) < end]
         return [_hour(query, hour, by_time.get(hour, Sums())) for hour in times]
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    # The latest ones, where there are more than can be drawn.
     return [_day(query, day, by_time.get(day, Sums())) for day in days[-MOST_BARS:]]
 
 

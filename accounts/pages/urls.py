@@ -12,6 +12,7 @@ from accounts.pages.request import find_request, usage_request
 from accounts.pages.showback import showback_page
 from accounts.pages.usage import usage, usage_rows
 
+# Exports are in `gateway_project/urls`, as tokens of the API open them too.
 urlpatterns: list[URLPattern | URLResolver] = [
     path("login/", log_in, name="login"),
     path("login/", log_in, name="account_login"),  # as allauth calls it

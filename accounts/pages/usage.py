@@ -46,10 +46,12 @@ def usage(request: HttpRequest) -> HttpResponse:
     query, flaws = asked(request)
     groupings: list[Grouping] = [((_time(query),), True), (CALLER, False), (KIND, False)]
     try:
+        # All three at once: they read the same days.
         by_times, by_caller, by_kind = summaries(query.filters, visibility, groupings, MOST_OF_PAGE)
     except ValidationError as exc:
         return too_much_to_see(request, exc)
     by_time = {time: sums for (time,), sums in by_times.items()}
+    # Of these sums and not by a further query: each turn is in one of them.
     whole = Sums()
     for sums in by_time.values():
         whole.merge(sums)
@@ -139,6 +141,7 @@ def asked(request: HttpRequest, *others: str, default_range: str = "24h") -> tup
 def _time(query: Query) -> str:
     """Hours in UTC; days where days do not begin with such an hour."""
     filters = query.filters
+    # Hours also where days are drawn, wherever days can be made of them: the heat map is made of hours.
     return "hour" if timeline.is_hourly(filters) or is_whole_hours(filters.zone, filters.now) else "day"
 
 
@@ -198,5 +201,6 @@ def _idle(now: datetime, visibility: Visibility) -> dict[str, Any]:
     since = now - IDLE
     live = ApiKey.objects.usable(now).filter(visibility.condition, created_at__lt=since)
     idle = live.exclude(last_used_at__gte=since).order_by("last_used_at", "name")
+    # One more than is shown, which says that there are more.
     found = list(idle.values_list("name", "last_used_at")[:101])
     return {"days": IDLE.days, "keys": found[:100], "more": len(found) > 100}

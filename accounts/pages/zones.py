@@ -41,6 +41,7 @@ def one_team(asked: list[str], visibility: Visibility) -> Team | None:
     teams = Team.objects.all() if visibility.everything else Team.objects.filter(pk__in=visibility.teams)
     if not asked:
         return teams.first() if len(visibility.teams) == 1 and not visibility.everything else None
+    # Of what the filters refuse anyway no question is asked.
     if len(asked) > 1 or len(asked[0]) > 128 or "\0" in asked[0] or (asked[0].isdecimal() and len(asked[0]) > 18):
         return None
     return teams.filter(**({"pk": asked[0]} if asked[0].isdecimal() else {"name": asked[0]})).first()
