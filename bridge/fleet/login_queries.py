@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from django.db import Error, connection
 
 from accounts.audit.context import unrecorded
-from bridge.pool.logins import StoreAway
+from bridge.pool.login_store import StoreAway
 from gateway_project.lib import database_state as database
 from gateway_project.lib.query_thread import QueryThread
 

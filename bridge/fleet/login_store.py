@@ -15,7 +15,7 @@ from bridge.fleet.login_queries import LoginQueries, moment
 from bridge.logins.bundle import BadBundle, Bundle
 from bridge.logins.work_dir import Held
 from bridge.models import Login, LoginAttempt, announce_orders
-from bridge.pool.logins import Delivery, Report, StoreAway
+from bridge.pool.login_store import Delivery, Report, StoreAway
 from bridge.pool.pool import Pool
 from bridge.status.accounts import AccountState, Remedy
 from bridge.status.attempts import AttemptResult

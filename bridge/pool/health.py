@@ -8,14 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from bridge.chat.errors import Forbidden, LoggedOut
 from bridge.lingma.stream import ReplyStream
+from bridge.pool.account_suspicion import AccountSuspicion
 from bridge.pool.breaker import Breaker, Cause, Outcome, outcome_of
 
 LOOK_SEC: Final = 0.05
 """So often it is looked whether something has come of the one turn that decides."""
-DOUBT_SEC: Final = 5.0
-"""Between two reads of the account because a turn was forbidden."""
 ALONE_SEC: Final = 1.0
 """The pause after a rate limit where no other instance can take the turns."""
 
@@ -38,12 +36,9 @@ class Health:
         """Called when a pause begins because the plan of the account is used up."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when `lets_in` or the cause of a pause is another."""
-        self.on_account_doubted: Callable[[], None] = lambda: None
-        """Called when the account may be another than it was."""
+        self.suspicion = AccountSuspicion()
         self._probe: ReplyStream | None = None
         self._is_reserved = False
-        self._doubted_at = float("-inf")
-        self._logged_out_at: float | None = None  # by what a turn was told, until the account has been read since
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -89,11 +84,7 @@ class Health:
         if error is None and self.breaker.is_closed and stream is not self._probe:
             self.breaker.ended(Outcome.GOOD, time.monotonic(), 0.0)  # nothing opens by it
             return
-        self._doubt_account(error)
-        if isinstance(error, LoggedOut):
-            # None is asked that would be told the same: what the account is, is known in a moment.
-            self._logged_out_at = time.monotonic()
-            self.on_account_doubted()
+        self.suspicion.refused(error)
         is_probe = stream is self._probe
         outcome = outcome_of(error, has_begun=stream.has_begun)
         hint: float | None = error.retry_after if error is not None else None
@@ -132,8 +123,7 @@ class Health:
 
     def account_read(self, at: float) -> None:
         """It is known what the account was then, by the monotonic clock."""
-        if self._logged_out_at is not None and at >= self._logged_out_at:
-            self._logged_out_at = None
+        if self.suspicion.read(at):
             self._update()
 
     def close(self) -> None:
@@ -141,18 +131,11 @@ class Health:
             self._timer.cancel()
             self._timer = None
 
-    def _doubt_account(self, error: BaseException | None) -> None:
-        now = time.monotonic()
-        is_of_account = isinstance(error, Forbidden) and error.code is None
-        if is_of_account and now - self._doubted_at >= DOUBT_SEC:
-            self._doubted_at = now
-            self.on_account_doubted()
-
     def _update(self) -> None:
         """What follows from the breaker, and when to look again."""
         now = time.monotonic()
         before = self.lets_in, self._shown
-        self.lets_in = self.breaker.lets_in(now) and self._logged_out_at is None
+        self.lets_in = self.breaker.lets_in(now) and not self.suspicion.is_logged_out
         self.wants_probe = self.lets_in and not self.breaker.is_closed
         self._shown = self.cause, self.is_cooling
         self.close()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-
-import msgspec
 
 from bridge.lingma.dialects.base import Ask
 from bridge.lingma.process.log_tail import LogTail
@@ -20,14 +19,14 @@ from bridge.pool.logins import InstanceLogin
 from bridge.pool.measure import Measure
 from bridge.pool.options import InstanceOptions, InstanceSpec
 from bridge.pool.orders import Order
-from bridge.pool.outage_log import OutageLog
 from bridge.pool.policy import Affinity, Candidate
 from bridge.pool.runs import Exit
 from bridge.pool.service_link import ServiceLink
+from bridge.pool.smoke_record import SmokeRecord
+from bridge.pool.succession import Succession
 from bridge.pool.timeline import Timeline
 from bridge.pool.upstream import Upstream
 from bridge.status.instance import InstanceStatus
-from bridge.status.smoke import SmokeReport
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Why
 from gateway_project.lib.ticker import Ticker
@@ -46,62 +45,53 @@ class Instance:
         changed: Callable[[], None],
     ) -> None:
         self.name = name
-        self.work_dir = spec.work_dir if not spec.attach else None
         self.in_flight = 0
         self.incidents = Incidents()
-        self.smoke: SmokeReport | None = None
-        """How the last short chat went that was asked for."""
-        self.smoked_for = time.time()
-        """What was asked for before this has been done, or is over."""
+        self.smokes = SmokeRecord()
         self.measure = Measure()
         """What it takes of this machine, as it was measured last."""
-        self.is_replaced = False
-        """A successor is started beside it."""
-        self.leaves = False
-        """It is taken away when its turns have ended."""
-        self.not_replaced = ""
-        """Why a successor that is wanted is not there."""
-        self._process_number = process_number
         self.limit = options.limit
         """Turns at once."""
-        self._node = options.node
+        # What of its status never changes.
+        self._status = partial(InstanceStatus, name=name, process=process_number, node=options.node)
         self._upstream = Upstream(spec, options.approval)
         self._link = ServiceLink(name, spec.dialect, options, self.incidents, ticker)
-        self.login = InstanceLogin(name, self.work_dir, self._link.account)
+        self.login = InstanceLogin(name, self._upstream.work_dir, self._link.account)
         """The one it is given, if it is given any."""
         self.login.log = lambda: self._link.log
-        self._outages = OutageLog(name)
         self.health = Health(options.longest_pause)
         """Whether it is asked at all."""
         self._life = Lifecycle(
-            self._link, self._upstream, options, self.incidents, self._outages, self.login, self.health, changed,
+            name, self._link, self._upstream, options, self.incidents, self.login, self.health, changed,
             lambda: self.in_flight > 0,
         )  # fmt: skip
+        self._current = self._life.current
+        self.succession = Succession(self._life, self.login)
         self._doubts = Doubts()
 
     @property
     def state(self) -> InstanceState:
         """Busy is not kept but looked at: places are taken and given back hundreds of times a second."""
-        return InstanceState.BUSY if self.is_full else self._life.state
+        return InstanceState.BUSY if self.is_full else self._current.state
 
     @property
     def state_since(self) -> float:
         """By the monotonic clock; whether it is busy does not count."""
-        return self._life.state_since
+        return self._current.since
 
     @property
     def is_full(self) -> bool:
         """It takes turns, and every place is taken."""
-        return self._life.is_ready and self.in_flight >= self.limit
+        return self._current.is_ready and self.in_flight >= self.limit
 
     @property
     def is_ready(self) -> bool:
-        return self._life.is_ready
+        return self._current.is_ready
 
     @property
     def is_connected(self) -> bool:
         """It can take turns, or could but for its account or an order."""
-        return self._life.is_connected
+        return self._current.is_connected
 
     @property
     def order(self) -> Order:
@@ -109,30 +99,19 @@ class Instance:
         return self._life.orders.order
 
     @property
-    def may_be_replaced(self) -> bool:
-        """Another service can be started beside this one, to take its place."""
-        return self._life.may_be_replaced
-
-    @property
-    def awaits_successor(self) -> bool:
-        """One is wanted and not tried yet, or is on its way."""
-        wanted = self.is_asked_to_restart or self.login.must_restart()
-        return self.may_be_replaced and wanted and not self.not_replaced
-
-    @property
     def is_stopped(self) -> bool:
         """Operators do not want it to run."""
         return self._life.orders.is_stopped
 
     @property
-    def is_asked_to_restart(self) -> bool:
-        """Operators want the run under way to be followed by another."""
-        return self._life.is_asked_to_restart
-
-    @property
     def timeline(self) -> Timeline:
         """What has happened to it."""
-        return self._life.timeline
+        return self._current.timeline
+
+    @property
+    def work_dir(self) -> Path | None:
+        """Of its service; None: it is attached."""
+        return self._upstream.work_dir
 
     @property
     def pid(self) -> int:
@@ -156,11 +135,11 @@ class Instance:
 
     @property
     def candidate(self) -> Candidate:
-        return Candidate(self.name, self.generation, self._life.is_ready, self.in_flight, self.limit)
+        return Candidate(self.name, self.generation, self._current.is_ready, self.in_flight, self.limit)
 
     @property
     def has_room(self) -> bool:
-        return self._life.is_ready and self.in_flight < self.limit
+        return self._current.is_ready and self.in_flight < self.limit
 
     @property
     def affinity(self) -> Affinity:
@@ -220,7 +199,7 @@ class Instance:
     @property
     def away_for(self) -> float:
         """Seconds since it could be used, or was made."""
-        return self._life.away_for
+        return self._current.away_for
 
     async def crashed(self, generation: int) -> Exit | None:
         """How that run ended by itself; None: only a connection to it did. Returns as soon as it is known."""
@@ -231,10 +210,7 @@ class Instance:
         return key_of(name, self.account.model_names)
 
     def status(self) -> InstanceStatus:
-        return InstanceStatus(
-            name=self.name,
-            process=self._process_number,
-            node=self._node,
+        return self._status(
             pid=self.pid,
             generation=self.generation,
             state=self.state,
@@ -242,7 +218,7 @@ class Instance:
             in_flight=self.in_flight,
             limit=self.limit,
             restarts=self.incidents.restarts,
-            last_error=self.incidents.last_error or self.not_replaced,
+            last_error=self.incidents.last_error or self.succession.failure,
             version=self.version,
             upstream=self.upstream,
             installed=self._upstream.spec.version,
@@ -256,9 +232,9 @@ class Instance:
             maintenance=self.order.maintenance,
             cool_until=max(self.order.cool_until, self.health.cool_until()),
             cools_for=self.health.cause.value,
-            smoke=self.smoke,
-            replacing=self.is_replaced,
-            not_replaced=bool(self.not_replaced),
+            smoke=self.smokes.last,
+            replacing=self.succession.is_under_way,
+            not_replaced=bool(self.succession.failure),
             held_login=self.held_login,
             login_generation=self.login.held.generation if self.login.held else 0,
             memory=self.measure.memory,
@@ -301,10 +277,7 @@ class Instance:
 
     def begin_with(self, spec: InstanceSpec) -> bool:
         """Have it begin as that kind, in its own work dir. False: it has begun already."""
-        if self._upstream.is_begun:
-            return False
-        self._upstream.spec = msgspec.structs.replace(spec, work_dir=self.work_dir)
-        return True
+        return self._upstream.begin_with(spec)
 
     def obey(self, order: Order) -> None:
         """Do what operators want of it from now on."""
@@ -312,17 +285,18 @@ class Instance:
 
     def prepare_to_succeed(self, before: Instance) -> None:
         """Before its first run: want what is wanted of the one whose place it is to take."""
-        self._outages.name = f"{self.name} (successor)"
+        self._life.log_as(f"{self.name} (successor)")
         self.login.succeed(before.login)
-        if before.login.known.is_set():
+        if before.login.wish.is_known.is_set():
             self.obey(before.order)
         self._life.orders.restarted_for = before.order.restart_before
 
     def succeed(self, before: Instance) -> None:
         """Take the place of that one: what others know by its name goes on."""
-        self._outages.name, before._outages.name = self.name, f"{self.name} (replaced)"
+        self._life.log_as(self.name)
+        before._life.log_as(f"{before.name} (replaced)")
         self._life.succeed(before._life)
-        self.smoke, self.smoked_for = self.smoke or before.smoke, max(self.smoked_for, before.smoked_for)
+        self.smokes.succeed(before.smokes)
         for counted in ("restarts", "reconnects", "unknown_pushes", "unrouted_tool_events"):
             mine, theirs = getattr(self.incidents, counted), getattr(before.incidents, counted)
             setattr(self.incidents, counted, mine + theirs)

@@ -17,6 +17,7 @@ from bridge.chat.errors import ConnectionLost, GatewayError
 from bridge.lingma.connection import Connection
 from bridge.lingma.errors import DialFailed, LingmaError, NotReady, RpcError, StartFailed
 from bridge.pool.breaker import Cause
+from bridge.pool.current_state import CurrentState
 from bridge.pool.health import Health
 from bridge.pool.incidents import Incidents
 from bridge.pool.logins import InstanceLogin
@@ -27,7 +28,6 @@ from bridge.pool.restart_policy import RestartPolicy
 from bridge.pool.runs import Runs
 from bridge.pool.service_link import ServiceLink
 from bridge.pool.state_machine import CONNECTED, ORDERED, Event, after
-from bridge.pool.timeline import Timeline
 from bridge.pool.upstream import Upstream
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Why
@@ -59,33 +59,26 @@ class Lifecycle:
 
     def __init__(
         self,
+        name: str,
         link: ServiceLink,
         upstream: Upstream,
         options: InstanceOptions,
         incidents: Incidents,
-        outages: OutageLog,
         login: InstanceLogin,
         health: Health,
         changed: Callable[[], None],
         is_busy: Callable[[], bool],
     ) -> None:
-        self.state = InstanceState.STOPPED
-        self.is_ready = False
-        """It can take turns. Kept beside the state, because each choice of an instance asks for it."""
+        self.current = CurrentState(link)
         self.orders = Orders()
         # Another service beside this one needs a work dir of its own.
         self.orders.ends_to_restart = upstream.is_attached
-        self.timeline = Timeline()
-        self._began_at = 0.0  # Unix seconds; of the run under way
-        self.state_since = -math.inf
-        self.away_since = time.monotonic()
-        """When it could be used the last time; until then, when it was made."""
         self.runs = Runs(shared=upstream.is_shared)
         self._link = link
         self._upstream = upstream
         self._options = options
         self._incidents = incidents
-        self._outages = outages
+        self._outages = OutageLog(name)
         self._login = login
         self._health = health
         self._changed = changed
@@ -98,39 +91,24 @@ class Lifecycle:
         link.on_lost = self._on_lost
         link.on_ended = health.ended
         health.on_change = self._health_changed
-        health.on_account_doubted = self._wake.set
-        login.is_connected = lambda: self.is_connected
+        health.suspicion.on_raised = self._wake.set
+        login.is_connected = lambda: self.current.is_connected
         login.wake = self._wake.set
-
-    @property
-    def is_connected(self) -> bool:
-        """It can be used, or would be but for its account or an order. A run that ends has no connection any more."""
-        return self.state in CONNECTED and self._link.connection is not None
 
     @property
     def is_coming_back(self) -> bool:
         """It is started again since a moment."""
-        is_away = self.state in (InstanceState.BACKOFF, InstanceState.STARTING)
-        return is_away and time.monotonic() - self.away_since < COMING_SEC and self.back_within(COMING_SEC)
+        is_away = self.current.state in (InstanceState.BACKOFF, InstanceState.STARTING)
+        return is_away and time.monotonic() - self.current.away_since < COMING_SEC and self.back_within(COMING_SEC)
 
-    @property
-    def may_be_replaced(self) -> bool:
-        """Another service can be started beside this one, to take its place."""
-        return self.is_connected and not self.orders.is_stopped and not self.orders.ends_to_restart
-
-    @property
-    def is_asked_to_restart(self) -> bool:
-        return self.orders.is_asked_to_restart(self._began_at)
+    def log_as(self, name: str) -> None:
+        """Be called that in the log from now on."""
+        self._outages.name = name
 
     def succeed(self, before: Lifecycle) -> None:
         """Take the place of the one before."""
-        self.timeline, before.timeline = before.timeline, Timeline()
+        self.current.succeed(before.current)
         self.runs.outdo(before.runs)
-
-    @property
-    def away_for(self) -> float:
-        """Seconds since it could be used, or was made."""
-        return 0.0 if self.is_connected else time.monotonic() - self.away_since
 
     def back_within(self, seconds: float) -> bool:
         """Whether it may be ready by then without anybody's help."""
@@ -140,7 +118,7 @@ class Lifecycle:
     def back_in(self) -> float:
         """Seconds until it may be ready without anybody's help; 0 or less: at any moment, infinity: nobody knows."""
         now = time.monotonic()
-        match self.state:
+        match self.current.state:
             case InstanceState.READY:
                 return 0.0
             case InstanceState.STARTING | InstanceState.BACKOFF if self._restarts.keeps_failing(now):
@@ -158,9 +136,9 @@ class Lifecycle:
                 return max(self.orders.cools_for(), self._health.cools_for())
             case InstanceState.DEGRADED:
                 # A short trouble of its network is waited for. One that lasts would have everybody wait in vain.
-                return 0.0 if now - self.state_since < PATIENCE_SEC else math.inf
+                return 0.0 if now - self.current.since < PATIENCE_SEC else math.inf
             case InstanceState.LOGIN_REQUIRED:
-                return self._login.back_in(now - self.state_since)
+                return self._login.back_in(now - self.current.since)
             case _:
                 return math.inf
 
@@ -179,8 +157,7 @@ class Lifecycle:
     def obey(self, order: Order) -> None:
         """Do what operators want, as soon as that is possible: without waiting for anything the service says."""
         before, self.orders.order = self.orders.order, order
-        self._login.wanted = order.login
-        self._login.known.set()
+        self._login.wish.want(order.login)
         if order == before:
             return
         if order.cleared_at > before.cleared_at:
@@ -189,11 +166,11 @@ class Lifecycle:
         is_other = (order.maintenance is None) != (before.maintenance is None)
         window = order.maintenance or before.maintenance if is_other else None
         why = self.orders.why if window is None or order.maintenance is not None else Why.MAINTAINED
-        was = self.state
-        if self.is_connected:
+        was = self.current.state
+        if self.current.is_connected:
             self._happen(Event.CHANGED, why, window.name if window is not None else "")
-        if window is not None and self.state is was:
-            self.timeline.note(self.state, why, window.name, self.runs.generation)
+        if window is not None and self.current.state is was:
+            self.current.timeline.note(self.current.state, why, window.name, self.runs.generation)
         if order.login != before.login:
             self._changed()  # whoever waits for a login may do so in vain now
         self._wake.set()
@@ -275,7 +252,7 @@ class Lifecycle:
         if self.orders.is_stopped:  # which is known only now
             raise _EndOrdered
         self._upstream.login_endpoint = self._login.endpoint
-        self._began_at = time.time()
+        self.orders.run_began_at = time.time()
         self._restarts.begin(time.monotonic())
         self._link.account.failed_reads = 0
         # A change in the run before says nothing of this one.
@@ -344,13 +321,13 @@ class Lifecycle:
         self._look(event)
 
     def _health_changed(self) -> None:
-        if not self.is_connected:
+        if not self.current.is_connected:
             return
-        before = self.state, self.is_ready
+        before = self.current.state, self.current.is_ready
         self._look(Event.CHANGED)
-        self.is_ready = self.state is InstanceState.READY and self._health.lets_in
+        self.current.let_in(lets_in=self._health.lets_in)
         # `_set` has told of another state. That one turn decides, or has decided, is none.
-        if self.is_ready and before == (self.state, False):
+        if self.current.is_ready and before == (self.current.state, False):
             self._changed()
 
     async def _watch(self) -> None:
@@ -363,7 +340,7 @@ class Lifecycle:
         if exited is not None:
             ends.add(exited)
         while not self._upstream.stopping:
-            if self.orders.want_end_of(self._began_at):
+            if self.orders.want_end_of_run:
                 await self._drain(ends)
                 raise _EndOrdered
             # Made anew each time, as `asyncio.wait` needs a task; cancelled below, or one would be left over for each
@@ -429,7 +406,7 @@ class Lifecycle:
         # Over all connections of the run: the next one may serve nothing.
         self._restarts.served = self._restarts.served or connection.served
         # Not for the one before, nor during a start, which reports its own failure.
-        if connection is self._link.connection and self.is_connected:
+        if connection is self._link.connection and self.current.is_connected:
             self.runs.mark_unsettled()
             self._incidents.last_error = self._reason_of_loss()
             if self._upstream.stopping:
@@ -443,11 +420,11 @@ class Lifecycle:
         if state not in CONNECTED:
             return
         why = self._why(state)
-        if not self.is_connected:
+        if not self.current.is_connected:
             self._restarts.back(time.monotonic())
             self.runs.settle()
             why = Why.CONNECTED
-        if state != self.state:
+        if state != self.current.state:
             self._outages.recovered(time.monotonic(), state)
         account = self._link.account.facts.state
         self._set(state, why, "" if account.may_chat else account.label)
@@ -456,28 +433,24 @@ class Lifecycle:
         """For what reason it comes into that state, from another of CONNECTED."""
         if state is InstanceState.READY and self._health.reopens:
             return Why.ALONE
-        of_pause = {state, self.state} == {InstanceState.COOLING, InstanceState.READY}
+        of_pause = {state, self.current.state} == {InstanceState.COOLING, InstanceState.READY}
         if of_pause and self.orders.cools_for() <= 0 and not self._health.breaker.is_closed:
             if state is InstanceState.READY:
                 return Why.TRIED
             return OF_PAUSES[self._health.cause]
-        return Why.ORDER if {state, self.state} & ORDERED else Why.ACCOUNT
+        return Why.ORDER if {state, self.current.state} & ORDERED else Why.ACCOUNT
 
     def _after(self, event: Event) -> InstanceState:
         remedy, is_cooling = self._link.account.facts.state.remedy, self._health.is_cooling
-        return after(self.state, event, self.orders.state_of(remedy, self._began_at, is_cooling=is_cooling))
+        return after(self.current.state, event, self.orders.state_of(remedy, is_cooling=is_cooling))
 
     def _happen(self, event: Event, why: Why, detail: str = "") -> None:
         self._set(self._after(event), why, detail)
 
     def _set(self, state: InstanceState, why: Why, detail: str = "") -> None:
-        if state != self.state:
-            self.timeline.note(state, why, detail, self.runs.generation)
+        if state != self.current.state:
             level = logging.INFO if self._upstream.stopping else logging.DEBUG
             logger.log(level, "%s is %s", self._outages.name, state)
-            self.state_since = time.monotonic()
-            if self.is_connected:
-                self.away_since = self.state_since
-            # Before `changed`, which looks at both to place turns.
-            self.state, self.is_ready = state, state is InstanceState.READY and self._health.lets_in
+            # Before `changed`, which looks at it to place turns.
+            self.current.enter(state, why, detail, self.runs.generation, lets_in=self._health.lets_in)
             self._changed()

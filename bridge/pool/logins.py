@@ -13,64 +13,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
-
-import msgspec
+from typing import Final
 
 from bridge.lingma.process.log_tail import LogTail
 from bridge.logins import work_dir
-from bridge.logins.bundle import Bundle
-from bridge.logins.work_dir import Held, Stamp
+from bridge.logins.work_dir import Held
 from bridge.pool.account import Account
 from bridge.pool.disk import Disk
+from bridge.pool.login_reports import LoginReports
+from bridge.pool.login_store import LoginStore, StoreAway
+from bridge.pool.login_wish import LoginWish
 from bridge.pool.renewals import Renewals
-from bridge.status.accounts import AccountState, Remedy
-from bridge.status.attempts import AttemptResult
+from bridge.pool.written_login import WrittenLogin
+from bridge.status.accounts import Remedy
 from bridge.status.logins import LoginProblem, WantedLogin
 
 logger = logging.getLogger(__name__)
 
-STABLE_SEC: Final = 3.0  # for which both files have not changed (PROTOCOL 3.2)
 RENEWAL_SEC: Final = 180.0  # as long a login that makes itself again is waited for: a browser may need minutes
-AGAIN_SEC: Final = 60.0  # until files that cannot be read are asked for once more
-
-
-class Delivery(msgspec.Struct, frozen=True):
-    """Files of a login."""
-
-    login: int
-    generation: int
-    bundle: Bundle
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What an instance tells of the login it has."""
-
-    login: int
-    generation: int
-    account: AccountState
-    expires_at: float
-    problem: LoginProblem = LoginProblem.NONE
-
-
-class StoreAway(Exception):
-    """The store cannot be used now."""
-
-
-class LoginStore(Protocol):
-    """Each method raises StoreAway, after a few seconds at most."""
-
-    async def deliver(self, login: int) -> Delivery | None:
-        """Its newest files; None: they cannot be read, which is known to operators then."""
-
-    async def keep(self, held: Held, bundle: Bundle, expires_at: float) -> int | None:
-        """Store what a service has made of the login it holds. The generation it became; None: there is a newer one."""
-
-    async def report(self, report: Report) -> None:
-        """Tell operators."""
-
-    async def not_renewed(self, held: Held, result: AttemptResult) -> None:
-        """Put into the history of the login that its service could not renew it, or has only said so."""
 
 
 class InstanceLogin:
@@ -79,9 +39,7 @@ class InstanceLogin:
     def __init__(self, name: str, directory: Path | None, account: Account) -> None:
         self.held: Held | None = None
         """What the work dir has."""
-        self.wanted: WantedLogin | None = None
-        self.known = asyncio.Event()
-        """Set as soon as it is known what is wanted: until then the work dir keeps what it has."""
+        self.wish = LoginWish()
         self.store: LoginStore | None = None
         self.is_connected: Callable[[], bool] = lambda: False
         """Whether the account is that of the service that runs now."""
@@ -94,14 +52,8 @@ class InstanceLogin:
         self._account = account
         self._disk = Disk("login")
         self._lock = asyncio.Lock()
-        self._delivery: Delivery | None = None
-        self._asked: tuple[WantedLogin, float] | None = None
-        self._seen: Stamp | None = None
-        self._seen_at = math.inf
-        self._looked_at: Stamp | None = None
-        self._worked = False
-        self._problem = LoginProblem.NONE
-        self._reported: Report | None = None
+        self._written = WrittenLogin()
+        self._reports = LoginReports(account)
         self._renewals = Renewals()
 
     @property
@@ -112,9 +64,9 @@ class InstanceLogin:
     def back_in(self, lost_for: float) -> float:
         """Seconds until it may be there again without a person, lost for so many; infinity: nobody knows."""
         # An attached service is logged in where it runs.
-        if self._dir is None or self.wanted is None:
+        if self._dir is None or self.wish.login is None:
             return math.inf
-        due = self.wanted.renewed_from - time.time()
+        due = self.wish.login.renewed_from - time.time()
         if due > 0:
             return due
         # Where nothing comes of it for long, everybody would wait in vain.
@@ -123,41 +75,37 @@ class InstanceLogin:
     def must_restart(self) -> bool:
         """Another service has to take the place of this one: another login is wanted, and at hand."""
         # What does not run takes the login at its next start.
-        if self._dir is None or not self.known.is_set() or not self.is_connected():
+        if self._dir is None or not self.wish.is_known.is_set() or not self.is_connected():
             return False
-        wanted = self.wanted
+        wanted = self.wish.login
         if wanted is None:
             return self.held is not None
-        return self._is_other(wanted) and (not wanted.generation or self._has(wanted))
+        return self._is_other(wanted) and (not wanted.generation or self.wish.has_files(wanted))
 
     def succeed(self, before: InstanceLogin) -> None:
         """Want what the instance wants that this one's is to take the place of; its files need not be fetched again."""
-        self.wanted, self.store, self._delivery = before.wanted, before.store, before._delivery
-        if before.known.is_set():
-            self.known.set()
+        self.store = before.store
+        self.wish.succeed(before.wish)
 
     @property
     def is_wanted(self) -> bool:
         """The work dir holds what is wanted, or what is as good."""
-        if not self.known.is_set():
+        if not self.wish.is_known.is_set():
             return True
-        return self.held is None if self.wanted is None else not self._is_other(self.wanted)
+        return self.held is None if self.wish.login is None else not self._is_other(self.wish.login)
 
     @property
     def is_taken_away(self) -> bool:
         """Nobody shall be logged in with what the work dir holds, nor with anything else that is at hand."""
-        wanted, held = self.wanted, self.held
-        if held is None or not self.known.is_set():
+        wanted, held = self.wish.login, self.held
+        if held is None or not self.wish.is_known.is_set():
             return False
         return wanted is None or (held.login != wanted.login and not wanted.generation)
 
     async def report_refused(self) -> None:
         """Tell operators that a service could not use what is wanted. Raise StoreAway."""
-        wanted, facts = self.wanted, self._account.facts
-        if self.store is not None and wanted is not None:
-            await self.store.report(
-                Report(wanted.login, wanted.generation, facts.state, facts.expires_at, LoginProblem.NOT_TAKEN)
-            )
+        if self.store is not None and self.wish.login is not None:
+            await self._reports.refused(self.store, self.wish.login)
 
     async def prepare(self, within: float) -> None:
         """Before the service starts, have its work dir hold what is wanted. What cannot be done is told, not raised.
@@ -166,10 +114,10 @@ class InstanceLogin:
         """
         if self._dir is None:
             return
-        if not self.known.is_set() and within:
+        if not self.wish.is_known.is_set() and within:
             with suppress(TimeoutError):
                 async with asyncio.timeout(within):
-                    await self.known.wait()
+                    await self.wish.is_known.wait()
         async with self._lock:
             try:
                 await self._prepare(self._dir)
@@ -177,13 +125,14 @@ class InstanceLogin:
                 logger.warning("%s: its login cannot be read now; it starts with what it has", self._name)
             except (OSError, TimeoutError) as exc:
                 logger.warning("%s: its login cannot be put into its work dir: %s", self._name, str(exc) or "no answer")
-                self._problem = LoginProblem.NOT_WRITTEN
+                self._reports.problem = LoginProblem.NOT_WRITTEN
 
     async def _prepare(self, directory: Path) -> None:
-        self._seen, self._seen_at, self._looked_at, self._worked = None, math.inf, None, False
+        self._written = WrittenLogin()
+        self._reports.run_begins()
         self.held = await self._disk.run(partial(work_dir.held_in, directory))
-        wanted = self.wanted
-        if not self.known.is_set():
+        wanted = self.wish.login
+        if not self.wish.is_known.is_set():
             return
         if self.held is not None and self.is_taken_away:
             await self._disk.run(partial(work_dir.remove, directory, self.held.files))
@@ -196,13 +145,14 @@ class InstanceLogin:
             held = Held(wanted.login, 0, "", wanted.endpoint)
             await self._disk.run(partial(work_dir.note, directory, held))
         else:
-            delivery = self._delivery if self._has(wanted) else await self._deliver(wanted)
+            delivery = await self.wish.files(self.store, wanted)
             if delivery is None:
                 return
             held = Held(wanted.login, delivery.generation, delivery.bundle.digest, wanted.endpoint,
                         tuple(delivery.bundle.files))  # fmt: skip
             await self._disk.run(partial(work_dir.put, directory, delivery.bundle, held))
-        self._delivery, self._problem = None, LoginProblem.NONE
+        self.wish.files_used()
+        self._reports.problem = LoginProblem.NONE
         self.held = held
         # What was read of the account before is about another login.
         self._account.forget()
@@ -211,18 +161,19 @@ class InstanceLogin:
     async def tick(self) -> None:
         """Fetch what is wanted, store what the service has written, report. Raise StoreAway."""
         # A start that is being prepared waits for the store itself.
-        if self._dir is None or self.store is None or not self.known.is_set() or self._lock.locked():
+        if self._dir is None or self.store is None or not self.wish.is_known.is_set() or self._lock.locked():
             return
         async with self._lock:
-            wanted = self.wanted
-            if wanted is not None and wanted.generation and self._is_other(wanted) and not self._has(wanted):
-                await self._deliver(wanted)
+            wanted = self.wish.login
+            if wanted is not None and wanted.generation and self._is_other(wanted):
+                await self.wish.files(self.store, wanted)
             if self.held is not None:
                 try:
                     await self._look(self._dir, self.held)
                 except (OSError, TimeoutError) as exc:
                     logger.warning("%s: its login cannot be looked at: %s", self._name, str(exc) or "no answer")
-                await self._report(self.held)
+                if self.is_connected():
+                    await self._reports.report(self.store, self.held)
                 await self._watch_renewals(self.held)
 
     def close(self) -> None:
@@ -248,32 +199,17 @@ class InstanceLogin:
         is_lost = facts.state.remedy is Remedy.LOGIN
         return self.is_connected() and (is_lost or wanted.expires_at > facts.expires_at + 1)
 
-    def _has(self, wanted: WantedLogin) -> bool:
-        found = self._delivery
-        return found is not None and found.login == wanted.login and found.generation >= wanted.generation
-
-    async def _deliver(self, wanted: WantedLogin) -> Delivery | None:
-        now = time.monotonic()
-        if self.store is None or (self._asked is not None and self._asked[0] == wanted and now < self._asked[1]):
-            return None
-        found = await self.store.deliver(wanted.login)
-        # Files that cannot be read are not asked for each second.
-        self._asked = (wanted, now + AGAIN_SEC) if found is None else None
-        self._delivery = found
-        return found
-
     async def _look(self, directory: Path, held: Held) -> None:
         """Store a login that the service has written, when both files have been as they are for a while."""
         assert self.store is not None  # noqa: S101 - `tick` has looked
         seen, now = await self._disk.run(partial(work_dir.stamp_of, directory)), time.monotonic()
-        if seen != self._seen:
-            self._seen, self._seen_at = seen, now
+        if self._written.look(seen, now):
             self.wake()  # the account is read anew: how long does this login last
             return
         account = self._account
-        if seen is None or seen == self._looked_at or now - self._seen_at < STABLE_SEC:
+        if not self._written.is_due(now):
             return
-        if not self.is_connected() or not account.may_chat or account.facts_at < self._seen_at:
+        if not self.is_connected() or not account.may_chat or account.facts_at < self._written.changed_at:
             return
         bundle = await self._disk.run(partial(work_dir.read, directory, held.files))
         if bundle is None or await self._disk.run(partial(work_dir.stamp_of, directory)) != seen:
@@ -285,7 +221,7 @@ class InstanceLogin:
             else:
                 self.held = Held(held.login, generation, bundle.digest, held.endpoint, tuple(bundle.files))
                 await self._disk.run(partial(work_dir.note, directory, self.held))
-        self._looked_at = seen
+        self._written.stored()
 
     async def _watch_renewals(self, held: Held) -> None:
         """What the log says is a hint, and no more: the end of the login tells."""
@@ -297,17 +233,3 @@ class InstanceLogin:
         if result is not None:
             logger.warning("%s: login %d: %s", self._name, held.login, result.label)
             await self.store.not_renewed(held, result)
-
-    async def _report(self, held: Held) -> None:
-        assert self.store is not None  # noqa: S101 - `tick` has looked
-        facts = self._account.facts
-        if not self.is_connected() or facts.state is AccountState.UNKNOWN:
-            return
-        self._worked = self._worked or facts.state.may_chat
-        problem = self._problem
-        if facts.state is AccountState.LOGGED_OUT and held.generation and not self._worked:
-            problem = LoginProblem.NOT_TAKEN
-        report = Report(held.login, held.generation, facts.state, facts.expires_at, problem)
-        if report != self._reported:
-            await self.store.report(report)
-            self._reported = report

@@ -56,7 +56,7 @@ class Members:
     def back_within(self, seconds: float) -> bool:
         """Whether one of this process may take turns by then without anybody's help."""
         there = (*self.instances, *self.successors.values())
-        return any(each.back_within(seconds) or each.awaits_successor for each in there)
+        return any(each.back_within(seconds) or each.succession.is_awaited for each in there)
 
     def back_in(self) -> float:
         """Seconds until one of this process may be back; infinity: nobody knows.

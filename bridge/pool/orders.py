@@ -58,6 +58,8 @@ class Orders:
         self.order = Order()
         self.ends_to_restart = True
         """A run ends to make room for the next one; else another service takes its place while it goes on."""
+        self.run_began_at = 0.0
+        """The run under way, in Unix seconds."""
         self.restarted_for = 0.0
         """The `restart_before` that it was started for."""
 
@@ -79,19 +81,22 @@ class Orders:
         """Seconds until it may take turns without anybody's help; 0 or less: it may."""
         return self.order.held_until - time.time()
 
-    def want_end_of(self, began_at: float) -> bool:
-        """Whether the run that began then has to end."""
-        return self.is_stopped or (self.ends_to_restart and self.is_asked_to_restart(began_at))
+    @property
+    def want_end_of_run(self) -> bool:
+        """The run under way has to end."""
+        return self.is_stopped or (self.ends_to_restart and self.is_asked_to_restart)
 
-    def is_asked_to_restart(self, began_at: float) -> bool:
+    @property
+    def is_asked_to_restart(self) -> bool:
+        """The run under way is to be followed by another."""
         # What was started for an order has obeyed it, whatever clock the order was written by.
-        return self.order.restart_before > max(began_at, self.restarted_for)
+        return self.order.restart_before > max(self.run_began_at, self.restarted_for)
 
     def cools_for(self) -> float:
         """Seconds for which it takes no turns; 0 or less: it may."""
         return self.order.cool_until - time.time()
 
-    def state_of(self, remedy: Remedy, began_at: float, *, is_cooling: bool = False) -> InstanceState:
-        """The state of an instance that is connected, in a run that began then. `is_cooling`: not by order."""
-        is_held = self.is_held or self.want_end_of(began_at)
+    def state_of(self, remedy: Remedy, *, is_cooling: bool = False) -> InstanceState:
+        """The state of an instance that is connected. `is_cooling`: not by order."""
+        is_held = self.is_held or self.want_end_of_run
         return connected(remedy, is_held=is_held, is_paused=is_cooling or self.cools_for() > 0)

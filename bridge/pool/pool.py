@@ -14,7 +14,7 @@ from bridge.pool.busy import Busy
 from bridge.pool.instance import Instance
 from bridge.pool.late_usages import LateUsages
 from bridge.pool.lease import Lease, Waiter
-from bridge.pool.logins import LoginStore
+from bridge.pool.login_store import LoginStore
 from bridge.pool.maintenance import MaintenanceWindows
 from bridge.pool.measuring import Measuring
 from bridge.pool.members import Members
@@ -250,7 +250,7 @@ class Pool:
         if self._orders is None:
             return
         for instance in (*self.instances, *self._members.successors.values()):
-            instance.leaves = self._sizing.leaves(instance.name)
+            instance.succession.is_over = self._sizing.leaves(instance.name)
             instance.obey(self._order_of(instance.name))
         for instance in self.instances:
             self.versions.obey(instance)

@@ -20,7 +20,7 @@ from bridge.pool import work_dirs
 from bridge.pool.disk import Disk
 from bridge.pool.instance import Instance
 from bridge.pool.late_usages import LateUsages
-from bridge.pool.logins import StoreAway
+from bridge.pool.login_store import StoreAway
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions, InstanceSpec
 from bridge.pool.policy import replacement_pause
@@ -160,16 +160,17 @@ class Replacements:
                     await self._disk.run(partial(work_dirs.forget_login, unused))
 
     def _reason(self, instance: Instance) -> Reason | None:
-        if instance.leaves:
+        succession = instance.succession
+        if succession.is_over:
             return None
-        asked, wanted, order = self._other_kind(instance.name), instance.login.wanted, instance.order
+        asked, wanted, order = self._other_kind(instance.name), instance.login.wish.login, instance.order
         # What does not run as it is may run as another kind; with another login it starts by itself.
-        if not instance.may_be_replaced and (asked is None or instance.is_stopped or instance.work_dir is None):
+        if not succession.is_possible and (asked is None or instance.is_stopped or instance.work_dir is None):
             return None
-        restart = order.restart_before if instance.is_asked_to_restart else 0.0
-        if asked is None and not restart and not instance.login.must_restart():
-            instance.not_replaced = ""
+        if asked is None and not succession.is_wanted:
+            succession.failure = ""
             return None
+        restart = order.restart_before if succession.is_for_restart else 0.0
         words = ANOTHER_KIND if asked is not None else A_RESTART if restart else ANOTHER_LOGIN
         login = (wanted.login, wanted.generation, wanted.endpoint) if wanted is not None else (0, 0, "")
         return Reason(words, restart, *login, asked, order.cleared_at)
@@ -187,7 +188,7 @@ class Replacements:
 
     def _is_urgent(self) -> bool:
         """An instance that can serve nothing waits for its successor."""
-        return any(each.awaits_successor and not each.account.may_chat for each in self._members.instances)
+        return any(each.succession.is_awaited and not each.account.may_chat for each in self._members.instances)
 
     async def _try(self, before: Instance, reason: Reason) -> None:
         login, generation = _lease_of(before, reason)
@@ -218,7 +219,7 @@ class Replacements:
         before = successor.before
         if before not in self._members.instances:
             raise OfNoUse("it is not there any more")
-        before.is_replaced = True
+        before.succession.is_under_way = True
         before.note(Why.REPLACING, reason.words)
         self._members.successors[before.name] = successor.instance
         self._changed()
@@ -227,7 +228,7 @@ class Replacements:
             await successor.note(self._disk)
             successor.take_over(self._members.instances)
         finally:
-            before.is_replaced = False
+            before.succession.is_under_way = False
             del self._members.successors[before.name]
             self._changed()
         self._taken_over(before.name, reason)
@@ -277,7 +278,7 @@ class Replacements:
         pause = replacement_pause(tries.failed, random.random())  # noqa: S311
         tries.again_at = time.monotonic() + pause
         logger.warning("%s: its successor is of no use: %s; tried again in %.0f s", name, error, pause)
-        successor.before.not_replaced = f"its successor ({reason.words}): {error}"
+        successor.before.succession.failure = f"its successor ({reason.words}): {error}"
         successor.before.note(Why.KEPT, str(error))
         self._changed()
         await self._report(successor, reason, error)

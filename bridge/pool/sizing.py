@@ -82,7 +82,7 @@ class Sizing:
         if instance.in_flight:
             leaving.idle_since = now
         # A successor that is on its way has to be there or thrown away first.
-        if instance.is_replaced:
+        if instance.succession.is_under_way:
             return False
         is_late = not self._late_usages.waits_for(instance.log) or now - leaving.idle_since >= LATE_SEC
         return (not instance.in_flight and is_late) or now - leaving.since >= self._retire

@@ -31,11 +31,9 @@ class SmokeTests:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def look(self) -> None:
-        """Each order is obeyed once, and none from before the instance was made."""
+        """What operators do not want to run is asked when they do."""
         for instance in self._members.instances:
-            wanted_at = instance.order.smoke_at
-            if wanted_at > instance.smoked_for and not instance.is_stopped:
-                instance.smoked_for = wanted_at
+            if not instance.is_stopped and instance.smokes.takes(instance.order.smoke_at):
                 task = asyncio.get_running_loop().create_task(self._test(instance))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -51,5 +49,5 @@ class SmokeTests:
                 await asyncio.sleep(LOOK_SEC)
             model = model_of(instance, self._options.smoke_model)
             smoke = await smoke_chat(instance, model, lambda: _new_id().hex(), self._options.smoke_sec)
-        instance.smoke = smoke.report(instance, instance.smoke)
+        instance.smokes.last = smoke.report(instance, instance.smokes.last)
         self._changed()

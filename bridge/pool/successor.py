@@ -74,7 +74,7 @@ class Successor:
             return
         model = model_of(self.instance, wanted)
         smoke = await smoke_chat(self.instance, model, lambda: _new_id().hex(), self._options.smoke_sec)
-        self.instance.smoke = smoke.report(self.instance, self.before.smoke)
+        self.instance.smokes.last = smoke.report(self.instance, self.before.smokes.last)
         if not smoke.result.ok:
             why = smoke.result.error or "it answered nothing"
             # A login that works may be busy; what else goes wrong with a chat is mended by a login as a rule.

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import suppress
+from pathlib import Path
+
+import msgspec
 
 from bridge.lingma.connection import Connection
 from bridge.lingma.errors import DialFailed, StartFailed
@@ -43,6 +46,11 @@ class Upstream:
         self._approval = approval
 
     @property
+    def work_dir(self) -> Path | None:
+        """None: what is attached has none of ours."""
+        return None if self.is_attached else self.spec.work_dir
+
+    @property
     def pid(self) -> int:
         return self.process.pid if self.process is not None else 0
 
@@ -56,6 +64,13 @@ class Upstream:
     def was_killed(self) -> bool:
         """The program has ended by a signal that others send."""
         return self.exit_code in FROM_OUTSIDE
+
+    def begin_with(self, spec: InstanceSpec) -> bool:
+        """Have it begin as that kind, in its own work dir. False: it has begun already."""
+        if self.is_begun:
+            return False
+        self.spec = msgspec.structs.replace(spec, work_dir=self.work_dir)
+        return True
 
     async def open(self) -> None:
         """Start the program; what is attached to is looked for when it is dialled. Raise StartFailed or OSError."""

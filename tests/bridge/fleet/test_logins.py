@@ -20,7 +20,7 @@ from bridge.lingma.dialects.base import Ask
 from bridge.logins.bundle import from_folder, of_two
 from bridge.logins.work_dir import Held
 from bridge.models import InstanceOrder, Login, LoginAttempt
-from bridge.pool.logins import Report, StoreAway
+from bridge.pool.login_store import Report, StoreAway
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.pool import Pool
 from bridge.pool.work_dirs import in_use

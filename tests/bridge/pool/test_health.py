@@ -6,7 +6,7 @@ import pytest
 
 from bridge.chat.errors import Forbidden, RateLimited, UpstreamFailed
 from bridge.lingma.dialects.base import Ask
-from bridge.pool import health
+from bridge.pool import account_suspicion
 from bridge.pool.breaker import LEAST_FAILED
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.orders import Order
@@ -123,7 +123,7 @@ async def test_forbidden_turn_has_the_account_read():
 
 async def test_many_forbidden_turns_cost_one_look(monkeypatch):
     """An account that refuses each turn is not read with each of them."""
-    monkeypatch.setattr(health, "DOUBT_SEC", 3600.0)  # twenty turns may take longer than it lasts
+    monkeypatch.setattr(account_suspicion, "AGAIN_SEC", 3600.0)  # twenty turns may take longer than it lasts
 
     async def forbid(peer, params):
         await peer.push(finish(params["requestId"], code=403))

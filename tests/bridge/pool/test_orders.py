@@ -45,8 +45,8 @@ def ask(pool, text, request_id="r1"):
 )
 def test_state_follows_order_and_account(order, remedy, state):
     orders = Orders()
-    orders.order = order
-    assert orders.state_of(remedy, time.time()) == InstanceState(state)
+    orders.order, orders.run_began_at = order, time.time()
+    assert orders.state_of(remedy) == InstanceState(state)
 
 
 async def test_drained_instance_finishes_and_takes_nothing():

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from bridge.chat.errors import NoPlan
-from bridge.pool.logins import Held
+from bridge.logins.work_dir import Held
 from bridge.pool.orders import Order
 from bridge.status.wanted import Mode
 from tests.bridge.chats import Reading, chat, once, replying, request

@@ -102,7 +102,7 @@ async def test_restart_costs_no_turn_and_no_wait(tmp_path):
         # The same order again is done already.
         pool.obey({"w1-i1": order})
         await asyncio.sleep(0)
-        assert not pool.instances[0].is_asked_to_restart
+        assert not pool.instances[0].succession.is_for_restart
         assert [each for each in steps(pool) if each in (Why.REPLACING, Why.REPLACED)] == [Why.REPLACING, Why.REPLACED]
 
 
@@ -232,7 +232,7 @@ async def test_lost_lease_ends_a_replacement(tmp_path):
     lease = Lease()
     async with one(tmp_path, AUTO) as pool:
         pool.share_replacements(lease)
-        pool.instances[0].login.wanted = WantedLogin(7, 0)
+        pool.instances[0].login.wish.login = WantedLogin(7, 0)
         pool.instances[0].login.held = Held(7, 0, "")
         before = pid(pool)
         restart(pool, login=WantedLogin(7, 0))
@@ -322,6 +322,6 @@ def test_pauses_between_tries_grow(failures, least):
 
 async def test_attached_instance_has_no_successor(services):
     async with running(attached(services[0])) as pool:
-        assert not pool.instances[0].may_be_replaced
+        assert not pool.instances[0].succession.is_possible
         with pytest.raises(KeyError):
             pool.replace("w1-i1")

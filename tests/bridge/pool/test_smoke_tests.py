@@ -28,9 +28,9 @@ async def fail(peer, params):
 
 async def asked(pool, at, **more):
     """What the status says once the order is obeyed."""
-    before = pool.instances[0].smoke
+    before = pool.instances[0].smokes.last
     pool.obey({"w1-i1": Order(smoke_at=at, **more)})
-    await until(pool, lambda: pool.instances[0].smoke is not before)
+    await until(pool, lambda: pool.instances[0].smokes.last is not before)
     return pool.statuses()[0].smoke
 
 
@@ -98,5 +98,5 @@ async def test_stopped_instance_is_not_asked():
     async with Service(on_ask=pong) as service, running(attached(service)) as pool:
         pool.obey({"w1-i1": Order(mode=Mode.STOP, smoke_at=time.time() + 1)})
         await until(pool, lambda: pool.instances[0].state == "stopped")
-        assert pool.instances[0].smoke is None
+        assert pool.instances[0].smokes.last is None
         assert service.asks() == []
