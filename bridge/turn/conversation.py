@@ -123,6 +123,7 @@ class Conversation:
             length=len(self._request.messages) + 1,
             hits=found.hits + 1 if found else 0,
             created_at=found.created_at if found else time(),
+            is_new=found is None,
             knows=msgspec.structs.replace(
                 self.knows,
                 json=bool(self._request.reply_schema),

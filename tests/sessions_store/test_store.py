@@ -198,9 +198,49 @@ async def test_accounts_of_keys_end_with_their_sessions(five, remember, client_o
         await remember(f"k{number}", f"s{number}", store=five, api_key_id=number)
     inspect.forget(client_of_redis, ["s0"], ttl=60)
     assert client_of_redis.zrange("lgw:sessions:keys", 0, -1) == [b"1", b"2"]
-    assert 0 < client_of_redis.ttl("lgw:sessions:of:1") <= 60
+    assert 0 < client_of_redis.ttl("lgw:sessions:of:1") < 70
     inspect.clean(client_of_redis, now=time.time() + 1000, ttl=60)
     assert client_of_redis.keys("lgw:sessions:of:*") == client_of_redis.keys("lgw:sessions:keys") == []
+
+
+SETS = ("lgw:sessions", "lgw:sessions:of:7", "lgw:sessions:keys")
+
+
+async def test_sets_live_as_long_as_their_sessions(link, remember, client_of_redis):
+    now = time.time()
+    store = SessionStore(link, ttl=60, max_entries=100, clock=lambda: now)
+    for number in range(20):  # seven seconds: tidied twice
+        await remember(f"k{number}", f"s{number}", store=store, is_new=True)
+        now += 0.35
+        assert all(client_of_redis.ttl(each) >= 60 for each in SETS)
+
+
+async def test_sets_that_were_lost_end_again(five, remember, client_of_redis):
+    await remember("k1", "s1", store=five)
+    client_of_redis.delete(*SETS)
+    await remember("k2", "s2", store=five)
+    assert all(0 < client_of_redis.ttl(each) < 70 for each in SETS)
+
+
+async def test_room_is_made_for_a_few_at_once(link, remember, client_of_redis):
+    store = SessionStore(link, ttl=60, max_entries=64)
+    for number in range(80):
+        await remember(f"k{number}", f"s{number}", store=store, is_new=True)
+        assert min(number + 1, 62) <= client_of_redis.zcard("lgw:sessions") <= 64
+    assert len(held(client_of_redis)) == len(client_of_redis.keys("lgw:session:*"))
+    assert [await store.claim(f"k{number}", 7) is not None for number in (15, 18, 79)] == [False, True, True]
+
+
+async def test_room_leaves_the_largest_keys_equal(link, remember, client_of_redis):
+    for number in range(30):
+        await remember(f"k{number}", f"s{number}", store=SessionStore(link, ttl=60, max_entries=30), api_key_id=8)
+    for number in range(10):
+        many = SessionStore(link, ttl=60, max_entries=100)
+        await remember(f"h{number}", f"h{number}", store=many, api_key_id=9)
+    few = SessionStore(link, ttl=60, max_entries=16)
+    await remember("last", "last", store=few, api_key_id=1)
+    assert held_by(client_of_redis) == {8: 8, 9: 7, 1: 1}
+    assert client_of_redis.zrange("lgw:sessions:keys", 0, -1, withscores=True) == [(b"1", 1), (b"9", 7), (b"8", 8)]
 
 
 async def test_two_keys_never_share_a_session(store, remember):
