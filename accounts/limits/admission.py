@@ -23,6 +23,7 @@ from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable, Rep
 
 __all__ = ["LEASE", "SLICE", "UNLIMITED", "WINDOW", "Admission", "LimitExceeded", "Limits", "may_use"]
 
+# Three times within a lease: a renewal or two that are late cost no place.
 RENEW = 1.5
 FIRST_ANSWER = 256  # tokens that are reserved for the answer to a key that has had none lately
 MOST_ANSWERS = 4096  # keys whose answers are remembered
@@ -143,6 +144,8 @@ class Limits:
         # Compared, for a key that is read again has equal limits of its own.
         if found is None or not found.since <= at < found.until or found.limits != caller.limits:
             if len(self._counters) >= MOST_COUNTERS:
+                # All at once: to know which are old would cost each request
+                # something, and to make them anew costs little.
                 self._counters.clear()
                 self._last.clear()
                 self._held = {place: held for place, held in self._held.items() if held}
@@ -178,6 +181,7 @@ class Limits:
         self._settlements.send_again()
         packed = counters.admission.packed("turn" if turn else "count", request_id, tokens, at)
         try:
+            # A server that does not know the script is no failure yet; what `send_again` raises is for the outer one.
             try:
                 reply = await self._breaker.send(packed)
             except ResponseError as exc:
@@ -250,10 +254,12 @@ class Limits:
         # The clock's time now: the request may have begun long before it was read.
         seen = Seen(counters.counters, reply[3:], time.time())
         for each, part in counters.budgets:
+            # Kept for the time when Redis is away: `_local_counter` begins with them.
             self._last[each.place] = numbers = seen.numbers[part]
             if numbers[-1] and turn:
                 self._budgets.complete(each, numbers[-1])
         if reply[0] >= 0:
+            # Of the script's limits the first is 1, of LIMITS it is 0.
             raise LimitExceeded(seen.state(reply[0], reply[1] - 1), reply[2] / 1000, seen)
         return seen
 
@@ -289,6 +295,7 @@ class Limits:
             if len(self._local) >= MOST_COUNTERS:
                 self._local.clear()
             local = self._local[counters.place] = LocalCounter(self._processes)
+        # Once: what this process counts by itself from here on comes on top of them.
         if numbers := self._last.pop(counters.place, None):
             local.learn(counters, numbers)
         return local
@@ -301,6 +308,7 @@ class Limits:
         """Remember the length of an answer: the estimate for the next ones of this key."""
         # Taken out and put back, so that the first of the dict is the key without answers for longest.
         average = self._answers.pop(key_id, None)
+        # A fifth: what a key asks for changes within some requests, and a single long answer must not decide.
         self._answers[key_id] = tokens if average is None else average + (tokens - average) * 0.2
         if len(self._answers) > MOST_ANSWERS:
             del self._answers[next(iter(self._answers))]
@@ -336,6 +344,8 @@ class Limits:
         self, counters: CallerCounters, request_id: str, difference: int, at: float, settled_at: int
     ) -> None:
         """Count so many tokens more, or fewer, of a turn that was settled at that time, 0 if that is not known."""
+        # In the places of a settlement: what is "again" there says that it is
+        # late, and the last one when it was settled.
         self._settlements.amend(counters, [request_id, difference, "late", at, settled_at])
 
     def _start_renewing(self) -> None:
@@ -343,6 +353,7 @@ class Limits:
             self._renewing = asyncio.get_running_loop().create_task(self._renew_leases())
 
     async def _renew_leases(self) -> None:
+        # Ends when there is nothing left; `_start_renewing` begins anew with the next turn.
         while any(self._held.values()) or self._settlements.left:
             await asyncio.sleep(RENEW)
             # While Redis is away leases cannot be renewed; EXTEND restores them when it is there again.
@@ -364,6 +375,7 @@ class Limits:
     def _renewal(self, place: Place, held: dict[str, int]) -> list[Arg]:
         """Keys and arguments of EXTEND, as they are at this moment."""
         own = sorted(held.keys() - self._lent)
+        # Of its four names those of the turns and of what is reserved for them.
         return [2, *redis_keys.limits(*place)[2:], len(own), *own, *sorted(held.keys() & self._lent)]
 
 
@@ -421,6 +433,7 @@ class _Turn:
         self._prompt = prompt
         self._at = at
         self._alone = alone
+        # Empty until the end, so it also says that the turn was neither released nor left.
         self._settlement: Settlement = []
         self._settled_at = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -450,6 +463,7 @@ class _Turn:
             self._settlement = [self._request_id, 0, "", self._at, ""]
             self._limits.leave(self._counters, self._request_id)
 
+    # As of a Future: the link gives no reply to what is done, and this takes one in any case.
     def done(self) -> bool:
         return False
 

@@ -32,7 +32,10 @@ class LocalCounter:
     def size(self, counters: Counters, place: int) -> int:
         """The share of a limit, of a budget the share of what was left of it."""
         size = counters.limits.sizes[place]
+        # The first three of LIMITS slide. Behind them are the budgets: day, week
+        # and month of requests, then those of tokens.
         if place < 3:
+            # One at least: the share of a small limit among many processes must not refuse everything.
             return max(1, size // self._processes())
         known = self._of_period(self._known, counters, place)
         left = max(size - known, 0)
@@ -56,6 +59,7 @@ class LocalCounter:
 
     @staticmethod
     def _of_period(counts: Mapping[str, tuple[int, int]], counters: Counters, place: int) -> int:
+        # The names of the periods stand behind the four that slide.
         kind, period = divmod(place - 3, 3)
         return counts.get(counters.keys[4 + period], (0, 0))[kind]
 
@@ -78,8 +82,10 @@ class LocalCounter:
     def _wait(self, counters: Counters, place: int, size: int, now: float, at: float) -> float:
         match place:
             case 0:
+                # When this one leaves the window, `size - 1` are left in it.
                 return self._requests[-size] + WINDOW - now
             case 1:
+                # When the first tokens leave. That may not be enough; then the next try is told so.
                 return self._tokens[0][0] + WINDOW - now if self._tokens else 1
             case 2:
                 return 1
@@ -112,6 +118,7 @@ class LocalCounter:
     def learn(self, counters: Counters, numbers: Sequence[int]) -> None:
         """Take over what Redis had, the numbers of this scope, when it was last asked."""
         self._counted.clear()
+        # The numbers of a scope are in the order of the script's reply.
         self._known = dict(zip(counters.keys[4:], zip(numbers[5:8], numbers[8:11], strict=True), strict=True))
 
     def numbers(self, counters: Counters, held: Mapping[str, int], now: float) -> list[int]:

@@ -15,6 +15,8 @@ from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script, 
 SLOW_SEC: Final = 0.05
 TICK_SEC: Final = SLOW_SEC / 2
 LATE_SEC: Final = TICK_SEC / 2
+# An answer that takes more ticks of 25 ms than these is slow; one that takes more than SILENT_TICKS, 0.15 s, does not
+# come.
 SLOW_TICKS: Final = 2
 SILENT_TICKS: Final = 5
 LASTING_SEC: Final = 1.0
@@ -82,6 +84,7 @@ class Breaker:
     def _tick(self) -> None:
         now = asyncio.get_running_loop().time()
         waiting = self._waiting
+        # Only from the front: replies come in order.
         while waiting and waiting[0][0].done():
             reply, asked_at = waiting.popleft()
             if self._ticks - asked_at <= SLOW_TICKS and not reply.cancelled():

@@ -43,6 +43,7 @@ class Counters:
         periods = periods_at(at, limits.time_zone)
         self.limits = limits
         self.place: Place = (limits.scope, limits.id)
+        # Those of the day: weeks and months end with one, so until then all names stay.
         self.since, self.until = periods.starts[0], periods.ends[0]
         self.starts, self.ends = periods
         names = redis_keys.limits(limits.scope, limits.id)
@@ -51,6 +52,7 @@ class Counters:
         self.shadow = tuple(name in limits.shadow for name in LIMITS)
         self.args: list[Arg] = [
             *limits.sizes,
+            # A letter for whose limits they are, and for each whether it is a shadow.
             limits.scope[0] + "".join("01"[each] for each in self.shadow),
             *self.ends,
         ]
@@ -89,6 +91,7 @@ class Enforced:
         self._used = itemgetter(*used, used[0]) if used else None
 
     def nearest(self, numbers: Sequence[int], at: float) -> Nearest | None:
+        """`numbers` are those of all scopes, `at` when they were read; None without an enforced limit."""
         if self._used is None:
             return None
         left = [*map(sub, self._sizes, self._used(numbers))]
@@ -122,6 +125,7 @@ class CallerCounters:
         self.limits = limits
         self.counters = Scopes([Counters(each, at) for each in limits])
         today = periods_at(at, get_default_timezone_name())
+        # Of the gateway's own day too, by which shadow limits are counted.
         self.since = max(today.starts[0], *(each.since for each in self.counters))
         self.until = min(today.ends[0], *(each.until for each in self.counters))
         self.counts_tokens = any(each.counts_tokens for each in limits)
@@ -143,6 +147,7 @@ class CallerCounters:
 
 def look_up(limits: Sequence[LimitSet], at: float) -> tuple[Scopes, list[str], list[Arg]]:
     """Counters of the limits, and keys and arguments of ADMIT that only looks."""
+    # Not kept, as pages ask for other keys each time.
     counters = Scopes([Counters(each, at) for each in limits])
     keys = [name for each in counters for name in each.keys]
     args = [arg for each in counters for arg in each.args]

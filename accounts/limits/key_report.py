@@ -85,6 +85,7 @@ class KeyReports:
             if self._reading >= MOST_READING:
                 raise TooManyReports
             if len(self._read) >= MOST_KEPT:
+                # Those that are still being read stay, as others wait for them.
                 self._read = {each: kept for each, kept in self._read.items() if not kept[1].done()}
             task = asyncio.get_running_loop().create_task(self._fetch(key_id))
             self._read[key_id] = now, task
@@ -94,6 +95,7 @@ class KeyReports:
     async def _fetch(self, key_id: int) -> KeyReport | None:
         self._reading += 1
         try:
+            # One thread reads them one after the other: each waits for those that were there before.
             return await _thread.run(partial(_report, key_id), GIVE_UP_SEC * self._reading)
         finally:
             self._reading -= 1
@@ -165,6 +167,7 @@ def days_of(key: ApiKey, now: datetime, zone: ZoneInfo) -> dict[date, Sums]:
     days = [today - timedelta(number) for number in range(DAYS)]
     start = datetime.combine(days[-1], clock_time(), zone).astimezone(UTC)
     filters = Filters(now=now, zone=zone, span=Span(start, None), values={"key": (str(key.pk),)})
+    # The filter is the key itself, so nothing of others is among them.
     found = summarize(filters, Visibility(everything=True), ("day",), histograms=False)
     return {day: found.get((day,), Sums()) for day in days}
 

@@ -60,6 +60,7 @@ class LedgerBudgets:
     def complete(self, counters: Counters, missing: int) -> None:
         """Have the periods completed whose bits are set in `missing`."""
         for period in range(len(PERIODS)):
+            # The day, the week and the month have the last names of a scope.
             name = counters.keys[-len(PERIODS) + period]
             if missing >> period & 1 and name not in self._incomplete and len(self._incomplete) < MOST:
                 self._incomplete[name] = _Budget(counters.limits, counters.starts[period])
@@ -81,6 +82,7 @@ class LedgerBudgets:
         if since is None or filled:
             return True
         used = await _thread.run(partial(used_between, budget.limits, budget.start, float(since)), GIVE_UP_SEC)
+        # `since` as it came: the script compares it with what stands there by then, text with text.
         return bool(await self._link.run(FILL, [name], [since, *used]))
 
 
@@ -93,4 +95,5 @@ def used_between(limits: LimitSet, start: float, end: float) -> Used:
             sums = total(filters, Visibility(everything=True), histograms=False)
     finally:
         connection.close()  # nothing else ends this thread's use of it
+    # A budget counts what was admitted.
     return Used(sums.turns - sums.refused, sums.prompt_tokens + sums.completion_tokens)

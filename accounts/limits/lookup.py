@@ -48,5 +48,6 @@ def shadow_day(client: redis.Redis, at: float) -> ShadowDay:
             day.requests[int(key_id)] = int(count)
         else:
             letter, place = limit.split(":")
+            # The script counts limits from 1.
             day.limits[int(key_id), SCOPES[letter], LIMITS[int(place) - 1]] = int(count)
     return day

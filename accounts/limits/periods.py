@@ -25,6 +25,7 @@ def periods_at(at: float, time_zone: str) -> Periods:
 @lru_cache(256)
 def _periods(day: date, time_zone: str) -> Periods:
     monday, first = day - timedelta(day.weekday()), day.replace(day=1)
+    # 31 days after a first is always in the next month.
     next_month = (first + timedelta(31)).replace(day=1)
     starts = (day, monday, first)
     ends = (day + timedelta(1), monday + timedelta(7), next_month)

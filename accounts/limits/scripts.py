@@ -50,6 +50,7 @@ for s = 0, scopes - 1 do
 
   local function over(limit, wait)
     if mode == 'look' or (mode == 'count' and limit > 1) then return end
+    -- "1": a shadow, which is counted below and refuses nobody
     if string.byte(mask, limit + 1) == 49 then
       would[#would + 1] = string.sub(mask, 1, 1) .. ':' .. limit
     elseif refusal[1] < 0 or wait > refusal[3] then
@@ -62,6 +63,7 @@ for s = 0, scopes - 1 do
     end
     redis.call('ZREMRANGEBYSCORE', KEYS[k + 3], min, max)
   end
+  -- beside others it must fit with what they have reserved; alone, as long as anything is left
   local function fits(most)
     if reserved > 0 then return math.min(most - 1, most - estimate) end
     return most - 1
@@ -100,6 +102,7 @@ for s = 0, scopes - 1 do
         kept[#kept + 1] = {{start, tonumber(slices[i + 1])}}
       end
     end
+    -- what is reserved will be spent at the earliest now
     if reserved > 0 then newest = now end
     seen[at + 3], seen[at + 4] = sum, (newest + {WINDOW} - now) * 1000
     if sum > fits(size[2]) then
@@ -128,6 +131,7 @@ for s = 0, scopes - 1 do
       if not stored[3] then seen[at + 12] = seen[at + 12] + 2 ^ (p - 1) end
       local wait = ARGV[a + 10 + p] - started
       if requests > 0 and asked >= requests then over(3 + p, wait) end
+      -- where only reservations are in the way, one may be given back at any moment
       if tokens > 0 and spent + reserved > fits(tokens) then over(6 + p, spent > fits(tokens) and wait or 1) end
     end
   end
@@ -156,6 +160,7 @@ for s = 0, admitted and scopes - 1 or -1 do
         local name = KEYS[k + 4 + p]
         redis.call('HINCRBY', name, 'requests', 1)
         local stored = redis.call('HMGET', name, 'since', 'filled')
+        -- the earliest start of what is counted here, up to which the ledger is asked
         if not stored[1] or (not stored[2] and started < tonumber(stored[1])) then
           redis.call('HSET', name, 'since', since)
         end

@@ -27,6 +27,7 @@ class Settlements:
         """`on_put_off` sees to it that `send_all` is called after a while."""
         self._link = link
         self._on_put_off = on_put_off
+        # Bounded: of the oldest, which are dropped then, the places are free after their leases all the same.
         self._put_off: deque[tuple[CallerCounters, Settlement]] = deque(maxlen=MOST_PUT_OFF)
         self.on_way = 0
         """Those that were put off, and are sent once more."""
@@ -80,6 +81,7 @@ class Settlements:
 
     async def send_all(self) -> None:
         """Send what was put off; what fails now is put off again. Raise RedisUnavailable."""
+        # With a wait after each part, so that a request in between is not behind thousands of them.
         for _ in range(0, len(self._put_off), AT_ONCE):
             self.send_again()
             await self._link.execute("PING")
@@ -99,6 +101,7 @@ class _Late:
         self._counters = counters
         self._settlement = settlement
 
+    # As of a Future: the link gives no reply to what is done.
     def done(self) -> bool:
         return False
 

@@ -55,6 +55,7 @@ def standing_of(owner: ApiKey | Team, limits: Sequence[LimitSet], client: redis.
 def last_days(client: redis.Redis) -> tuple[ShadowDay, ShadowDay]:
     """Today and yesterday."""
     now = time.time()
+    # A second before this day began, as days have 23 to 25 hours.
     return shadow_day(client, now), shadow_day(client, periods_at(now, get_default_timezone_name()).starts[0] - 1)
 
 
