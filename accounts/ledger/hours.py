@@ -59,6 +59,7 @@ def hour_at(at: float) -> datetime:
 
 
 def digest_of(dimensions: Dimensions) -> str:
+    """Of DIMENSIONS, for an upsert: the same for the same values in every process and version."""
     hour, *others = dimensions
     # repr, so that no text can look like the end of one value and the begin of the next, nor like None.
     return hashlib.blake2b(repr((int(hour.timestamp()), *others)).encode(), digest_size=16).hexdigest()

@@ -66,6 +66,7 @@ class Batch(NamedTuple):
 
 
 def read(lines: list[bytes]) -> Batch:
+    """What lines say, however they come mixed. Never raises: what cannot be read is `rejected`."""
     rows, openings, amendments, rejected = [], {}, {}, []
     for line in lines:
         try:

@@ -112,6 +112,7 @@ def take_away(hours: Hours) -> None:
 
 
 def digest_of(name: tuple[Any, ...]) -> str:
+    """The same of the NAMES of a total."""
     level, period, *others = name
     return hashlib.blake2b(repr((level, int(period.timestamp()), *others)).encode(), digest_size=16).hexdigest()
 
@@ -129,6 +130,7 @@ def rebuild(first: datetime, last: datetime) -> None:
 
 
 def stored_hours(first: datetime, last: datetime) -> dict[tuple[Any, ...], list[int]]:
+    """The hours from `first` to before `last`, as `HourSums` has them."""
     found = UsageHour.objects.filter(hour__gte=first, hour__lt=last)
     rows = found.values_list(*DIMENSIONS, *SUMS, *BUCKET_COLUMNS).iterator()
     return {values[: len(DIMENSIONS)]: list(values[len(DIMENSIONS) :]) for values in rows}
