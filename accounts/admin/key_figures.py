@@ -51,12 +51,14 @@ class Times(NamedTuple):
 
 
 def turns_in(times: Times, seen: Visibility) -> QuerySet[UsageTotal]:
+    """Totals by key, team and day, of the teams that the reader may see."""
     # Without the level, which no other rows with a key have: SQLite would walk all totals of that level for each key.
     rows = UsageTotal.objects.filter(seen.condition, period__gte=times.since)
     return rows.order_by()
 
 
 def hits_in(times: Times, seen: Visibility) -> QuerySet[UsageHour]:
+    """Sums by the hour of what limits refused yesterday."""
     rows = UsageHour.objects.filter(seen.condition, status="refused", reason__in=LIMITS)
     return rows.filter(hour__gte=times.yesterday, hour__lt=times.today).order_by()
 

@@ -62,6 +62,7 @@ def _words(turns: int) -> str:
 
 
 def rate(value: float) -> str:
+    """With a digit behind the point below ten, where it says something."""
     return number(round(value)) if value >= 10 else f"{value:.1f}"
 
 

@@ -62,6 +62,7 @@ class TokenAuthentication(BaseAuthentication):
     """
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
+        """The user and the token; None leaves it to the session. Raise AuthenticationFailed, or NotAuthenticated."""
         scheme, _, text = get_authorization_header(request).partition(b" ")
         if scheme.lower() == b"bearer":
             # A session beside it might see more than the program that sends this is meant to.

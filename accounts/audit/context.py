@@ -61,6 +61,7 @@ def is_recording() -> bool:
 
 
 def current() -> Acting:
+    """Who acts now, in any case: without a context the process itself."""
     # A new one each time, so without a context nothing is added to an earlier row.
     return _acting.get() or _of_process()
 

@@ -50,6 +50,7 @@ class KeysInUse:
                 del self._holders[caller.digest]
 
     async def follow(self) -> None:
+        """Check the keys until it is cancelled. Never raises."""
         while True:
             await asyncio.sleep(EVERY_SEC)
             try:

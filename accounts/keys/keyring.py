@@ -353,6 +353,7 @@ class KeyRing:
         return True
 
     async def listen(self) -> None:
+        """Follow changes until it is cancelled; a Redis that is away is tried again, and never raises."""
         failing = False
         while True:
             before = self._confirmed_at

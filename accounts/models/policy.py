@@ -29,6 +29,7 @@ NO_LIMIT = _("0: no limit.")
 
 # Commas and not a JSON list: people write these texts, in forms and commands.
 def names_in(text: str) -> list[str]:
+    """The names in a text with commas, without blanks around them; none in an empty one."""
     return [name for part in text.split(",") if (name := part.strip())]
 
 

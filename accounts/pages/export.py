@@ -28,6 +28,7 @@ Encode = Callable[[list[dict[str, Any]], bool], str]
 
 
 def csv_page(page: list[dict[str, Any]], first: bool) -> str:
+    """A page of rows; in front of the `first` stands the header."""
     written = io.StringIO()
     writer = csv.writer(written)
     if first:
@@ -37,6 +38,7 @@ def csv_page(page: list[dict[str, Any]], first: bool) -> str:
 
 
 def json_page(page: list[dict[str, Any]], first: bool) -> str:
+    """A page of rows of one array, which the `first` begins and the caller ends."""
     begin = "[\n" if first else ",\n"
     return begin + ",\n".join(json.dumps(row, ensure_ascii=False) for row in page) if page or first else ""
 

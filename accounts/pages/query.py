@@ -65,6 +65,7 @@ def query_of(request: HttpRequest, default_range: str = DEFAULT_RANGE) -> Query:
 
 
 def given_in(request: HttpRequest) -> dict[str, list[str]]:
+    """The values of all names that a page reads, without empty ones."""
     return {name: [text for text in request.GET.getlist(name) if text.strip()] for name in (*NAMES, *VIEW)}
 
 
@@ -114,4 +115,5 @@ def _short_pair(name: str, value: str) -> str:
 
 
 def iso(at: datetime | None) -> str | None:
+    """RFC 3339 in UTC, as addresses and exports have times."""
     return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -90,6 +90,7 @@ def _older(filters: Filters, visibility: Visibility, after: str) -> list[Usage]:
 
 
 def row_of(turn: Usage) -> Row:
+    """With its key, which should have been read along: else each row asks for its own."""
     return Row(
         request_id=turn.request_id,
         time=f"{timezone.localtime(turn.started_at):%Y-%m-%d %H:%M:%S}",

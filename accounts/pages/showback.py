@@ -210,6 +210,7 @@ def names_of(lines: list[Line], visibility: Visibility, asked: Asked) -> Names:
 
 
 def every_name(lines: list[Line]) -> dict[tuple[str, int], str]:
+    """By kind ("team", "key") and id. What was deleted has none."""
     found: dict[tuple[str, int], str] = {}
     models: tuple[tuple[str, Any], ...] = (("team", Team), ("key", ApiKey))
     for kind, model in models:

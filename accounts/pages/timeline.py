@@ -39,6 +39,7 @@ class Bucket:
 
 
 def is_hourly(filters: Filters) -> bool:
+    """Whether bars are hours; without a start they are days."""
     start, end = filters.span
     return start is not None and (end or filters.now) - start <= HOURLY
 
