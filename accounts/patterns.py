@@ -15,6 +15,7 @@ LONGEST_NAME = 256  # a longer name fits no pattern
 NOT = "!"
 
 
+# The patterns are those of keys, so few; to translate one takes much longer than to match it.
 @lru_cache(1024)
 def matcher(pattern: str) -> Callable[[str], object]:
     """A function whose result is true for a name that fits: `*` is any text, `?` one character, all else itself."""

@@ -24,6 +24,7 @@ def flush_usage() -> int:
 @shared_task(name="accounts.prune_usage", ignore_result=True)
 def prune_usage() -> int:
     """Delete usage and contents that are older than their retention; how many rows. The rest goes the next time."""
+    # Each has a time of its own, so that many old rows do not keep old contents.
     with database.doing_without():
         retention.prune(retention.kept_since(timezone.now(), settings.CONTENT_RETENTION_DAYS), within=CONTENT_SEC)
         rows, _ = prune.prune(prune.oldest_kept(timezone.now(), settings.USAGE_RETENTION_DAYS), within=PRUNE_SEC)

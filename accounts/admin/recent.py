@@ -56,6 +56,7 @@ def hour_figures(hour: Sums, now: datetime) -> list[Figure]:
 
 def is_bad(hour: Sums) -> bool:
     """So many turns of the hour failed that somebody should look."""
+    # Without the first condition an hour without turns would be a bad one.
     return hour.faults > 0 and hour.faults >= BAD_SHARE * hour.turns
 
 

@@ -64,6 +64,7 @@ def changes_around(row: Usage, trace: Trace | None, *, details: bool) -> Shown |
     # Those nearest to its beginning explain most.
     nearest = sorted(found.steps, key=lambda each: abs(each.at - row.started_at))[:MOST]
     return Shown(
+        # In the order of time again: only which ones are shown was decided by nearness.
         [_translated(each, details) for each in found.steps if each in nearest],
         len(found.steps) - len(nearest),
         _words(found),

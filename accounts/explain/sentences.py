@@ -141,7 +141,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         REPEAT,
     ),
 }
-# A key that was deleted just now has this status (`KeyStatus`), not that of the refusal.
+# The status of a key (`KeyStatus`) for the same; `bridge/http/api` writes `unknown_key` in its place.
 REASONS["unknown"] = REASONS["unknown_key"]
 BY_LINGMA: Final = gettext_noop("Lingma limits how much its account may ask.")
 MODELS: Final = gettext_noop("The key may not use the models that were asked for.")
@@ -153,6 +153,7 @@ def verdict(row: Ended) -> Verdict:
     match row.status:
         case "ok":
             return Verdict(Text(GOOD.get(row.reason, ANSWERED), total=seconds(row.total_ms)), NONE)
+        # With the reason `cancelled` it was another request that did it; that has a sentence of its own below.
         case "cancelled" if row.reason != "cancelled":
             words = LEFT_EARLY if row.first_token_ms is None else LEFT
             return Verdict(Text(words, total=seconds(row.total_ms)), NONE)
@@ -201,6 +202,7 @@ def span(sec: float) -> Text:
     """A wait in the two largest of its units, rounded up to a second."""
     whole = math.ceil(sec)
     counts = (whole // 86_400, whole % 86_400 // 3600, whole % 3600 // 60, whole % 60)
+    # At least the seconds, for a wait of none.
     first = next((place for place, count in enumerate(counts) if count), len(counts) - 1)
     parts = [Text(unit, count=count) for count, unit in zip(counts, UNITS, strict=True)][first : first + 2]
     if len(parts) == 1 or not counts[first + 1]:

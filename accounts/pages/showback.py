@@ -224,6 +224,7 @@ def every_name(lines: list[Line]) -> dict[tuple[str, int], str]:
 def _csv(rows: list[dict[str, Any]]) -> str:
     written = io.StringIO()
     writer = csv.writer(written)
+    # The keys of a row are the header: all rows have the same.
     writer.writerow(rows[0] if rows else ())
     writer.writerows([[defused(value) for value in row.values()] for row in rows])
     return written.getvalue()

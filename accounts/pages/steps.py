@@ -68,5 +68,6 @@ def _marks(row: Usage, trace: Trace) -> list[tuple[str | Promise, str, int]]:
     if row.first_token_ms is not None:
         marks.append((SILENT, "silent", (trace.admitted or 0) + row.first_token_ms))
     last, kind = _last(row, trace)
+    # What is not known makes no stretch: the one before it lasts until the next that is.
     known = [(name, kind, at) for name, kind, at in marks if at is not None]
     return [*known, (last, kind, row.total_ms)]

@@ -129,6 +129,7 @@ def bars(found: list[Bucket]) -> list[Bar]:
     step = WIDTH / max(len(found), 1)
     drawn = []
     for place, bucket in enumerate(found):
+        # SVG counts from the top down, and bars stand at the bottom.
         top, pieces = float(HEIGHT), []
         for status in STATUSES:
             if turns := getattr(bucket.sums, status):

@@ -64,7 +64,7 @@ class Filters:
         start, end = self.span
         if not self.hour_of_week or start is None:
             return (self.span,)
-        # An hour ahead, as rows may be of a process whose clock is.
+        # Without an end the hour that runs counts as a whole, as it does where spans have none.
         return tuple(weekly(start, end or self.now + HOUR, HOURS[self.hour_of_week], self.zone))
 
     @property

@@ -52,6 +52,7 @@ def showback(filters: Filters, visibility: Visibility, *, by_key: bool) -> Showb
         # One object for all of them: nothing is added to it.
         found = dict.fromkeys(_quiet_teams(filters, visibility), Sums()) | found
     lines = [Line(team=group[0], key=group[1] if by_key else None, sums=sums) for group, sums in found.items()]
+    # The ids at the end, so that equal lines stand in the same order at each look.
     lines.sort(key=lambda line: (-line.sums.busy_ms, -line.sums.turns, line.team or 0, line.key or 0))
     whole = Sums()
     for line in lines:

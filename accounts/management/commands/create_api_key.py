@@ -16,6 +16,7 @@ from accounts.audit.commands import RecordedCommand
 from accounts.keys import services
 from accounts.models import LIMITS, ApiKey, Team, names_in
 
+# By their names: budgets have a period behind a `_`, and may be larger than 32 bits.
 BUDGETS = tuple(name for name in LIMITS if "_" in name)
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 

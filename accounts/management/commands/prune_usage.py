@@ -22,6 +22,7 @@ class Command(RecordedCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         before = oldest_kept(timezone.now(), settings.USAGE_RETENTION_DAYS)
+        # Without a bound in time, where the task has one: whoever calls it wants all of it gone.
         rows, hours = prune(before)
         oldest = retention.kept_since(timezone.now(), settings.CONTENT_RETENTION_DAYS)
         contents = retention.prune(oldest)
