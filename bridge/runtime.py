@@ -109,8 +109,8 @@ class Runtime:
         )
         self.route_watcher = route_watcher(self.link, env.models_refresh_sec, self._take_rules)
         self.wanted_watcher = wanted_watcher(self.link, self._take_wanted)
-        self.pool.take_logins_from(DatabaseLogins())
-        self.pool.share_replacements(RedisReplacementLease(self.link, _new_id()))
+        self.pool.upkeep.take_logins_from(DatabaseLogins())
+        self.pool.upkeep.share_replacements(RedisReplacementLease(self.link, _new_id()))
         self.siblings = _siblings(env, data_dir, self.pool)
         self.guests = Guests()
         """Turns of other processes."""
@@ -137,7 +137,7 @@ class Runtime:
         places = PlaceExchange(self.link, self.pool.shares, _new_id())
         crashes = CrashExchange(self.link, self.engine.crashes)
         self.engine.trials = RedisTrials(self.link, crashes)
-        windows = WindowLog(self.pool.windows)
+        windows = WindowLog(self.pool.upkeep.windows)
         modes = Modes(self.link, self.env.web_process, self.env.process_names, self._is_well)
         work = (
             self.keys.listen, self.keys.preload, self.in_use.follow, self.refusals.follow, self.heartbeat.follow,
@@ -259,12 +259,12 @@ class Runtime:
 
     def _take_wanted(self, wanted: Wanted) -> None:
         # First: what is to be taken away need not begin to do what is wanted of it.
-        self.pool.resize(sizes.size_of(self.env.web_process, wanted.sizes, self.env))
-        self.pool.obey(wanted.orders, wanted.windows)
+        self.pool.upkeep.resize(sizes.size_of(self.env.web_process, wanted.sizes, self.env))
+        self.pool.upkeep.obey(wanted.orders, wanted.windows)
 
     def _is_well(self) -> bool:
         """Turns can be taken, or nobody expects it now."""
-        return self.pool.ready or self.pool.is_held
+        return self.pool.ready or self.pool.upkeep.is_held
 
     def _take_models(self) -> None:
         """The accounts may offer other models than before."""
@@ -338,9 +338,9 @@ def _new_id() -> str:
 
 def _pool(env: Environment, data_dir: Path, dialect: Dialect) -> Pool:
     pool = Pool(_instance_specs(env, data_dir, dialect), env.web_process, _pool_options(env), _instance_options(env))
-    pool.versions.spec_of = partial(_of_version, env, data_dir)
+    pool.upkeep.versions.spec_of = partial(_of_version, env, data_dir)
     if not env.lingma_attach_urls:
-        pool.spec_of = _started(env, data_dir, dialect)
+        pool.upkeep.spec_of = _started(env, data_dir, dialect)
     return pool
 
 

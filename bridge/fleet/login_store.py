@@ -52,7 +52,7 @@ async def look_after(pool: Pool) -> None:
     """Until cancelled, have each login fetched, stored and reported when that is due."""
     while True:
         try:
-            await pool.look_after_logins()
+            await pool.upkeep.look_after_logins()
         except StoreAway as exc:
             logger.debug("logins wait for the database: %s", exc)
         await asyncio.sleep(EVERY_SEC)

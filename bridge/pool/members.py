@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import MutableSequence
 
 import msgspec
 
@@ -17,7 +16,7 @@ from bridge.status.instance import InstanceStatus
 class Members:
     """`start()` them once; they become ready in their own time."""
 
-    def __init__(self, instances: MutableSequence[Instance]) -> None:
+    def __init__(self, instances: list[Instance]) -> None:
         self.instances = instances
         self.siblings: SiblingPools = ALONE
         """The other processes of this gateway."""

@@ -1,42 +1,31 @@
-"""The pool as turns, operators and the other web processes use it."""
+"""The pool as turns and the other web processes use it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
 from bridge.chat.errors import GatewayError, LoggedOut, NoPlan, RateLimited
 from bridge.lingma.dialects.base import Model
 from bridge.pool import policy
-from bridge.pool.busy import Busy
 from bridge.pool.instance import Instance
 from bridge.pool.late_usages import LateUsages
 from bridge.pool.lease import Lease, Waiter
-from bridge.pool.login_store import LoginStore
-from bridge.pool.maintenance import MaintenanceWindows
-from bridge.pool.measuring import Measuring
+from bridge.pool.making import InstanceMaker
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
-from bridge.pool.orders import EVERY, Order
 from bridge.pool.places import Places
 from bridge.pool.plans import Plans
 from bridge.pool.policy import Affinity, Line, Owner
 from bridge.pool.queue import TurnQueue
 from bridge.pool.remote import RemoteInstance
-from bridge.pool.replacements import ReplacementLease, Replacements
 from bridge.pool.shares import Shares
 from bridge.pool.siblings import SiblingPools
-from bridge.pool.sizing import Sizing, number_of
-from bridge.pool.smoke_tests import SmokeTests
-from bridge.pool.versions import Versions
+from bridge.pool.upkeep import Upkeep
 from bridge.pool.wait_policy import WaitPolicy
-from bridge.pool.windows import Window
-from bridge.pool.work_dirs import in_use
 from bridge.status.instance import InstanceStatus
-from bridge.status.wanted import Mode
-from gateway_project.lib.background import end, keep_going
 from gateway_project.lib.ticker import EVERY_SEC, Ticker
 
 NOBODY = Owner()
@@ -44,7 +33,7 @@ NOT_READY = -1
 
 
 class Pool:
-    """`start()` it once; then `lease()`, or `queue()` when that finds no place."""
+    """`start()` it once; then `lease()`, or `queue()` when that finds no place. `upkeep` takes what operators want."""
 
     def __init__(
         self, specs: Sequence[InstanceSpec], process_number: int, options: PoolOptions, instances: InstanceOptions
@@ -58,31 +47,16 @@ class Pool:
         self.turn_limits = instances.turn
         # One timer for all turns. A fifth of the interval bounds how late a keep-alive can be.
         self.ticker = Ticker(min(EVERY_SEC, instances.turn.keepalive_sec / 5))
-        self.late_usages = LateUsages(self.ticker)
         """Calls every turn, and whatever else lives as long as one."""
-        self._process_number = process_number
-        self._instance_options = instances
-        self.spec_of: Callable[[int], InstanceSpec] | None = None
-        """Where an instance of that number comes from; None: there are as many as at the start."""
-        by_name = {self._name(number): spec for number, spec in enumerate(specs, 1)}
+        self.late_usages = LateUsages(self.ticker)
         self.instances: list[Instance] = []
         self._members = Members(self.instances)
         self.plans = Plans(self._members, options.queue_timeout)
-        self.instances += [self._make(name, _as_it_was(spec), self._instance_changed) for name, spec in by_name.items()]
-        self._replacements = Replacements(
-            self._members, by_name, self._make, instances, self.late_usages, self._instance_changed
-        )
-        self.versions = Versions(by_name, self._replacements.want)
-        self._sizing = Sizing(self._members, self._add, self.late_usages, instances.retire, self._resized)
-        self._smoke_tests = SmokeTests(self._members, instances, self._instance_changed)
-        self._measuring = Measuring(self._members)
-        self._busy = Busy(self._members)
-        self._login_store: LoginStore | None = None
-        self._orders: Mapping[str, Order] | None = None
-        """None: not known yet."""
-        self.windows = MaintenanceWindows(self._obey)
-        self._tasks: list[asyncio.Task[None]] = []
         self._places = Places(self.instances, options.max_in_flight)
+        self.upkeep = Upkeep(
+            self._members, specs, InstanceMaker(process_number, instances, self.ticker, self._made), self._places,
+            options.places_each, self.late_usages, self._instance_changed,
+        )  # fmt: skip
         self._queue = TurnQueue(self._members, self._places)
         self._wait_policy = WaitPolicy(
             self._members, self._places, self._queue, options.max_queue, options.retry_unknown
@@ -120,11 +94,6 @@ class Pool:
     def ready(self) -> bool:
         """At least one instance can take a turn, if only one of another process."""
         return self._members.ready
-
-    @property
-    def is_held(self) -> bool:
-        """All instances of this process are in a window, or held by order: nobody misses them."""
-        return all(bool(each.order.held_until) or self.windows.of(each.name) is not None for each in self.instances)
 
     def has_another(self, excluded: Collection[str]) -> bool:
         """An instance beside these can take a turn."""
@@ -190,110 +159,14 @@ class Pool:
         """The names those go by, display names in lower case, to their keys."""
         return self._members.model_names()
 
-    def obey(self, orders: Mapping[str, Order], windows: Sequence[Window] = ()) -> None:
-        """Do what operators want of each instance, by its name; EVERY is for those without an order of their own."""
-        self._orders = orders
-        self.windows.take(windows)
-        self._obey()
-
-    def resize(self, size: int) -> None:
-        """Have so many instances: what is too much finishes its turns first."""
-        if self.spec_of is not None:
-            self._sizing.want(size)
-
-    def _resized(self) -> None:
-        """Others stay than before, or one has left."""
-        self._share_places()
-        self._obey()
-        self._instance_changed()
-
-    def _add(self, number: int) -> None:
-        assert self.spec_of is not None  # noqa: S101 - else nothing is ever added
-        name, spec = self._name(number), self.spec_of(number)
-        self._replacements.learn(name, spec)
-        self.versions.learn(name, spec)
-        instance = self._make(name, _as_it_was(spec), self._instance_changed)
-        instance.login.store = self._login_store
-        self.instances.append(instance)
-        self.instances.sort(key=lambda each: number_of(each.name))
-        self._share_places()
-        if self._orders is not None:
-            instance.obey(self._order_of(name))
-            self.versions.obey(instance)
-        self._members.start(instance)
-
-    def _share_places(self) -> None:
-        """Among the instances that stay."""
-        size = self._sizing.size
-        if self.options.places_each:
-            # Those that leave still have turns.
-            self._places.most = self.options.places_each * max(size, len(self.instances))
-        limit = self.options.places_each or -(-self._places.most // size)
-        self._instance_options = msgspec.structs.replace(self._instance_options, limit=limit)
-        for instance in self.instances:
-            instance.limit = limit
-
-    def _name(self, number: int) -> str:
-        name = f"w{self._process_number}-i{number}"
-        node = self._instance_options.node
-        return f"{node}-{name}" if node else name
-
-    def _order_of(self, name: str) -> Order:
-        order = (self._orders or {}).get(name) or (self._orders or {}).get(EVERY, Order())
-        if (window := self.windows.of(name)) is not None:
-            order = msgspec.structs.replace(order, maintenance=window)
-        if self._sizing.leaves(name) and order.mode is Mode.RUN:
-            order = msgspec.structs.replace(order, mode=Mode.DRAIN)
-        return order
-
-    def _obey(self) -> None:
-        if self._orders is None:
-            return
-        for instance in (*self.instances, *self._members.successors.values()):
-            instance.succession.is_over = self._sizing.leaves(instance.name)
-            instance.obey(self._order_of(instance.name))
-        for instance in self.instances:
-            self.versions.obey(instance)
-        self._smoke_tests.look()
-        self._replacements.wake()
-
-    def replace(self, name: str, spec: InstanceSpec | None = None) -> None:
-        """Have a successor of that kind, or of its own, take the place of an instance, without a gap.
-
-        It is tried again with growing pauses as long as it fails; the instance goes on meanwhile, and says so in its
-        status (`not_replaced`). The work dir of `spec` does not matter.
-        Raise KeyError for an unknown name, and for an attached instance.
-        """
-        self._replacements.ask_for(name, spec)
-
-    def share_replacements(self, lease: ReplacementLease) -> None:
-        """Other processes replace instances of the same logins."""
-        self._replacements.lease = lease
-
-    def take_logins_from(self, store: LoginStore) -> None:
-        """Instances get the logins that operators want them to have from there. Before they start."""
-        self._login_store = store
-        for instance in self.instances:
-            instance.login.store = store
-
-    async def look_after_logins(self) -> None:
-        """One round: fetch, store and report. Raise StoreAway."""
-        for instance in self._members.in_service():
-            await instance.login.tick()
-        self._replacements.wake()  # another login may be at hand
-
     def start(self) -> None:
         for instance in self.instances:
             self._members.start(instance)
-        followed = (self._replacements, self._measuring, self.windows, self._sizing, self._busy)
-        self._tasks = [self._loop.create_task(keep_going(each.follow)) for each in followed]
+        self.upkeep.start()
 
     async def stop(self) -> None:
         """End every instance and whatever still runs on them."""
-        await end(self._tasks)  # first: what they have started is ended with all others
-        self._smoke_tests.close()
-        self._replacements.close()
-        self._measuring.close()
+        await self.upkeep.stop()  # first: what it has started is ended with all others
         await self._members.stop()
 
     def end_turns(self, why: str) -> None:
@@ -400,11 +273,9 @@ class Pool:
     def siblings_changed(self) -> None:
         self._instance_changed()
 
-    def _make(self, name: str, spec: InstanceSpec, changed: Callable[[], None]) -> Instance:
-        made = Instance(name, self._process_number, spec, self._instance_options, self.ticker, changed)
-        made.health.is_alone = lambda: not self.has_another((name,))
-        self.plans.watch(made)
-        return made
+    def _made(self, instance: Instance) -> None:
+        instance.health.is_alone = lambda: not self.has_another((instance.name,))
+        self.plans.watch(instance)
 
     def _instance_changed(self) -> None:
         # First: other processes learn of it before turns are placed here.
@@ -424,11 +295,6 @@ class Pool:
 
     def _until(self, until: float | None) -> float:
         return self._loop.time() + self.options.queue_timeout if until is None else until
-
-
-def _as_it_was(spec: InstanceSpec) -> InstanceSpec:
-    """With the work dir that was used last."""
-    return spec if spec.work_dir is None else msgspec.structs.replace(spec, work_dir=in_use(spec.work_dir))
 
 
 def retry_hint(error: GatewayError, pool: Pool) -> GatewayError:

@@ -44,9 +44,9 @@ async def fleet(redis_server, *directories, arguments=(), store=None, options=No
         await link.execute("DEL", "lgw:replacing:0", *await link.execute("KEYS", "lgw:replacing:*"))
     specs = [simulator(each, *arguments) for each in directories]
     pool = Pool(specs, process, PoolOptions(), options or InstanceOptions(orders_within=30))
-    pool.take_logins_from(store or DatabaseLogins())
-    pool.share_replacements(RedisReplacementLease(link, f"w{process}"))
-    watcher = wanted_watcher(link, lambda wanted: pool.obey(wanted.orders))
+    pool.upkeep.take_logins_from(store or DatabaseLogins())
+    pool.upkeep.share_replacements(RedisReplacementLease(link, f"w{process}"))
+    watcher = wanted_watcher(link, lambda wanted: pool.upkeep.obey(wanted.orders))
     await watcher.refresh()
     pool.start()
     tasks = [asyncio.create_task(each) for each in (watcher.follow(), look_after(pool))]

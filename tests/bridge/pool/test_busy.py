@@ -35,9 +35,9 @@ def test_busy_from_last_place_to_first_free(pool):
 
 async def test_full_instance_that_drains_is_no_longer_busy(pool):
     leases = [pool.lease(), pool.lease()]
-    pool.obey({"w1-i1": Order(Mode.DRAIN)})
+    pool.upkeep.obey({"w1-i1": Order(Mode.DRAIN)})
     assert pool.instances[0].state == "draining"
-    pool.obey({})
+    pool.upkeep.obey({})
     assert pool.instances[0].state == "busy"
     for lease in leases:
         lease.release()
@@ -65,8 +65,8 @@ def test_spell_ends_unsaid_with_the_connection(pool):
     busy, leases = Busy(Members(pool.instances)), [pool.lease(), pool.lease()]
     for second in range(5):
         busy.look(second)
-    pool.obey({"w1-i1": Order(Mode.DRAIN)})
-    pool.obey({})
+    pool.upkeep.obey({"w1-i1": Order(Mode.DRAIN)})
+    pool.upkeep.obey({})
     for lease in leases:
         lease.release()
     for second in range(5, 40):

@@ -71,7 +71,7 @@ async def test_clear_ends_the_pause():
     options = InstanceOptions(longest_pause=60)
     async with Service(on_ask=refuse) as service, running(attached(service), instances=options) as pool:
         await refused(pool)
-        pool.obey({"w1-i1": Order(cleared_at=1.0)})
+        pool.upkeep.obey({"w1-i1": Order(cleared_at=1.0)})
         assert [each.state for each in pool.instances] == ["ready"]
         lease = pool.lease()
         assert not lease.is_probe

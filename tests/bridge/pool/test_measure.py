@@ -65,7 +65,7 @@ def test_what_does_not_run_takes_no_memory(tmp_path):
 async def look(pool):
     """Until it is measured while its service runs."""
     while (pool.statuses()[0].memory or 0) < 1 << 20:
-        await pool._measuring.look()
+        await pool.upkeep._measuring.look()
         await asyncio.sleep(0.01)
     return pool.statuses()[0]
 
@@ -82,7 +82,7 @@ async def test_disk_that_hangs_leaves_the_measure(tmp_path, monkeypatch):
     async with running([simulator(tmp_path, "--login=auto")]) as pool:
         before = (await look(pool)).memory
         monkeypatch.setattr(measuring, "measured", lambda _: over.wait(30))
-        await pool._measuring.look()
+        await pool.upkeep._measuring.look()
         over.set()
         assert pool.statuses()[0].memory == before
 

@@ -22,7 +22,7 @@ DRAIN, STOP = Order(Mode.DRAIN), Order(Mode.STOP)
 
 
 def give(pool, order):
-    pool.obey({instance.name: order for instance in pool.instances})
+    pool.upkeep.obey({instance.name: order for instance in pool.instances})
 
 
 def ask(pool, text, request_id="r1"):
@@ -54,9 +54,9 @@ async def test_drained_instance_finishes_and_takes_nothing():
         peer = await service.peers.get()
         lease = pool.lease()
         turn = lease.instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
-        assert not pool.is_held
+        assert not pool.upkeep.is_held
         give(pool, DRAIN)
-        assert pool.is_held
+        assert pool.upkeep.is_held
         assert pool.statuses()[0].state == "draining"
         with pytest.raises(Unavailable, match="operators of this gateway have paused it"):
             pool.lease()
@@ -158,6 +158,6 @@ async def test_order_reaches_instance_that_cannot_start(tmp_path):
 
 async def test_other_instance_takes_turns_of_a_drained_one():
     async with Service() as first, Service() as second, running(attached(first, second)) as pool:
-        pool.obey({"w1-i1": DRAIN})
+        pool.upkeep.obey({"w1-i1": DRAIN})
         leases = [pool.lease() for _ in range(4)]
         assert {lease.instance.name for lease in leases} == {"w1-i2"}

@@ -82,7 +82,7 @@ async def test_clear_ends_a_pause_for_a_plan(new_service, new_engine):
     engine = await new_engine(await new_service(NO_PLAN), await new_service(replying("Hello")))
     await chat(engine, request("Hi"))
     assert pauses(engine.pool) == ["no_plan", ""]
-    engine.pool.obey({"w1-i1": Order(cleared_at=1.0)})
+    engine.pool.upkeep.obey({"w1-i1": Order(cleared_at=1.0)})
     assert (pauses(engine.pool), engine.pool.instances[0].state) == (["", ""], "ready")
 
 
@@ -119,7 +119,7 @@ async def test_logins_without_plan_hold_nobody_up(new_service, new_engine):
 async def test_turn_waits_for_a_login_that_comes_back(new_service, new_engine):
     without, good = await new_service(NO_PLAN), await new_service(replying("Hello"))
     engine = await new_engine(without, good, queue_timeout=60.0)
-    engine.pool.obey({"w1-i2": Order(cool_until=time.time() + 3)})
+    engine.pool.upkeep.obey({"w1-i2": Order(cool_until=time.time() + 3)})
     done = await chat(engine, request("Hi"))
     assert (done.text, done.record.instance) == ("Hello", "w1-i2")
 
@@ -128,7 +128,7 @@ async def test_last_login_is_asked_as_others_leave(new_service, new_engine):
     engine = await new_engine(await new_service(NO_PLAN), await new_service(replying("Hello")))
     await chat(engine, request("Hi"))
     assert pauses(engine.pool) == ["no_plan", ""]
-    engine.pool.obey({"w1-i2": Order(mode=Mode.DRAIN)})
+    engine.pool.upkeep.obey({"w1-i2": Order(mode=Mode.DRAIN)})
     await until(engine.pool, lambda: engine.pool.instances[1].state == "draining")
     assert engine.pool.instances[0].state == "ready"
     await refused(engine)

@@ -258,7 +258,7 @@ async def test_service_rate_limit_gets_retry_after(start):
 
 async def test_refusal_names_the_end_of_a_pause(start):
     pool = await start(2)
-    pool.obey({"": Order(cool_until=time.time() + 500), "w1-i2": Order(cool_until=time.time() + 900)})
+    pool.upkeep.obey({"": Order(cool_until=time.time() + 500), "w1-i2": Order(cool_until=time.time() + 900)})
     with pytest.raises(Unavailable) as refused:
         pool.lease()
     assert 480 <= refused.value.retry_after <= 500

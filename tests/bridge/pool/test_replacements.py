@@ -55,7 +55,7 @@ def ask(instance, text, request_id="r1"):
 
 def restart(pool, **more):
     order = Order(restart_before=time.time(), **more)
-    pool.obey({instance.name: order for instance in pool.instances})
+    pool.upkeep.obey({instance.name: order for instance in pool.instances})
     return order
 
 
@@ -100,7 +100,7 @@ async def test_restart_costs_no_turn_and_no_wait(tmp_path):
         lease.release()
         assert await gone(before.pid)
         # The same order again is done already.
-        pool.obey({"w1-i1": order})
+        pool.upkeep.obey({"w1-i1": order})
         await asyncio.sleep(0)
         assert not pool.instances[0].succession.is_for_restart
         assert [each for each in steps(pool) if each in (Why.REPLACING, Why.REPLACED)] == [Why.REPLACING, Why.REPLACED]
@@ -203,7 +203,7 @@ async def test_stop_ends_a_replacement(tmp_path):
         control(tmp_path / "i1", start_delay_ms=20_000)
         order = restart(pool)
         await until(pool, lambda: pool.statuses()[0].replacing)
-        pool.obey({"w1-i1": msgspec.structs.replace(order, mode=Mode.STOP)})
+        pool.upkeep.obey({"w1-i1": msgspec.structs.replace(order, mode=Mode.STOP)})
         await in_state(pool, "stopped")
         assert await gone(before)
         assert not pool.statuses()[0].not_replaced
@@ -213,17 +213,17 @@ async def test_replaced_by_another_kind_on_request(tmp_path):
     async with one(tmp_path, AUTO) as pool:
         before = pid(pool)
         spec = msgspec.structs.replace(simulator(tmp_path / "elsewhere", AUTO, "--version-string=9.9.9"), upstream="x")
-        pool.replace("w1-i1", spec)
+        pool.upkeep.replace("w1-i1", spec)
         await taken_over(pool, before)
         assert (pool.statuses()[0].upstream, pool.instances[0].work_dir.name) == ("x", "i1.b")
         with pytest.raises(KeyError):
-            pool.replace("w1-i9")
+            pool.upkeep.replace("w1-i9")
 
 
 async def test_other_kind_replaces_one_that_cannot_run(tmp_path):
     async with one(tmp_path, AUTO, "--start-fails=1", ready=False) as pool:
         await until(pool, lambda: pool.statuses()[0].restarts >= 2)
-        pool.replace("w1-i1", simulator(tmp_path / "elsewhere", AUTO))
+        pool.upkeep.replace("w1-i1", simulator(tmp_path / "elsewhere", AUTO))
         await in_state(pool, "ready")
         assert pool.instances[0].work_dir.name == "i1.b"
 
@@ -231,7 +231,7 @@ async def test_other_kind_replaces_one_that_cannot_run(tmp_path):
 async def test_lost_lease_ends_a_replacement(tmp_path):
     lease = Lease()
     async with one(tmp_path, AUTO) as pool:
-        pool.share_replacements(lease)
+        pool.upkeep.share_replacements(lease)
         pool.instances[0].login.wish.login = WantedLogin(7, 0)
         pool.instances[0].login.held = Held(7, 0, "")
         before = pid(pool)
@@ -295,7 +295,7 @@ async def test_stop_hurries_turns_left_where_replaced(tmp_path):
         order = restart(pool)
         await taken_over(pool, before)
         assert turn.end is None
-        pool.obey({"w1-i1": msgspec.structs.replace(order, mode=Mode.STOP)})
+        pool.upkeep.obey({"w1-i1": msgspec.structs.replace(order, mode=Mode.STOP)})
         await ended(turn)
         lease.release()
         assert await gone(before)
@@ -324,4 +324,4 @@ async def test_attached_instance_has_no_successor(services):
     async with running(attached(services[0])) as pool:
         assert not pool.instances[0].succession.is_possible
         with pytest.raises(KeyError):
-            pool.replace("w1-i1")
+            pool.upkeep.replace("w1-i1")

@@ -29,7 +29,7 @@ async def fail(peer, params):
 async def asked(pool, at, **more):
     """What the status says once the order is obeyed."""
     before = pool.instances[0].smokes.last
-    pool.obey({"w1-i1": Order(smoke_at=at, **more)})
+    pool.upkeep.obey({"w1-i1": Order(smoke_at=at, **more)})
     await until(pool, lambda: pool.instances[0].smokes.last is not before)
     return pool.statuses()[0].smoke
 
@@ -40,8 +40,8 @@ async def test_order_is_one_question():
         report = await asked(pool, at)
         assert (report.ok, report.error, report.failed) == (True, "", 0)
         assert report.at >= began
-        pool.obey({"w1-i1": Order(smoke_at=at)})
-        pool.obey({"w1-i1": Order(smoke_at=1.0)})
+        pool.upkeep.obey({"w1-i1": Order(smoke_at=at)})
+        pool.upkeep.obey({"w1-i1": Order(smoke_at=1.0)})
         await asyncio.sleep(0)
         assert [each["questionText"] for each in service.asks()] == [QUESTION]
 
@@ -96,7 +96,7 @@ async def test_simulator_that_behaves_otherwise_is_drift(tmp_path):
 
 async def test_stopped_instance_is_not_asked():
     async with Service(on_ask=pong) as service, running(attached(service)) as pool:
-        pool.obey({"w1-i1": Order(mode=Mode.STOP, smoke_at=time.time() + 1)})
+        pool.upkeep.obey({"w1-i1": Order(mode=Mode.STOP, smoke_at=time.time() + 1)})
         await until(pool, lambda: pool.instances[0].state == "stopped")
         assert pool.instances[0].smokes.last is None
         assert service.asks() == []

@@ -18,10 +18,10 @@ def steps(pool):
 async def test_start_orders_and_end_have_reasons(tmp_path):
     async with running([simulator(tmp_path, "--login=auto")]) as pool:
         assert steps(pool) == [("starting", Why.STARTED), ("ready", Why.CONNECTED)]
-        pool.obey({"w1-i1": Order(Mode.DRAIN)})
-        pool.obey({})
+        pool.upkeep.obey({"w1-i1": Order(Mode.DRAIN)})
+        pool.upkeep.obey({})
         assert steps(pool)[2:] == [("draining", Why.ORDER), ("ready", Why.ORDER)]
-        pool.obey({"w1-i1": Order(Mode.STOP)})
+        pool.upkeep.obey({"w1-i1": Order(Mode.STOP)})
         await in_state(pool, "stopped")
         assert steps(pool)[4:] == [("draining", Why.ORDER), ("stopped", Why.ORDER)]
         timeline = pool.instances[0].timeline

@@ -30,11 +30,12 @@ def installed(tmp_path):
 
 
 def over(folder, pool):
-    pool.versions.spec_of = lambda before, wanted: msgspec.structs.replace(
+    """The upkeep of the pool, which finds versions in that folder."""
+    pool.upkeep.versions.spec_of = lambda before, wanted: msgspec.structs.replace(
         before, upstream="lingma", command=(str(folder / wanted.executable),), arguments=(),
         version=wanted.version, sha256=wanted.sha256,
     )  # fmt: skip
-    return pool
+    return pool.upkeep
 
 
 def two(folder):
@@ -54,11 +55,11 @@ async def test_canary_then_all_then_back(tmp_path, installed):
         # They begin as it: nothing is started twice.
         assert reported(pool) == [("2.9.0", "2.9.0")] * 2
         assert [each.restarts for each in pool.statuses()] == [0, 0]
-        pool.obey({EVERY: Order(version=old), "w1-i1": Order(version=new)})
+        pool.upkeep.obey({EVERY: Order(version=old), "w1-i1": Order(version=new)})
         await until(pool, lambda: reported(pool) == [("2.11.7", "2.11.7"), ("2.9.0", "2.9.0")])
-        pool.obey({EVERY: Order(version=new)})
+        pool.upkeep.obey({EVERY: Order(version=new)})
         await until(pool, lambda: reported(pool) == [("2.11.7", "2.11.7")] * 2)
-        pool.obey({EVERY: Order(version=old)})
+        pool.upkeep.obey({EVERY: Order(version=old)})
         await until(pool, lambda: reported(pool) == [("2.9.0", "2.9.0")] * 2)
         assert {each.upstream for each in pool.instances} == {"lingma"}
 
@@ -69,12 +70,12 @@ async def test_what_changed_on_disk_is_not_started(tmp_path, installed):
     async with two(tmp_path) as pool:
         over(tmp_path, pool).obey({EVERY: Order(version=old)})
         await in_state(pool, "ready", "ready")
-        pool.obey({EVERY: Order(version=new)})
+        pool.upkeep.obey({EVERY: Order(version=new)})
         await until(pool, lambda: "is not what was installed" in pool.statuses()[0].last_error)
         assert pool.statuses()[0].not_replaced
         # Back again: nothing was ended, so nothing begins anew.
         pids = [each.pid for each in pool.statuses()]
-        pool.obey({EVERY: Order(version=old)})
+        pool.upkeep.obey({EVERY: Order(version=old)})
         async with asyncio.timeout(30):
             while any(each.not_replaced for each in pool.statuses()):
                 await asyncio.sleep(0.05)
@@ -94,5 +95,5 @@ async def test_without_order_settings_decide(tmp_path, installed):
         over(tmp_path, pool).obey({"w1-i1": Order(version=new)})
         await in_state(pool, "ready", "ready")
         assert [each.upstream for each in pool.instances] == ["lingma", "simulator"]
-        pool.obey({"w1-i1": Order()})
+        pool.upkeep.obey({"w1-i1": Order()})
         await until(pool, lambda: [each.upstream for each in pool.instances] == ["simulator"] * 2)

@@ -105,19 +105,19 @@ def told(pool):
 
 async def test_open_window_refuses_with_its_end():
     async with Service() as service, running(attached(service)) as pool:
-        pool.obey({}, [soon(3600)])
+        pool.upkeep.obey({}, [soon(3600)])
         assert pool.statuses()[0].state == "draining"
         with pytest.raises(Unavailable, match=r"in maintenance until 20\d\d-.* UTC") as refused:
             pool.lease()
         assert 3595 <= refused.value.retry_after <= 3600
-        pool.obey({}, [])
+        pool.upkeep.obey({}, [])
         assert pool.lease() is not None
         assert told(pool) == [("draining", Why.MAINTENANCE, "nightly"), ("ready", Why.MAINTAINED, "nightly")]
 
 
 async def test_window_closes_by_itself_and_serves():
     async with Service() as service, running(attached(service)) as pool:
-        pool.obey({}, [soon(0.5)])
+        pool.upkeep.obey({}, [soon(0.5)])
         assert pool.lease() is None  # worth waiting for
         waiter = pool.queue()
         assert (await waiter.lease).instance.name == "w1-i1"
@@ -128,7 +128,7 @@ async def test_window_opens_by_itself(services):
     begins = time.time() + 0.3
     window = Window(1, "nightly", Mode.DRAIN, begins, begins + 3600, instances=("w1-i2",))
     async with running(attached(*services)) as pool:
-        pool.obey({"w1-i1": Order(cool_until=time.time() + 60)}, [window])
+        pool.upkeep.obey({"w1-i1": Order(cool_until=time.time() + 60)}, [window])
         await in_state(pool, "cooling", "draining")
         assert time.time() >= begins
         with pytest.raises(Unavailable, match="No Lingma instance is ready"):
@@ -138,20 +138,20 @@ async def test_window_opens_by_itself(services):
 async def test_stopping_window_ends_the_program(tmp_path):
     async with running([simulator(tmp_path, "--login=auto")]) as pool:
         pid = pool.statuses()[0].pid
-        pool.obey({}, [soon(3600, Mode.STOP)])
+        pool.upkeep.obey({}, [soon(3600, Mode.STOP)])
         await in_state(pool, "stopped")
         assert await gone(pid)
         assert told(pool)[-1][:2] == ("stopped", Why.MAINTENANCE)
-        pool.obey({"w1-i1": Order(Mode.STOP)}, [])
+        pool.upkeep.obey({"w1-i1": Order(Mode.STOP)}, [])
         assert told(pool)[-1] == ("stopped", Why.MAINTAINED, "nightly")
         assert not pool.instances[0].back_within(1e9)
-        pool.obey({}, [])
+        pool.upkeep.obey({}, [])
         await in_state(pool, "ready")
 
 
 async def test_stopped_from_the_beginning_never_starts(tmp_path):
     async with running([simulator(tmp_path, "--login=auto")], ready=False) as pool:
-        pool.obey({}, [soon(3600, Mode.STOP)])
+        pool.upkeep.obey({}, [soon(3600, Mode.STOP)])
         await in_state(pool, "stopped")
         assert pool.statuses()[0].restarts == 0
         assert not (tmp_path / ".info.json").exists()

@@ -98,7 +98,7 @@ async def test_login_without_plan_leaves_turns_to_siblings(join):
     lent = await served(here.queue(owner=ALICE))
     assert lent.instance.name == "w2-i1"
     lent.release()
-    there.obey({"w2-i1": Order(mode=Mode.DRAIN)})
+    there.upkeep.obey({"w2-i1": Order(mode=Mode.DRAIN)})
     # Nobody else is left, so the answer is that of the service, at once.
     await until(here, lambda: here.statuses()[0].cools_for == "")
     assert here.lease() is not None

@@ -140,7 +140,7 @@ async def test_a_busy_instance_is_not_waited_for(two, other):
 
 async def test_session_of_drained_instance_is_rebuilt_elsewhere(two, other):
     await chat(two, FIRST)
-    two.pool.obey({"w1-i1": Order(mode=Mode.DRAIN)})
+    two.pool.upkeep.obey({"w1-i1": Order(mode=Mode.DRAIN)})
     done = await chat(two, NEXT)
     assert (done.text, done.record.session, done.record.instance) == ("Hello again", "rebuilt", "w1-i2")
     assert (last_question(other)[0], last_question(other)[2]) == (WHOLE, False)
