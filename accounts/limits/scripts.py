@@ -12,6 +12,10 @@ from gateway_project.lib.redis_link import Script
 WINDOW: Final = 60  # seconds
 SLICE: Final = 5  # tokens are counted per this many seconds
 LEASE: Final = 5  # how long a turn of a killed process holds its place, and what it has reserved
+REQUESTS_KEPT: Final = 2 * WINDOW + 1
+"""Seconds: from the first request of a slot of WINDOW on until its last one does not count any more."""
+TURNS_KEPT: Final = 60
+"""Seconds that what turns hold outlives the last turn that came where none ran, or was renewed: many renewals."""
 KEPT_AFTER: Final = 7200  # seconds that a budget outlives its period: turns that began in it may end later
 SHADOW_KEPT: Final = 8 * 86400
 
@@ -29,85 +33,100 @@ SEEN_EACH: Final = 12
 #   the window and ms until there are none, tokens in it likewise, turns, requests of day, week and month, tokens of
 #   them, and bits for the periods that lack what the ledger knows. Of limits that refuse the one that lasts longest.
 # What lies in the future comes from before a step of the clock: it would count until that time comes again.
+# A command costs Redis 3 µs here, and there are two scopes: what says nothing new is not asked. A time to live is set
+# by the first of what it is for: of the requests of a slot of WINDOW, of the turns that run, of a budget.
 ADMIT: Final = Script(f"""
-local clock = redis.call('TIME')
+local call = redis.call
+local clock = call('TIME')
 local now = clock[1] + clock[2] / 1000000
 local scopes = (#KEYS - 1) / {KEYS_EACH}
 local key, mode, request, estimate, started = unpack(ARGV, scopes * {ARGS_EACH} + 1)
 local since = started
 estimate, started = tonumber(estimate), tonumber(started)
 local refusal, would, seen, plans = {{-1, 0, 0}}, {{}}, {{}}, {{}}
+local s, k, mask, reserved
 
-for s = 0, scopes - 1 do
-  local k, a, at = s * {KEYS_EACH}, s * {ARGS_EACH}, s * {SEEN_EACH}
-  local size, mask, reserved = {{}}, ARGV[a + 10], 0
+local function over(limit, wait)
+  if mode == 'look' or (mode == 'count' and limit > 1) then return end
+  -- "1": a shadow, which is counted below and refuses nobody
+  if string.byte(mask, limit + 1) == 49 then
+    would[#would + 1] = string.sub(mask, 1, 1) .. ':' .. limit
+  elseif refusal[1] < 0 or wait > refusal[3] then
+    refusal = {{s, limit, wait}}
+  end
+end
+local function forget(min, max)
+  for _, each in ipairs(call('ZRANGEBYSCORE', KEYS[k + 3], min, max)) do
+    call('HDEL', KEYS[k + 4], each)
+  end
+  call('ZREMRANGEBYSCORE', KEYS[k + 3], min, max)
+end
+-- beside others it must fit with what they have reserved; alone, as long as anything is left
+local function fits(most)
+  if reserved > 0 then return math.min(most - 1, most - estimate) end
+  return most - 1
+end
+
+for scope = 0, scopes - 1 do
+  s, k = scope, scope * {KEYS_EACH}
+  local a, at = s * {ARGS_EACH}, s * {SEEN_EACH}
+  local size, budgets = {{}}, false
+  mask, reserved = ARGV[a + 10], 0
   for i = 1, 9 do size[i] = tonumber(ARGV[a + i]) end
   for i = 1, {SEEN_EACH} do seen[at + i] = 0 end
-  local budgets = false
   for i = 4, 9 do budgets = budgets or size[i] > 0 end
-  local held = budgets or size[2] > 0 or size[3] > 0
-  plans[s] = {{size, budgets, held}}
-
-  local function over(limit, wait)
-    if mode == 'look' or (mode == 'count' and limit > 1) then return end
-    -- "1": a shadow, which is counted below and refuses nobody
-    if string.byte(mask, limit + 1) == 49 then
-      would[#would + 1] = string.sub(mask, 1, 1) .. ':' .. limit
-    elseif refusal[1] < 0 or wait > refusal[3] then
-      refusal = {{s, limit, wait}}
-    end
-  end
-  local function forget(min, max)
-    for _, each in ipairs(redis.call('ZRANGEBYSCORE', KEYS[k + 3], min, max)) do
-      redis.call('HDEL', KEYS[k + 4], each)
-    end
-    redis.call('ZREMRANGEBYSCORE', KEYS[k + 3], min, max)
-  end
-  -- beside others it must fit with what they have reserved; alone, as long as anything is left
-  local function fits(most)
-    if reserved > 0 then return math.min(most - 1, most - estimate) end
-    return most - 1
-  end
+  local plan = {{size = size, budgets = budgets, held = budgets or size[2] > 0 or size[3] > 0, since = {{}}}}
+  plans[s] = plan
 
   if size[1] > 0 then
-    redis.call('ZREMRANGEBYSCORE', KEYS[k + 1], '-inf', now - {WINDOW})
-    redis.call('ZREMRANGEBYSCORE', KEYS[k + 1], now + 1, '+inf')
-    local count = redis.call('ZCARD', KEYS[k + 1])
-    seen[at + 1] = count
-    if count > 0 then
-      local newest = redis.call('ZRANGE', KEYS[k + 1], -1, -1, 'WITHSCORES')
-      seen[at + 2] = (newest[2] + {WINDOW} - now) * 1000
+    call('ZREMRANGEBYSCORE', KEYS[k + 1], '-inf', now - {WINDOW})
+    local newest = tonumber(call('ZRANGE', KEYS[k + 1], -1, -1, 'WITHSCORES')[2])
+    if newest and newest >= now + 1 then
+      call('ZREMRANGEBYSCORE', KEYS[k + 1], now + 1, '+inf')
+      newest = tonumber(call('ZRANGE', KEYS[k + 1], -1, -1, 'WITHSCORES')[2])
     end
-    if count >= size[1] then
-      local oldest = redis.call('ZRANGE', KEYS[k + 1], -size[1], -size[1], 'WITHSCORES')
-      over(1, oldest[2] + {WINDOW} - now)
+    plan.newest = newest or 0
+    if newest then
+      local count = call('ZCARD', KEYS[k + 1])
+      seen[at + 1], seen[at + 2] = count, (newest + {WINDOW} - now) * 1000
+      if count >= size[1] then
+        local oldest = call('ZRANGE', KEYS[k + 1], -size[1], -size[1], 'WITHSCORES')
+        over(1, oldest[2] + {WINDOW} - now)
+      end
     end
   end
-  if held then
-    forget('-inf', now)
-    forget(now + {LEASE + 1}, '+inf')
-    if size[2] > 0 or size[7] > 0 or size[8] > 0 or size[9] > 0 then
-      for _, tokens in ipairs(redis.call('HVALS', KEYS[k + 4])) do reserved = reserved + tokens end
+  if plan.held then
+    plan.turns, plan.reserving = call('ZCARD', KEYS[k + 3]), 0
+    if plan.turns > 0 and call('ZCOUNT', KEYS[k + 3], '(' .. now, '(' .. now + {LEASE + 1}) < plan.turns then
+      forget('-inf', now)
+      forget(now + {LEASE + 1}, '+inf')
+      plan.turns = call('ZCARD', KEYS[k + 3])
+    end
+    if plan.turns > 0 and (size[2] > 0 or size[7] > 0 or size[8] > 0 or size[9] > 0) then
+      local each = call('HVALS', KEYS[k + 4])
+      plan.reserving = #each
+      for i = 1, #each do reserved = reserved + each[i] end
     end
   end
   if size[2] > 0 then
-    local sum, slices, kept, newest = reserved, redis.call('HGETALL', KEYS[k + 2]), {{}}, now - {WINDOW}
+    local sum, slices, newest = reserved, call('HGETALL', KEYS[k + 2]), now - {WINDOW}
     for i = 1, #slices, 2 do
       local start = tonumber(slices[i])
       if start <= now - {WINDOW} or start > now + 1 then
-        redis.call('HDEL', KEYS[k + 2], slices[i])
+        call('HDEL', KEYS[k + 2], slices[i])
+        slices[i + 1] = 0
       else
         sum = sum + slices[i + 1]
-        newest = math.max(newest, start)
-        kept[#kept + 1] = {{start, tonumber(slices[i + 1])}}
+        if start > newest then newest = start end
       end
     end
     -- what is reserved will be spent at the earliest now
     if reserved > 0 then newest = now end
     seen[at + 3], seen[at + 4] = sum, (newest + {WINDOW} - now) * 1000
     if sum > fits(size[2]) then
+      local kept, wait = {{}}, 1
+      for i = 1, #slices, 2 do kept[#kept + 1] = {{tonumber(slices[i]), tonumber(slices[i + 1])}} end
       table.sort(kept, function(a, b) return a[1] < b[1] end)
-      local wait = 1
       for _, slice in ipairs(kept) do
         sum = sum - slice[2]
         if sum <= fits(size[2]) then
@@ -119,16 +138,22 @@ for s = 0, scopes - 1 do
     end
   end
   if size[3] > 0 then
-    seen[at + 5] = redis.call('ZCARD', KEYS[k + 3])
-    if seen[at + 5] >= size[3] then over(3, 1) end
+    seen[at + 5] = plan.turns
+    if plan.turns >= size[3] then over(3, 1) end
   end
   for p = 1, 3 do
     local requests, tokens = size[3 + p], size[6 + p]
     if requests > 0 or tokens > 0 then
-      local stored = redis.call('HMGET', KEYS[k + 4 + p], 'requests', 'tokens', 'filled')
+      local stored = call('HMGET', KEYS[k + 4 + p], 'requests', 'tokens', 'filled', 'since')
       local asked, spent = tonumber(stored[1] or 0), tonumber(stored[2] or 0)
       seen[at + 5 + p], seen[at + 8 + p] = asked, spent + reserved
       if not stored[3] then seen[at + 12] = seen[at + 12] + 2 ^ (p - 1) end
+      -- the earliest start of what is counted here, up to which the ledger is asked
+      if not stored[4] then
+        plan.since[p] = 'first'
+      elseif not stored[3] and started < tonumber(stored[4]) then
+        plan.since[p] = 'earlier'
+      end
       local wait = ARGV[a + 10 + p] - started
       if requests > 0 and asked >= requests then over(3 + p, wait) end
       -- where only reservations are in the way, one may be given back at any moment
@@ -139,41 +164,41 @@ end
 
 local admitted = mode ~= 'look' and refusal[1] < 0
 for s = 0, admitted and scopes - 1 or -1 do
-  local k, a, at = s * {KEYS_EACH}, s * {ARGS_EACH}, s * {SEEN_EACH}
-  local size, budgets, held = unpack(plans[s])
+  local k, a, at, plan = s * {KEYS_EACH}, s * {ARGS_EACH}, s * {SEEN_EACH}, plans[s]
+  local size = plan.size
   if size[1] > 0 then
-    redis.call('ZADD', KEYS[k + 1], now, request)
-    redis.call('EXPIRE', KEYS[k + 1], {WINDOW})
+    call('ZADD', KEYS[k + 1], now, request)
+    if math.floor(plan.newest / {WINDOW}) < math.floor(now / {WINDOW}) then
+      call('EXPIRE', KEYS[k + 1], {REQUESTS_KEPT})
+    end
     seen[at + 1], seen[at + 2] = seen[at + 1] + 1, {WINDOW * 1000}
   end
-  if held and mode == 'turn' then
-    redis.call('ZADD', KEYS[k + 3], now + {LEASE}, request)
-    redis.call('EXPIRE', KEYS[k + 3], {2 * LEASE})
+  if plan.held and mode == 'turn' then
+    call('ZADD', KEYS[k + 3], now + {LEASE}, request)
+    if plan.turns == 0 then call('EXPIRE', KEYS[k + 3], {TURNS_KEPT}) end
     seen[at + 5] = seen[at + 5] + 1
-    if budgets or size[2] > 0 then
-      redis.call('HSET', KEYS[k + 4], request, estimate)
-      redis.call('EXPIRE', KEYS[k + 4], {2 * LEASE})
+    if plan.budgets or size[2] > 0 then
+      call('HSET', KEYS[k + 4], request, estimate)
+      if plan.reserving == 0 then call('EXPIRE', KEYS[k + 4], {TURNS_KEPT}) end
       seen[at + 3], seen[at + 4] = seen[at + 3] + estimate, {WINDOW * 1000}
     end
     for p = 1, 3 do
       if size[3 + p] > 0 or size[6 + p] > 0 then
         local name = KEYS[k + 4 + p]
-        redis.call('HINCRBY', name, 'requests', 1)
-        local stored = redis.call('HMGET', name, 'since', 'filled')
-        -- the earliest start of what is counted here, up to which the ledger is asked
-        if not stored[1] or (not stored[2] and started < tonumber(stored[1])) then
-          redis.call('HSET', name, 'since', since)
+        call('HINCRBY', name, 'requests', 1)
+        if plan.since[p] then call('HSET', name, 'since', since) end
+        if plan.since[p] == 'first' then
+          call('EXPIRE', name, math.ceil(ARGV[a + 10 + p] - started) + {KEPT_AFTER})
         end
-        redis.call('EXPIRE', name, math.ceil(ARGV[a + 10 + p] - started) + {KEPT_AFTER})
         seen[at + 5 + p], seen[at + 8 + p] = seen[at + 5 + p] + 1, seen[at + 8 + p] + estimate
       end
     end
   end
 end
 if admitted and #would > 0 then
-  redis.call('HINCRBY', KEYS[#KEYS], key, 1)
-  for _, limit in ipairs(would) do redis.call('HINCRBY', KEYS[#KEYS], key .. ':' .. limit, 1) end
-  redis.call('EXPIRE', KEYS[#KEYS], {SHADOW_KEPT})
+  call('HINCRBY', KEYS[#KEYS], key, 1)
+  for _, limit in ipairs(would) do call('HINCRBY', KEYS[#KEYS], key .. ':' .. limit, 1) end
+  call('EXPIRE', KEYS[#KEYS], {SHADOW_KEPT})
 end
 local reply = {{refusal[1], refusal[2], math.ceil(refusal[3] * 1000)}}
 for i = 1, #seen do reply[3 + i] = math.ceil(seen[i]) end
@@ -202,15 +227,17 @@ for s = 0, scopes - 1 do
   if late or again == '' or leased == 1 then
     if tonumber(ARGV[a + 2]) > 0 then
       if not late and tokens > 0 then
-        redis.call('HINCRBY', KEYS[k + 2], slice, tokens)
-        redis.call('EXPIRE', KEYS[k + 2], {WINDOW + SLICE})
+        -- The first of a slice has the others live long enough, too.
+        if redis.call('HINCRBY', KEYS[k + 2], slice, tokens) == tokens then
+          redis.call('EXPIRE', KEYS[k + 2], {WINDOW + SLICE})
+        end
       elseif late and redis.call('HEXISTS', KEYS[k + 2], slice) == 1 then
         redis.call('HINCRBY', KEYS[k + 2], slice, tokens)
       end
     end
     if alone and tonumber(ARGV[a + 1]) > 0 and started > now - {WINDOW} then
       redis.call('ZADD', KEYS[k + 1], started, request)
-      redis.call('EXPIRE', KEYS[k + 1], {WINDOW})
+      redis.call('EXPIRE', KEYS[k + 1], {REQUESTS_KEPT})
     end
     for p = 1, 3 do
       if tonumber(ARGV[a + 3 + p]) > 0 or tonumber(ARGV[a + 6 + p]) > 0 then
@@ -239,8 +266,8 @@ for n = 2, #ARGV do
     redis.call('ZADD', KEYS[1], 'XX', now + {LEASE}, ARGV[n])
   end
 end
-redis.call('EXPIRE', KEYS[1], {2 * LEASE})
-redis.call('EXPIRE', KEYS[2], {2 * LEASE})
+redis.call('EXPIRE', KEYS[1], {TURNS_KEPT})
+redis.call('EXPIRE', KEYS[2], {TURNS_KEPT})
 """)
 
 # KEYS: a day, week or month. ARGV: since when it was counted as the ledger was read, requests and tokens of before.

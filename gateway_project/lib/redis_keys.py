@@ -123,8 +123,8 @@ PROBES: Final = ("lgw:probe:1", "lgw:probe:2")
 """Numbers that a link writes to see whether the server takes writes."""
 
 LIMIT: Final = "lgw:limit:"
-"""`<key or team>:<id>:<kind>`: what a key or a team has used. `requests` (sorted set) and `tokens` (hash), a minute;
-`turns` by the end of their leases (sorted set) and the tokens `reserved` for them (hash), seconds; `day:<start>`,
+"""`<key or team>:<id>:<kind>`: what a key or a team has used. `requests` (sorted set) and `tokens` (hash), two minutes;
+`turns` by the end of their leases (sorted set) and the tokens `reserved` for them (hash), a minute; `day:<start>`,
 `week:<start>` and `month:<start>` (hash), two hours longer than they last. Written and read by web processes; read by
 the console."""
 

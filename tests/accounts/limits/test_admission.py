@@ -112,12 +112,35 @@ async def test_a_long_turn_keeps_its_place(link, monkeypatch):
 async def test_what_is_counted_leaves_redis_by_itself(link):
     admission = await Limits(link).admit(caller(rpm=9, tpm=9, concurrency=9), "r1")
     requests, tokens, turns, reserved = redis_keys.limits("key", 1)
-    assert 0 < await link.execute("TTL", requests) <= 60
+    assert 60 <= await link.execute("TTL", requests) <= 121
     assert 0 < await link.execute("TTL", turns) <= 120
     assert 0 < await link.execute("TTL", reserved) <= 120
     admission.release(5)
     assert 0 < await link.execute("TTL", tokens) <= 65
     assert await link.execute("EXISTS", turns, reserved) == 0
+
+
+async def test_counts_live_while_turns_overlap(link):
+    limits, who = Limits(link), caller(rpm=99, tpm=9999, concurrency=9, requests_day=99)
+    kept = redis_keys.limits("key", 1)
+    running = await limits.admit(who, "first", 1, 1)
+    for number in range(5):
+        admission = await limits.admit(who, f"r{number}", 1, 1)
+        running.release(5)
+        running = admission
+        await limits.settled()
+        ttls = [await link.execute("TTL", each) for each in kept]
+        assert all(ttl > 30 for ttl in ttls)
+
+
+async def test_counts_that_were_lost_end_again(link):
+    limits, who = Limits(link), caller(rpm=99, tpm=9999, concurrency=9, requests_day=99)
+    running = [await limits.admit(who, "r1", 1, 1)]
+    for lost in await link.execute("KEYS", f"{redis_keys.LIMIT}*"):
+        await link.execute("DEL", lost)
+        running.append(await limits.admit(who, f"without {lost}", 1, 1))
+        for each in await link.execute("KEYS", f"{redis_keys.LIMIT}*"):
+            assert await link.execute("TTL", each) > 5
 
 
 async def test_refusal_has_the_state_of_its_limit(limits):
