@@ -80,10 +80,17 @@ def _from_files(values: dict[str, str], folder: Path, found: Original) -> dict[s
     for name in (each.upper() for each in SECRETS if f"{each.upper()}_FILE" in values):
         path = given.pop(f"{name}_FILE")
         try:
-            given[name] = (folder / path).read_text().strip()
+            given[name] = _text_of(folder / path)
         except (OSError, ValueError) as exc:
             found.bad[f"{name}_FILE"] = getattr(exc, "strerror", None) or "this is no text"
     return given
+
+
+def _text_of(path: Path) -> str:
+    """Raise OSError, or ValueError for what is no text: a device or a pipe might never end."""
+    if path.exists() and (not path.is_file() or path.stat().st_size > LARGEST):
+        raise ValueError
+    return path.read_text().strip()
 
 
 def _read_keys(keys: list[str], found: Original) -> None:

@@ -21,8 +21,11 @@ from gateway_project.lib.visible import visible
 
 @cache
 def zone_names() -> frozenset[str]:
-    """All that there are. Kept: they are read from hundreds of files."""
-    return frozenset(available_timezones())
+    """All that there are. Kept: they are read from hundreds of files.
+
+    "localtime" is what this machine has chosen: another one, on which the database is restored, may have another or none.
+    """
+    return frozenset(available_timezones() - {"localtime"})
 
 
 def validate_time_zone(name: str) -> None:

@@ -72,7 +72,7 @@ def layout(request: HttpRequest) -> dict[str, Any]:
 
 
 def page(view: View, zone: Callable[[HttpRequest], ZoneInfo] = zone_of) -> View:
-    """Times in the reader's zone, a strict content policy, and nothing of it kept by others."""
+    """Times in the reader's zone, a strict content policy, and nothing of it kept: "back" after a log-out shows none."""
 
     @wraps(view)
     def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -81,7 +81,7 @@ def page(view: View, zone: Callable[[HttpRequest], ZoneInfo] = zone_of) -> View:
             if isinstance(response, TemplateResponse):
                 response.render()  # Django would do it later, in the zone of the gateway
         response.headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
-        response.headers.setdefault("Cache-Control", "private, no-cache")
+        response.headers.setdefault("Cache-Control", "private, no-store")
         return response
 
     return shown

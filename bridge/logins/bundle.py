@@ -28,6 +28,10 @@ DEEPEST: Final = 4
 """Folders below the one that is named, in which a login is looked for."""
 LEFT_OUT: Final = re.compile(r"cache/(db/|ai_tracker/|diagnosis|.*\.tmp$)")
 """Sessions, with a token in clear text on one product, and what is internal: a login does without."""
+_BROKEN: Final = (
+    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, LookupError,
+)  # fmt: skip
+"""What the library raises at a damaged archive; LookupError for a member without a name."""
 T = TypeVar("T")
 _NAME: Final = re.compile(r"cache(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){1,4}")
 
@@ -187,7 +191,7 @@ def from_zip(data: bytes) -> Bundle:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return checked(_unzipped(archive))
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError):
+    except _BROKEN:
         raise BadBundle(gettext_noop("This is no ZIP archive that can be read without a password.")) from None
 
 

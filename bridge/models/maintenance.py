@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zoneinfo
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
@@ -13,6 +12,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models.team import zone_names
 from bridge.models.order import announce_orders
 from bridge.status.wanted import Mode
 
@@ -97,7 +97,7 @@ class MaintenanceWindow(models.Model):
             wrong["instances"] = gettext("This is no list of names of instances.")
         else:
             self.instances = names
-        if not _is_zone(self.time_zone):
+        if self.time_zone not in zone_names():
             wrong["time_zone"] = gettext("%(zone)s is no time zone.") % {"zone": str(self.time_zone)[:64]}
         for field in ("starts_at", "ends_at"):
             moment = getattr(self, field)
@@ -122,11 +122,3 @@ def _names(given: Any) -> list[str] | None:
     if not all(isinstance(each, str) and NAME.fullmatch(each) for each in given):
         return None
     return list(dict.fromkeys(given))
-
-
-def _is_zone(name: Any) -> bool:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (KeyError, OSError, ValueError, TypeError):
-        return False
-    return True

@@ -1,5 +1,6 @@
 """`import_original`, over folders as the original gateway has them."""
 
+import os
 import zipfile
 
 import pytest
@@ -73,6 +74,22 @@ def users_there():
     return {
         login.label: Bundle.unpacked(login.bundle.read()).files["cache/user"].decode() for login in Login.objects.all()
     }
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder", "large"])
+def test_secrets_come_from_plain_files_alone(folder, kind):
+    place = folder / "secret"
+    match kind:
+        case "device":
+            place.symlink_to("/dev/zero")
+        case "pipe":
+            os.mkfifo(place)
+        case "folder":
+            place.mkdir()
+        case _:
+            place.write_bytes(b"a" * (original.LARGEST + 1))
+    (folder / ".env").write_text("ADMIN_TOKEN_FILE=secret")
+    assert original.look_at(folder).bad == {"ADMIN_TOKEN_FILE": "this is no text"}
 
 
 def test_keys_and_login_are_good_here(folder, run):

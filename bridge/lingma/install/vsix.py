@@ -31,6 +31,8 @@ from gateway_project.lib.texts import Text, gettext_noop
 
 MOST_UNPACKED = 4 << 30
 MOST_FILES = 20_000
+DEEPEST = 32
+"""Parts of a path in an archive: a tree of a thousand folders can be made, and then nothing deletes it any more."""
 LARGEST_DIRECTORY = 4 << 20
 """Bytes of the list of files in an archive, each of which becomes an object when it is read."""
 RESERVE = 256 << 20
@@ -47,6 +49,7 @@ _CPUS = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError, RuntimeError, ValueError,
+    LookupError,
 )  # fmt: skip
 
 
@@ -326,7 +329,7 @@ def _checked(entry: zipfile.ZipInfo) -> PurePosixPath:
     path, kind = PurePosixPath(entry.filename), stat.S_IFMT(entry.external_attr >> 16)
     # Backslash and colon are paths on Windows only, but an honest VSIX has neither.
     unsafe = path.is_absolute() or ".." in path.parts or any(sign in entry.filename for sign in "\\:\0")
-    if unsafe or kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+    if unsafe or len(path.parts) > DEEPEST or kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
         words = gettext_noop("the VSIX holds a file that is refused: %(name)s")
         raise VsixError(words, name=repr(entry.filename[:100]))
     return path

@@ -1,8 +1,10 @@
 import re
+from contextlib import suppress
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.urls import NoReverseMatch, get_resolver, reverse
 
 from accounts.models import Team
 
@@ -62,6 +64,18 @@ def test_pages_have_strict_policy_and_nothing_inline(client, member, path):
     assert page["Content-Security-Policy"].startswith("default-src 'self';")
     assert "unsafe" not in page["Content-Security-Policy"]
     assert not re.search(r"<style|<script(?![^>]* src=)|\sstyle=|\son[a-z]+=|javascript:", page.content.decode())
+
+
+def test_nothing_of_a_page_is_kept(admin_client):
+    names = {name for name in get_resolver().reverse_dict if isinstance(name, str)}
+    kept = {}
+    for name in sorted(names):
+        with suppress(NoReverseMatch):
+            answer = admin_client.get(reverse(name))
+            if answer.status_code == 200 and "no-store" not in answer.get("Cache-Control", ""):
+                kept[name] = answer.get("Cache-Control")
+    assert {"usage", "usage_rows", "usage_export_csv", "showback", "mfa_index", "me"} <= names
+    assert kept == {}
 
 
 def test_environment_is_on_each_page(client):

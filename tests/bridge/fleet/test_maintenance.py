@@ -67,7 +67,8 @@ def test_api_plans_changes_and_deletes(admin_client):
     ("changes", "field"),
     [
         ({"ends_at": "2026-11-29T02:00:00Z"}, "ends"), ({"time_zone": "Nowhere/City"}, "time_zone"),
-        ({"time_zone": "../../etc/passwd"}, "time_zone"), ({"instances": ["a b"]}, "instances"),
+        ({"time_zone": "../../etc/passwd"}, "time_zone"), ({"time_zone": "localtime"}, "time_zone"),
+        ({"time_zone": "posix/UTC"}, "time_zone"), ({"instances": ["a b"]}, "instances"),
         ({"instances": "w1-i1"}, "instances"), ({"mode": "run"}, "mode"), ({"name": ""}, "name"),
         ({"weekly": True, "ends_at": "2026-12-06T01:00Z"}, "ends_at"), ({"ends_at": "2027-11-29T02:00Z"}, "ends_at"),
         ({"starts_at": "0001-01-01T00:00Z", "ends_at": "0001-01-01T01:00Z", "weekly": True}, "starts_at"),

@@ -140,6 +140,14 @@ def test_a_name_that_leads_elsewhere_is_refused(source, into, name):
     assert leftovers(into) == []
 
 
+def test_a_tree_too_deep_to_delete_is_refused(source, into):
+    folders = {f"2.11.1/{HERE}/{'a/' * depth}b": "" for depth in range(300, 1801, 300)}
+    with pytest.raises(VsixError, match="refused"):
+        unpack(source(packed({f"2.11.1/{HERE}/Lingma": "a", **folders})), into)
+    assert leftovers(into) == []
+    assert unpack(source(packed()), into).is_file()
+
+
 def test_an_unusual_packing_is_refused(source, into):
     odd = zipfile.ZipInfo(f"2.11.1/{HERE}/Lingma")
     odd.compress_type = zipfile.ZIP_LZMA

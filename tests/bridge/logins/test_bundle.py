@@ -105,7 +105,7 @@ def test_zip_of_any_folder_is_read(prefix):
         b"", b"PK\3\4 no archive", zipped({}), zipped({"user": b"U"}), zipped({"../user": b"U", "../id": b"I"}),
         zipped({"/cache/user": b"U", "/cache/id": b"I"}), zipped({**TWO, "a/user": b"U", "a/id": b"I"}),
         zipped(TWO, links={"cache/user"}), zipped({"cache/user": b" ", "cache/id": b"I"}),
-        zipped({**TWO, "cache\\..\\x": b""}),
+        zipped({**TWO, "cache\\..\\x": b""}), zipped({**TWO, "": b""}),
     ],
 )  # fmt: skip
 def test_other_zips_are_refused(data):
