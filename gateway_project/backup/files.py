@@ -18,6 +18,8 @@ from gateway_project.backup.whole_file import sync_folder
 
 WORK_DIRS: Final = "instances"
 IN_USE: Final = ".in-use"
+DEEPEST: Final = 40
+"""Parts of a path; those of programs have fewer (`vsix`)."""
 
 
 def write_logins(writer: Writer, data_dir: Path) -> int:
@@ -68,6 +70,22 @@ def _write(writer: Writer, path: str, content: bytes) -> None:
         writer.content(content[start : start + PIECE])
 
 
+class Paths:
+    """Those of a backup: below our folders, each once, and none where another one needs a folder."""
+
+    def __init__(self) -> None:
+        self._files: set[PurePosixPath] = set()
+        self._folders: set[PurePosixPath] = set()
+
+    def add(self, path: str) -> None:
+        """Raise BackupError."""
+        pure = _checked(path)
+        if pure in self._files or pure in self._folders or not self._files.isdisjoint(pure.parents):
+            raise BackupError(f"The backup has two files in one place: {path[:100]!r}.")
+        self._files.add(pure)
+        self._folders.update(pure.parents)
+
+
 class Staging:
     """Files of a backup beside their places, until all of them are there."""
 
@@ -79,6 +97,7 @@ class Staging:
     def begin(self, file: File) -> None:
         self.end()
         path = self._folder / _checked(file.path)
+        _require_place(self._data_dir, path.relative_to(self._folder))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         self._descriptor = os.open(path, flags, file.mode & 0o700 | 0o600)
@@ -108,6 +127,14 @@ class Staging:
 def _checked(path: str) -> PurePosixPath:
     """Raise BackupError for what would lie elsewhere."""
     pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or pure.parts[:1] not in ((WORK_DIRS,), (PROGRAMS,)):
+    is_plain = not pure.is_absolute() and ".." not in pure.parts and "\0" not in path
+    if not is_plain or pure.parts[:1] not in ((WORK_DIRS,), (PROGRAMS,)) or not 2 <= len(pure.parts) <= DEEPEST:
         raise BackupError(f"The backup has a file that does not belong there: {path[:100]!r}.")
     return pure
+
+
+def _require_place(data_dir: Path, path: Path) -> None:
+    """Raise BackupError where the file could not be put: the database would have its place by then."""
+    folders = [data_dir / each for each in path.parents]
+    if (data_dir / path).is_dir() or any(each.exists() and not each.is_dir() for each in folders):
+        raise BackupError(f"There is no place for {path} of the backup in DATA_DIR: what is there is no such file.")

@@ -9,9 +9,12 @@ from django.core.management.color import no_style
 from django.db import connection, transaction
 
 from gateway_project.backup.columns import KINDS
+from gateway_project.backup.errors import BackupError
 from gateway_project.backup.records import Table
 
 AT_ONCE: Final = 1000
+NO_VALUE: Final = (TypeError, ValueError, OverflowError)
+"""What a conversion raises, or the database's driver before it asks the database."""
 
 
 def clear(names: list[str]) -> None:
@@ -36,17 +39,28 @@ class Loader:
         self._columns = ", ".join(quote(name) for name, _ in table.columns)
 
     def add(self, row: list[Any]) -> None:
-        for place, convert in self._into:
-            if row[place] is not None:
-                row[place] = convert(row[place])
-        self._rows.append(row)
-        if len(self._rows) >= AT_ONCE:
-            self._flush()
+        """Raise BackupError, or what the database raises."""
+        try:
+            for place, convert in self._into:
+                if row[place] is not None:
+                    row[place] = convert(row[place])
+            self._rows.append(row)
+            if len(self._rows) >= AT_ONCE:
+                self._flush()
+        except NO_VALUE as exc:
+            raise self._strange() from exc
 
     def end(self) -> None:
-        self._flush()
+        """Raise BackupError, or what the database raises."""
+        try:
+            self._flush()
+        except NO_VALUE as exc:
+            raise self._strange() from exc
         if self._table.sequence:
             _set_sequence(self._table)
+
+    def _strange(self) -> BackupError:
+        return BackupError(f"The backup has a value that no row of {self._table.name} can have.")
 
     def _flush(self) -> None:
         if not self._rows:

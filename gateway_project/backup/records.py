@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -35,7 +35,7 @@ class Manifest(msgspec.Struct, frozen=True, tag_field="is", tag="manifest"):
     """Those that were applied, by app and name."""
     secret_key: str
     """What sessions of the console are signed with."""
-    secret_keys: list[str]
+    secret_keys: Annotated[list[str], msgspec.Meta(min_length=1)]
     """What secrets in the database are encrypted with; the first encrypts."""
     key_pepper: str
     """What digests of keys that were imported are made with."""
@@ -47,7 +47,7 @@ class Table(msgspec.Struct, frozen=True, tag_field="is", tag="table"):
     name: str
     columns: list[tuple[str, str]]
     """Names, and Django's names of their types."""
-    sequence: int | None = None
+    sequence: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] | None = None
     """The largest id that was ever given, where the database counts them."""
 
 
@@ -100,7 +100,7 @@ def lines(pieces: Iterable[bytes]) -> Iterator[Beginning | list[Any] | bytes]:
                 yield _beginning.decode(line)
             else:
                 yield base64.b64decode(_text.decode(line), validate=True)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise BackupError("The backup has something in it that this version does not know.") from None
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from bridge.version import VERSION
@@ -25,7 +26,8 @@ def attempt(command, *arguments, passphrase={passphrase!r}):
         return str(exc)
     return "done"
 """
-MANIFEST = Manifest(VERSION, "2026-11-29T10:00:00+00:00", "sqlite", [], "s", ["k" * 20], "p")
+MIGRATIONS = [("accounts", "0001_initial")]
+MANIFEST = Manifest(VERSION, "2026-11-29T10:00:00+00:00", "sqlite", MIGRATIONS, "s", ["k" * 20], "p")
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,26 @@ BAD = {
     "strange line": ([MANIFEST, {"is": "poem"}, End(0, 0)], "something in it that this version does not know."),
     "file elsewhere": ([MANIFEST, File("../evil", 0o600), b"x", End(0, 0)], "does not belong there: '../evil'."),
     "absolute file": ([MANIFEST, File("/tmp/evil", 0o600), b"x", End(0, 0)], "does not belong there: '/tmp/evil'."),
+    "deep line": ([MANIFEST, msgspec.Raw(b"[" * 100_000), End(0, 0)],
+                  "something in it that this version does not know."),
+    "no keys": ([Manifest(VERSION, "now", "sqlite", MIGRATIONS, "s", [], "p"), End(0, 0)],
+                "something in it that this version does not know."),
+    "table of SQL": ([MANIFEST, Table('accounts_team" (id) VALUES (1) --', [("id", "BigAutoField")]), [1], End(1, 1)],
+                     "a table that this version does not know: 'accounts_team\" (id) VALUES (1) --'."),
+    "column of SQL": ([MANIFEST, Table("accounts_team", [('id", "name', "BigAutoField")]), [1], End(1, 1)],
+                      "a table that this version does not know: 'accounts_team'."),
+    "value of no row": ([MANIFEST, TABLE, [10**30, "a"], End(1, 1)],
+                        "The backup has a value that no row of accounts_team can have."),
+    "contents alone": ([MANIFEST, b"x", End(0, 0)], "The backup has contents of no file."),
+    "folder as a file": ([MANIFEST, File("instances/", 0o600), End(0, 0)], "does not belong there: 'instances/'."),
+    "file in a file": ([MANIFEST, File("instances/a", 0o600), File("instances/a/b", 0o600), End(0, 0)],
+                       "two files in one place: 'instances/a/b'."),
+    "file as a folder": ([MANIFEST, File("instances/a/b", 0o600), File("instances/a", 0o600), End(0, 0)],
+                         "two files in one place: 'instances/a'."),
+    "place that is taken": ([MANIFEST, File("instances/w1-i1", 0o600), End(0, 0)],
+                            "instances/w1-i1 of the backup in DATA_DIR: what is there is no such file."),
+    "name of no file": ([MANIFEST, File("instances/a\0b", 0o600), End(0, 0)], "there: 'instances/a\\x00b'."),
+    "folders without end": ([MANIFEST, File("instances/" + "a/" * 1500, 0o600), End(0, 0)], "/a/a/a/'."),
     "file of ours": ([MANIFEST, File("secrets/keys", 0o600), End(0, 0)], "does not belong there: 'secrets/keys'."),
 }  # fmt: skip
 
