@@ -23,7 +23,7 @@ from gateway_project.lib.visible import visible
 def zone_names() -> frozenset[str]:
     """All that there are. Kept: they are read from hundreds of files.
 
-    "localtime" is what this machine has chosen: another one, on which the database is restored, may have another or none.
+    "localtime" is what this machine has chosen: another one, where the database is restored, may have none of it.
     """
     return frozenset(available_timezones() - {"localtime"})
 

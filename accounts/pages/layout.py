@@ -72,7 +72,7 @@ def layout(request: HttpRequest) -> dict[str, Any]:
 
 
 def page(view: View, zone: Callable[[HttpRequest], ZoneInfo] = zone_of) -> View:
-    """Times in the reader's zone, a strict content policy, and nothing of it kept: "back" after a log-out shows none."""
+    """Times in the reader's zone, a strict policy, and nothing of it is kept: "back" after a log-out shows none."""
 
     @wraps(view)
     def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
