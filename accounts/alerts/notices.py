@@ -121,8 +121,9 @@ def _mail(addresses: str, message: Message, options: NoticeOptions) -> str:
     if not options.sender:
         return "EMAIL_HOST is not set"
     to = [each.strip() for each in addresses.split(",") if each.strip()]
+    subject = " ".join(message.title.split())  # a channel's name may have line breaks, and a header has none
     try:
-        EmailMessage(message.title, "\n".join(message.lines) or message.title, options.sender, to).send()
+        EmailMessage(subject, "\n".join(message.lines) or message.title, options.sender, to).send()
     except (OSError, SMTPException) as exc:
         return f"{type(exc).__name__}: {exc}"[:LONGEST_RESULT]
     return ""

@@ -42,7 +42,9 @@ class Idempotent:
             with transaction.atomic():
                 return super().create(request, *args, **kwargs)  # type: ignore[misc,no-any-return]
         if len(key) > LONGEST or not key.isprintable():
-            raise serializers.ValidationError({HEADER: gettext("This is longer than any value can be.")})
+            raise serializers.ValidationError(
+                {HEADER: gettext("It has at most 255 characters, all of them printable.")}
+            )
         digest = _digest(request)
         # In one transaction: of two at the same time the second waits for the row of the first.
         with transaction.atomic():

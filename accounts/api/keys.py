@@ -104,7 +104,7 @@ def _of_team(keys: QuerySet[ApiKey], team: str) -> QuerySet[ApiKey]:
         return keys.filter(team=None)
     # 18 digits fit into the column's 64 bits.
     by_id = Q(team_id=int(team)) if team.isdecimal() and len(team) <= 18 else Q()
-    return keys.filter(Q(team__name=team) | by_id if by_id else Q(team__name=team))
+    return keys.filter(Q(team__name=team) | by_id)
 
 
 def _in_state(keys: QuerySet[ApiKey], state: str) -> QuerySet[ApiKey]:

@@ -58,7 +58,7 @@ def usage_request(request: HttpRequest, any_id: str) -> HttpResponse:
             return TemplateResponse(request, "pages/request_running.html", running)
         if (first := shared_rows.row_of(settings.REDIS_URL, request_id)) and (row := _row(first, visible)):
             return _explained(row, request, asked=request_id)
-    context = {"asked": any_id[:LONGEST], "days": getattr(settings.ENV, "usage_retention_days", None)}
+    context = {"asked": any_id[:LONGEST], "days": settings.ENV.usage_retention_days}
     return TemplateResponse(request, "pages/request_missing.html", context, status=404)
 
 

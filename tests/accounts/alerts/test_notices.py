@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.alerts import words
 from accounts.alerts.lasting import observe
-from accounts.alerts.notices import LONGEST_PAUSE_SEC, NoticeOptions, deliver
+from accounts.alerts.notices import LONGEST_PAUSE_SEC, NoticeOptions, deliver, send_test
 from accounts.alerts.post import PostOptions
 from accounts.alerts.words import Kind, Severity
 from accounts.models import Alert, AlertChannel, AlertNotice, AuditEntry
@@ -128,6 +128,12 @@ def test_mail_has_all_alerts(mailoutbox):
     assert "i1 unwell" in letter.body
     deliver(OPTIONS._replace(sender=""), NOW)
     assert len(mailoutbox) == 1
+
+
+def test_mail_of_a_channel_with_lines_is_sent(mailoutbox):
+    channel = AlertChannel.objects.create(name="on\ncall", kind="email", address=Secret.of(b"a@example.com"))
+    assert send_test(channel, OPTIONS, NOW) == ""
+    assert mailoutbox[0].subject.endswith("alert channel on call")
 
 
 def test_mail_without_a_server_says_so():
