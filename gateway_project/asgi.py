@@ -30,12 +30,12 @@ django_application = Uploads(
     UPLOADS,
 )
 
-from bridge import runtime
 from bridge.http.live import PATH as LIVE_PATH
 from bridge.http.live import LiveSocket
 from bridge.http.private import PrivateApplication
 from bridge.http.routing import CHAT_CONSUMERS, urlpatterns
-from bridge.runtime import get_runtime, stop_runtime
+from bridge.runtime import neighbours
+from bridge.runtime.process import get_runtime, stop_runtime
 from gateway_project.server import private
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -56,7 +56,7 @@ async def lifespan(_scope: dict[str, Any], receive: Receive, send: Send) -> None
             return
 
 
-runtime.serve_peers = partial(private.serve, PrivateApplication())
+neighbours.serve = partial(private.serve, PrivateApplication())
 live = LiveSocket(settings.SESSION_COOKIE_NAME, import_module(settings.SESSION_ENGINE).SessionStore)
 
 

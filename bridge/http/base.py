@@ -28,7 +28,8 @@ from bridge.http.body import HungUp, Receive, read_body
 from bridge.http.client_apps import client_app_of
 from bridge.http.cors import Cors, cors_of
 from bridge.http.limits import nearest_limits
-from bridge.runtime import Runtime, get_runtime
+from bridge.runtime.process import get_runtime
+from bridge.runtime.runtime import Runtime
 from bridge.wire import formats
 from bridge.wire.format import WireFormat
 from gateway_project.lib.asgi_extensions import WHOLE, WRITER, PieceWriter

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 
 from bridge.fleet.live_view import PEOPLE
 from bridge.http.live_feed import LiveFeed, snapshots_of
-from bridge.runtime import get_runtime
+from bridge.runtime.process import get_runtime
 from gateway_project.lib.cookies import cookie_of
 from gateway_project.lib.query_thread import QueryThread
 

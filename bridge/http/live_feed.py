@@ -16,7 +16,7 @@ from bridge.fleet.live_logins import read_logins
 from bridge.fleet.live_view import encode, live_view, without_people
 from bridge.fleet.login_queries import LoginQueries
 from bridge.pool.login_store import StoreAway
-from bridge.runtime import Runtime
+from bridge.runtime.runtime import Runtime
 from bridge.status.live import LiveLogin, LiveView
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def snapshots_of(runtime: Runtime) -> Callable[[], Awaitable[Snapshot]]:
     logins = LiveLogins()
 
     async def make() -> Snapshot:
-        reports = await runtime.live.look()
+        reports = await runtime.followers.live.look()
         now = max(each.at for each in reports)
         return Snapshot(live_view(reports, runtime.pool.all_statuses(), modes.active(), now, logins.latest()))
 

@@ -13,7 +13,7 @@ from bridge.http.chat import ChatConsumer
 from bridge.http.responses import Compact
 from bridge.http.routing import CONSUMERS
 from bridge.peers.handover import SECRET, TURN, decoded
-from bridge.runtime import get_runtime
+from bridge.runtime.process import get_runtime
 from bridge.wire import formats
 from bridge.wire.responses.compact import FORMAT as COMPACTION
 
@@ -36,7 +36,8 @@ class PrivateApplication:
         headers = dict(scope["headers"])
         runtime = await get_runtime()
         # Without peers there is no secret, and an empty one opens nothing.
-        if not runtime.peer_secret or not hmac.compare_digest(headers.get(SECRET, b""), runtime.peer_secret):
+        secret = runtime.neighbours.secret
+        if not secret or not hmac.compare_digest(headers.get(SECRET, b""), secret):
             return await _answer(send, FORBIDDEN)
         if scope["path"] == CHECK:
             return await _answer(send, NO_CONTENT)
@@ -45,7 +46,7 @@ class PrivateApplication:
             return await _answer(send, NOT_FOUND)
         made = consumer()
         made.handed_over = hand_over
-        with runtime.guests.one():
+        with runtime.neighbours.guests.one():
             return await made({**scope, "client": (hand_over.client, 0)}, receive, send)
 
 

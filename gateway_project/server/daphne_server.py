@@ -59,7 +59,7 @@ class Stopping:
 
     def _drain(self) -> None:
         """Accept no more, wait for the running requests until the deadline, end the turns, stop."""
-        from bridge.runtime import END_SEC, begin_to_stop, end_turns, lends
+        from bridge.runtime.process import END_SEC, begin_to_stop, end_turns, lends
 
         begin_to_stop()
         # The list is made first: stopping a port changes the readers.

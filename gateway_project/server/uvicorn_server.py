@@ -59,7 +59,7 @@ class Server(uvicorn.Server):
         self._hurried.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        from bridge.runtime import begin_to_stop
+        from bridge.runtime.process import begin_to_stop
 
         # First: other processes must borrow no places while the running turns end.
         begin_to_stop()
@@ -69,7 +69,7 @@ class Server(uvicorn.Server):
 
     async def _end_turns(self) -> None:
         """Turns that are still running just before the time is up get an ending; the rest is only cut."""
-        from bridge.runtime import END_SEC, end_turns
+        from bridge.runtime.process import END_SEC, end_turns
 
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_sec * 0.95):

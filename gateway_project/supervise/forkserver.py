@@ -26,7 +26,7 @@ PREPARE = "gateway_project.supervise.prepare"
 APPS = (PREPARE, "django.db.models.sql.compiler", "gateway_project.lib.redis_client",
         "gateway_project.lib.redis_fitness", "gateway_project.log_formatters",
         "gateway_project.log_handler")  # fmt: skip
-WEB = ("bridge.http.routing", "bridge.runtime", "channels.routing", "django.contrib.sessions.backends.db",
+WEB = ("bridge.http.routing", "bridge.runtime.process", "channels.routing", "django.contrib.sessions.backends.db",
        "django.core.asgi", "gateway_project.server.__main__", "gateway_project.server.bodies",
        "gateway_project.server.pages", "whitenoise.storage")  # fmt: skip
 PEERS = ("bridge.peers.client", "bridge.peers.peers")

@@ -145,9 +145,9 @@ WAITS = {
         "bridge/pool/replacements.py: await asyncio.wait({running})",
         "bridge/siblings/siblings.py: await self._returned.wait()",
         "bridge/peers/guests.py: await self._left.wait()",
-        "bridge/runtime.py: await self.link.close()",
-        "bridge/runtime.py: await self.bulk.close()",
-        "bridge/runtime.py: await self.spans.close()",
+        "bridge/runtime/runtime.py: await self.link.close()",
+        "bridge/runtime/runtime.py: await self.bulk.close()",
+        "bridge/runtime/runtime.py: await self.spans.close()",
     ],
     "A start, whose steps have deadlines, or the signal to stop; each child's stop has its grace.": [
         "bridge/lingma/install/vsix.py: fcntl.flock(lock, fcntl.LOCK_EX)",

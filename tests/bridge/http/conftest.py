@@ -3,8 +3,8 @@
 import pytest
 
 from accounts.keys.keyring import KeyRing
-from bridge import runtime as runtime_module
-from bridge.runtime import Runtime
+from bridge.runtime import process
+from bridge.runtime.runtime import Runtime
 from gateway_project.env import Environment
 from tests.bridge.http.serving import PEPPER, load_key
 from tests.bridge.pools import in_state
@@ -22,7 +22,7 @@ async def new_runtime(redis_server, tmp_path, monkeypatch):
         runtime.keys = KeyRing(PEPPER, runtime.link, load_key)
         runtime.pool.start()
         await in_state(runtime.pool, *["ready"] * len(runtime.pool.instances))
-        monkeypatch.setattr(runtime_module, "_runtime", runtime)
+        monkeypatch.setattr(process, "_runtime", runtime)
         return runtime
 
     yield new_runtime

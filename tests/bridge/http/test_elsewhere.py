@@ -72,7 +72,7 @@ async def handing(new_service, new_runtime, redis_server, tmp_path):
             service = await new_service(on_ask)
             runtime = await new_runtime(service, trace_share=0, **settings)
             runtime.keys = KeyRing(PEPPER, runtime.link, load) if load else runtime.keys
-            runtime.peer_secret = SECRET.encode()
+            runtime.neighbours.secret = SECRET.encode()
             listeners = Listeners(tmp_path, 2, "", 0, Tls())
             server = asyncio.create_task(private.serve(PrivateApplication(), listeners.open()))
             own = PeerReport("web-1", "1", "here", time.time())

@@ -47,7 +47,7 @@ def test_late_modules_give_whatever_else_they_have():
 
 TESTING = "unittest django.test rest_framework.test pytest"
 CONSOLE = "accounts.admin bridge.admin unfold.admin rest_framework.views drf_spectacular.openapi fido2"
-WEB = "uvicorn httptools bridge.http.chat bridge.runtime channels.routing gateway_project.asgi"
+WEB = "uvicorn httptools bridge.http.chat bridge.runtime.process channels.routing gateway_project.asgi"
 CELERY = "celery.worker.consumer celery.beat celery.apps.worker django_celery_beat.schedulers"
 NOBODY = (
     f"{TESTING} psycopg requests urllib3 pygments twisted daphne prompt_toolkit celery.bin celery.contrib opentelemetry"

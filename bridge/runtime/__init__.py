@@ -1,0 +1,1 @@
+"""One web process's engine, pool, keys and ledger, put together."""
