@@ -19,7 +19,7 @@ from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded
 from gateway_project.log_handler import QueuedHandler
 from tests.by_file import AllTests
-from tests.directories import copy, kept, made_once, migrate
+from tests.directories import copy, kept, made_once, migrate, migrate_postgres
 from tests.environment import DATA_DIR, start_redis
 
 # How long an example takes says more about what else the machine does than about the code.
@@ -193,6 +193,17 @@ def redis_server():
 def migrated(tmp_path_factory, pytestconfig):
     """A data directory with tables and static files, for first starts that are not about making them."""
     return made_once(tmp_path_factory, "migrated", kept(pytestconfig.cache, "migrated", migrate))
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(tmp_path_factory, pytestconfig):
+    """The directory of a PostgreSQL with tables, which those copy that are not about making them."""
+    from tests.trials.postgres import binaries, version
+
+    if binaries() is None:
+        pytest.skip("there is no PostgreSQL on this machine")
+    name = f"postgres-{version()}"
+    return made_once(tmp_path_factory, name, kept(pytestconfig.cache, name, migrate_postgres)) / "data"
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -63,15 +64,26 @@ def _sources():
     digest = hashlib.sha256(f"{sys.version}{static_version()}".encode())
     folders = ("gateway_project", "bridge", "accounts", "sessions_store")
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
-    for path in sorted([*paths, Path(__file__), ROOT / "tests" / "e2e" / "installation.py"]):
+    ours = (Path(__file__), ROOT / "tests" / "e2e" / "installation.py", ROOT / "tests" / "trials" / "postgres.py")
+    for path in sorted([*paths, *ours]):
         digest.update(f"{path}".encode() + path.read_bytes())
     return digest.hexdigest()[:32]
 
 
-def migrate(data_dir):
+def migrate(data_dir, **variables):
     """All tables and static files, and nobody in it yet: no user, no key."""
-    env = {**os.environ, "DATA_DIR": str(data_dir), "DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
+    env = {**os.environ, "DATA_DIR": str(data_dir), "DJANGO_SETTINGS_MODULE": "gateway_project.settings", **variables}
     subprocess.run([sys.executable, "-W", "ignore", "-c", MIGRATE], cwd=ROOT, env=env, check=True, timeout=270)
+
+
+def migrate_postgres(directory):
+    """The same tables in a PostgreSQL that has ended: what `Postgres` may begin with is then `data`."""
+    from tests.trials.postgres import Postgres  # few tests need one
+
+    with Postgres() as server, tempfile.TemporaryDirectory() as data_dir:
+        migrate(data_dir, DATABASE_URL=server.url)
+        server.stop()
+        shutil.copytree(server.data, directory / "data")
 
 
 def copy(template, data_dir, *left_out):

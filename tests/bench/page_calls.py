@@ -1,4 +1,4 @@
-"""Asks each page of a gateway several times, as a program in its own environment: `page_calls.py` prints JSON.
+"""Asks each page of a gateway several times, as a program in its own environment: `page_calls.py TIMES` prints JSON.
 
 The pages are Django's, answered in this process; instances and sessions are those of the gateway that runs beside it.
 """
@@ -18,12 +18,13 @@ USUAL = 1.2
 SHARE = 20
 
 
-def additions():
+def additions(times):
     """Seconds of CPU that ADDITIONS would take now: how slow this machine is, and how busy."""
+    share = SHARE * CALLS // times
     began, all_ = time.process_time(), 0
-    for number in range(ADDITIONS // SHARE):
+    for number in range(ADDITIONS // share):
         all_ += number
-    return (time.process_time() - began) * SHARE
+    return (time.process_time() - began) * share
 
 
 def holder():
@@ -102,7 +103,7 @@ async def answered(client, address):
         await parts.aclose()
 
 
-def measured(client, address):
+def measured(client, address, times):
     """The figures of one page, in milliseconds: medians, and how many queries it needs."""
     from asgiref.sync import async_to_sync
     from django.db import connection
@@ -112,7 +113,7 @@ def measured(client, address):
     ask = async_to_sync(answered)
     ask(client, address)
     runs, spent = [], Spent(connection)
-    for _ in range(CALLS):
+    for _ in range(times):
         before, at = spent.seconds(), time.monotonic()
         ask(client, address)
         after = spent.seconds()
@@ -140,16 +141,16 @@ def clients():
     return key, found
 
 
-def main():
+def main(times):
     from django.conf import settings
 
     settings.ALLOWED_HOSTS = ["testserver"]
     key, client = clients()
-    additions()
+    additions(times)
     slow, figures = [], {}
     for title, address in pages(key).items():
-        slow.append(additions())
-        figures[title] = measured(client, address)
+        slow.append(additions(times))
+        figures[title] = measured(client, address, times)
     print(json.dumps({"additions": statistics.median(slow), "pages": figures}))
 
 
@@ -158,4 +159,4 @@ if __name__ == "__main__":
 
     sys.path[0] = ""  # the gateway's checkout, not the folder of this file
     django.setup()
-    main()
+    main(int(sys.argv[1]))

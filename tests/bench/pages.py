@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.bench import report
 from tests.bench.page_calls import ADDITIONS, CALLS, USUAL
 from tests.bench.targets import ROOT, Ours
+from tests.directories import copy
 from tests.trials.postgres import Postgres, binaries
 
 NAME = "pages"
@@ -42,38 +43,40 @@ class OnPostgres(Ours):
             database.execute("VACUUM ANALYZE")
 
 
-def measured(stack, rows=ROWS, databases=DATABASES, note=lambda _words: None):
-    """{database: what `page_calls` prints}, one after the other."""
+def measured(stack, rows=ROWS, databases=DATABASES, note=lambda _words: None, times=CALLS, begin=None):
+    """{database: what `page_calls` prints}, one after the other; `begin` is a directory of a database with tables."""
     found = {}
     for database in databases:
         if database == "PostgreSQL" and binaries() is None:
             note("there is no PostgreSQL on this machine: not measured")
             continue
         with ExitStack() as parts:
-            target = started(database, parts, stack)
+            target = started(database, parts, stack, begin)
             began = time.monotonic()
             target.seed("rows", 7, rows)
             note(f"{rows:,} rows made in {time.monotonic() - began:.0f} s on {database}")
             if database == "PostgreSQL":
                 target.swept()
-            found[database] = called(target)
+            found[database] = called(target, times)
     return found
 
 
-def started(database, parts, stack):
+def started(database, parts, stack, begin):
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lgw-pages-")))
     if database == "PostgreSQL":
-        target = OnPostgres(directory, DATABASE_URL=parts.enter_context(Postgres()).url)
+        target = OnPostgres(directory, DATABASE_URL=parts.enter_context(Postgres(begin)).url)
     else:
         target = Ours(directory)
+        if begin:
+            copy(begin, target.data)
     parts.callback(target.stop)
     target.start()
     return target
 
 
-def called(target):
+def called(target, times):
     environment = target.command()[1] | {"DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
-    argv = [sys.executable, str(ROOT / "tests/bench/page_calls.py")]
+    argv = [sys.executable, str(ROOT / "tests/bench/page_calls.py"), str(times)]
     done = subprocess.run(argv, cwd=target.root, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"the pages of {target.name} were not measured:\n{done.stderr[-3000:]}")

@@ -174,13 +174,12 @@ def test_alert_fires_when_it_should(alert, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory):
+def database(tmp_path_factory, migrated_postgres):
     """A PostgreSQL with usage of a demo, and the role of Grafana."""
-    with Postgres() as postgres:
+    with Postgres(migrated_postgres) as postgres:
         variables = {"DATABASE_URL": postgres.url, "DATA_DIR": str(tmp_path_factory.mktemp("data"))}
-        for command in (["migrate", "--verbosity", "0"], ["seed_demo", "--rows", "400", "--seed", "3"]):
-            done = manage(*command, env=os.environ | variables)
-            assert done.returncode == 0, done.stderr
+        done = manage("seed_demo", "--rows", "400", "--seed", "3", env=os.environ | variables)
+        assert done.returncode == 0, done.stderr
         for password in ("first", "second"):
             psql = [binaries() / "psql", postgres.url, "-q", "-v", "ON_ERROR_STOP=1", "-v", f"password={password}"]
             subprocess.run([*psql, "-f", DOCKER / "postgres" / "grafana.sql"], check=True, timeout=30)

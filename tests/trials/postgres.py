@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -35,11 +36,19 @@ def other_user():
     return None
 
 
-class Postgres:
-    """A server on a free port. Use as a context."""
+def version():
+    """Of that server, as a part of a file's name: no other version reads its directory."""
+    said = subprocess.run([binaries() / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    return "-".join(re.findall(r"\d+", said)[:2])
 
-    def __init__(self):
+
+class Postgres:
+    """A server on a free port, empty or with what `begin` holds, the `data` of one that has ended. Use as a context."""
+
+    def __init__(self, begin=None):
+        self._begin = begin
         self.directory = Path(tempfile.mkdtemp(prefix="lgw-trial-pg-"))
+        self.data = self.directory / "data"
         self.port = free_port()
         self.url = f"postgres://lgw@127.0.0.1:{self.port}/postgres"
         self.socket_url = f"postgres://lgw@{quote(str(self.directory), safe='')}:{self.port}/postgres"
@@ -48,15 +57,22 @@ class Postgres:
         self._server = None
 
     def __enter__(self):
-        if self._user:
-            shutil.chown(self.directory, self._user)
-        self._run("initdb", "--auth=trust", "--username=lgw", "--no-sync", "--pgdata=" + str(self.directory / "data"))
+        if self._begin:
+            shutil.copytree(self._begin, self.data)
+        self._give_to_user()
+        if not self._begin:
+            self._run("initdb", "--auth=trust", "--username=lgw", "--no-sync", f"--pgdata={self.data}")
         self.start()
         return self
 
     def __exit__(self, *_):
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _give_to_user(self):
+        if self._user:
+            for path in (self.directory, *self.directory.rglob("*")):
+                shutil.chown(path, self._user)
 
     def _run(self, program, *arguments):
         subprocess.run(
@@ -70,7 +86,7 @@ class Postgres:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self.directory / "log").open("ab") as log:
             self._server = subprocess.Popen(
-                [binaries() / "postgres", "-D", self.directory / "data", *options],
+                [binaries() / "postgres", "-D", self.data, *options],
                 stdout=log, stderr=log, user=self._user, cwd=self.directory, start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + START_TIMEOUT

@@ -55,8 +55,8 @@ class OnPostgres(Gateway):
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory):
-    with Postgres() as server, Door(server.port) as door:
+def gateway(tmp_path_factory, migrated_postgres):
+    with Postgres(migrated_postgres) as server, Door(server.port) as door:
         url = server.url.replace(str(server.port), str(door.port))
         template = tmp_path_factory.mktemp("template")
         prepare(template, special_keys=False, DATABASE_URL=url)

@@ -1,7 +1,7 @@
 """Rows that are made with their first change, on a real PostgreSQL: SQLite has one writer at a time."""
 
-from tests.e2e.installation import django, environment
-from tests.prepared import manage
+from tests.e2e.installation import django
+from tests.trials.postgres import Postgres
 
 TWO_AT_ONCE = """
 import threading
@@ -60,7 +60,7 @@ print(told, row.mode, row.smoke_at is not None, list(PoolSize.objects.values_lis
 """
 
 
-def test_both_changes_of_a_new_row_count(tmp_path, postgres):
-    manage("migrate", timeout=280, env=environment(tmp_path, DATABASE_URL=postgres.url)).check_returncode()
-    told = django(tmp_path, TWO_AT_ONCE, DATABASE_URL=postgres.url)
+def test_both_changes_of_a_new_row_count(tmp_path, migrated_postgres):
+    with Postgres(migrated_postgres) as postgres:
+        told = django(tmp_path, TWO_AT_ONCE, DATABASE_URL=postgres.url)
     assert told.splitlines()[-1] == "[[], [], ['ValidationError']] drain True [3]"
