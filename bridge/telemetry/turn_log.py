@@ -22,6 +22,13 @@ LEFT_OUT = frozenset(
 )  # fmt: skip
 """Left out of the line of a turn: its key stands there by its hint, the time in front, and the rest is of refusals."""
 SHOWN = tuple(name for name in UsageRow.__struct_fields__ if name not in LEFT_OUT)
+FIGURES = ("queue_ms", "first_token_ms", "total_ms", "prompt_tokens", "completion_tokens")
+_FIRST, _LAST = SHOWN.index(FIGURES[0]), SHOWN.index(FIGURES[-1]) + 1
+# What lines have in common mostly, so that it is spelled out once for many of them.
+ALIKE, LATER_ALIKE = ("key", *SHOWN[1:_FIRST]), SHOWN[_LAST:]
+_alike_of, _figures_of, _later_of = attrgetter(*SHOWN[1:_FIRST]), attrgetter(*FIGURES), attrgetter(*LATER_ALIKE)
+LONGEST_MODEL = 100
+"""A client may name its model as it likes."""
 # All columns in one call: a loop in Python costs a line 2 µs more.
 _shown_of = attrgetter(*SHOWN)
 
@@ -86,6 +93,16 @@ class TurnLogRecord(logging.LogRecord):
         """The fields of the line beside its message; made by the thread that writes it."""
         return _fields(self._row, self._key_hint)
 
+    @property
+    def pieces(self) -> tuple[Any, ...] | None:
+        """The same as `log_formatters.Pieces`, by what comes again; None when too much of it does not."""
+        row = self._row
+        if row.tools or row.trace_id or len(row.model) > LONGEST_MODEL:
+            return None
+        alike = (ALIKE, (self._key_hint, *_alike_of(row)))
+        figures = zip(FIGURES, _figures_of(row), strict=True)
+        return ("request_id", row.request_id), alike, figures, (LATER_ALIKE, _later_of(row))
+
 
 _SAME = logging.makeLogRecord({"name": log.name, "levelno": logging.INFO, "levelname": "INFO", "msg": "turn"}).__dict__
 
@@ -93,5 +110,5 @@ _SAME = logging.makeLogRecord({"name": log.name, "levelno": logging.INFO, "level
 def _fields(row: UsageRow, key_hint: str) -> dict[str, Any]:
     fields: dict[str, Any] = {"request_id": row.request_id, "key": key_hint}
     fields.update(zip(SHOWN, _shown_of(row), strict=True))
-    fields["model"] = row.model[:100]  # a client may name its model as it likes
+    fields["model"] = row.model[:LONGEST_MODEL]
     return fields
