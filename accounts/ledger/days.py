@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from array import array
 from collections import Counter
@@ -38,6 +39,8 @@ MOST_VALUES: Final = 1_000
 """Of a column of texts, those with the most rows: clients choose the word for a model."""
 SETTLED: Final = timedelta(hours=2)
 """After its end: until then rows and their late token counts still come."""
+MARK_BYTES: Final = 16
+"""Random, of each making: whoever keeps columns of it sees that it is not another one."""
 CHUNK: Final = 2_000
 """Rows that are taken apart at once."""
 
@@ -52,7 +55,7 @@ def make(day: datetime) -> bool:
     """Make the columns of this day; return False when a row came meanwhile, so that they are not kept."""
     with writing():
         UsageDay.drop([day])
-        marker = UsageDay.objects.create(day=day, ready=False)
+        marker = UsageDay.objects.create(day=day, ready=False, data=os.urandom(MARK_BYTES))
     # Whoever files a row of the day from here on drops the marker, and waits for none of this.
     with snapshot():
         made = _columns(day)
@@ -88,8 +91,8 @@ def wrong(first: datetime, last: datetime) -> set[datetime]:
 
 
 def _ready() -> set[datetime]:
-    """Days that have sums too: those that an earlier version has made lack them, and are made anew."""
-    return set(UsageDay.objects.filter(name=day_sums.BY_HOUR).values_list("day", flat=True))
+    """Days that have a mark: those that an earlier version has made lack it, and maybe sums, and are made anew."""
+    return set(UsageDay.objects.filter(name="", ready=True).exclude(data=b"").values_list("day", flat=True))
 
 
 def _stored(day: datetime) -> dict[str, bytes]:

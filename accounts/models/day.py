@@ -14,7 +14,7 @@ class UsageDay(models.Model):
     """One column of all rows of a finished day (UTC), in the order in which they started.
 
     Made of the rows when the day is over, and dropped with the first change of one of them. The row whose `name` is ""
-    says whether the day is `ready`, and has no data.
+    says whether the day is `ready`; its data is the mark of this making of the day, for whoever keeps columns of it.
     """
 
     day = models.DateTimeField(_("day"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from copy import copy
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -63,12 +64,18 @@ class Asked:
         named = {*(column for column, *_ in self.conditions), *summed, *ends}
         self.names = sorted({END if name in self.of_end else name for name in named})
 
+    def all_rows(self) -> Asked:
+        """The same of rows that the filters have left."""
+        found = copy(self)
+        found.conditions, found.outcome = [], None
+        return found
+
 
 class Day:
     """The rows of a day that are asked for, or sums of them: then each has how many ROWS it is of."""
 
     def __init__(self, day: datetime, columns: Columns, asked: Asked) -> None:
-        self._day, self._columns, self._asked = day, columns, asked
+        self.at, self._columns, self._asked = day, columns, asked
         self._taken: dict[str, Numbers] = {}
 
     def is_known(self) -> bool:
@@ -123,16 +130,26 @@ class Day:
             for at, takes in zip(self._asked.span, (np.greater_equal, np.less), strict=True):
                 if at is not None:
                     # Signed, for the span may begin before the day.
-                    left &= takes(self._all(AT).astype(np.int64), (at - self._day) // DAY.resolution)
+                    left &= takes(self._all(AT).astype(np.int64), (at - self.at) // DAY.resolution)
         return np.flatnonzero(left)
 
     def __len__(self) -> int:
         return len(self._rows)
 
+    def left(self) -> Columns:
+        """The columns of the rows that are asked for."""
+        return {name: self._column_left(name) for name in self._asked.names}
+
+    def _column_left(self, name: str) -> Column:
+        column = self._columns[name]
+        if len(self) == len(self._all(name)):
+            return column
+        return Column(column.size, self.numbers(name).tobytes(), column.values, column.whole)
+
     def latest(self, most: int) -> list[datetime]:
         """When the last of the rows began, the latest first."""
         # Rows of a day lie in the order in which they began.
-        return [self._day + DAY.resolution * at for at in reversed(self.numbers(AT)[-most:].tolist())]
+        return [self.at + DAY.resolution * at for at in reversed(self.numbers(AT)[-most:].tolist())]
 
     @cached_property
     def counts(self) -> Numbers:
@@ -150,9 +167,9 @@ class Day:
         if name in COLUMNS:
             return self.values(COLUMNS[name]), self.numbers(COLUMNS[name])
         # Sums of several days have the times themselves.
-        times = self._columns["quarter"].values or [self._day + QUARTER * number for number in range(QUARTERS)]
+        times = self._columns["quarter"].values or [self.at + QUARTER * number for number in range(QUARTERS)]
         if name == "hour":
-            named: list[Any] = [at - (at - self._day) % HOUR for at in times]
+            named: list[Any] = [at - (at - self.at) % HOUR for at in times]
         else:
             named = [at.astimezone(self._asked.zone).date() for at in times]
         places: dict[Any, int] = {}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -18,11 +18,12 @@ from accounts.ledger.day_sums import (
     QUARTER,
     SUMS,
     Columns,
-    unpacked,
 )
+from accounts.ledger.days import QUARTER as QUARTER_OF_HOUR
 from accounts.reports.columns import OF_END, Asked, Day, Grouped, Grouping, Numbers
 from accounts.reports.filters import Filters
-from accounts.reports.period import HOUR
+from accounts.reports.kept_days import Stored
+from accounts.reports.period import DAY, HOUR
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility
 
@@ -50,15 +51,19 @@ class Table:
         return self._rows and (is_cut or not self.sums)
 
     def add_rows(self, at: datetime, rows: Day) -> None:
-        if rows.is_known():
+        """Those of a day that is cut."""
+        if self._rows and rows.is_known():
             self.found.append(at)
             self._grouped.add(rows)
 
-    def add_sums(self, at: datetime, stored: Mapping[str, bytes | memoryview]) -> None:
+    def add_gathered(self, rows: Day) -> None:
+        self._grouped.add(rows)
+
+    def add_sums(self, at: datetime, stored: Stored) -> None:
         """Those of a day, unless it was made when there were none, or what is asked for is among its rare values."""
-        if not stored.keys() >= {*self.sums}:
+        if not self.sums or not stored.keys() >= {*self.sums}:
             return
-        parts = [unpacked(stored[name]) for name in self.sums]
+        parts = [stored[name] for name in self.sums]
         if not Day(at, parts[0], self._asked).is_known():
             return
         self.found.append(at)
@@ -79,9 +84,42 @@ class Table:
         for parts in self._waiting.values():
             if parts:
                 # Which day is of no account any more: `_joined` has made times of the quarters.
-                self._grouped.add(Day(parts[0][0], _joined(parts), self._asked))
+                self._grouped.add(Day(parts[0][0], _joined(parts, HOUR), self._asked))
                 parts.clear()
         self._size = 0
+
+
+class Gathered:
+    """Rows of whole days that the filters leave, until they are added to all tables that read rows, with `add_up`.
+
+    At once, too: for each day alone, numpy would take longer to be called than to add.
+    """
+
+    def __init__(self, asked: Asked, tables: Sequence[Table]) -> None:
+        self.asked = asked
+        self._tables = tables
+        self._waiting: list[tuple[datetime, Columns]] = []
+        self._size = 0
+
+    def add(self, rows: Day) -> None:
+        """Those of a day, unless what is asked for is among its rare values."""
+        if not rows.is_known():
+            return
+        for table in self._tables:
+            table.found.append(rows.at)
+        if len(rows):
+            self._waiting.append((rows.at, rows.left()))
+            self._size += len(rows)
+        if self._size > MOST_WAITING:
+            self.add_up()
+
+    def add_up(self) -> None:
+        if self._waiting:
+            joined = _joined(self._waiting, QUARTER_OF_HOUR)
+            rows = Day(self._waiting[0][0], joined, self.asked.all_rows())
+            for table in self._tables:
+                table.add_gathered(rows)
+        self._waiting, self._size = [], 0
 
 
 def _sums_for(asked: Asked, *, histograms: bool) -> tuple[str, ...]:
@@ -91,16 +129,17 @@ def _sums_for(asked: Asked, *, histograms: bool) -> tuple[str, ...]:
     return next(((name,) for name in (BY_HOUR, BY_CALLER, BY_KIND) if columns <= {*SUMS[name]}), ())
 
 
-def _joined(parts: Sequence[tuple[datetime, Columns]]) -> Columns:
-    """The same columns of several days as one; the quarters become times."""
-    return {name: _one(name, [(at, columns[name]) for at, columns in parts]) for name in parts[0][1]}
+def _joined(parts: Sequence[tuple[datetime, Columns]], unit: timedelta) -> Columns:
+    """The same columns of several days as one; the quarters become times, as exact as the unit."""
+    return {name: _one(name, [(at, columns[name]) for at, columns in parts], unit) for name in parts[0][1]}
 
 
-def _one(name: str, columns: Sequence[tuple[datetime, Column]]) -> Column:
+def _one(name: str, columns: Sequence[tuple[datetime, Column]], unit: timedelta) -> Column:
     values: list[Any] | None = None
     if name == QUARTER:
-        values = [at + number * HOUR for at, _ in columns for number in range(24)]
-        found = [_numbers(column).astype(np.int32) // 4 + 24 * day for day, (_, column) in enumerate(columns)]
+        a_day, quarters = DAY // unit, unit // QUARTER_OF_HOUR
+        values = [at + number * unit for at, _ in columns for number in range(a_day)]
+        found = [_numbers(each).astype(np.int32) // quarters + a_day * day for day, (_, each) in enumerate(columns)]
     elif all(column.values is None for _, column in columns):
         found = [_numbers(column) for _, column in columns]
     else:
