@@ -1,6 +1,6 @@
 """Lua scripts, which Redis runs in one step: no two turns can hold the same session. Key names: `redis_keys`."""
 
-from gateway_project.lib.redis_keys import SESSION, SESSIONS_OF
+from gateway_project.lib.redis_keys import SESSION, SESSION_FORGOTTEN, SESSIONS_AT, SESSIONS_OF
 
 MOST_ALIKE = 8
 """Sessions under one fingerprint; the oldest goes."""
@@ -53,62 +53,63 @@ return false
 
 # What a turn does not need each time costs Redis more than all the rest: the times to live, and looks for what has
 # expired, are for a "tidy" call, and room is made for some more at once.
-# KEYS entry, those at the fingerprint, index, in use, forgotten, sessions of the key, keys by their sessions; ARGV
-# session, now, entry, fingerprint, key, "new" for a session that nobody can have forgotten yet, "tidy", how long sets
-# are kept s; of the store: ttl s, most entries, how many more go when some must. How many entries had to go; -1 when
-# this one was forgotten while in use.
+# KEYS index, in use, keys by their sessions; ARGV how long sets are kept s, ttl s, most entries, how many more go when
+# some must; then session, now, entry, fingerprint, key, "new" for a session that nobody can have forgotten yet, "tidy".
+# How many entries had to go; -1 when this one was forgotten while in use. The other names are made here: in front of
+# what each call has of its own stands what all of them have in common, which is packed once.
 REMEMBER = (
     _KEYS_SESSIONS
     + f"""
-local session, now, entry, fingerprint, caller, new, tidy, kept, ttl, most, spare = unpack(ARGV)
+local kept, ttl, most, spare, session, now, entry, fingerprint, caller, new, tidy = unpack(ARGV)
+local index, keys, own, at = KEYS[1], KEYS[3], '{SESSIONS_OF}' .. caller, '{SESSIONS_AT}' .. fingerprint
 if new == '' then
-    redis.call('HDEL', KEYS[4], session)
-    if redis.call('EXISTS', KEYS[5]) == 1 then return -1 end
+    redis.call('HDEL', KEYS[2], session)
+    if redis.call('EXISTS', '{SESSION_FORGOTTEN}' .. session) == 1 then return -1 end
 end
-redis.call('SET', KEYS[1], entry, 'EX', ttl)
-redis.call('ZADD', KEYS[3], now, session)
-redis.call('ZADD', KEYS[6], now, session)
-local alike = redis.call('RPUSH', KEYS[2], session)
-redis.call('EXPIRE', KEYS[2], ttl)
+redis.call('SET', '{SESSION}' .. session, entry, 'EX', ttl)
+redis.call('ZADD', index, now, session)
+redis.call('ZADD', own, now, session)
+local alike = redis.call('RPUSH', at, session)
+redis.call('EXPIRE', at, ttl)
 if alike > {MOST_ALIKE} then
-    local oldest = redis.call('LPOP', KEYS[2])
+    local oldest = redis.call('LPOP', at)
     local found = oldest ~= session and redis.call('GET', '{SESSION}' .. oldest)
     if found and string.find(found, '"' .. fingerprint .. '"', 1, true) then
         redis.call('DEL', '{SESSION}' .. oldest)
-        redis.call('ZREM', KEYS[3], oldest)
-        redis.call('ZREM', KEYS[6], oldest)
+        redis.call('ZREM', index, oldest)
+        redis.call('ZREM', own, oldest)
     end
 end
 local expired = '(' .. now - ttl
-if tidy ~= '' then redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', expired) end
+if tidy ~= '' then redis.call('ZREMRANGEBYSCORE', own, '-inf', expired) end
 -- A set of one may be a new one, which has no time to live.
-if count(KEYS[6], KEYS[7], caller) == 1 or tidy ~= '' then
-    for _, set in ipairs({{KEYS[3], KEYS[6], KEYS[7]}}) do redis.call('EXPIRE', set, kept) end
+if count(own, keys, caller) == 1 or tidy ~= '' then
+    for _, set in ipairs({{index, own, keys}}) do redis.call('EXPIRE', set, kept) end
 end
-if redis.call('ZCARD', KEYS[3]) <= tonumber(most) then return 0 end
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', expired)
-local excess = redis.call('ZCARD', KEYS[3]) - most
+if redis.call('ZCARD', index) <= tonumber(most) then return 0 end
+redis.call('ZREMRANGEBYSCORE', index, '-inf', expired)
+local excess = redis.call('ZCARD', index) - most
 if excess <= 0 then return 0 end
 excess = excess + spare
 local left, looks = excess, 0
 while left > 0 do
-    local gone = {{redis.call('ZRANGE', KEYS[3], 0, 0)[1]}}
+    local gone = {{redis.call('ZRANGE', index, 0, 0)[1]}}
     if not gone[1] then break end
     local owner = caller_of(redis.call('GET', '{SESSION}' .. gone[1]))
     -- One that nobody counts is the first to go.
     if owner and redis.call('ZSCORE', '{SESSIONS_OF}' .. owner, gone[1]) then
         while looks < {MOST_CHECKS} do
-            local largest = redis.call('ZREVRANGE', KEYS[7], 0, 1, 'WITHSCORES')
+            local largest = redis.call('ZREVRANGE', keys, 0, 1, 'WITHSCORES')
             local first, size = largest[1], tonumber(largest[2] or 0)
             if size < 2 then break end
             looks = looks + 1
             local sessions = '{SESSIONS_OF}' .. first
             redis.call('ZREMRANGEBYSCORE', sessions, '-inf', expired)
-            if count(sessions, KEYS[7], first) == size then
+            if count(sessions, keys, first) == size then
                 -- Until it has as few as the next one.
                 local more = math.max(1, size - math.max(1, tonumber(largest[4] or 0)))
                 local popped = redis.call('ZPOPMIN', sessions, math.min(left, more, {MOST_AT_ONCE}))
-                count(sessions, KEYS[7], first)
+                count(sessions, keys, first)
                 gone, owner = {{}}, nil
                 for n = 1, #popped, 2 do gone[#gone + 1] = popped[n] end
                 break
@@ -116,10 +117,10 @@ while left > 0 do
         end
         if owner then
             redis.call('ZREM', '{SESSIONS_OF}' .. owner, gone[1])
-            count('{SESSIONS_OF}' .. owner, KEYS[7], owner)
+            count('{SESSIONS_OF}' .. owner, keys, owner)
         end
     end
-    redis.call('ZREM', KEYS[3], unpack(gone))
+    redis.call('ZREM', index, unpack(gone))
     left = left - #gone
     for n, each in ipairs(gone) do gone[n] = '{SESSION}' .. each end
     redis.call('DEL', unpack(gone))

@@ -13,7 +13,7 @@ import msgspec
 from redis import RedisError, ResponseError
 
 from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable, Script
+from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable, Script, ScriptCall, is_unknown
 from sessions_store import lua
 
 log = logging.getLogger(__name__)
@@ -57,19 +57,23 @@ NOTHING = Knowledge()
 class _PendingWrite:
     """Receives the link's reply when an entry is stored: a Future and its callback would cost every turn more."""
 
-    __slots__ = ("_command", "_ended", "_link", "_script", "_waiter")
+    __slots__ = ("_args", "_call", "_ended", "_has_text", "_link", "_waiter")
 
-    def __init__(self, link: RedisLink, script: Script, command: tuple[Arg, ...]) -> None:
+    def __init__(self, link: RedisLink, call: ScriptCall, args: tuple[Arg, ...]) -> None:
         self._link = link
-        self._script = script
-        self._command = command
+        self._call = call
+        self._args = args
+        self._has_text = False
         self._ended = False
         self._waiter: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
-        """Issue the command; without Redis nothing is stored."""
+        """Issue the call; without Redis nothing is stored."""
+        call = self._call
+        # By digest: the script is 3 KB, and this is sent with every turn.
+        packed = call.packed_with_text(*self._args) if self._has_text else call.packed(*self._args)
         try:
-            self._link.issue(self, *self._command)
+            self._link.send_for(self, packed)
         except RedisUnavailable:
             self.set_result(None)
 
@@ -85,8 +89,8 @@ class _PendingWrite:
     def set_exception(self, problem: Exception) -> None:
         """The server does not know the script yet, or refuses the entry."""
         # The server was restarted, or has never seen the script: once more with its text, which it stores then.
-        if isinstance(problem, ResponseError) and str(problem).startswith("NOSCRIPT") and self._command[0] == "EVALSHA":
-            self._command = ("EVAL", self._script.text, *self._command[2:])
+        if isinstance(problem, ResponseError) and is_unknown(problem) and not self._has_text:
+            self._has_text = True
             return self.begin()
         log.warning("A session entry could not be kept: %s", problem)
         return self.set_result(None)
@@ -140,15 +144,11 @@ class SessionStore:
         self._tidy_every = ttl / TIDY_SHARE
         self._tidied: dict[int, float] = {}
         """API keys to when they were last."""
-        # A set is kept until the last session that came to it before the next tidying has expired.
-        self._bounds: tuple[Arg, ...] = (
-            math.ceil(ttl + self._tidy_every),
-            ttl,
-            max_entries,
-            max_entries // SPARE_SHARE,
-        )
         self._claim = Script(lua.CLAIM)
-        self._remember = Script(lua.REMEMBER)
+        # A set is kept until the last session that came to it before the next tidying has expired.
+        bounds = (math.ceil(ttl + self._tidy_every), ttl, max_entries, max_entries // SPARE_SHARE)
+        names = (redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE, redis_keys.SESSIONS_KEYS)
+        self._remember = ScriptCall(Script(lua.REMEMBER), names, bounds, 7)
         self._found = msgspec.json.Decoder(Found)
         self._encode = msgspec.json.Encoder().encode
 
@@ -190,14 +190,9 @@ class SessionStore:
         # The web process's time and not the server's: entries are compared with times of our own only.
         now = self._clock()
         entry = StoredEntry(key, session_id, instance, generation, api_key_id, length, hits, created_at, now, knows)
-        entry_key, forgotten = redis_keys.SESSION + session_id, redis_keys.SESSION_FORGOTTEN + session_id
-        keys = (entry_key, redis_keys.SESSIONS_AT + key, redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE, forgotten,
-                f"{redis_keys.SESSIONS_OF}{api_key_id}", redis_keys.SESSIONS_KEYS)  # fmt: skip
         args = (session_id, now, self._encode(entry), key, api_key_id, "new" if is_new else "",
-                self._tidy(api_key_id, now), *self._bounds)  # fmt: skip
-        # By digest: the script is 3 KB, and this is sent with every turn.
-        command = ("EVALSHA", self._remember.sha, len(keys), *keys, *args)
-        pending_write = _PendingWrite(self._link, self._remember, command)
+                self._tidy(api_key_id, now))  # fmt: skip
+        pending_write = _PendingWrite(self._link, self._remember, args)
         pending_write.begin()
         return pending_write
 

@@ -44,6 +44,13 @@ async def test_nothing_is_found_for_an_unknown_prefix(store):
     assert await store.claim("nobody", 7) is None
 
 
+async def test_script_that_the_server_lost_is_sent_again(store, link, remember):
+    for number in range(2):
+        await link.execute("SCRIPT", "FLUSH")
+        await remember(f"k{number}", f"s{number}")
+        assert (await store.claim(f"k{number}", 7)).session_id == f"s{number}"
+
+
 async def test_one_of_a_hundred_claims_wins(store, remember, redis_server):
     await remember("k")
     links = [RedisLink(redis_server, timeout=30) for _ in range(4)]
