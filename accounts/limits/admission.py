@@ -15,7 +15,7 @@ from accounts.limits.alone import LocalCounter, Refusal
 from accounts.limits.breaker import SLOW_SEC, Breaker
 from accounts.limits.counters import CallerCounters, Counters, Held, LimitState, Place, Scopes, Seen
 from accounts.limits.ledger_budgets import LedgerBudgets
-from accounts.limits.scripts import ADMIT, EXTEND, LEASE, SETTLE, SLICE, WINDOW
+from accounts.limits.scripts import ADMIT, EXTEND, LEASE, SETTLE, SLICE, WINDOW, numbers_of
 from accounts.limits.settlements import Settlement, Settlements
 from accounts.patterns import allows
 from gateway_project.lib import redis_keys
@@ -250,7 +250,8 @@ class Limits:
             return self._seen_alone(counters.counters, at)
         return self._seen(reply, counters, turn=False)
 
-    def _seen(self, reply: list[int], counters: CallerCounters, *, turn: bool) -> Seen:
+    def _seen(self, packed: bytes, counters: CallerCounters, *, turn: bool) -> Seen:
+        reply = numbers_of(packed)
         # The clock's time now: the request may have begun long before it was read.
         seen = Seen(counters.counters, reply[3:], time.time())
         for each, part in counters.budgets:

@@ -141,7 +141,8 @@ class CallerCounters:
         args = [arg for each in self.counters for arg in each.args]
         self.admission = ScriptCall(ADMIT, [*keys, shadow_key(at)], [*args, key_id], 4)
         """Follow: mode, request, tokens to reserve, when it started."""
-        self.settlement = ScriptCall(SETTLE, keys, args, 5)
+        there_are = ["".join("01"[size > 0] for size in each.limits.sizes) for each in self.counters]
+        self.settlement = ScriptCall(SETTLE, keys, there_are, 5)
         """Follow: request, tokens, again, when it started, alone."""
 
 

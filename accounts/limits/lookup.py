@@ -11,7 +11,7 @@ import redis
 
 from accounts.keys.limit_set import LimitSet, Scope
 from accounts.limits.counters import LimitState, Seen, look_up, shadow_key
-from accounts.limits.scripts import ADMIT
+from accounts.limits.scripts import ADMIT, numbers_of
 from accounts.models.policy import LIMITS
 
 SCOPES: Mapping[str, Scope] = {"k": "key", "t": "team"}
@@ -25,7 +25,7 @@ def states_of(limits: Sequence[LimitSet], client: redis.Redis) -> list[LimitStat
     at = time.time()
     counters, keys, args = look_up(limits, at)
     reply: Any = client.eval(ADMIT.text, len(keys), *keys, *(str(each) for each in args))
-    return Seen(counters, reply[3:], at).states()
+    return Seen(counters, numbers_of(reply)[3:], at).states()
 
 
 @dataclass(frozen=True)

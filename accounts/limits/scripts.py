@@ -5,6 +5,7 @@ A count, a comparison and a reservation by separate commands would race with tho
 
 from __future__ import annotations
 
+from struct import unpack
 from typing import Final
 
 from gateway_project.lib.redis_link import Script
@@ -29,9 +30,10 @@ SEEN_EACH: Final = 12
 # ARGV: for each scope its nine limits, a letter and which of them are shadows, and when day, week and month end; then
 #   key, mode, request, tokens to reserve, and when it started. Mode `turn` counts all, `count` requests per minute
 #   alone, and `look` nothing.
-# Reply: whose limit refuses (from 0, -1 for none), which (from 1), for how many ms; then for each scope: requests in
-#   the window and ms until there are none, tokens in it likewise, turns, requests of day, week and month, tokens of
-#   them, and bits for the periods that lack what the ledger knows. Of limits that refuse the one that lasts longest.
+# Reply, for `numbers_of`: whose limit refuses (from 0, -1 for none), which (from 1), for how many ms; then for each
+#   scope: requests in the window and ms until there are none, tokens in it likewise, turns, requests of day, week and
+#   month, tokens of them, and bits for the periods that lack what the ledger knows. Of limits that refuse the one that
+#   lasts longest.
 # What lies in the future comes from before a step of the clock: it would count until that time comes again.
 # A command costs Redis 3 µs here, and there are two scopes: what says nothing new is not asked. A time to live is set
 # by the first of what it is for: of the requests of a slot of WINDOW, of the turns that run, of a budget.
@@ -202,30 +204,39 @@ if admitted and #would > 0 then
 end
 local reply = {{refusal[1], refusal[2], math.ceil(refusal[3] * 1000)}}
 for i = 1, #seen do reply[3 + i] = math.ceil(seen[i]) end
-return reply
+-- as one string: thirty numbers are as dear as two writes, here and where they are read
+return struct.pack('<' .. string.rep('i8', #reply), unpack(reply))
 """)
 
-# KEYS and the first part of ARGV as above, without the shadows. Then: request, tokens, "again" for one that may have
-# been settled already (only its lease shows which), when it started, "alone" for one that Redis may not have counted.
-# A budget counts what has started since its beginning; what started before is the ledger's, until that has been added.
-# "late" for a turn that was settled before: tokens is what is to be added, or taken away, and the last argument when it
-# was settled; tokens of a minute that is over are left alone. Reply: the time.
+
+def numbers_of(reply: bytes) -> tuple[int, ...]:
+    """Of a reply of ADMIT."""
+    return unpack(f"<{len(reply) // 8}q", reply)
+
+
+# KEYS as above, without the shadows. ARGV: for each scope which of its nine limits there are, as "0" and "1"; then
+# request, tokens, "again" for one that may have been settled already (only its lease shows which), when it started,
+# "alone" for one that Redis may not have counted. A budget counts what has started since its beginning; what started
+# before is the ledger's, until that has been added. "late" for a turn that was settled before: tokens is what is to be
+# added, or taken away, and the last argument when it was settled; tokens of a minute that is over are left alone.
+# Reply: the time.
 SETTLE: Final = Script(f"""
 local now = tonumber(redis.call('TIME')[1])
 local scopes = #KEYS / {KEYS_EACH}
-local request, tokens, again, started, alone = unpack(ARGV, scopes * {ARGS_EACH} + 1)
+local request, tokens, again, started, alone = unpack(ARGV, scopes + 1)
 local late, slice = again == 'late', now - now % {SLICE}
 if late then slice = alone - alone % {SLICE} end
 tokens, started, alone = tonumber(tokens), tonumber(started), alone == 'alone'
 for s = 0, scopes - 1 do
-  local k, a = s * {KEYS_EACH}, s * {ARGS_EACH}
+  local k, mask = s * {KEYS_EACH}, ARGV[s + 1]
+  local function limited(place) return string.byte(mask, place) == 49 end
   local leased, counted = 0, 1
   if not late then
     leased = redis.call('ZREM', KEYS[k + 3], request)
     counted = redis.call('HDEL', KEYS[k + 4], request)
   end
   if late or again == '' or leased == 1 then
-    if tonumber(ARGV[a + 2]) > 0 then
+    if limited(2) then
       if not late and tokens > 0 then
         -- The first of a slice has the others live long enough, too.
         if redis.call('HINCRBY', KEYS[k + 2], slice, tokens) == tokens then
@@ -235,12 +246,12 @@ for s = 0, scopes - 1 do
         redis.call('HINCRBY', KEYS[k + 2], slice, tokens)
       end
     end
-    if alone and tonumber(ARGV[a + 1]) > 0 and started > now - {WINDOW} then
+    if alone and limited(1) and started > now - {WINDOW} then
       redis.call('ZADD', KEYS[k + 1], started, request)
       redis.call('EXPIRE', KEYS[k + 1], {REQUESTS_KEPT})
     end
     for p = 1, 3 do
-      if tonumber(ARGV[a + 3 + p]) > 0 or tonumber(ARGV[a + 6 + p]) > 0 then
+      if limited(3 + p) or limited(6 + p) then
         local name = KEYS[k + 4 + p]
         local stored = redis.call('HMGET', name, 'since', 'filled')
         local before = stored[1] and started < tonumber(stored[1])
