@@ -51,16 +51,17 @@ def usage(request: HttpRequest) -> HttpResponse:
     except ValidationError as exc:
         return too_much_to_see(request, exc)
     by_time = {time: sums for (time,), sums in by_times.items()}
+    shown = _shown(query, by_time)
     # Of these sums and not by a further query: each turn is in one of them.
     whole = Sums()
-    for sums in by_time.values():
+    for sums in shown.values():
         whole.merge(sums)
     before = query.filters.before()
     names = names_for(visibility, _busiest(by_caller), query.filters.values.get("key", ()))
     latest = page_of(query.filters, visibility)
     context = {
         **_form(query, names, by_kind),
-        **_timeline(query, by_time),
+        **_timeline(query, by_time, shown),
         "flaws": flaws,
         "stale": staleness(query.filters.now),
         "figures": figures.figures(query, whole, total(before, visibility) if before else None),
@@ -145,22 +146,26 @@ def _time(query: Query) -> str:
     return "hour" if timeline.is_hourly(filters) or is_whole_hours(filters.zone, filters.now) else "day"
 
 
-def _timeline(query: Query, by_time: Mapping[Any, Sums]) -> dict[str, Any]:
-    hourly = timeline.is_hourly(query.filters)
+def _shown(query: Query, by_time: Mapping[Any, Sums]) -> Mapping[Any, Sums]:
+    """As the bars have them: hours of a long period, which the heat map needs, as days."""
+    if timeline.is_hourly(query.filters):
+        return by_time
+    by_day: dict[date, Sums] = {}
+    for time, sums in by_time.items():
+        day = time.astimezone(query.filters.zone).date() if isinstance(time, datetime) else time
+        by_day.setdefault(day, Sums()).merge(sums)
+    return by_day
+
+
+def _timeline(query: Query, by_time: Mapping[Any, Sums], shown: Mapping[Any, Sums]) -> dict[str, Any]:
     by_hour: dict[datetime, Sums] = {time: sums for time, sums in by_time.items() if isinstance(time, datetime)}
-    shown: Mapping[Any, Sums] = by_time
-    if not hourly and by_hour:
-        by_day: dict[date, Sums] = {}
-        for hour, sums in by_hour.items():
-            by_day.setdefault(hour.astimezone(query.filters.zone).date(), Sums()).merge(sums)
-        shown = by_day
     buckets = timeline.buckets(query, shown)
     return {
         "buckets": buckets,
         "bars": timeline.bars(buckets),
         "lines": timeline.lines(buckets),
         "most": max((bucket.sums.turns for bucket in buckets), default=0),
-        "hourly": hourly,
+        "hourly": timeline.is_hourly(query.filters),
         "heat": heat(query, by_hour) if len(by_hour) > 1 else [],
     }
 

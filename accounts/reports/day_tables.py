@@ -22,7 +22,7 @@ from accounts.ledger.day_sums import (
 from accounts.ledger.days import QUARTER as QUARTER_OF_HOUR
 from accounts.reports.columns import OF_END, Asked, Day, Grouped, Grouping, Numbers
 from accounts.reports.filters import Filters
-from accounts.reports.kept_days import Stored
+from accounts.reports.kept_days import JOINED, Stored
 from accounts.reports.period import DAY, HOUR
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility
@@ -81,10 +81,10 @@ class Table:
         return self._grouped.sums()
 
     def add_up(self) -> None:
-        for parts in self._waiting.values():
+        for name, parts in self._waiting.items():
             if parts:
                 # Which day is of no account any more: `_joined` has made times of the quarters.
-                self._grouped.add(Day(parts[0][0], _joined(parts, HOUR), self._asked))
+                self._grouped.add(Day(parts[0][0], _joined_sums(name, parts), self._asked))
                 parts.clear()
         self._size = 0
 
@@ -129,6 +129,14 @@ def _sums_for(asked: Asked, *, histograms: bool) -> tuple[str, ...]:
     return next(((name,) for name in (BY_HOUR, BY_CALLER, BY_KIND) if columns <= {*SUMS[name]}), ())
 
 
+def _joined_sums(name: str, parts: Sequence[tuple[datetime, Columns]]) -> Columns:
+    """As it was made for an earlier page over the same days, where it was."""
+    if (joined := JOINED.get(name, parts)) is None:
+        joined = _joined(parts, HOUR)
+        JOINED.put(name, parts, joined)
+    return joined
+
+
 def _joined(parts: Sequence[tuple[datetime, Columns]], unit: timedelta) -> Columns:
     """The same columns of several days as one; the quarters become times, as exact as the unit."""
     return {name: _one(name, [(at, columns[name]) for at, columns in parts], unit) for name in parts[0][1]}
@@ -146,7 +154,8 @@ def _one(name: str, columns: Sequence[tuple[datetime, Column]], unit: timedelta)
         values, found = _renumbered([column for _, column in columns])
     numbers = np.concatenate(found)
     # What is counted with must have fewer than 8 bytes, or it would become floating point; sums may need them.
-    size = 4 if not len(numbers) or numbers.max() < 1 << 32 else 8
+    most = int(numbers.max(initial=0))
+    size = next(size for size in (1, 2, 4, 8) if most < 1 << 8 * size)
     return Column(size, numbers.astype(f"<u{size}").tobytes(), values)
 
 

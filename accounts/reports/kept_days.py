@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -11,6 +12,8 @@ from accounts.ledger.day_sums import Columns
 
 MOST_BYTES: Final = 32 << 20
 """Of a process: what a page with filters reads of some million rows. None of it before the first such page."""
+MOST_JOINED_BYTES: Final = 16 << 20
+"""Of a process: sums of a million rows, over the two spans that are asked for most."""
 OF_COLUMN, OF_VALUE = 200, 100
 """Bytes that Python needs for each column beside its numbers, and for each value of it."""
 
@@ -63,12 +66,56 @@ class KeptDays:
                 self._size -= _size(self._days.pop(min(self._days))[1])
 
 
+class KeptJoins:
+    """The same sums of several days as one, for the next page over these days. For threads.
+
+    Days are the same where they are the same objects: of each day that is kept there is one, and nobody changes it.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = 0
+        self._joins: OrderedDict[tuple[str, int, datetime], Join] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, name: str, days: Sequence[tuple[datetime, Columns]]) -> Columns | None:
+        key = (name, len(days), days[0][0])
+        with self._lock:
+            found = self._joins.get(key)
+            if found is None or any(kept is not day for kept, (_, day) in zip(found.days, days, strict=True)):
+                return None
+            self._joins.move_to_end(key)
+            return found.columns
+
+    def put(self, name: str, days: Sequence[tuple[datetime, Columns]], columns: Columns) -> None:
+        """Keep it. Others of the same name, first day and number of days go, and if it is too much, the least used."""
+        key, join = (name, len(days), days[0][0]), Join(tuple(day for _, day in days), columns)
+        with self._lock:
+            if (replaced := self._joins.pop(key, None)) is not None:
+                self._size -= replaced.size
+            self._joins[key] = join
+            self._size += join.size
+            while self._size > self._most:
+                self._size -= self._joins.popitem(last=False)[1].size
+
+
+class Join(NamedTuple):
+    days: tuple[Columns, ...]
+    columns: Columns
+
+    @property
+    def size(self) -> int:
+        """With the days: they stay as long, even where they are not kept any more."""
+        return sum(map(_bytes, (self.columns, *self.days)))
+
+
+def _bytes(columns: Columns) -> int:
+    return sum(OF_COLUMN + len(each.numbers) + OF_VALUE * len(each.values or ()) for each in columns.values())
+
+
 def _size(parts: Mapping[str, Columns | None]) -> int:
-    return sum(
-        OF_COLUMN + len(column.numbers) + OF_VALUE * len(column.values or ())
-        for part in parts.values()
-        for column in (part or {}).values()
-    )
+    return sum(_bytes(part or {}) for part in parts.values())
 
 
 KEPT: Final = KeptDays(MOST_BYTES)
+JOINED: Final = KeptJoins(MOST_JOINED_BYTES)

@@ -16,7 +16,7 @@ from accounts.ledger import days
 from accounts.ledger.day_column import narrow
 from accounts.models import Usage, UsageDay
 from accounts.reports.filters import parse
-from accounts.reports.kept_days import KeptDays, Making
+from accounts.reports.kept_days import KeptDays, KeptJoins, Making
 from accounts.reports.summary import total
 from accounts.reports.visibility import Visibility
 from tests.accounts.ledger.test_hours import END, file, some_rows
@@ -151,3 +151,35 @@ def test_threads_keep_within_the_room():
         if (found := kept.get(DAY + timedelta(days=day), making, ["x"]))
     ]
     assert 0 < sum(sizes) <= 50_000
+
+
+def some_days(number, size):
+    return [(DAY + timedelta(days=each), column(size)) for each in range(number)]
+
+
+def test_joins_are_of_these_very_days():
+    kept, those = KeptJoins(1 << 20), some_days(3, 100)
+    kept.put("by_hour", those, column(300))
+    assert kept.get("by_hour", those) == column(300)
+    for others in (those[1:], those[:2], [*those[:2], (those[2][0], column(100))], some_days(4, 100)):
+        assert kept.get("by_hour", others) is None
+    assert kept.get("by_kind", those) is None
+
+
+def test_joins_that_are_used_make_no_room():
+    kept, spans = KeptJoins(10_000), [some_days(number, 500) for number in (1, 2, 3)]
+    kept.put("by_hour", spans[0], column(2_000))
+    kept.put("by_hour", spans[1], column(2_000))
+    assert kept.get("by_hour", spans[0])
+    kept.put("by_hour", spans[2], column(2_000))
+    assert [kept.get("by_hour", each) is not None for each in spans] == [True, False, True]
+    kept.put("by_kind", some_days(1, 500), column(20_000))
+    assert [kept.get("by_hour", each) for each in spans] == [None] * 3
+
+
+def test_join_of_changed_days_takes_the_place():
+    kept = KeptJoins(10_000)
+    for _ in range(20):
+        those = some_days(2, 1_000)
+        kept.put("by_hour", those, column(3_000))
+        assert kept.get("by_hour", those) == column(3_000)
