@@ -6,8 +6,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
-from django.core.exceptions import ValidationError
-from django.db import IntegrityError
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.db import DatabaseError, IntegrityError
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext
@@ -38,6 +38,8 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's EXCEPTION_HANDLER. What is no error of the request goes on to Django."""
     from rest_framework.views import exception_handler  # reads the settings, and these name this module
 
+    if _is_gone(exc):
+        exc = exceptions.NotFound()
     if isinstance(exc, IntegrityError):
         # `full_clean` has found no such row a moment ago, so another request has made one since.
         exc = Conflict(gettext("Somebody else was faster; read it again."))
@@ -50,6 +52,12 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
     response.data = _body(response.status_code, exc, response.data)
     response.content_type = PROBLEM
     return response
+
+
+def _is_gone(exc: Exception) -> bool:
+    """Somebody has deleted the object after it was looked up: a check does not find it, or a save changes no row."""
+    # Of a save Django says so in no class of its own; what a database says has the driver's error as its cause.
+    return isinstance(exc, ObjectDoesNotExist) or (type(exc) is DatabaseError and exc.__cause__ is None)
 
 
 def _body(status: int, exc: Exception, data: Any) -> dict[str, Any]:

@@ -22,7 +22,16 @@ STAYING: Final = frozenset([
 
 def that_move() -> dict[str, str]:
     """What is set here, by name, and moves."""
-    return {name: value for name, value in all_set().items() if name not in STAYING}
+    return movable(all_set())
+
+
+def movable(values: Mapping[str, str]) -> dict[str, str]:
+    """What of these is a setting and moves, whatever else a backup may have."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in STAYING and name.isupper() and name.lower() in Environment.model_fields
+    }
 
 
 def all_set() -> dict[str, str]:

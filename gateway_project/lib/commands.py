@@ -1,17 +1,29 @@
-"""The base of our management commands: what one could not do stands in one line, and its exit code is 1."""
+"""The base of our management commands: what one could not do stands in one line, and its exit code is 1.
+
+Names that they show come from whoever chose them, so a terminal gets no escapes of theirs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import ProgrammingError
 
 from gateway_project.lib.database_state import AWAY
+from gateway_project.lib.visible import visible
 
 
 class GatewayCommand(BaseCommand):
     """A command that fails in one line. `--traceback` shows what Django would have shown."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for output in (self.stdout, self.stderr):
+            # Of a terminal alone, which Django asks: a file or a program gets what was written.
+            output.style_func = partial(_on_a_terminal, output.style_func)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """One line, where argparse prints all options and exits with 2."""
@@ -30,3 +42,8 @@ class GatewayCommand(BaseCommand):
         # ProgrammingError is what PostgreSQL raises when `migrate` has not made the tables yet.
         except (*AWAY, ProgrammingError) as exc:
             raise CommandError(f"The database cannot be used: {' '.join(str(exc).split())}") from exc
+
+
+def _on_a_terminal(style: Callable[[str], str], text: str) -> str:
+    """Without escapes of others, and in the colour of ours."""
+    return style("\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n")))

@@ -76,11 +76,11 @@ class Command(RecordedCommand):
         for version in Version.objects.all():
             if trouble_here(version, settings.DATA_DIR):
                 self.stderr.write(f"Lingma {version.version} is not here: install it with `lingma_install`.")
+        theirs, here = variables.movable(found.manifest.settings), variables.all_set()
         if file is not None:
-            _write_settings(file, found.manifest.settings)
+            _write_settings(file, theirs)
             return
-        here = variables.all_set()
-        other = sorted(name for name, value in found.manifest.settings.items() if here.get(name) != value)
+        other = sorted(name for name, value in theirs.items() if here.get(name) != value)
         if other:
             self.stderr.write(f"Set there, and not the same here: {', '.join(other)}; --write-env F writes them.")
 

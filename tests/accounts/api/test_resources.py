@@ -1,11 +1,11 @@
 """Teams, aliases, prompts, audit, and the errors that all have in common."""
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.urls import path as url
 
-from accounts.models import ApiKey, AuditEntry, Team
-from bridge.models import ModelAlias, PromptTemplate
+from accounts.models import AlertChannel, ApiKey, AuditEntry, Team
+from bridge.models import Login, MaintenanceWindow, ModelAlias, PromptTemplate
 from gateway_project import urls
 from tests.accounts.api.conftest import Program
 
@@ -64,6 +64,43 @@ def test_routing_row_lives_from_creation_to_end(api, resource, model, body, wron
     assert api("PATCH", path, {"enabled": False}).data["enabled"] is False
     assert api("DELETE", path).status_code == 204
     assert not model.objects.filter(pk=made.data["id"]).exists()
+
+
+ROWS = {
+    "aliases": (ModelAlias, {"pattern": "my-*"}, {"note": "x"}),
+    "prompts": (PromptTemplate, {"pattern": "my-*"}, {"note": "x"}),
+    "teams": (Team, {"name": "new"}, {"rpm": 5}),
+    "logins": (Login, {"label": "new"}, {"label": "newer"}),
+    "maintenance-windows": (
+        MaintenanceWindow,
+        {"name": "new", "starts_at": "2031-01-01T00:00Z", "ends_at": "2031-01-01T01:00Z"},
+        {"enabled": False},
+    ),
+    "alert-channels": (
+        AlertChannel, {"name": "new", "kind": "webhook", "address": "https://example.com/"}, {"enabled": False},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("resource", ROWS)
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+def test_row_deleted_meanwhile_is_404(api, resource, method):
+    model, body, change = ROWS[resource]
+    pk = api("POST", f"{resource}/", body).data["id"]
+    table, seen = f'"{model._meta.db_table}"', []
+
+    def delete_first(execute, sql, *rest):
+        """Once the request has found the row, somebody else deletes it."""
+        if table in sql and f'"{model._meta.db_table}_' not in sql:
+            seen.append(sql)
+            if len(seen) == 2:
+                model.objects.filter(pk=pk).delete()
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(delete_first):
+        answer = api(method, f"{resource}/{pk}/", change if method == "PATCH" else None)
+    assert len(seen) > 2
+    assert answer.status_code == (404 if method == "PATCH" else 204)
 
 
 def test_audit_is_read_and_filtered(api):

@@ -10,7 +10,7 @@ from gateway_project.backup.records import End, File, Manifest, Table, Writer
 from gateway_project.backup.sealed import Sealer
 from tests.directories import copy
 from tests.e2e.installation import django
-from tests.gateway_project.backup.installations import PASSPHRASE, everything
+from tests.gateway_project.backup.installations import PASSPHRASE, everything, run
 
 TRY = """
 import json, resource
@@ -111,6 +111,14 @@ def test_bad_backup_changes_nothing(tmp_path, installation, attempt, name):
     assert said.endswith(words)
     assert "\n" not in said
     assert everything(installation) == before
+
+
+def test_settings_of_another_machine_are_not_taken(tmp_path, filled):
+    values = {"TOOL_APPROVAL": "deny", "LINGMA_BIN": "/tmp/evil", "A=b\nSECRET_KEY": "x", "PATH": "/tmp"}
+    manifest = msgspec.structs.replace(MANIFEST, settings=values)
+    data_dir, written = copy(filled, tmp_path / "data"), tmp_path / "env"
+    run(data_dir, "restore", craft(tmp_path / "backup", manifest, End(0, 0)), "--replace", "--write-env", written)
+    assert written.read_text() == "TOOL_APPROVAL=deny\n"
 
 
 def damage(data, kind):

@@ -1,5 +1,7 @@
 """What our commands say when they cannot do what they are asked."""
 
+import io
+
 import pytest
 from django.core.management import call_command, get_commands, load_command_class
 from django.core.management.base import CommandError
@@ -47,3 +49,28 @@ def test_database_that_is_away_is_one_line(name):
     with connection.execute_wrapper(away), pytest.raises(CommandError) as told:
         call_command(name, *ARGUMENTS[name], skip_checks=True)
     assert str(told.value) == "The database cannot be used: connection refused Is the server running?"
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Names(GatewayCommand):
+    def handle(self, *args, **options):
+        self.stdout.write("\x1b]0;title\x07of a\tkey\n名称")
+        self.stderr.write("\u202eof a team")
+
+
+@pytest.mark.parametrize(
+    ("screen", "said", "troubles"),
+    [
+        (Screen, "\\x1b]0;title\\x07of a\tkey\n名称\n", "\\u202eof a team\n"),
+        (io.StringIO, "\x1b]0;title\x07of a\tkey\n名称\n", "\u202eof a team\n"),
+    ],
+)
+def test_terminal_gets_no_escapes_of_others(screen, said, troubles):
+    out, err = screen(), screen()
+    command = Names(stdout=out, stderr=err, no_color=True)
+    call_command(command, skip_checks=True)
+    assert (out.getvalue(), err.getvalue()) == (said, troubles)
