@@ -12,7 +12,7 @@ from django.utils.timezone import get_default_timezone_name
 
 from accounts.keys.limit_set import LimitSet, Scope
 from accounts.limits.periods import PERIODS, periods_at
-from accounts.limits.scripts import ADMIT, SEEN_EACH, SETTLE
+from accounts.limits.scripts import ADMIT, SEEN_EACH, SETTLE, numbers_in
 from accounts.models.policy import LIMITS
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import Arg, ScriptCall
@@ -51,10 +51,9 @@ class Counters:
         self.keys = [*names, *(f"{redis_keys.LIMIT}{limits.scope}:{limits.id}:{name}:{at}" for name, at in budgets)]
         self.shadow = tuple(name in limits.shadow for name in LIMITS)
         self.args: list[Arg] = [
-            *limits.sizes,
+            numbers_in(limits.sizes, self.ends),
             # A letter for whose limits they are, and for each whether it is a shadow.
             limits.scope[0] + "".join("01"[each] for each in self.shadow),
-            *self.ends,
         ]
         self.is_held = any(limits.sizes[1:])
         """Whether a turn has something to give back at its end."""

@@ -24,7 +24,7 @@ def states_of(limits: Sequence[LimitSet], client: redis.Redis) -> list[LimitStat
         return []
     at = time.time()
     counters, keys, args = look_up(limits, at)
-    reply: Any = client.eval(ADMIT.text, len(keys), *keys, *(str(each) for each in args))
+    reply: Any = client.eval(ADMIT.text, len(keys), *keys, *args)
     return Seen(counters, numbers_of(reply)[3:], at).states()
 
 

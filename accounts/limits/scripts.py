@@ -5,7 +5,8 @@ A count, a comparison and a reservation by separate commands would race with tho
 
 from __future__ import annotations
 
-from struct import unpack
+from collections.abc import Sequence
+from struct import pack, unpack
 from typing import Final
 
 from gateway_project.lib.redis_link import Script
@@ -21,15 +22,15 @@ KEPT_AFTER: Final = 7200  # seconds that a budget outlives its period: turns tha
 SHADOW_KEPT: Final = 8 * 86400
 
 KEYS_EACH: Final = 7
-ARGS_EACH: Final = 13
+ARGS_EACH: Final = 2
 SEEN_EACH: Final = 12
 
 # KEYS: for each scope requests (zset, request by time), tokens (hash, sum by slice), turns (zset, request by end of
 #   lease), reserved (hash, tokens by request), and its day, week and month (hash: requests, tokens, since when they are
 #   counted, and whether the ledger's have been added); then counts of the shadow limits (hash).
-# ARGV: for each scope its nine limits, a letter and which of them are shadows, and when day, week and month end; then
-#   key, mode, request, tokens to reserve, and when it started. Mode `turn` counts all, `count` requests per minute
-#   alone, and `look` nothing.
+# ARGV: for each scope its nine limits and when day, week and month end, as `numbers_in` packs them, and a letter and
+#   which of the limits are shadows; then key, mode, request, tokens to reserve, and when it started. Mode `turn` counts
+#   all, `count` requests per minute alone, and `look` nothing.
 # Reply, for `numbers_of`: whose limit refuses (from 0, -1 for none), which (from 1), for how many ms; then for each
 #   scope: requests in the window and ms until there are none, tokens in it likewise, turns, requests of day, week and
 #   month, tokens of them, and bits for the periods that lack what the ledger knows. Of limits that refuse the one that
@@ -72,9 +73,9 @@ end
 for scope = 0, scopes - 1 do
   s, k = scope, scope * {KEYS_EACH}
   local a, at = s * {ARGS_EACH}, s * {SEEN_EACH}
-  local size, budgets = {{}}, false
-  mask, reserved = ARGV[a + 10], 0
-  for i = 1, 9 do size[i] = tonumber(ARGV[a + i]) end
+  -- the limits, and from 10 on the ends
+  local size, budgets = {{struct.unpack('<{"i8" * 12}', ARGV[a + 1])}}, false
+  mask, reserved = ARGV[a + 2], 0
   for i = 1, {SEEN_EACH} do seen[at + i] = 0 end
   for i = 4, 9 do budgets = budgets or size[i] > 0 end
   local plan = {{size = size, budgets = budgets, held = budgets or size[2] > 0 or size[3] > 0, since = {{}}}}
@@ -156,7 +157,7 @@ for scope = 0, scopes - 1 do
       elseif not stored[3] and started < tonumber(stored[4]) then
         plan.since[p] = 'earlier'
       end
-      local wait = ARGV[a + 10 + p] - started
+      local wait = size[9 + p] - started
       if requests > 0 and asked >= requests then over(3 + p, wait) end
       -- where only reservations are in the way, one may be given back at any moment
       if tokens > 0 and spent + reserved > fits(tokens) then over(6 + p, spent > fits(tokens) and wait or 1) end
@@ -166,7 +167,7 @@ end
 
 local admitted = mode ~= 'look' and refusal[1] < 0
 for s = 0, admitted and scopes - 1 or -1 do
-  local k, a, at, plan = s * {KEYS_EACH}, s * {ARGS_EACH}, s * {SEEN_EACH}, plans[s]
+  local k, at, plan = s * {KEYS_EACH}, s * {SEEN_EACH}, plans[s]
   local size = plan.size
   if size[1] > 0 then
     call('ZADD', KEYS[k + 1], now, request)
@@ -190,7 +191,7 @@ for s = 0, admitted and scopes - 1 or -1 do
         call('HINCRBY', name, 'requests', 1)
         if plan.since[p] then call('HSET', name, 'since', since) end
         if plan.since[p] == 'first' then
-          call('EXPIRE', name, math.ceil(ARGV[a + 10 + p] - started) + {KEPT_AFTER})
+          call('EXPIRE', name, math.ceil(size[9 + p] - started) + {KEPT_AFTER})
         end
         seen[at + 5 + p], seen[at + 8 + p] = seen[at + 5 + p] + 1, seen[at + 8 + p] + estimate
       end
@@ -204,9 +205,14 @@ if admitted and #would > 0 then
 end
 local reply = {{refusal[1], refusal[2], math.ceil(refusal[3] * 1000)}}
 for i = 1, #seen do reply[3 + i] = math.ceil(seen[i]) end
--- as one string: thirty numbers are as dear as two writes, here and where they are read
+-- as one string, as what is asked: thirty numbers are as dear as two writes, here and where they are read
 return struct.pack('<' .. string.rep('i8', #reply), unpack(reply))
 """)
+
+
+def numbers_in(sizes: Sequence[int], ends: Sequence[int]) -> bytes:
+    """Limits of a scope, and ends of its periods, for ADMIT."""
+    return pack("<12q", *sizes, *ends)
 
 
 def numbers_of(reply: bytes) -> tuple[int, ...]:
