@@ -163,7 +163,10 @@ def latest_turns() -> dict[str, Any] | None:
             ),
             turn.api_key.short_name if turn.api_key else deleted_key(),
             cut(turn.model),
-            render_to_string(
+            # Green is for how it goes now: what has gone well says nothing of that.
+            visible(turn.outcome)
+            if turn.status == Usage.Status.OK
+            else render_to_string(
                 "unfold/helpers/label.html", {"text": visible(turn.outcome), "type": OUTCOME_COLOURS[turn.status]}
             ),
             f"{turn.total_ms:,} ms",

@@ -260,18 +260,6 @@ def test_outage_counts_under_any_of_its_words(admin_client):
     assert listed(admin_client, html.unescape(of_key)) == {"request-1", "request-2", "request-3", "request-8"}
 
 
-def test_single_failure_on_busy_day_is_no_alarm(admin_client):
-    key = make_key()
-    unknown = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in the last hour (the day before: –)")
-    assert unknown[:2] == ("–", "")
-    for number in range(30):
-        make_turn(number, key)
-    good = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in the last hour (the day before: –)")
-    make_turn(31, key, status="error", reason="upstream")
-    neither = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in the last hour (the day before: –)")
-    assert (good[:2], neither[:2]) == (("0.0\N{NO-BREAK SPACE}%", "gw-good"), ("3.2\N{NO-BREAK SPACE}%", ""))
-
-
 @pytest.mark.parametrize("permissions", [(), ("view_apikey",), ("view_user",)])
 def test_hidden_turns_are_not_reported_as_absent(client, permissions):
     make_turn(1, make_key())

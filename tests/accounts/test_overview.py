@@ -86,16 +86,13 @@ def test_first_token_stands_beside_the_day_before(admin_client):
     assert figure(page, name)[0] == "988\N{NO-BREAK SPACE}ms"
 
 
-def test_ledger_and_its_backlog_are_shown(admin_client, redis_server):
+def test_ledger_and_its_backlog_are_shown(admin_client, one_ready):
     balance = "Ledger: admitted = closed + open + orphaned"
-    with redis.Redis.from_url(redis_server) as server:
-        server.flushdb()
-        page = text_of(admin_client.get(INDEX))
-        assert figure(page, balance)[:2] == ("adds up", "gw-good")
-        assert figure(page, "Usage rows to be filed")[0] == "0"
-        server.xadd("lgw:usage", {"row": b"{}"})
-        assert figure(text_of(admin_client.get(INDEX)), "Usage rows to be filed")[0] == "1"
-        server.flushdb()
+    page = text_of(admin_client.get(INDEX))
+    assert figure(page, balance)[:2] == ("adds up", "gw-good")
+    assert figure(page, "Usage rows to be filed")[0] == "0"
+    one_ready.xadd("lgw:usage", {"row": b"{}"})
+    assert figure(text_of(admin_client.get(INDEX)), "Usage rows to be filed")[0] == "1"
 
 
 @pytest.mark.parametrize(
@@ -116,6 +113,16 @@ def beat(server, name, **facts):
         "started_at": time.time() - 7200, "at": time.time(), "waiting": 3,
     }  # fmt: skip
     server.set(f"lgw:instance:{name}", msgspec.json.encode(InstanceStatus(**plain | facts)), ex=60)
+
+
+@pytest.fixture
+def one_ready(redis_server):
+    """Redis, where one instance is ready."""
+    with redis.Redis.from_url(redis_server) as server:
+        server.flushdb()
+        beat(server, "w1-i1")
+        yield server
+        server.flushdb()
 
 
 def turns_behind(client, address):
@@ -231,7 +238,33 @@ def test_failing_turns_have_a_time_and_advice(admin_client):
     assert turns_behind(admin_client, html.unescape(re.search('href="([^"]*)"', line)[1])) == 3
 
 
-def test_failing_turns_began_with_bad_hours(admin_client, redis_server):
+def test_single_failure_on_busy_day_is_no_alarm(admin_client, one_ready):
+    key = People().key_a
+    unknown = figure(text_of(admin_client.get(INDEX)), "Failed in the last hour (the day before: –)")
+    assert unknown[:2] == ("–", "")
+    for number in range(30):
+        make_turn(number, key)
+    good = figure(text_of(admin_client.get(INDEX)), "Failed in the last hour (the day before: –)")
+    make_turn(31, key, status="error", reason="upstream")
+    neither = figure(text_of(admin_client.get(INDEX)), "Failed in the last hour (the day before: –)")
+    assert (good[:2], neither[:2]) == (("0.0\N{NO-BREAK SPACE}%", "gw-good"), ("3.2\N{NO-BREAK SPACE}%", ""))
+
+
+def test_nothing_is_green_when_all_is_down(admin_client, one_ready):
+    key = People().key_a
+    make_turn(1, key)
+    page = text_of(admin_client.get(INDEX))
+    assert page.count("gw-good") >= 2  # instances, and turns of the last hour
+    beat(one_ready, "w1-i1", state="login_required", login=False)
+    page = text_of(admin_client.get(INDEX)).partition("gw-verdict")[2]
+    assert "Down: no instance can take a turn." in page
+    assert not re.search("gw-good|-green-", page.partition("</main>")[0])
+    make_turn(2, key, status="error", reason="logged_out")
+    failed = figure(text_of(admin_client.get(INDEX)), "Failed in the last hour (the day before: –)")
+    assert failed[:2] == ("50\N{NO-BREAK SPACE}%", "gw-bad")
+
+
+def test_failing_turns_began_with_bad_hours(admin_client, one_ready):
     key, now = People().key_a, timezone.now()
     last = (now - timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)
     for number, hours_before in enumerate([1, 2, 4]):  # a good hour lies between
@@ -241,11 +274,7 @@ def test_failing_turns_began_with_bad_hours(admin_client, redis_server):
     for number, at in enumerate([last + timedelta(seconds=1), now - timedelta(seconds=9)], 8):
         make_turn(number, key, status="error", reason="upstream", started_at=at)
     hours.rebuild(last - timedelta(hours=5), now)
-    with redis.Redis.from_url(redis_server) as server:
-        server.flushdb()
-        beat(server, "w1-i1")
-        page = text_of(admin_client.get(INDEX))
-        server.flushdb()
+    page = text_of(admin_client.get(INDEX))
     assert f"Degraded since {last - timedelta(hours=2):%Y-%m-%d %H:%M} UTC" in page
 
 
