@@ -1,6 +1,7 @@
 """Lua scripts, which Redis runs in one step: no two turns can hold the same session. Key names: `redis_keys`."""
 
 from gateway_project.lib.redis_keys import SESSION, SESSION_FORGOTTEN, SESSIONS_AT, SESSIONS_OF
+from gateway_project.lib.redis_link import SKEW_SEC
 
 MOST_ALIKE = 8
 """Sessions under one fingerprint; the oldest goes."""
@@ -81,13 +82,18 @@ if alike > {MOST_ALIKE} then
     end
 end
 local expired = '(' .. now - ttl
-if tidy ~= '' then redis.call('ZREMRANGEBYSCORE', own, '-inf', expired) end
+local future = '(' .. now + {SKEW_SEC}
+if tidy ~= '' then
+    redis.call('ZREMRANGEBYSCORE', own, '-inf', expired)
+    redis.call('ZREMRANGEBYSCORE', own, future, '+inf')
+end
 -- A set of one may be a new one, which has no time to live.
 if count(own, keys, caller) == 1 or tidy ~= '' then
     for _, set in ipairs({{index, own, keys}}) do redis.call('EXPIRE', set, kept) end
 end
 if redis.call('ZCARD', index) <= tonumber(most) then return 0 end
 redis.call('ZREMRANGEBYSCORE', index, '-inf', expired)
+redis.call('ZREMRANGEBYSCORE', index, future, '+inf')
 local excess = redis.call('ZCARD', index) - most
 if excess <= 0 then return 0 end
 excess = excess + spare

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from redis import RedisError
 
 from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable
+from gateway_project.lib.redis_link import SKEW_SEC, Arg, RedisLink, RedisUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +97,8 @@ local function next_of_key()
     return redis.call('ZRANGE', KEYS[2], 0, 0)[1]
 end
 local function bound(index, sum, most, next_one)
+    local early = redis.call('ZRANGEBYSCORE', index, '(' .. ARGV[3] + {SKEW_SEC}, '+inf', 'LIMIT', 0, 100)
+    for _, each in ipairs(early) do redis.call('ZADD', index, ARGV[3] - 1, each) end
     local expired = redis.call('ZRANGEBYSCORE', index, '-inf', ARGV[3] - ARGV[2], 'LIMIT', 0, 100)
     for _, old in ipairs(expired) do drop(old) end
     for _ = 1, {MOST_DROPPED} do

@@ -11,7 +11,7 @@ from redis import ResponseError
 
 from bridge.pool.crashes import LIFETIME_SEC, MOST, MOST_SEEN, Crashes, CrashRecord, OwnTrials
 from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
+from gateway_project.lib.redis_link import SKEW_SEC, RedisLink, RedisUnavailable, Script
 
 EVERY_SEC = 0.5
 """What is known here is sent at once; so long a prompt may go on costing instances elsewhere."""
@@ -50,7 +50,7 @@ end
 local all, kept = redis.call('HGETALL', KEYS[1]), {{}}
 for i = 1, #all, 2 do
   local at = tonumber(cjson.decode(all[i + 1])[3])
-  if at + {LIFETIME_SEC} < tonumber(ARGV[1]) then
+  if at + {LIFETIME_SEC} < tonumber(ARGV[1]) or at > tonumber(ARGV[1]) + {SKEW_SEC} then
     redis.call('HDEL', KEYS[1], all[i])
   else
     kept[#kept + 1] = {{all[i], all[i + 1], at}}

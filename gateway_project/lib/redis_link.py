@@ -19,6 +19,10 @@ __all__ = ["Arg", "NotSent", "RedisLink", "RedisUnavailable", "Reply", "Script"]
 
 Arg = str | bytes | int | float
 
+SKEW_SEC: Final = 60
+"""By which the clocks of machines may differ. What scripts find to be later comes from before a step of the clock, and
+it would be the latest until that time comes again.
+"""
 DIAL_SEC: Final = 1.0
 """How long a connection may take to be there, with TLS: its callers wait no longer than for an answer."""
 STEADY: Final = 2

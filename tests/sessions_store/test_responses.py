@@ -1,6 +1,7 @@
 """Stored responses, on a real Redis."""
 
 import asyncio
+import time
 
 import pytest
 import redis
@@ -114,6 +115,16 @@ async def test_expired_records_free_their_room(link):
     await store.store(7, "resp_3", b"x" * 100)
     assert [*await store.read(7, ["resp_2", "resp_3"])] == ["resp_2", "resp_3"]
     assert await link.execute("GET", "lgw:responses:7:bytes") == b"200"
+
+
+async def test_records_before_a_clock_step_go_first(link):
+    store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250)
+    await store.store(7, "resp_9", b"x" * 100)
+    for index in ("lgw:responses:7", "lgw:responses:all"):
+        await link.execute("ZADD", index, time.time() + 86_400, "lgw:response:7:resp_9 100")  # the clock was ahead
+    for number in (1, 2):
+        await store.store(7, f"resp_{number}", b"x" * 100)
+    assert [*await store.read(7, ["resp_1", "resp_2", "resp_9"])] == ["resp_1", "resp_2"]
 
 
 async def test_a_record_lasts_for_its_time(store, link):

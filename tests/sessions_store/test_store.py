@@ -179,6 +179,16 @@ async def test_sessions_in_use_take_no_room(five, remember, client_of_redis):
     assert client_of_redis.zrange("lgw:sessions:keys", 0, -1, withscores=True) == [(b"1", 2), (b"2", 2)]
 
 
+async def test_clock_set_back_leaves_room(five, link, remember, client_of_redis):
+    ahead = SessionStore(link, ttl=60, max_entries=5, clock=lambda: time.time() + 86_400)
+    for number in range(5):
+        await remember(f"a{number}", f"a{number}", store=ahead, api_key_id=2)
+        client_of_redis.delete(f"lgw:session:a{number}")  # its time is over
+    for number in range(4):
+        await remember(f"k{number}", f"k{number}", store=five, api_key_id=2)
+    assert [await five.claim(f"k{number}", 2) is not None for number in range(4)] == [True] * 4
+
+
 async def test_expired_sessions_count_for_nobody(link, remember, client_of_redis):
     past = SessionStore(link, ttl=60, max_entries=5, clock=lambda: time.time() - 50)
     for number in range(4):

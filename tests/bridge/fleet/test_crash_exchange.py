@@ -77,6 +77,17 @@ async def test_what_is_old_or_too_much_is_dropped(link, clock):
     assert await link.execute("EXISTS", CRASHES) == 0
 
 
+async def test_exits_before_a_clock_step_are_dropped(link, clock):
+    crashes = Crashes()
+    clock(1000 + 86_400)
+    exits(crashes, "1:x", alone=True, now=1000 + 86_400)
+    await CrashExchange(link, crashes).exchange()
+    assert "1:x" in crashes.records
+    clock(1000)
+    await CrashExchange(link, crashes).exchange()
+    assert crashes.records == {}
+
+
 async def test_without_redis_a_process_knows_its_own(link, clock):
     crashes = Crashes()
     record = exits(crashes, "1:x", alone=True, now=1000)
