@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -71,10 +72,10 @@ class Table:
 
 def fold(groups: Mapping[tuple[Any, ...], Sums], place: int) -> dict[Any, Sums]:
     """The sums by one part of the groups."""
-    folded: dict[Any, Sums] = {}
+    folded: defaultdict[Any, Sums] = defaultdict(Sums)
     for group, sums in groups.items():
-        folded.setdefault(group[place], Sums()).merge(sums, histograms=False)
-    return folded
+        folded[group[place]].merge(sums, histograms=False)
+    return dict(folded)
 
 
 def tables(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -150,11 +151,11 @@ def _shown(query: Query, by_time: Mapping[Any, Sums]) -> Mapping[Any, Sums]:
     """As the bars have them: hours of a long period, which the heat map needs, as days."""
     if timeline.is_hourly(query.filters):
         return by_time
-    by_day: dict[date, Sums] = {}
+    by_day: defaultdict[date, Sums] = defaultdict(Sums)
     for time, sums in by_time.items():
         day = time.astimezone(query.filters.zone).date() if isinstance(time, datetime) else time
-        by_day.setdefault(day, Sums()).merge(sums)
-    return by_day
+        by_day[day].merge(sums)
+    return dict(by_day)
 
 
 def _timeline(query: Query, by_time: Mapping[Any, Sums], shown: Mapping[Any, Sums]) -> dict[str, Any]:
