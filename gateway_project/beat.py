@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
+from math import inf
 from typing import Any, TypeVar
 
 from celery import beat
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error, close_old_connections
-from django_celery_beat.schedulers import DatabaseScheduler
+from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 from redis import RedisError
 
 from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded, life_signs
 from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis_link import SKEW_SEC
 
 T = TypeVar("T")
 
@@ -36,22 +38,45 @@ class Service(beat.Service):
         )
 
 
+class SteadyEntry(ModelEntry):  # type: ignore[misc]  # it has no types
+    """As its parent, but a run before the clock was set back was now: it would not run until that time comes again."""
+
+    last_run_at: datetime
+
+    def is_due(self) -> Any:
+        now: datetime = self.default_now()
+        if self.last_run_at > now + timedelta(seconds=SKEW_SEC):
+            self.last_run_at = self.model.last_run_at = now
+        return super().is_due()
+
+
 class ResilientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no types
     """As its parent, but a database that is away is logged once, ends nothing, and is tried once a second at most."""
 
+    Entry = SteadyEntry
+    _heap: list[Any] | None
     _initial_read: bool
     _last_timestamp: datetime | None
 
     _published_at = 0.0
+    _ahead = -inf
+    """By how much the clock is ahead of the one that nobody sets."""
 
     def tick(self, *args: Any, **options: Any) -> Any:
         life_signs.alive()
+        if self._was_set_back():
+            # What is next stands there by times that come again later, and so does when all of it is read anew.
+            self._heap, self._initial_read = None, True
         pause = super().tick(*args, **options)
         if time.monotonic() - self._published_at > SIGN_SEC:
             self._published_at = time.monotonic()
             with suppress(RedisError), connect(settings.REDIS_URL) as client:
                 degraded.publish(client, "beat")
         return pause
+
+    def _was_set_back(self) -> bool:
+        before, self._ahead = self._ahead, time.time() - time.monotonic()
+        return self._ahead < before - SKEW_SEC
 
     def all_as_schedule(self) -> dict[str, Any]:
         """What is enabled; when that cannot be read, what was read before."""

@@ -1,13 +1,17 @@
 """Pages and the scheduler while the database is away, or locked by somebody else."""
 
 import sqlite3
+import time
 from contextlib import closing, contextmanager
+from datetime import timedelta
 
+import django_celery_beat.models
 import pytest
 from celery import Celery
 from django.contrib.auth import get_user_model
 from django.db import connection
-from django_celery_beat.models import PeriodicTask
+from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from gateway_project.beat import ResilientScheduler
 from gateway_project.databases import database as database_settings
@@ -118,3 +122,44 @@ def test_the_scheduler_writes_when_tasks_ran(scheduler, hasty):
     assert PeriodicTask.objects.get(name=name).total_run_count == 0
     scheduler.sync()
     assert PeriodicTask.objects.get(name=name).total_run_count == 1
+
+
+@pytest.fixture
+def set_clock(monkeypatch):
+    """Have the clock go ahead by so much."""
+    true, library = time.time, django_celery_beat.models.now
+
+    def set_clock(ahead):
+        monkeypatch.setattr("gateway_project.beat.time.time", lambda: true() + ahead.total_seconds())
+        monkeypatch.setattr("django_celery_beat.models.now", lambda: library() + ahead)
+
+    return set_clock
+
+
+@pytest.fixture
+def often():
+    """A scheduler with one task, which is always due."""
+    PeriodicTask.objects.update(enabled=False)
+    interval, _ = IntervalSchedule.objects.get_or_create(every=1, period=IntervalSchedule.MICROSECONDS)
+    PeriodicTask.objects.create(name="often", task="often", interval=interval)
+    return ResilientScheduler(app=Celery(set_as_current=False, broker="memory://"), lazy=True)
+
+
+def runs(scheduler):
+    for _ in range(5):
+        scheduler.tick()
+    scheduler.sync()
+    return PeriodicTask.objects.get(name="often").total_run_count
+
+
+def test_scheduler_starts_after_the_clock_was_ahead(often):
+    PeriodicTask.objects.update(last_run_at=timezone.now() + timedelta(days=1))
+    assert runs(often) > 0
+
+
+def test_scheduler_goes_on_after_the_clock_was_ahead(often, set_clock):
+    set_clock(timedelta(days=1))
+    before = runs(often)
+    assert before > 0
+    set_clock(timedelta(0))
+    assert runs(often) > before
