@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from html import escape
@@ -19,6 +19,8 @@ from accounts.reports.words import ms, number, tokens
 HOURLY: Final = timedelta(days=3)
 """Longer periods have a bar a day."""
 MOST_BARS: Final = 400
+MOST_STARTS: Final = 25
+"""So many hours of a day there are, both ends of it counted."""
 WIDTH, HEIGHT = 1000, 200
 STATUSES: Final = ("ok", "cancelled", "refused", "failed")
 """From the bottom of a bar to its top."""
@@ -32,6 +34,8 @@ class Bucket:
     href: str
     sums: Sums
     cells: list[Cell]
+    from_href: str = ""
+    """The page from then on, up to the end of the period."""
 
     @property
     def title(self) -> str:
@@ -88,7 +92,23 @@ def _bucket(query: Query, name: str, start: datetime, end: datetime, sums: Sums)
         ),
         *(Cell(text=text, href="" if text in NOTHING else href) for text in texts),
     ]
-    return Bucket(name=name, href=href, sums=sums, cells=cells)
+    return Bucket(name=name, href=href, sums=sums, cells=cells, from_href=_from(query, start))
+
+
+def _from(query: Query, start: datetime) -> str:
+    """A first bar that is cut begins where the period does."""
+    first = query.filters.span.start
+    return query.href(**{"from": iso(max(start, first) if first else start), "range": None})
+
+
+def starts(found: Sequence[Bucket]) -> list[Cell]:
+    """Some of the bars as links to the page from then on. The date stands where it is another than before."""
+    some, shown, day = found[:: -(-len(found) // MOST_STARTS) or 1], [], ""
+    for bucket in some:
+        date_, _, clock = bucket.name.partition(" ")
+        shown.append(Cell(text=clock if clock and date_ == day else bucket.name, href=bucket.from_href))
+        day = date_
+    return shown
 
 
 def rows_of(query: Query, start: datetime, end: datetime, **filters: str) -> str:

@@ -163,6 +163,7 @@ def _timeline(query: Query, by_time: Mapping[Any, Sums], shown: Mapping[Any, Sum
     buckets = timeline.buckets(query, shown)
     return {
         "buckets": buckets,
+        "starts": timeline.starts(buckets),
         "bars": timeline.bars(buckets),
         "lines": timeline.lines(buckets),
         "most": max((bucket.sums.turns for bucket in buckets), default=0),

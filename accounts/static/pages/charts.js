@@ -8,7 +8,7 @@
   const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
   const rows = [...table.tBodies[0].rows];
   const labels = rows.map((row) => row.cells[0].textContent);
-  const links = rows.map((row) => row.querySelector("a").href);
+  const links = rows.map((row) => row.cells[1].querySelector("a").href);
   // As they stand in the table: "1,234", "1,234 ms", or "–" for what nobody knows.
   const values = (column) => rows.map((row) => {
     const digits = row.cells[column].textContent.replace(/\D/g, "");

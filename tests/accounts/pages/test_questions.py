@@ -64,6 +64,11 @@ def bar_of(hour):
     return lambda page: next(href for href, title, _ in page.bars if title.startswith(f"{hour:%Y-%m-%d %H:00}: "))
 
 
+def from_here_on(hour):
+    """On a page, the link below the bars to the same from that hour on; not the first of them, which has a date."""
+    return lambda page: dict(reversed(page.links))[f"{hour:%H:%M}" if hour.hour else f"{hour:%Y-%m-%d %H:%M}"]
+
+
 def whole_hour(rows):
     """The hour of the last day that most of these rows are in, and those of them that are; not a part of an hour."""
     now = timezone.now()
@@ -125,13 +130,11 @@ def test_why_a_model_fails(walk, sample):
 
 def test_why_a_model_fails_since_an_hour(walk, sample):
     of_model = [row for row in sample if row.lingma_model == "qwen3-max"]
-    hour, failed = whole_hour([row for row in of_model if row.status == "error"])
-    in_hour = [row for row in of_model if hour <= row.started_at < hour + timedelta(hours=1)]
-    page = walk("qwen3-max", bar_of(hour))
-    told = page.body("rows-title")
-    assert len(told) == len(in_hour)
-    words = Counter(reason for row in told for reason in {each.reason for each in failed} if f"error: {reason}" in row)
-    assert words == Counter(row.reason for row in failed)
+    hour, _ = whole_hour([row for row in of_model if row.status == "error"])
+    left = [row for row in of_model if row.started_at >= hour]
+    page = walk("qwen3-max", from_here_on(hour))
+    assert shown(page, "by-reason") == turns_by([row for row in left if row.reason], lambda row: row.reason)
+    assert page.figures["Turns"] == f"{sums_of(left)['turns']:,}"
 
 
 def test_how_much_is_estimated(walk, sample):

@@ -10,7 +10,7 @@ import json
 import random
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
@@ -190,6 +190,7 @@ def check_timeline(look):
     found = buckets_of(look)
     assert [row[0] for row in rows] == [name for name, _ in found]
     most = max(sums_of(turns)["turns"] for _, turns in found)
+    check_starts(look, [links[0] for links in hrefs])
     for row, links, (name, turns), (href, title, pieces) in zip(rows, hrefs, found, look.page.bars, strict=True):
         sums = sums_of(turns)
         counts = [sums["ok"], sums["failed"], sums["refused"], sums["cancelled"]]
@@ -210,6 +211,15 @@ def check_timeline(look):
     check_lines(look, [firsts(turns) for _, turns in found])
 
 
+def check_starts(look, hrefs):
+    """Each bar leads to the page from then on; below the bars some of them do so, too."""
+    for href, at in zip(hrefs, times_of(look), strict=True):
+        assert href.startswith("/usage/?")
+        look.check_link(href, {turn for turn in look.left if turn.started_at >= at})
+    step = -(-len(hrefs) // 25)
+    assert [href for _, href in look.page.links if href in hrefs] == [*hrefs[::step], *hrefs]
+
+
 def check_lines(look, times):
     tops = [within(each, 0.95) for each in times]
     if not (most := max((top for top in tops if top), default=0)):
@@ -223,14 +233,28 @@ def check_lines(look, times):
 
 def buckets_of(look):
     """[(name, turns)] of the bars: hours of UTC, or days of the reader."""
-    start, end = look.span
-    if end - start <= HOURLY:
-        first, by = start.replace(minute=0, second=0, microsecond=0), grouped(look.left, lambda turn: turn.hour)
-        hours = [first + hour * HOUR for hour in range(80) if first + hour * HOUR < end]
-        return [(f"{hour.astimezone(look.zone):%Y-%m-%d %H:%M}", by.get(hour, set())) for hour in hours]
+    times = times_of(look)
+    if is_hourly(look):
+        by = grouped(look.left, lambda turn: turn.hour)
+        return [(f"{at.astimezone(look.zone):%Y-%m-%d %H:%M}", by.get(at, set())) for at in times]
     by = grouped(look.left, lambda turn: turn.started_at.astimezone(look.zone).date())
-    days = [min(by) + timedelta(days=day) for day in range((max(by) - min(by)).days + 1)]
-    return [(day.isoformat(), by.get(day, set())) for day in days]
+    return [(at.date().isoformat(), by.get(at.date(), set())) for at in times]
+
+
+def times_of(look):
+    """When the bars begin."""
+    start, end = look.span
+    if is_hourly(look):
+        first = start.replace(minute=0, second=0, microsecond=0)
+        return [first + hour * HOUR for hour in range(80) if first + hour * HOUR < end]
+    days = {turn.started_at.astimezone(look.zone).date() for turn in look.left}
+    every = [min(days) + timedelta(days=day) for day in range((max(days) - min(days)).days + 1)]
+    return [datetime.combine(day, time(), look.zone) for day in every]
+
+
+def is_hourly(look):
+    start, end = look.span
+    return end - start <= HOURLY
 
 
 def grouped(turns, name_of):
