@@ -33,6 +33,7 @@ from gateway_project.lib.translated import translated
 
 AROUND: Final = timedelta(minutes=5)
 UNKNOWN: Final = "–"
+KEY_PAGE: Final = "admin:accounts_apikey_change"
 
 
 @page
@@ -102,7 +103,7 @@ def context_of(row: Usage, request: HttpRequest) -> dict[str, Any]:
         "limits": _limits(row, trace),
         "session": SESSION_STATES.get(row.session, row.session),
         "tokens": _tokens(row),
-        "changes": changes_around(row, trace, details=_may(request, "bridge.view_instance")),
+        "changes": changes_around(row, trace, details=may(request, "bridge.view_instance")),
         "links": _links(row, request),
         "alias_href": _alias_href(trace, request),
         **(_words(row, trace) if trace else {}),
@@ -152,10 +153,8 @@ def _links(row: Usage, request: HttpRequest) -> list[tuple[str, str]]:
     if row.instance:
         words = gettext("This instance, five minutes before and after")
         links.append((words, _around(row.started_at, instance=row.instance)))
-    if row.api_key_id and _may(request, "accounts.view_apikey"):
-        links.append(
-            (gettext("The key in the console"), reverse("admin:accounts_apikey_change", args=[row.api_key_id]))
-        )
+    if row.api_key_id and may(request, "accounts.view_apikey"):
+        links.append((gettext("The key in the console"), reverse(KEY_PAGE, args=[row.api_key_id])))
     return links
 
 
@@ -165,11 +164,12 @@ def _around(at: datetime, **filters: Any) -> str:
 
 
 def _alias_href(trace: Trace | None, request: HttpRequest) -> str:
-    if trace is None or not trace.alias or not _may(request, "bridge.view_modelalias"):
+    if trace is None or not trace.alias or not may(request, "bridge.view_modelalias"):
         return ""
     return f"{reverse('admin:bridge_modelalias_changelist')}?{urlencode({'q': trace.alias})}"
 
 
-def _may(request: HttpRequest, permission: str) -> bool:
+def may(request: HttpRequest, permission: str) -> bool:
+    """Whether the reader may see in the console what this permission is about."""
     user: Any = request.user
     return bool(user.is_staff and user.has_perm(permission))

@@ -11,6 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
@@ -21,8 +22,10 @@ from accounts.pages.freshness import staleness
 from accounts.pages.heat import heat
 from accounts.pages.layout import usage_page
 from accounts.pages.names import names_for
-from accounts.pages.query import Query, query_of, unknown_in, without_flaws
+from accounts.pages.query import Query, address, query_of, unknown_in, without_flaws
+from accounts.pages.request import KEY_PAGE, may
 from accounts.pages.rows import page_of
+from accounts.pages.tables import Cell
 from accounts.reports.days import MOST_OF_PAGE, Grouping
 from accounts.reports.period import is_whole_hours
 from accounts.reports.summary import summaries, total
@@ -45,13 +48,13 @@ def usage(request: HttpRequest) -> HttpResponse:
     if visibility.nothing:
         return nothing_to_see(request)
     query, flaws = asked(request)
-    groupings: list[Grouping] = [((_time(query),), True), (CALLER, False), (KIND, False)]
     try:
-        # All three at once: they read the same days.
-        by_times, by_caller, by_kind = summaries(query.filters, visibility, groupings, MOST_OF_PAGE)
+        # All at once: they read the same days.
+        by_times, by_caller, by_kind, *by_hours = summaries(query.filters, visibility, _groupings(query), MOST_OF_PAGE)
     except ValidationError as exc:
         return too_much_to_see(request, exc)
     by_time = {time: sums for (time,), sums in by_times.items()}
+    by_hour = {hour: sums for (hour,), sums in by_hours[0].items()} if by_hours else by_time
     shown = _shown(query, by_time)
     # Of these sums and not by a further query: each turn is in one of them.
     whole = Sums()
@@ -62,7 +65,7 @@ def usage(request: HttpRequest) -> HttpResponse:
     latest = page_of(query.filters, visibility)
     context = {
         **_form(query, names, by_kind),
-        **_timeline(query, by_time, shown),
+        **_timeline(query, by_hour, shown),
         "flaws": flaws,
         "stale": staleness(query.filters.now),
         "figures": figures.figures(query, whole, total(before, visibility) if before else None),
@@ -71,7 +74,7 @@ def usage(request: HttpRequest) -> HttpResponse:
         "turns": whole.turns,
         "rows_href": query.frozen(),
         "nothing_yet": not whole.turns and not Usage.objects.filter(visibility.condition).exists(),
-        "idle": _idle(query.filters.now, visibility),
+        "idle": _idle(request, query.filters.now, visibility),
         "refresh": REFRESH if query.view("refresh") == REFRESH else "",
         "refresh_href": query.href(refresh=None if query.view("refresh") == REFRESH else REFRESH),
     }
@@ -95,7 +98,7 @@ def usage_rows(request: HttpRequest) -> HttpResponse:
         **_exports(query),
         "flaws": flaws,
         "sums": sums,
-        "in_all": _in_all(sums),
+        "in_all": _in_all(query, sums),
         "chips": form.chips(query, names, "usage_rows"),
         "rows": found.rows,
         "next_href": next_href if found.after else "",
@@ -105,14 +108,20 @@ def usage_rows(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "pages/usage_rows.html", context)
 
 
-def _in_all(sums: Sums) -> list[tuple[str, str]]:
-    """What other pages say of these rows, by the same names."""
+def _in_all(query: Query, sums: Sums) -> list[tuple[str, Cell]]:
+    """What other pages say of these rows, by the same names. What sums some of them leads to these."""
     known = (sums.counted_turns, sums.estimated_turns)
+
+    def some(outcome: str, count: int) -> Cell:
+        return Cell(text=number(count), href=query.frozen(outcome=outcome) if count else "")
+
     return [
-        (gettext("Failed"), number(sums.faults)), (gettext("Turned away"), number(sums.turned_away)),
-        (gettext("Tokens in"), tokens(sums.prompt_tokens, *known)),
-        (gettext("Tokens out"), tokens(sums.completion_tokens, *known)), (gettext("Busy"), seconds(sums.busy_ms)),
-    ]  # fmt: skip
+        (gettext("Failed"), some("failed", sums.faults)),
+        (gettext("Turned away"), some("turned_away", sums.turned_away)),
+        (gettext("Tokens in"), Cell(text=tokens(sums.prompt_tokens, *known))),
+        (gettext("Tokens out"), Cell(text=tokens(sums.completion_tokens, *known))),
+        (gettext("Busy"), Cell(text=seconds(sums.busy_ms))),
+    ]
 
 
 def nothing_to_see(request: HttpRequest) -> HttpResponse:
@@ -140,11 +149,12 @@ def asked(request: HttpRequest, *others: str, default_range: str = "24h") -> tup
         return without_flaws(request, exc.message_dict, default_range), flaws + unknown
 
 
-def _time(query: Query) -> str:
-    """Hours in UTC; days where days do not begin with such an hour."""
+def _groupings(query: Query) -> list[Grouping]:
+    """By hours (UTC), of which bars and the heat map are made; where days do not begin with one, by both."""
     filters = query.filters
-    # Hours also where days are drawn, wherever days can be made of them: the heat map is made of hours.
-    return "hour" if timeline.is_hourly(filters) or is_whole_hours(filters.zone, filters.now) else "day"
+    if timeline.is_hourly(filters) or is_whole_hours(filters.zone, filters.now):
+        return [(("hour",), True), (CALLER, False), (KIND, False)]
+    return [(("day",), True), (CALLER, False), (KIND, False), (("hour",), False)]
 
 
 def _shown(query: Query, by_time: Mapping[Any, Sums]) -> Mapping[Any, Sums]:
@@ -158,8 +168,7 @@ def _shown(query: Query, by_time: Mapping[Any, Sums]) -> Mapping[Any, Sums]:
     return dict(by_day)
 
 
-def _timeline(query: Query, by_time: Mapping[Any, Sums], shown: Mapping[Any, Sums]) -> dict[str, Any]:
-    by_hour: dict[datetime, Sums] = {time: sums for time, sums in by_time.items() if isinstance(time, datetime)}
+def _timeline(query: Query, by_hour: Mapping[datetime, Sums], shown: Mapping[Any, Sums]) -> dict[str, Any]:
     buckets = timeline.buckets(query, shown)
     return {
         "buckets": buckets,
@@ -203,11 +212,19 @@ def _busiest(by_caller: Mapping[tuple[Any, ...], Sums]) -> list[int]:
     return [key for (_, key), _ in ordered if key is not None]
 
 
-def _idle(now: datetime, visibility: Visibility) -> dict[str, Any]:
-    """Live keys that nobody has used for long; those made since then have had no time to be used."""
+def _idle(request: HttpRequest, now: datetime, visibility: Visibility) -> dict[str, Any]:
+    """Live keys that nobody has used for long; those made since then have had no time to be used.
+
+    Each leads to its page in the console, or for who may not see that to its rows, whenever they were.
+    """
     since = now - IDLE
     live = ApiKey.objects.usable(now).filter(visibility.condition, created_at__lt=since)
     idle = live.exclude(last_used_at__gte=since).order_by("last_used_at", "name")
     # One more than is shown, which says that there are more.
-    found = list(idle.values_list("name", "last_used_at")[:101])
-    return {"days": IDLE.days, "keys": found[:100], "more": len(found) > 100}
+    found = list(idle.values_list("pk", "name", "last_used_at")[:101])
+    in_console = may(request, "accounts.view_apikey")
+    keys = [
+        (reverse(KEY_PAGE, args=[pk]) if in_console else address("usage_rows", {"key": [str(pk)]}, {}), name, used)
+        for pk, name, used in found[:100]
+    ]
+    return {"days": IDLE.days, "keys": keys, "more": len(found) > 100}

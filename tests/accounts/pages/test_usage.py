@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.staticfiles import finders
+from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.ledger import days, totals
@@ -77,7 +78,7 @@ def test_every_number_leads_to_its_rows(viewer, sample):
     for words, href in [*dict(reversed(numbers)).items()][::3]:  # of every table some
         assert href.startswith("/usage/rows/?")
         told = viewer.get(href).content.decode()
-        sums = re.findall(r"<dd>(?:≈\s)?([\d,]+)", told)
+        sums = re.findall(r"<dd>(?:<a[^>]*>)?(?:≈\s)?([\d,]+)", told)
         assert words in [re.search(r"Turns in all: ([\d,]+)", told)[1], *sums]
 
 
@@ -104,7 +105,7 @@ def test_others_lead_to_their_rows(viewer, sample, monkeypatch):
 def assert_sum(viewer, href, words):
     """The rows at an address sum up to a number."""
     told = viewer.get(href.replace("&amp;", "&")).content.decode()
-    sums = re.findall(r"<dd>(?:≈\s)?([\d,]+)", told)
+    sums = re.findall(r"<dd>(?:<a[^>]*>)?(?:≈\s)?([\d,]+)", told)
     assert words in [re.search(r"Turns in all: ([\d,]+)", told)[1], *sums], href
 
 
@@ -321,8 +322,21 @@ def test_late_rows_are_said_to_be_missing(viewer, sample, redis_server):
 def test_idle_keys_are_listed(viewer, sample):
     long_ago = timezone.now() - timedelta(days=70)
     ApiKey.objects.filter(name="caller 3").update(created_at=long_ago, last_used_at=long_ago)
-    page = viewer.get("/usage/").content.decode()
-    assert "Live keys without a turn for 60 days: 1" in page
+    page = viewer.get("/usage/")
+    assert "Live keys without a turn for 60 days: 1" in page.content.decode()
+    href = dict(Page(page).links)["caller 3"]
+    assert viewer.get(href).context["original"].name == "caller 3"
+
+
+def test_idle_key_leads_a_member_to_its_rows(member):
+    long_ago = timezone.now() - timedelta(days=70)
+    key = ApiKey.objects.get(name="caller 1")
+    ApiKey.objects.filter(pk=key.pk).update(created_at=long_ago, last_used_at=long_ago)
+    href = dict(Page(member.get("/usage/")).links)["caller 1"]
+    assert href == f"/usage/rows/?key={key.pk}"
+    assert f"Turns in all: {Usage.objects.filter(api_key=key).aggregate(all=Sum('count'))['all']:,}." in " ".join(
+        "".join(Page(member.get(href)).text).split()
+    )
 
 
 def test_filters_of_rows_are_taken_off_there(viewer, sample):

@@ -5,6 +5,7 @@ the table that is read here.
 """
 
 import csv
+import html
 import io
 import json
 import random
@@ -317,10 +318,7 @@ def cut(text, most):
 
 def check_heat(look):
     """Seven days of 24 cells, by the hour in which an hour of UTC begins for the reader."""
-    start, end = look.span
-    hours = {turn.hour for turn in look.left}
-    has_hours = end - start <= HOURLY or not look.end.astimezone(look.zone).utcoffset() % HOUR
-    if not has_hours or len(hours) < 2:
+    if len({turn.hour for turn in look.left}) < 2:
         assert "heat-title" not in look.page.tables
         return
     by = grouped(look.left, lambda turn: place_of(turn.hour.astimezone(look.zone)))
@@ -360,8 +358,11 @@ def check_sums_of_rows(look, response):
     page, sums = Page(response), sums_of(look.left)
     told = " ".join("".join(page.text).split())
     assert f"Turns in all: {sums['turns']:,}." in told
-    named = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", response.content.decode())
-    assert plain(f"{name} {value}" for name, value in named) == plain(
+    named = re.findall(
+        r'<dt>(.*?)</dt><dd>(?:<a href="(.*?)">)?(.*?)(?:</a>)?</dd>', html.unescape(response.content.decode())
+    )
+    check_outcomes_of_rows(look, named)
+    assert plain(f"{name} {value}" for name, _, value in named) == plain(
         [
             f"Failed {sums['faults']:,}", f"Turned away {sums['turned_away']:,}",
             *(f"Tokens {way} {tokens}" for way, tokens in zip(("in", "out"), tokens_of(sums), strict=True)),
@@ -369,6 +370,15 @@ def check_sums_of_rows(look, response):
         ]
     )  # fmt: skip
     check_rows(look, page.body("rows-title"), page.hrefs.get("rows-title", []))
+
+
+def check_outcomes_of_rows(look, named):
+    """What sums some of the rows leads to these; what sums all of them stands where they are."""
+    for name, href, value in named:
+        outcome = {"Failed": "failed", "Turned away": "turned_away"}.get(name)
+        assert bool(href) == bool(outcome and value != "0"), name
+        if href:
+            look.check_link(href, {turn for turn in look.left if turn.outcome == outcome})
 
 
 def check_export(look, form, told):
