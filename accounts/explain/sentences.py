@@ -108,7 +108,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     "method_not_allowed": (gettext_noop("The path does not take that method."), CORRECT),
     "content_filter": (
         gettext_noop("Lingma refused the content of the request."),
-        gettext_noop("Put it differently; sent again as it is, it will be refused again."),
+        gettext_noop("Put it differently, or begin a new conversation; sent again as it is, it will be refused again."),
     ),
     "context_full": (gettext_noop("The conversation was longer than the model can read."), SHORTEN),
     "crashing_prompt": (
@@ -133,6 +133,10 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     ),
     "overloaded": (gettext_noop("All places were taken, and the queue was full or the wait too long."), INSTANCES),
     "unavailable": (gettext_noop("No Lingma instance was ready."), INSTANCES),
+    "logged_out": (
+        gettext_noop("The Lingma instance was logged out while it answered."),
+        gettext_noop("Send it again later; if the login does not come back by itself, an operator has to log in."),
+    ),
     "upstream": (gettext_noop("Lingma failed the turn."), REPEAT),
     "timeout": (gettext_noop("Lingma was silent for too long."), REPEAT),
     "internal": (gettext_noop("The gateway failed."), LOG),
@@ -167,8 +171,10 @@ def verdict(row: Ended) -> Verdict:
         sentence = MODELS
     if not sentence:
         return Verdict(Text(OTHER_REFUSAL if row.status == "refused" else OTHER, reason=row.reason or "–"), NONE)
+    # The wait that a lost login comes with is a guess: nobody knows when somebody logs in.
+    again = None if row.reason == "logged_out" else _again(row)
     values = {"model": row.model, "client": row.client or "–"} if "%(" in sentence else {}
-    return Verdict(Text(sentence, **values), _again(row) or Text(advice))
+    return Verdict(Text(sentence, **values), again or Text(advice))
 
 
 def _limit(row: Ended) -> Text:

@@ -35,6 +35,8 @@ CRASHING_KEY: Final = "crashing_prompts"
 """Codes and reasons of two errors below."""
 NO_QUOTA: Final = "insufficient_quota"
 """Code and reason of NoPlan."""
+LOGGED_OUT: Final = "logged_out"
+"""Reason of LoggedOut."""
 
 
 class GatewayError(Exception):
@@ -233,6 +235,10 @@ class Unavailable(GatewayError):
 
 class LoggedOut(Unavailable):
     """The instance that was asked has lost its login; another one may have its own."""
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        # Not `unavailable`: there was an instance, and who looks for the cause has to look at its login.
+        super().__init__(message, code=code, reason=LOGGED_OUT)
 
 
 class UpstreamFailed(GatewayError):
