@@ -42,8 +42,10 @@ class ModelPermissions(permissions.DjangoModelPermissions):
         method = request.method if request.method in view.allowed_methods else "GET"
         model = cast("GenericAPIView[Any]", view).get_queryset().model
         needed = self.get_required_permissions(method, model)
-        # To rotate or to pause is a change, though it is a POST.
-        if method == "POST" and getattr(view, "detail", False):
+        # To rotate or to pause is a change, though it is a POST; to have no default version, though it is a DELETE.
+        if getattr(view, "detail", False) and (
+            method == "POST" or (method == "DELETE" and getattr(view, "action", "") != "destroy")
+        ):
             words = {"app_label": model._meta.app_label, "model_name": model._meta.model_name}
             needed = [permission % words for permission in CHANGE]
         # Instead of super's, which knows nothing of actions. Nobody who is anonymous is staff.

@@ -114,6 +114,7 @@ GET   /api/logins/:login/attempts/              o o o n n n n l
 GET   /api/versions/                            o o o n n n n l
 POST  /api/versions/                            i n n n n n n l
 POST  /api/versions/:version/default/           o o n n n n n l
+DELETE /api/versions/:version/default/          o o n n n n n l
 DELETE /api/versions/:version                   o n n n n n n l
 GET   /api/alert-channels/                      o o o n n n n l
 POST  /api/alert-channels/                      o o n n n n n l

@@ -195,3 +195,4 @@ def test_only_superusers_delete_versions(group, moves, two_versions):
     assert client.delete(f"/api/versions/{new.pk}/").status_code == 403
     assert (post(client, "instances/w1-i1/actions/", action="move", version="2.11.1").status_code == 202) is moves
     assert (post(client, f"versions/{new.pk}/default/").status_code == 200) is moves
+    assert (client.delete(f"/api/versions/{new.pk}/default/").status_code == 200) is moves
