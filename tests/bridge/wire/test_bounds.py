@@ -52,11 +52,11 @@ def refused(name, raw):
 
 
 MANY = {
-    "empty objects": b"[" + b"{}," * (1 << 20) + b"{}]",
-    "empty lists": b"[" + b"[]," * (1 << 20) + b"[]]",
+    "empty objects": b"[" + b"{}," * (1 << 19) + b"{}]",
+    "empty lists": b"[" + b"[]," * (1 << 19) + b"[]]",
     "numbers": b"[" + b"0," * (1 << 20) + b"0]",
-    "empty strings": b"[" + b'"",' * (1 << 20) + b'""]',
-    "tiny messages": b"[" + b'{"role":"user","content":"a"},' * (1 << 17) + b"{}]",
+    "empty strings": b"[" + b'"",' * (1 << 19) + b'""]',
+    "tiny messages": b"[" + b'{"role":"user","content":"a"},' * (1 << 16) + b"{}]",
 }
 TAKES_MANY = [
     *[("openai_chat", field) for field in ("messages", "tools", "functions", "stop", "tool_choice", "future")],

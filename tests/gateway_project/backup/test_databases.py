@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.installation import ROOT, django, environment
 from tests.gateway_project.backup.installations import PASSPHRASE, SEQUENCES, differences, refusal, run, tables
 
+pytestmark = pytest.mark.timeout(600)  # the first of them fills two databases
 OLDER = """
 from pathlib import Path
 from django.core.management import call_command

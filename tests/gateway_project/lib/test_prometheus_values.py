@@ -132,7 +132,4 @@ def test_programs_install_values_and_settings_do_not(tmp_path, module, value):
         **os.environ, "DATA_DIR": str(tmp_path), "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
         "DJANGO_SETTINGS_MODULE": "gateway_project.settings",
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True, env=environment
-    )
-    assert done.stdout.strip() == value
+    assert run_code(program, env=environment).stdout.strip() == value
