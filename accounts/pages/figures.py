@@ -90,9 +90,9 @@ def _estimates(query: Query) -> str:
 def _first_token(query: Query, now: Sums, before: Sums | None) -> Figure:
     return Figure(
         name=gettext("First token p50 / p95"),
-        value=_two_times(now.first_token_ms_p50, now.first_token_ms_p95),
+        value=two_times(now.first_token_ms_p50, now.first_token_ms_p95),
         href=query.frozen(),
-        change=_before(_two_times(before.first_token_ms_p50, before.first_token_ms_p95)) if before else "",
+        change=_before(two_times(before.first_token_ms_p50, before.first_token_ms_p95)) if before else "",
         tone=_tone(now.first_token_ms_p95, before and before.first_token_ms_p95),
     )
 
@@ -123,7 +123,7 @@ def _queue(query: Query, now: Sums, before: Sums | None) -> Figure:
     )
 
 
-def _two_times(first: int | None, second: int | None) -> str:
+def two_times(first: int | None, second: int | None) -> str:
     return UNKNOWN if first is None or second is None else f"{first:,} / {ms(second)}"
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import redis
 from django.conf import settings
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -27,7 +28,7 @@ from accounts.limits.key_report import error_of, first_seen, limits_of, usable_m
 from accounts.models import ApiKey, Usage
 from accounts.pages import key_cookie, pastes
 from accounts.pages.layout import page
-from accounts.pages.me_days import days_shown
+from accounts.pages.me_days import day_in, days_shown
 from accounts.pages.trace_words import SCOPES
 from accounts.reports.words import mark_of, tokens_of
 from gateway_project.lib.key_secret import digest_of, is_mistyped
@@ -123,7 +124,7 @@ def _address(request: HttpRequest) -> str:
 
 
 def context_of(key: ApiKey, request: HttpRequest, now: datetime) -> dict[str, Any]:
-    rows = list(Usage.objects.filter(api_key=key).order_by("-started_at", "-id")[:REQUESTS])
+    rows = _latest(key)
     offered = accounts_config().offered_models()
     base_url = request.build_absolute_uri("/").rstrip("/")
     policy = key.policy("allowed_models")
@@ -133,13 +134,32 @@ def context_of(key: ApiKey, request: HttpRequest, now: datetime) -> dict[str, An
         "expires_in": translated(span((key.expires_at - now).total_seconds())) if key.expires_at else "",
         "limits": _limits(key, now),
         "days": days_shown(key, now),
-        "requests": [_request(row) for row in rows],
+        **_asked(key, request.GET.get("day", ""), now, rows),
         "first_seen": first_seen(key, rows),
         "patterns": policy,
         "models": usable_models(caller_of(key).models, offered),
         "setups": setups_of(policy, base_url, PLACEHOLDER, settings.ENV.default_model, offered),
         "placeholder": PLACEHOLDER,
         "content_notice": content_notice(key),
+    }
+
+
+def _latest(key: ApiKey, *condition: Q) -> list[Usage]:
+    return list(Usage.objects.filter(*condition, api_key=key).order_by("-started_at", "-id")[:REQUESTS])
+
+
+def _asked(key: ApiKey, text: str, now: datetime, rows: list[Usage]) -> dict[str, Any]:
+    """The last requests, or the last of a day that the page has; `rows` are the former."""
+    chosen = day_in(text, key, now)
+    if chosen is not None:
+        day, start, end = chosen
+        rows = _latest(key, Q(started_at__gte=start, started_at__lt=end))
+        text = day.isoformat()
+    return {
+        "day": text if chosen else "",
+        "no_such_day": bool(text) and chosen is None,
+        "most": REQUESTS,
+        "requests": [_request(row) for row in rows],
     }
 
 

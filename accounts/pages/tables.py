@@ -87,7 +87,7 @@ def tables(
     return [
         _table(query, "team", gettext("By team"), fold(by_caller, 0), names.team),
         _table(query, "key", gettext("By key"), fold(by_caller, 1), names.key),
-        _table(query, "lingma_model", gettext("By model"), fold(by_kind, 0), _model),
+        _table(query, "lingma_model", gettext("By model"), fold(by_kind, 0), model_name),
         _table(query, "client_app", gettext("By program"), fold(by_kind, 1), program),
         _table(query, "reason", gettext("By reason"), reasons, str),
     ]
@@ -97,7 +97,7 @@ def program(value: str) -> str:
     return str(dict(Usage.Agent.choices).get(value, value)) or gettext("unknown")
 
 
-def _model(value: str) -> str:
+def model_name(value: str) -> str:
     return value or gettext("none (refused before)")
 
 

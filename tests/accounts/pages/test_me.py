@@ -1,6 +1,7 @@
 import json
 import re
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -132,7 +133,9 @@ def test_days_equal_what_programs_are_told(client):
         f"Turns {sums['turns']:,} ok 3 error 1 refused 1,207 cancelled 1 "
         f"Tokens in ≈ {sums['prompt_tokens']:,} Tokens out ≈ {sums['completion_tokens']}" in words
     )
-    drawn = [("", f"{each['day']}: {each['turns']:,}") for each in days[::-1]]
+    links = {each["day"]: f"/me/?day={each['day']}#requests" if each["turns"] else "" for each in days}
+    assert {row[0]: hrefs[0] for row, hrefs in zip(shown, page.hrefs["days"][1:], strict=True)} == links
+    drawn = [(links[each["day"]], f"{each['day']}: {each['turns']:,}") for each in days[::-1]]
     assert [bar[:2] for bar in page.bars] == drawn
     assert {each for *_, pieces in page.bars for each in pieces} == {
         "bar-ok", "bar-failed", "bar-refused", "bar-cancelled"
@@ -145,6 +148,70 @@ def test_days_without_a_turn_are_a_sentence(client):
     page = client.get("/me/")
     assert "No turns in the last thirty days." in text_of(page)
     assert "<svg" not in page.content.decode()
+
+
+# New Delhi's days begin amid an hour of UTC: what comes before it is summed from rows.
+@pytest.mark.parametrize("zone", ["Pacific/Auckland", "Asia/Kolkata"])
+def test_models_and_reasons_add_up_the_days(client, zone):
+    key, secret = new_key(team=Team.objects.create(name="Ads", time_zone=zone))
+    other, _ = new_key("other")
+    now, first = timezone.now(), timezone.now().astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0)
+    refused = {"status": "refused", "reason": "rpm", "lingma_model": "", "usage_source": "", "instance": ""}
+    refused |= {"prompt_tokens": 0, "completion_tokens": 0, "total_ms": 0}
+    for number, (at, facts) in enumerate([
+        (now, {"lingma_model": "qwen3", "first_token_ms": 150}), (now, refused | {"count": 1200}),
+        (now, {"lingma_model": "qwen3", "status": "error", "reason": "upstream", "total_ms": 150}),
+        (first - timedelta(days=29, seconds=1), {"lingma_model": "too-early"}),
+        (first - timedelta(days=29, seconds=-1), {"lingma_model": "kimi", "first_token_ms": 150}),
+    ]):  # fmt: skip
+        new_row(key, number, started_at=at, **facts)
+    new_row(other, 99, lingma_model="of-somebody-else")
+    hours.rebuild(now - timedelta(days=40), now + timedelta(hours=1))
+    paste(client, secret)
+    page = Page(client.get("/me/"))
+    assert page.body("by-model") == [
+        ["none (refused before)", "1,200", "0", "0", "1,200", "0", "–", "–"],
+        ["qwen3", "2", "1", "1", "0", "0", "≈ 2,468", "≈ 40"],
+        ["kimi", "1", "1", "0", "0", "0", "≈ 1,234", "≈ 20"],
+    ]
+    assert page.body("by-reason") == [
+        ["requests per minute", "1,200", "0", "0", "1,200", "0", "–", "–"],
+        ["upstream", "1", "0", "1", "0", "0", "≈ 1,234", "≈ 20"],
+    ]
+    assert [sum(int(row[1].replace(",", "")) for row in page.body(name)) for name in ("by-model", "days")] == [1203] * 2
+    words = text_of(client.get("/me/"))
+    assert "First token p50 / p95 150 / 195 ms" in words
+    assert "Took p50 / p95" in words
+
+
+def test_a_day_narrows_the_requests_to_itself(client):
+    key, secret = new_key(team=Team.objects.create(name="Ads", time_zone="Pacific/Auckland"))
+    midnight = (
+        timezone.now().astimezone(ZoneInfo("Pacific/Auckland")).replace(hour=0, minute=0, second=0, microsecond=0)
+    )
+    start, end = midnight - timedelta(days=2), midnight - timedelta(days=1)
+    for number, at in enumerate([start, end - timedelta(seconds=1), start - timedelta(seconds=1), end]):
+        new_row(key, number, started_at=at)
+    other, _ = new_key("other")
+    new_row(other, 99, started_at=start)
+    hours.rebuild(start - timedelta(days=2), timezone.now())
+    paste(client, secret)
+    href = dict(Page(client.get("/me/")).links)[f"{start:%Y-%m-%d}"]
+    page = client.get(href)
+    assert re.findall(r"<code>(req_\d+)", page.content.decode()) == ["req_1", "req_0"]
+    assert f"My requests on {start:%Y-%m-%d} (Pacific/Auckland)" in text_of(page)
+    assert dict(Page(page).links)["My last requests"] == "/me/#requests"
+    assert "None on that day." in text_of(client.get("/me/", {"day": f"{midnight - timedelta(days=9):%Y-%m-%d}"}))
+
+
+@pytest.mark.parametrize("day", ["x", "2020-01-01", "9999-12-31", "2026-11-28T00:00", "٢٠٢٦-١١-٢٨"])
+def test_day_of_another_time_is_told(client, day):
+    key, secret = new_key()
+    new_row(key, 1)
+    paste(client, secret)
+    page = client.get("/me/", {"day": day})
+    assert "There is no such day here" in text_of(page)
+    assert "<code>req_1" in page.content.decode()
 
 
 def test_no_more_than_the_last_fifty(client):
@@ -322,5 +389,7 @@ def test_page_costs_few_queries(client, django_assert_max_num_queries):
     for number in range(50):
         new_row(key, number)
     paste(client, secret)
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         client.get("/me/")
+    with django_assert_max_num_queries(10):
+        client.get("/me/", {"day": f"{timezone.localdate():%Y-%m-%d}"})
