@@ -174,6 +174,9 @@ def test_every_page_is_measured(request, database, tables):
     assert all((each["database"] > 0) is (database == "PostgreSQL") for each in figures.values())
     table = pages.page(found, 400)
     assert [title for title in figures if f"| {title} | {database} |" not in table] == []
+    whole = found[database]["export"]
+    assert whole["bytes"] > 100 * whole["lines"] > 100 * 400 / 2
+    assert f"{whole['lines']:,} lines" in table.replace("\n", " ")
 
 
 def test_verdict_on_page_knows_slow_machines():

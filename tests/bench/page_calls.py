@@ -4,6 +4,7 @@ The pages are Django's, answered in this process; instances and sessions are tho
 """
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -124,6 +125,21 @@ def measured(client, address, times):
     return {"wall": wall, "web": web, "database": database, "queries": len(queries)}
 
 
+async def drained(client, address):
+    """What a whole file is, and the most memory above what there was before it, none of it being kept."""
+    from tests.bench import processes
+
+    pid, began, lines, size = os.getpid(), time.monotonic(), 0, 0
+    processes.forget_peak(pid)
+    before = processes.memory(pid)[0]
+    answer = await client.get(address)
+    async for part in answer.streaming_content:
+        lines += part.count(b"\n")
+        size += len(part)
+    growth = processes.peak_bytes(pid) - before
+    return {"lines": lines, "bytes": size, "growth": growth, "wall": time.monotonic() - began}
+
+
 def clients():
     """(one of a superuser, one of the holder of a key); and what the pages are about."""
     from django.contrib.auth import get_user_model
@@ -142,16 +158,20 @@ def clients():
 
 
 def main(times):
+    from asgiref.sync import async_to_sync
     from django.conf import settings
+    from django.urls import reverse
 
     settings.ALLOWED_HOSTS = ["testserver"]
+    export = reverse("usage_export_csv")
     key, client = clients()
     additions(times)
     slow, figures = [], {}
     for title, address in pages(key).items():
         slow.append(additions(times))
         figures[title] = measured(client, address, times)
-    print(json.dumps({"additions": statistics.median(slow), "pages": figures}))
+    whole = async_to_sync(drained)(client, export)
+    print(json.dumps({"additions": statistics.median(slow), "pages": figures, "export": whole}))
 
 
 if __name__ == "__main__":

@@ -95,7 +95,17 @@ def page(found, rows=ROWS):
         f"answers, and of PostgreSQL for it. {ADDITIONS // 10**6} million additions in Python took {slow} meanwhile, "
         f"and take {USUAL} s on a usual machine. Machine: {report.machine()}."
     )
-    return f"{report.table(HEAD, lines)}\n\n{textwrap.fill(told, 120)}"
+    exports = textwrap.fill(" ".join(exported(database, run["export"]) for database, run in found.items()), 120)
+    return f"{report.table(HEAD, lines)}\n\n{textwrap.fill(told, 120)}\n\n{exports}"
+
+
+def exported(database, whole):
+    """A sentence on the whole export, which is read to its end once."""
+    size, growth = (number / (1 << 20) for number in (whole["bytes"], whole["growth"]))
+    return (
+        f"The whole of /usage/export.csv on {database}: {whole['lines']:,} lines, {size:,.1f} MiB in "
+        f"{whole['wall']:,.0f} s; the resident memory of the process that answers rose by {growth:,.1f} MiB at most."
+    )
 
 
 def line(title, database, figures, factor):

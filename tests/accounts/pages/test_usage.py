@@ -62,6 +62,29 @@ def test_export_goes_on_over_pages(viewer, sample, exported, monkeypatch):
     assert len(rows) == len({row["request_id"] for row in rows}) == Usage.objects.filter(team__name="Ads").count()
 
 
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_export_has_the_memory_of_few_pages(viewer, sample, drained, monkeypatch, form):
+    monkeypatch.setattr("accounts.pages.rows.Exported.PAGE", 25)
+    wide = {"model": "m" * 128, "tools": "t" * 200, "client": "c" * 40}
+    usual = {
+        "protocol": "openai",
+        "endpoint": "/v1",
+        "status": "ok",
+        "reason": "stop",
+        "started_at": timezone.now(),
+        "stream": False,
+        "queue_ms": 1,
+        "total_ms": 2,
+        "prompt_tokens": 3,
+        "completion_tokens": 4,
+    }
+    Usage.objects.bulk_create(Usage(request_id=f"wide-{number}", **usual, **wide) for number in range(2_000))
+    drained(viewer, f"/usage/export.{form}", {"status": "refused"})  # what any export needs once
+    size, peak = drained(viewer, f"/usage/export.{form}", {})
+    assert size > 1_000_000
+    assert peak < size  # gathered as one text it is several times that
+
+
 def test_spreadsheet_runs_nothing_of_an_export(viewer, sample, exported):
     key = ApiKey.objects.get(name="caller 0")
     ApiKey.objects.filter(pk=key.pk).update(name='=HYPERLINK("http://evil.example")')
