@@ -110,7 +110,7 @@ EXPORTED: Final = (
     "request_id", "started_at", "team", "team_id", "key", "key_id", "protocol", "endpoint", "model", "lingma_model",
     "client_app", "client", "instance", "session", "stream", "status", "reason", "count", "queue_ms", "first_token_ms",
     "total_ms", "prompt_tokens", "completion_tokens", "usage_source", "tools", "trace_id", "allowed", "value",
-    "retry_after",
+    "retry_after", "limit_scope",
 )  # fmt: skip
 """The columns of an export; names are those of the filters where there is one."""
 SOURCES: Final = {"key_id": "api_key_id", "client_app": "agent"}

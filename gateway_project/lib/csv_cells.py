@@ -12,7 +12,9 @@ INNER: Final = re.compile(r"""([;|\t\r\n]["\s]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff2
 
 
 def defused(value: Any) -> Any:
-    """The value, unless a spreadsheet would run it, or what it takes for the next cell."""
+    """The value, unless a spreadsheet would run it, or what it takes for the next cell; a boolean as in JSON."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if not isinstance(value, str):
         return value
     text = INNER.sub(r"\1'", value)

@@ -94,6 +94,17 @@ def test_spreadsheet_runs_nothing_of_an_export(viewer, sample, exported):
     assert {(row["model"], row["client"]) for row in rows} == {("'@SUM(A1)", "'+1")}
 
 
+def test_export_tells_key_and_team_limits_apart(viewer, sample, exported):
+    some, other = Usage.objects.values_list("pk", flat=True)[:2]
+    Usage.objects.filter(pk=some).update(limit_scope="team", stream=True)
+    Usage.objects.filter(pk=other).update(limit_scope="key", stream=False)
+    told = exported(viewer, "/usage/export.csv", {})
+    found = {row["limit_scope"]: row["stream"] for row in csv.DictReader(io.StringIO(told)) if row["limit_scope"]}
+    assert found == {"team": "true", "key": "false"}
+    rows = json.loads(exported(viewer, "/usage/export.json", {}))
+    assert {row["limit_scope"]: row["stream"] for row in rows if row["limit_scope"]} == {"team": True, "key": False}
+
+
 def test_every_number_leads_to_its_rows(viewer, sample):
     page = Page(viewer.get("/usage/", {"range": "7d", "status": ["ok", "error", "refused"]}))
     numbers = [(words, href) for words, href in page.links if re.fullmatch(r"[\d,]+", words)]

@@ -386,16 +386,18 @@ def check_export(look, form, told):
     if form == "json":
         assert json.loads(told) == [exported_of(turn) for turn in look.latest]
         return
-    rows = [
-        {name: "" if value is None else str(value) for name, value in exported_of(turn).items()} for turn in look.latest
-    ]
+    rows = [{name: cell_of(value) for name, value in exported_of(turn).items()} for turn in look.latest]
     assert list(csv.DictReader(io.StringIO(told))) == rows
+
+
+def cell_of(value):
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def exported_of(turn):
     named = {
         "team": turn.team or None, "key": turn.key_name, "key_id": turn.api_key_id, "client_app": turn.agent,
-        "started_at": iso(turn.started_at), "tools": "", "trace_id": "",
+        "started_at": iso(turn.started_at), "tools": "", "trace_id": "", "limit_scope": "",
     }  # fmt: skip
     named |= {} if turn.tokens_known else {"prompt_tokens": None, "completion_tokens": None}
     return {name: named[name] if name in named else getattr(turn, name) for name in EXPORTED}

@@ -28,3 +28,7 @@ def test_other_separators_make_no_formula(text, sign, delimiter):
 @pytest.mark.parametrize("value", ["a=1", "", 5, -5, None, "gpt-5", "Mozilla/5.0 (X11; Linux) a; b", "a - b; c=d"])
 def test_other_cells_stay(value):
     assert defused(value) == value
+
+
+def test_booleans_are_written_as_in_json():
+    assert [defused(value) for value in (True, False, 1, 0)] == ["true", "false", 1, 0]
