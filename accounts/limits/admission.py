@@ -15,7 +15,7 @@ from accounts.limits.alone import LocalCounter, Refusal
 from accounts.limits.breaker import SLOW_SEC, Breaker
 from accounts.limits.counters import CallerCounters, Counters, Held, LimitState, Place, Scopes, Seen
 from accounts.limits.ledger_budgets import LedgerBudgets
-from accounts.limits.scripts import ADMIT, EXTEND, LEASE, SETTLE, SLICE, WINDOW, numbers_of
+from accounts.limits.scripts import ADMIT, EXTEND, LEASE, MISSING, SETTLE, SLICE, WINDOW, numbers_of
 from accounts.limits.settlements import Settlement, Settlements
 from accounts.patterns import allows
 from gateway_project.lib import redis_keys
@@ -257,8 +257,8 @@ class Limits:
         for each, part in counters.budgets:
             # Kept for the time when Redis is away: `_local_counter` begins with them.
             self._last[each.place] = numbers = seen.numbers[part]
-            if numbers[-1] and turn:
-                self._budgets.complete(each, numbers[-1])
+            if numbers[MISSING] and turn:
+                self._budgets.complete(each, numbers[MISSING])
         if reply[0] >= 0:
             # Of the script's limits the first is 1, of LIMITS it is 0.
             raise LimitExceeded(seen.state(reply[0], reply[1] - 1), reply[2] / 1000, seen)

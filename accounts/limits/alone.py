@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from accounts.limits.counters import TOKENS, USE, Counters
-from accounts.limits.scripts import SEEN_EACH, WINDOW
+from accounts.limits.scripts import RESERVED, SEEN_EACH, WINDOW
 
 
 class Refusal(NamedTuple):
@@ -76,7 +76,10 @@ class LocalCounter:
             reserved = sum(held.values()) if place in TOKENS else 0
             # With nothing reserved one request may pass the limit: else a prompt larger than it could never be asked.
             if used >= size or (reserved and used + tokens > size):
-                refusals.append(Refusal(place, self._wait(counters, place, size, now, at)))
+                # What is reserved may be given back at any moment.
+                only_reserved = reserved and used - reserved < size
+                wait = 1 if only_reserved else self._wait(counters, place, size, now, at)
+                refusals.append(Refusal(place, wait))
         return max(refusals, key=lambda refusal: refusal.wait, default=None)
 
     def _wait(self, counters: Counters, place: int, size: int, now: float, at: float) -> float:
@@ -85,11 +88,18 @@ class LocalCounter:
                 # When this one leaves the window, `size - 1` are left in it.
                 return self._requests[-size] + WINDOW - now
             case 1:
-                # When the first tokens leave. That may not be enough; then the next try is told so.
-                return self._tokens[0][0] + WINDOW - now if self._tokens else 1
+                return self._wait_for_tokens(size, now)
             case 2:
                 return 1
         return counters.ends[(place - 3) % 3] - at
+
+    def _wait_for_tokens(self, size: int, now: float) -> float:
+        spent, wait = sum(count for _, count in self._tokens), 1.0
+        for spent_at, count in self._tokens:
+            if spent < size:
+                break
+            spent, wait = spent - count, spent_at + WINDOW - now
+        return wait
 
     def count(self, counters: Counters, now: float, *, turn: bool) -> None:
         """Count a request that was admitted."""
@@ -131,4 +141,5 @@ class LocalCounter:
             numbers[1] = round((self._requests[-1] + WINDOW - now) * 1000)
         if self._tokens or held:
             numbers[3] = round((WINDOW if held else self._tokens[-1][0] + WINDOW - now) * 1000)
+        numbers[RESERVED] = sum(held.values())
         return numbers

@@ -12,7 +12,7 @@ from django.utils.timezone import get_default_timezone_name
 
 from accounts.keys.limit_set import LimitSet, Scope
 from accounts.limits.periods import PERIODS, periods_at
-from accounts.limits.scripts import ADMIT, SEEN_EACH, SETTLE, numbers_in
+from accounts.limits.scripts import ADMIT, RESERVED, SEEN_EACH, SETTLE, numbers_in
 from accounts.models.policy import LIMITS
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import Arg, ScriptCall
@@ -157,7 +157,7 @@ def look_up(limits: Sequence[LimitSet], at: float) -> tuple[Scopes, list[str], l
 class LimitState(msgspec.Struct, frozen=True):
     """How one limit stands. `resets_at` is unix seconds: when all of it is free again if nothing else comes.
 
-    None for turns at once, which are free when the turns end.
+    None for turns at once, which are free when the turns end. `used` holds the tokens that are only `reserved`, too.
     """
 
     name: str
@@ -166,6 +166,8 @@ class LimitState(msgspec.Struct, frozen=True):
     used: int
     resets_at: float | None
     shadow: bool
+    reserved: int = 0
+    """Tokens that turns still hold, and may give back at any moment."""
 
     def shown(self) -> dict[str, object]:
         """As `GET /v1/usage` has it."""
@@ -177,6 +179,11 @@ class LimitState(msgspec.Struct, frozen=True):
     @property
     def remaining(self) -> int:
         return max(0, self.limit - self.used)
+
+    @property
+    def spent(self) -> int:
+        """What was really used."""
+        return self.used - self.reserved
 
     @property
     def resets_at_text(self) -> str | None:
@@ -208,7 +215,8 @@ class Seen:
         else:
             resets_at = None if place == 2 else counters.ends[(place - 3) % 3]
         used = self.numbers[first + USE[place]]
-        return LimitState(name, limits.scope, limits.sizes[place], used, resets_at, counters.shadow[place])
+        reserved = self.numbers[first + RESERVED] if place in TOKENS else 0
+        return LimitState(name, limits.scope, limits.sizes[place], used, resets_at, counters.shadow[place], reserved)
 
     def states(self) -> list[LimitState]:
         """Of all limits that there are."""

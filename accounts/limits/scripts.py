@@ -23,7 +23,10 @@ SHADOW_KEPT: Final = 8 * 86400
 
 KEYS_EACH: Final = 7
 ARGS_EACH: Final = 2
-SEEN_EACH: Final = 12
+SEEN_EACH: Final = 13
+MISSING: Final = 11
+RESERVED: Final = 12
+"""Where, among the numbers of a scope, the bits of incomplete periods stand, and the tokens that are only reserved."""
 
 # KEYS: for each scope requests (zset, request by time), tokens (hash, sum by slice), turns (zset, request by end of
 #   lease), reserved (hash, tokens by request), and its day, week and month (hash: requests, tokens, since when they are
@@ -33,8 +36,8 @@ SEEN_EACH: Final = 12
 #   all, `count` requests per minute alone, and `look` nothing.
 # Reply, for `numbers_of`: whose limit refuses (from 0, -1 for none), which (from 1), for how many ms; then for each
 #   scope: requests in the window and ms until there are none, tokens in it likewise, turns, requests of day, week and
-#   month, tokens of them, and bits for the periods that lack what the ledger knows. Of limits that refuse the one that
-#   lasts longest.
+#   month, tokens of them, bits for the periods that lack what the ledger knows, and how many of the tokens are only
+#   reserved. Of limits that refuse the one that lasts longest.
 # What lies in the future comes from before a step of the clock: it would count until that time comes again.
 # A command costs Redis 3 µs here, and there are two scopes: what says nothing new is not asked. A time to live is set
 # by the first of what it is for: of the requests of a slot of WINDOW, of the turns that run, of a budget.
@@ -64,7 +67,8 @@ local function forget(min, max)
   end
   call('ZREMRANGEBYSCORE', KEYS[k + 3], min, max)
 end
--- beside others it must fit with what they have reserved; alone, as long as anything is left
+-- Beside others it must fit with what they have reserved; alone, as long as anything is left. What is reserved may be
+-- given back at any moment, so a long wait is only for what is really spent.
 local function fits(most)
   if reserved > 0 then return math.min(most - 1, most - estimate) end
   return most - 1
@@ -109,6 +113,7 @@ for scope = 0, scopes - 1 do
       local each = call('HVALS', KEYS[k + 4])
       plan.reserving = #each
       for i = 1, #each do reserved = reserved + each[i] end
+      seen[at + 13] = reserved
     end
   end
   if size[2] > 0 then
@@ -127,15 +132,12 @@ for scope = 0, scopes - 1 do
     if reserved > 0 then newest = now end
     seen[at + 3], seen[at + 4] = sum, (newest + {WINDOW} - now) * 1000
     if sum > fits(size[2]) then
-      local kept, wait = {{}}, 1
+      local kept, wait, spent = {{}}, 1, sum - reserved
       for i = 1, #slices, 2 do kept[#kept + 1] = {{tonumber(slices[i]), tonumber(slices[i + 1])}} end
       table.sort(kept, function(a, b) return a[1] < b[1] end)
       for _, slice in ipairs(kept) do
-        sum = sum - slice[2]
-        if sum <= fits(size[2]) then
-          wait = slice[1] + {WINDOW} - now
-          break
-        end
+        if spent < size[2] then break end
+        spent, wait = spent - slice[2], slice[1] + {WINDOW} - now
       end
       over(2, wait)
     end
@@ -159,8 +161,7 @@ for scope = 0, scopes - 1 do
       end
       local wait = size[9 + p] - started
       if requests > 0 and asked >= requests then over(3 + p, wait) end
-      -- where only reservations are in the way, one may be given back at any moment
-      if tokens > 0 and spent + reserved > fits(tokens) then over(6 + p, spent > fits(tokens) and wait or 1) end
+      if tokens > 0 and spent + reserved > fits(tokens) then over(6 + p, spent < tokens and 1 or wait) end
     end
   end
 end
@@ -184,6 +185,7 @@ for s = 0, admitted and scopes - 1 or -1 do
       call('HSET', KEYS[k + 4], request, estimate)
       if plan.reserving == 0 then call('EXPIRE', KEYS[k + 4], {TURNS_KEPT}) end
       seen[at + 3], seen[at + 4] = seen[at + 3] + estimate, {WINDOW * 1000}
+      seen[at + 13] = seen[at + 13] + estimate
     end
     for p = 1, 3 do
       if size[3 + p] > 0 or size[6 + p] > 0 then

@@ -44,22 +44,26 @@ def refusal_of(exceeded: LimitExceeded) -> RateLimited:
     at = exceeded.seen.at + wait
     again = LimitState.time_text(at if state.resets_at is None else min(at, state.resets_at))
     resets_at = state.resets_at_text or again
-    if state.resets_at_text is None:  # turns at once: nobody knows when one of them ends
+    if state.resets_at_text is None or (state.reserved and state.spent < state.limit):
+        # Turns at once, or what turns have reserved: nobody knows when one of them ends.
         when = f"The next request is possible when one of these has ended; try again in {duration(wait).decode()}."
     else:
         possible = f"The next request is possible in {duration(wait).decode()}, at {again}"
         when = f"{possible}; the whole limit is free again at {resets_at}."
     what = LIMITS[state.name] if state.limit != 1 else LIMITS[state.name].replace("s ", " ", 1)
+    used = f"{state.spent:,} used"
+    if state.reserved:
+        used += f", {state.reserved:,} reserved by running turns"
     return error(
         f"The limit {state.name} of {OWNERS[state.scope]} is reached: {state.limit:,} {what}, "
-        f"{state.used:,} used. {when}",
+        f"{used}. {when}",
         retry_after=wait,
         reason=state.name,
         limit_scope=state.scope,
         allowed=state.limit,
         value=state.used,
         details={
-            "limit": state.name, "scope": state.scope, "allowed": state.limit, "used": state.used,
+            "limit": state.name, "scope": state.scope, "allowed": state.limit, "used": state.spent,
             "resets_at": resets_at,
-        },
+        } | ({"reserved": state.reserved} if state.reserved else {}),
     )  # fmt: skip

@@ -1,5 +1,6 @@
 import asyncio
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 
@@ -9,6 +10,8 @@ from accounts.limits.admission import UNLIMITED, LimitExceeded, Limits, may_use
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
 from tests.accounts.conftest import until
+
+NOON = datetime(2026, 11, 11, 12, tzinfo=UTC).timestamp()
 
 
 def caller(key_id=1, **limits):
@@ -185,6 +188,36 @@ async def test_oversized_request_takes_the_whole_limit_alone(limits):
     assert (await refused(limits, who)).state.name == "tpm"
     admission.release(5000)
     assert (await refused(limits, who)).retry_after > 50
+
+
+@pytest.mark.parametrize("name", ["tpm", "tokens_day", "tokens_month"])
+async def test_reserved_tokens_refuse_for_a_moment(limits, name):
+    who = caller(**{name: 600})
+    (await limits.admit(who, "r1", 10, at=NOON)).release(tokens=100)
+    await limits.settled()
+    running = await limits.admit(who, "r2", 450, 50, at=NOON)
+    with pytest.raises(LimitExceeded) as refusal:
+        await limits.admit(who, "r3", 450, 50, at=NOON)
+    state = refusal.value.state
+    assert (state.name, state.spent, state.reserved, state.used) == (name, 100, 500, 600)
+    assert refusal.value.retry_after == 1
+    running.release(tokens=10)
+    await limits.settled()
+    await limits.admit(who, "r3", 450, 50, at=NOON)
+
+
+@pytest.mark.parametrize("name", ["tpm", "tokens_day"])
+async def test_used_tokens_refuse_beside_reserved_ones(limits, name):
+    """What is spent stays so when the running turn gives back what it holds."""
+    who = caller(**{name: 600})
+    first, running = [await limits.admit(who, each, 100, 50, at=NOON) for each in ("r1", "r2")]
+    first.release(tokens=600)
+    await limits.settled()
+    with pytest.raises(LimitExceeded) as refusal:
+        await limits.admit(who, "r3", at=NOON)
+    assert (refusal.value.state.spent, refusal.value.state.reserved) == (600, 150)
+    assert refusal.value.retry_after > 30
+    running.release()
 
 
 async def test_reservations_of_killed_process_are_released(link):
