@@ -18,7 +18,7 @@ from django.utils.timezone import get_default_timezone_name
 
 from accounts.apps import accounts_config
 from accounts.explain.sentences import LIMITS, verdict
-from accounts.keys.reader import caller_of
+from accounts.keys.reader import Caller, caller_of
 from accounts.ledger.trace import decoded
 from accounts.limits.counters import LimitState
 from accounts.limits.lookup import states_of
@@ -52,7 +52,10 @@ class KeyReport(msgspec.Struct, frozen=True):
     """Without the limits, which stand in Redis. Times are RFC 3339, days dates in `time_zone`, the newest first."""
 
     name: str
-    hint: str
+    hint: str | None
+    """None with an older secret: nothing of that is stored."""
+    secret_ends_at: str | None
+    """When the secret that it was asked with ends, as the key has a newer one; None: with the key."""
     team: str | None
     state: str
     expires_at: str | None
@@ -71,52 +74,53 @@ class KeyReport(msgspec.Struct, frozen=True):
 
 
 class KeyReports:
-    """Reads reports for one process. Whoever asks for the same key within a second gets the same."""
+    """Reads reports for one process. Whoever asks with the same secret within a second gets the same."""
 
     def __init__(self) -> None:
-        self._read: dict[int, tuple[float, asyncio.Task[KeyReport | None]]] = {}
+        self._read: dict[bytes, tuple[float, asyncio.Task[KeyReport | None]]] = {}
         self._reading = 0
 
-    async def of(self, key_id: int) -> KeyReport | None:
-        """The report of the key, None if it is gone. Raise Error, or TooManyReports."""
+    async def of(self, caller: Caller) -> KeyReport | None:
+        """The report of the caller's key, None if it is gone. Raise Error, or TooManyReports."""
         now = time.monotonic()
-        read_at, task = self._read.get(key_id, (0.0, None))
+        read_at, task = self._read.get(caller.digest, (0.0, None))
         if task is None or (task.done() and (now - read_at > FRESH_SEC or task.exception())):
             if self._reading >= MOST_READING:
                 raise TooManyReports
             if len(self._read) >= MOST_KEPT:
                 # Those that are still being read stay, as others wait for them.
                 self._read = {each: kept for each, kept in self._read.items() if not kept[1].done()}
-            task = asyncio.get_running_loop().create_task(self._fetch(key_id))
-            self._read[key_id] = now, task
+            task = asyncio.get_running_loop().create_task(self._fetch(caller))
+            self._read[caller.digest] = now, task
         # The shield keeps one caller that hangs up from cancelling the read of the others.
         return await asyncio.shield(task)
 
-    async def _fetch(self, key_id: int) -> KeyReport | None:
+    async def _fetch(self, caller: Caller) -> KeyReport | None:
         self._reading += 1
         try:
             # One thread reads them one after the other: each waits for those that were there before.
-            return await _thread.run(partial(_report, key_id), GIVE_UP_SEC * self._reading)
+            return await _thread.run(partial(_report, caller), GIVE_UP_SEC * self._reading)
         finally:
             self._reading -= 1
 
 
-def _report(key_id: int) -> KeyReport | None:
+def _report(caller: Caller) -> KeyReport | None:
     try:
         with database.within(READ_SEC):
-            key = ApiKey.objects.select_related("team").filter(pk=key_id).first()
-            return None if key is None else report_of(key, datetime.now(UTC))
+            key = ApiKey.objects.select_related("team").filter(pk=caller.key_id).first()
+            return None if key is None else report_of(key, caller.digest.hex(), datetime.now(UTC))
     finally:
         connection.close()  # nothing else ends this thread's use of it
 
 
-def report_of(key: ApiKey, now: datetime) -> KeyReport:
-    """What the database knows of the key. Blocking; raise Error."""
+def report_of(key: ApiKey, digest: str, now: datetime) -> KeyReport:
+    """What the database knows of the key, for the holder of that secret. Blocking; raise Error."""
     zone = zone_of(key)
     patterns, rows = caller_of(key).models, _latest(key)
     return KeyReport(
         name=key.name,
-        hint=key.hint,
+        hint=key.hint if digest == key.digest else None,
+        secret_ends_at=_text(key.end_of_older(digest)),
         team=key.team.name if key.team else None,
         state=str(key.state(now).value),
         expires_at=_text(key.expires_at),

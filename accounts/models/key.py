@@ -296,6 +296,12 @@ class ApiKey(Policy):
         self.adopt(secret, pepper)
         return secret
 
+    def end_of_older(self, digest: str) -> datetime | None:
+        """When the secret of that digest ends, if it is the one before the last rotation; None for the newest."""
+        if digest != self.previous_digest or self.previous_until is None:
+            return None
+        return self.previous_until if self.expires_at is None else min(self.previous_until, self.expires_at)
+
     def state(self, at: datetime) -> ApiKey.State:
         # What fewer can undo comes first: nobody, an extension, an operator, and last whoever may resume the key.
         if self.revoked_at is not None:

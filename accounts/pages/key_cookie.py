@@ -33,8 +33,11 @@ def forget(response: HttpResponse) -> None:
     response.delete_cookie(NAME, path=PATH, samesite="Strict")
 
 
-def key_of(request: HttpRequest, now: datetime) -> ApiKey | None:
-    """The key that this browser may see, read anew; it may be closed. None: no cookie that counts."""
+def key_of(request: HttpRequest, now: datetime) -> tuple[ApiKey, str] | None:
+    """The key that this browser may see, read anew, and the digest of the secret that was pasted.
+
+    The key may be closed. None: no cookie that counts.
+    """
     text = request.COOKIES.get(NAME, "")
     if not text or len(text) > LONGEST:
         return None
@@ -44,7 +47,8 @@ def key_of(request: HttpRequest, now: datetime) -> ApiKey | None:
         return None
     key = ApiKey.objects.select_related("team").filter(pk=pk).first()
     # The very secret that was pasted must still be one of the key's: after a rotation the old one ends here, too.
-    return key if key is not None and any(_same(mark, digest) for digest in _digests(key, now)) else None
+    digests = [] if key is None else [digest for digest in _digests(key, now) if _same(mark, digest)]
+    return (key, digests[0]) if key is not None and digests else None
 
 
 def _digests(key: ApiKey, now: datetime) -> list[str]:

@@ -89,15 +89,15 @@ def _form(request: HttpRequest, flaw: str = "", status: int = 200) -> HttpRespon
 
 def _shown(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
-    key = key_cookie.key_of(request, now)
-    closed = _closed(key, _address(request), now) if key is not None else ""
-    if key is None or closed:
+    found = key_cookie.key_of(request, now)
+    closed = _closed(found[0], _address(request), now) if found is not None else ""
+    if found is None or closed:
         response = _form(request, closed)
         # It leads to nothing any more, so the browser need not send it again.
         if key_cookie.NAME in request.COOKIES:
             key_cookie.forget(response)
         return response
-    return TemplateResponse(request, "pages/me.html", context_of(key, request, now))
+    return TemplateResponse(request, "pages/me.html", context_of(*found, request, now))
 
 
 def _closed(key: ApiKey, address: str, now: datetime) -> str:
@@ -123,13 +123,17 @@ def _address(request: HttpRequest) -> str:
     return str(request.META.get("REMOTE_ADDR", ""))
 
 
-def context_of(key: ApiKey, request: HttpRequest, now: datetime) -> dict[str, Any]:
+def context_of(key: ApiKey, digest: str, request: HttpRequest, now: datetime) -> dict[str, Any]:
+    """`digest`: of the secret that was pasted."""
     rows = _latest(key)
     offered = accounts_config().offered_models()
     base_url = request.build_absolute_uri("/").rstrip("/")
     policy = key.policy("allowed_models")
     return {
         "key": key,
+        # Of an older secret nothing is stored to tell it by.
+        "hint": key.hint if digest == key.digest else "",
+        "secret_ends_at": key.end_of_older(digest),
         "state": key.state(now),
         "expires_in": translated(span((key.expires_at - now).total_seconds())) if key.expires_at else "",
         "limits": _limits(key, now),

@@ -19,7 +19,7 @@ class OwnUsage(ApiConsumer):
     async def handle(self) -> None:
         caller = await self.authenticate()
         try:
-            report = await self.runtime.key_reports.of(caller.key_id)
+            report = await self.runtime.key_reports.of(caller)
         except Error:
             raise Unavailable("Usage cannot be read right now; try again.", retry_after=2) from None
         except TooManyReports:

@@ -36,7 +36,16 @@ KEYS = [
     ("poor", {}, {"requests_day": 1, "time_zone": "Asia/Shanghai"}),
     ("told", {"rpm": 100, "shadow": "rpm"}, {"requests_week": 1, "concurrency": 9}),
     ("shadowed", {"rpm": 1, "shadow": "rpm"}, None),
+    ("changed", {}, None),
 ]
+ROTATE = """
+from datetime import timedelta
+from accounts.keys import services
+from accounts.models import ApiKey
+key = ApiKey.objects.get(name="changed")
+secret = services.rotate(key, timedelta(hours=1))
+print(secret, key.hint, key.previous_until.timestamp())
+"""
 FLUSH = """
 import time
 from django.conf import settings
@@ -261,6 +270,18 @@ def test_key_reads_its_own_usage(gateway):
     assert (ok["status"], ok["prompt_tokens"] > 0) == ("ok", True)
     assert (refused["reason"], refused["limit_scope"], refused["prompt_tokens"]) == ("requests_week", "team", None)
     assert refused["explanation"].startswith("The limit of the team is reached: requests per week, 1 of 1.")
+
+
+def test_older_secret_is_told_its_end(gateway):
+    def told(key):
+        usage = send(gateway, "GET", "/v1/usage", key=key).json()
+        return usage["state"], usage["hint"], usage["secret_ends_at"]
+
+    newer, hint, ends_at = django(gateway.data_dir, ROTATE).split()
+    assert told(newer) == ("live", hint, None)
+    state, none, end = told(limited_key("changed"))
+    assert (state, none) == ("live", None)
+    assert abs(datetime.fromisoformat(end).timestamp() - float(ends_at)) < 0.002
 
 
 def test_own_usage_needs_a_key_in_either_format(gateway):

@@ -118,7 +118,7 @@ def test_days_equal_what_programs_are_told(client):
     hours.rebuild(now - timedelta(days=40), now + timedelta(hours=1))
     paste(client, secret)
     page = Page(client.get("/me/"))
-    told = json.loads(msgspec.json.encode(report_of(key, timezone.now())))
+    told = json.loads(msgspec.json.encode(report_of(key, key.digest, timezone.now())))
     days = told["days"]
     shown = [(day, turns, *rest) for day, turns, _ok, *rest in page.body("days")]
     assert [row[0] for row in shown] == [each["day"] for each in days]
@@ -286,6 +286,29 @@ def test_old_cookie_lasts_for_the_grace(client):
     ApiKey.objects.filter(pk=key.pk).update(previous_until=timezone.now())
     assert "My last requests" not in text_of(client.get("/me/"))
     assert paste(client, secret).status_code == 403
+
+
+def test_old_secret_is_told_its_end(client):
+    key, secret = new_key()
+    paste(client, secret)
+    assert "the old one" not in text_of(client.get("/me/"))
+    newer = services.rotate(key, timedelta(hours=1))
+    end = timezone.localtime(key.previous_until)
+    text = text_of(client.get("/me/"))
+    assert f"This secret is the old one; it ends at {end:%Y-%m-%d %H:%M} " in text
+    assert "Ask who gave it to you for the new one." in text
+    assert key.hint not in text
+    other = Client()
+    paste(other, newer)
+    text = text_of(other.get("/me/"))
+    assert (key.hint in text, "the old one" in text) == (True, False)
+
+
+def test_old_secret_ends_with_its_key(client):
+    key, secret = new_key(expires_at=timezone.now() + timedelta(minutes=9))
+    services.rotate(key, timedelta(days=1))
+    paste(client, secret)
+    assert f"it ends at {timezone.localtime(key.expires_at):%Y-%m-%d %H:%M} " in text_of(client.get("/me/"))
 
 
 def test_deleted_key_ends_its_cookie(client):

@@ -67,7 +67,7 @@ def test_programs_get_null(turn, admin_client):
     assert (row["prompt_tokens"], row["completion_tokens"]) == ("", "")
     of_turn = admin_client.get(f"/api/usage/{turn.request_id}/").json()
     (of_group,) = admin_client.get("/api/usage/summary/?group_by=status").json()["results"]
-    report = report_of(turn.api_key, timezone.now())
+    report = report_of(turn.api_key, turn.api_key.digest, timezone.now())
     assert [each["tokens_from"] for each in report.requests] == [None]
     days = report.days
     for row in (of_turn, of_group, next(day for day in days if day["turns"])):
