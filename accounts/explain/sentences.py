@@ -20,6 +20,7 @@ class Ended(Protocol):
     limit_scope: str
     allowed: int | None
     value: int | None
+    count: int
     retry_after: int | None
 
 
@@ -45,6 +46,7 @@ LIMITS: Final = {
 }
 OF_KEY: Final = gettext_noop("The limit of the key is reached: %(limit)s, %(used)s of %(allowed)s.")
 OF_TEAM: Final = gettext_noop("The limit of the team is reached: %(limit)s, %(used)s of %(allowed)s.")
+UP_TO: Final = gettext_noop("up to %(used)s")
 UNSIZED: Final = gettext_noop("A limit of the key is reached: %(limit)s.")
 
 GOOD: Final = {
@@ -181,8 +183,16 @@ def _limit(row: Ended) -> Text:
     name = Text(LIMITS[row.reason])
     if row.allowed is None:
         return Text(UNSIZED, limit=name)
-    used = "–" if row.value is None else f"{row.value:,}"
-    return Text(OF_TEAM if row.limit_scope == "team" else OF_KEY, limit=name, used=used, allowed=f"{row.allowed:,}")
+    of = OF_TEAM if row.limit_scope == "team" else OF_KEY
+    return Text(of, limit=name, used=used(row), allowed=f"{row.allowed:,}")
+
+
+def used(row: Ended) -> Text:
+    """What of the limit was used: where refusals share the row, the most that one of them has met."""
+    if row.value is None:
+        return Text("–")
+    value = f"{row.value:,}"
+    return Text(UP_TO, used=value) if row.count > 1 and row.value != row.allowed else Text(value)
 
 
 def _again(row: Ended) -> Text | None:

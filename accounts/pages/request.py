@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.explain.changes import changes_around
 from accounts.explain.ids import LONGEST, request_id_of
-from accounts.explain.sentences import LIMITS, REASONS, seconds, span, verdict
+from accounts.explain.sentences import LIMITS, REASONS, seconds, span, used, verdict
 from accounts.ledger import shared_rows
 from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, decoded
@@ -122,17 +122,17 @@ def _words(row: Usage, trace: Trace) -> dict[str, Any]:
 
 def _limits(row: Usage, trace: Trace | None) -> list[dict[str, Any]]:
     """The limits as they stood; of a row without a trace, the one that was reached."""
-    seen: list[tuple[str, str, int | None, int]] = [*(trace.limits if trace else ())]
+    seen = [(scope, name, f"{used:,}", allowed) for scope, name, used, allowed in (trace.limits if trace else ())]
     if not seen and row.reason in LIMITS and row.allowed is not None:
-        seen = [(row.limit_scope, row.reason, row.value, row.allowed)]
+        seen = [(row.limit_scope, row.reason, translated(used(row)), row.allowed)]
     return [
         {
             "name": gettext(LIMITS.get(name, name)),
             "scope": SCOPES.get(scope, scope),
-            "used": UNKNOWN if used is None else f"{used:,}",
+            "used": words,
             "allowed": f"{allowed:,}",
         }
-        for scope, name, used, allowed in seen
+        for scope, name, words, allowed in seen
     ]
 
 

@@ -89,6 +89,16 @@ def test_each_good_end_has_a_sentence(reason):
             "团队的限额已用满：每月 token 数，5,000,312 / 5,000,000。 ",
         ),
         (
+            {"reason": "tokens_day", "limit_scope": "key", "allowed": 600, "value": 1130, "count": 3},
+            "The limit of the key is reached: tokens per day, up to 1,130 of 600. ",
+            "密钥的限额已用满：每天 token 数，最多 1,130 / 600。 ",
+        ),
+        (
+            {"reason": "rpm", "limit_scope": "key", "allowed": 60, "value": 60, "count": 3},
+            "The limit of the key is reached: requests per minute, 60 of 60. ",
+            "密钥的限额已用满：每分钟请求数，60 / 60。 ",
+        ),
+        (
             {"reason": "concurrency"},
             "A limit of the key is reached: turns at once. ",
             "密钥的一项限额已用满：并发轮次。 ",

@@ -188,6 +188,18 @@ def test_later_refusal_leads_to_its_row(client, viewer, new_row, shared):
     assert "One of them" not in text_of(client.get(f"/usage/r/{ID}"))
 
 
+@pytest.mark.parametrize("traced", [True, False])
+def test_shared_refusals_agree_on_the_limit(client, viewer, new_row, traced):
+    first = Trace(limits=[("key", "tokens_day", 737, 600)], error="The limit is reached: 600 tokens per day, 737 used.")
+    facts = {"reason": "tokens_day", "limit_scope": "key", "allowed": 600, "value": 1130, "count": 3, "instance": ""}
+    new_row(status="refused", trace=encoded(first) if traced else "", **facts)
+    page = text_of(client.get(f"/usage/r/{ID}"))
+    assert "tokens per day, up to 1,130 of 600." in page
+    assert "what follows is of the first" in page
+    assert f"tokens per day: {'737' if traced else 'up to 1,130'} / 600" in page
+    assert "1,130 of 600" not in page.replace("up to 1,130 of 600", "")
+
+
 def test_later_refusal_is_found_by_all(admin_client, new_row, shared):
     row = new_row(status="refused", reason="rpm", count=37, instance="", trace="")
     assert admin_client.get(f"/api/usage/{shared}/").json()["request_id"] == ID
