@@ -193,7 +193,7 @@ class Limits:
         except (RedisUnavailable, ResponseError):
             seen, alone = self._admit_alone(counters.counters, tokens, at, TURN if turn else COUNT), True
         else:
-            seen = self._seen(reply, counters, turn=turn)
+            seen = self._seen(reply, counters)
         if not turn or not (alone or counters.is_held):
             return _Admitted(seen)
         if self._counters.get(caller.key_id) is not counters:
@@ -236,6 +236,10 @@ class Limits:
         for held in counters.held:
             held.pop(request_id, None)
 
+    async def look_closely(self, caller: Caller) -> Seen:
+        """As `look`; waits some seconds at most for what only the ledger knows yet of budgets."""
+        return await self._budgets.shown(await self.look(caller))
+
     async def look(self, caller: Caller) -> Seen:
         """How the limits stand; nothing is counted."""
         at = time.time()
@@ -248,16 +252,16 @@ class Limits:
                 reply = await self._breaker.send_again(packed, SCRIPTS, exc)
         except (RedisUnavailable, ResponseError):
             return self._seen_alone(counters.counters, at)
-        return self._seen(reply, counters, turn=False)
+        return self._seen(reply, counters)
 
-    def _seen(self, packed: bytes, counters: CallerCounters, *, turn: bool) -> Seen:
+    def _seen(self, packed: bytes, counters: CallerCounters) -> Seen:
         reply = numbers_of(packed)
         # The clock's time now: the request may have begun long before it was read.
         seen = Seen(counters.counters, reply[3:], time.time())
         for each, part in counters.budgets:
             # Kept for the time when Redis is away: `_local_counter` begins with them.
             self._last[each.place] = numbers = seen.numbers[part]
-            if numbers[MISSING] and turn:
+            if numbers[MISSING]:
                 self._budgets.complete(each, numbers[MISSING])
         if reply[0] >= 0:
             # Of the script's limits the first is 1, of LIMITS it is 0.

@@ -1,4 +1,4 @@
-"""How limits stand, for pages and commands. Blocking; raise redis.RedisError."""
+"""How limits stand, for pages and commands. Blocking; raise redis.RedisError, or Error of the database."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import redis
 
 from accounts.keys.limit_set import LimitSet, Scope
 from accounts.limits.counters import LimitState, Seen, look_up, shadow_key
+from accounts.limits.ledger_budgets import completed, lacking_in, used_before
 from accounts.limits.scripts import ADMIT, numbers_of
 from accounts.models.policy import LIMITS
 
@@ -19,13 +20,17 @@ SCOPES: Mapping[str, Scope] = {"k": "key", "t": "team"}
 
 
 def states_of(limits: Sequence[LimitSet], client: redis.Redis) -> list[LimitState]:
-    """How these limits stand now."""
+    """How these limits stand now, with what only the ledger knows of budgets until Redis is told."""
     if not limits:
         return []
     at = time.time()
     counters, keys, args = look_up(limits, at)
     reply: Any = client.eval(ADMIT.text, len(keys), *keys, *args)
-    return Seen(counters, numbers_of(reply)[3:], at).states()
+    seen = Seen(counters, numbers_of(reply)[3:], at)
+    if lacking := lacking_in(seen):
+        since: list[Any] = [client.hget(each.name, "since") for each in lacking]
+        seen = completed(seen, lacking, used_before(lacking, since, at))
+    return seen.states()
 
 
 @dataclass(frozen=True)

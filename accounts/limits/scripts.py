@@ -289,6 +289,11 @@ redis.call('EXPIRE', KEYS[1], {TURNS_KEPT})
 redis.call('EXPIRE', KEYS[2], {TURNS_KEPT})
 """)
 
+# KEYS: a day, week or month. ARGV: the time, and for how many seconds it is kept. Begins to count, if nobody has.
+BEGIN: Final = Script("""
+if redis.call('HSETNX', KEYS[1], 'since', ARGV[1]) == 1 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
+""")
+
 # KEYS: a day, week or month. ARGV: since when it was counted as the ledger was read, requests and tokens of before.
 # Reply: 1 when they have been added, 0 when there is nothing to add to, or it has been counted since another time.
 FILL: Final = Script("""

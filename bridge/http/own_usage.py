@@ -27,7 +27,7 @@ class OwnUsage(ApiConsumer):
         if report is None:  # it was deleted a moment ago
             raise key_closed("unknown")
         if caller.limits:
-            self.limits_seen = await self.runtime.limits.look(caller)
+            self.limits_seen = await self.runtime.limits.look_closely(caller)
         states = self.limits_seen.states() if self.limits_seen else []
         fields = msgspec.structs.asdict(report)
         tail = {name: fields.pop(name) for name in ("days", "requests")}

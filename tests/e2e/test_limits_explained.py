@@ -270,6 +270,11 @@ def test_key_reads_its_own_usage(gateway):
     assert (ok["status"], ok["prompt_tokens"] > 0) == ("ok", True)
     assert (refused["reason"], refused["limit_scope"], refused["prompt_tokens"]) == ("requests_week", "team", None)
     assert refused["explanation"].startswith("The limit of the team is reached: requests per week, 1 of 1.")
+    # What Redis loses the rows still know.
+    with gateway.redis() as client:
+        assert client.delete(*client.keys(f"{redis_keys.LIMIT}team:*:week:*"))
+    limits = {each["name"]: each for each in send(gateway, "GET", "/v1/usage", key=key).json()["limits"]}
+    assert (limits["requests_week"]["used"], limits["requests_week"]["remaining"]) == (1, 0)
 
 
 def test_older_secret_is_told_its_end(gateway):

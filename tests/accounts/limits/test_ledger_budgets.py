@@ -1,18 +1,22 @@
 """A budget that Redis has lost is told by the ledger what was used before."""
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.keys.limit_set import LimitSet
 from accounts.ledger.hours import HourSums, writing
 from accounts.limits.admission import Limits
 from accounts.limits.ledger_budgets import used_between
+from accounts.limits.standing import limits_for, standing_of
 from accounts.models import ApiKey, Team, Usage
 from tests.accounts.conftest import until
-from tests.accounts.limits.test_budgets import caller
+from tests.accounts.limits.test_budgets import caller, outcome
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,3 +86,52 @@ async def test_earlier_turns_are_counted_once(link, key, monkeypatch):
     await sync_to_async(file)(key, at=earlier)
     await until(lambda: not limits._budgets._incomplete)
     assert (await limits.look(who)).states()[0].used == 2
+
+
+@pytest.fixture
+def used_key(key):
+    """A key whose turns of this hour came before its budgets, or before Redis was emptied."""
+    key.requests_month, key.tokens_month = 100, 1000
+    key.save()
+    file(key, at=timezone.now(), tokens=400)
+    return key
+
+
+async def test_look_shows_what_only_the_ledger_knows(link, used_key):
+    limits, who = Limits(link), caller({"requests_month": 100, "tokens_month": 1000}, key_id=used_key.pk)
+    seen = await limits.look_closely(who)
+    assert [(each.used, each.remaining) for each in seen.states()] == [(1, 99), (400, 600)]
+    (await limits.admit(who, "r1")).release(tokens=50)
+    await limits.settled()
+    assert [each.used for each in (await limits.look_closely(who)).states()] == [2, 450]
+
+
+async def test_look_alone_completes_a_budget_once(link, used_key, monkeypatch):
+    monkeypatch.setattr("accounts.limits.ledger_budgets.AFTER_SEC", 0.05)
+    doors, who = [Limits(link) for _ in range(3)], caller({"tokens_month": 1000}, key_id=used_key.pk)
+    for door in doors:
+        assert [each.used for each in (await door.look(who)).states()] == [0]
+    await until(lambda: not any(door._budgets._incomplete for door in doors))
+    for door in doors:
+        assert [each.used for each in (await door.look(who)).states()] == [400]
+        assert [each.used for each in (await door.look_closely(who)).states()] == [400]
+
+
+async def test_used_budget_refuses_after_a_look(link, used_key, monkeypatch):
+    monkeypatch.setattr("accounts.limits.ledger_budgets.AFTER_SEC", 0.05)
+    limits, who = Limits(link), caller({"tokens_month": 300}, key_id=used_key.pk)
+    await limits.look(who)
+    await until(lambda: not limits._budgets._incomplete)
+    assert (await outcome(limits, who, "r1")).state.spent == 400
+
+
+def test_pages_show_what_only_the_ledger_knows(admin_client, redis_server, settings, used_key):
+    settings.REDIS_URL = redis_server
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushall()
+        requests, tokens = standing_of(used_key, limits_for(used_key), client)
+    assert (requests.state.used, tokens.state.used, tokens.state.remaining) == (1, 400, 600)
+    shown = admin_client.get(f"/api/keys/{used_key.pk}/limits/").json()["limits"]
+    assert [each["used"] for each in shown] == [1, 400]
+    page = admin_client.get(reverse("admin:accounts_apikey_change", args=[used_key.pk])).content.decode()
+    assert re.search(r">400</a>\s*</td>\s*<td[^>]*>\s*600\s*<", page), "used and left"
