@@ -1,13 +1,37 @@
-"""Serializers whose rows pass the model's own checks, as they do in forms of the console."""
+"""Serializers of what is written: no other names than theirs, and rows that pass the model's own checks."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
+from django.utils.translation import gettext
 from rest_framework import serializers
 
+LONGEST: Final = 200
+MOST: Final = 10
+"""Names of a body that are told to be unknown: each comes back with all that are known."""
 
-class Checked(serializers.ModelSerializer[Any]):
+
+class Known(serializers.Serializer[Any]):
+    """A name that is none of its fields is refused: with a slip in it, a limit would not be there.
+
+    Fields that are only read are ignored, so that a program can send back what it was given.
+    """
+
+    given_elsewhere: ClassVar[frozenset[str]] = frozenset()
+    """Names that other answers have about the same object."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Raise ValidationError."""
+        if isinstance(data, Mapping) and (unknown := sorted({*data} - {*self.fields} - self.given_elsewhere)):
+            known = ", ".join(sorted(name for name, field in self.fields.items() if not field.read_only))
+            words = gettext("There is no such field. Known: %(choices)s.") % {"choices": known}
+            raise serializers.ValidationError({name[:LONGEST]: [words] for name in unknown[:MOST]})
+        return super().to_internal_value(data)
+
+
+class Checked(Known, serializers.ModelSerializer[Any]):
     """`full_clean` refuses what a form would, by the names of fields."""
 
     Meta: Any

@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from accounts.api.checked import Known
 from accounts.api.fields import POLICY, Duration, Moment, PolicyFields, TeamName
 from accounts.api.idempotency import Idempotent
 from accounts.api.limits import WithLimits
@@ -36,6 +37,8 @@ class KeySerializer(PolicyFields):
     """A key, without anything of its secret but the hint: a digest can be tried against guesses by whoever has the
     pepper, so it leaves the database nowhere.
     """
+
+    given_elsewhere: ClassVar = frozenset({"secret"})
 
     team = TeamName(required=False, allow_null=True)
     state = serializers.SerializerMethodField()
@@ -81,7 +84,7 @@ class NewKeySerializer(KeySerializer):
         row.secret = services.create(row)
 
 
-class RotationSerializer(serializers.Serializer[Any]):
+class RotationSerializer(Known):
     grace = Duration(required=False, default=timedelta(0), help_text="How much longer the old secret works.")
 
     def validate_grace(self, grace: timedelta) -> timedelta:
@@ -91,7 +94,7 @@ class RotationSerializer(serializers.Serializer[Any]):
         return grace
 
 
-class PauseSerializer(serializers.Serializer[Any]):
+class PauseSerializer(Known):
     reason = serializers.CharField(max_length=services.LONGEST_REASON, required=False, allow_blank=True, default="")
 
 

@@ -20,6 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from accounts.api.checked import Known
 from accounts.api.lists import is_equal
 from accounts.api.problems import Conflict
 from bridge.fleet import mirror, orders, sizes, timelines, versions
@@ -142,7 +143,7 @@ def _shown(step: Transition) -> Any:
     return TransitionSerializer(msgspec.structs.asdict(step) | {"at": datetime.fromtimestamp(step.at, UTC)}).data
 
 
-class ActionSerializer(serializers.Serializer[Any]):
+class ActionSerializer(Known):
     action = serializers.ChoiceField(choices=[each.value for each in Action])
     seconds = serializers.IntegerField(
         min_value=1, max_value=LONGEST_SEC, default=300, help_text="How long cool lasts."

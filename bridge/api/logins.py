@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
-from accounts.api.checked import Checked
+from accounts.api.checked import Checked, Known
 from accounts.api.idempotency import Idempotent
 from accounts.api.lists import is_equal
 from accounts.api.problems import Conflict
@@ -88,7 +88,7 @@ class AttemptSerializer(serializers.ModelSerializer[LoginAttempt]):
         return found
 
 
-class ReloginSerializer(serializers.Serializer[Any]):
+class ReloginSerializer(Known):
     way = serializers.ChoiceField(
         choices=[each.value for each in WAYS], required=False, help_text="Left out: that of the login's kind."
     )
@@ -110,7 +110,7 @@ class RefreshSerializer(Checked):
         return LoginRefresh.times(settings.LOGIN_REFRESH)
 
 
-class CallbackSerializer(serializers.Serializer[Any]):
+class CallbackSerializer(Known):
     url = serializers.CharField(max_length=LONGEST, help_text="The address at which the browser has ended.")
 
 
