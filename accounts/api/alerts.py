@@ -15,7 +15,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from accounts.alerts import raising
 from accounts.alerts.words import SEVERITIES, Severity, kinds_from, sentence, severity
 from accounts.api.lists import Filter, is_equal
-from accounts.api.permissions import WithinScopes
+from accounts.api.permissions import WithinScopes, what_lacks
 from accounts.models import Alert
 from accounts.roles.reach import CHANGE_KEYS, SEE_KEYS, teams_of
 
@@ -24,9 +24,10 @@ class HandlesKeys(permissions.IsAuthenticated):
     """Who may see keys sees the alerts about them; who may change them acknowledges."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        needed = SEE_KEYS if request.method in permissions.SAFE_METHODS else CHANGE_KEYS
-        # Django's anonymous user has these attributes as well, and no permission.
-        return bool(request.user.is_staff and request.user.has_perm(needed) and super().has_permission(request, view))
+        self.message = what_lacks(
+            request.user, [SEE_KEYS if request.method in permissions.SAFE_METHODS else CHANGE_KEYS]
+        )
+        return not self.message and super().has_permission(request, view)
 
 
 class AlertSerializer(serializers.ModelSerializer[Alert]):

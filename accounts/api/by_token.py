@@ -9,10 +9,9 @@ from typing import Any
 
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
-from django.utils.translation import gettext
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 
-from accounts.api.tokens import TokenAuthentication, allows
+from accounts.api.tokens import TokenAuthentication, refusal_of
 from gateway_project.lib.problem_details import PROBLEM, problem
 
 View = Callable[..., HttpResponseBase]
@@ -37,8 +36,8 @@ def by_token(resource: str, view: View) -> View:
         if found is None:
             return view(request, *args, **kwargs)
         request.user, token = found
-        if not allows(token, resource, reads=True):
-            return _refused(HTTPStatus.FORBIDDEN, gettext("The token's scopes do not allow this."), "scope")
+        if words := refusal_of(token, resource, reads=True):
+            return _refused(HTTPStatus.FORBIDDEN, words, "scope")
         return view(request, *args, **kwargs)
 
     return shown

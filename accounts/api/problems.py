@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 
+from accounts.api.tokens import how_to_ask
 from gateway_project.lib.problem_details import PROBLEM, problem
 
 BELOW: Final = "/api/"
@@ -46,6 +47,9 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(exc, ValidationError):
         # DRF knows its own class alone, and would take Django's for a bug.
         exc = serializers.ValidationError(serializers.as_serializer_error(exc))
+    if isinstance(exc, exceptions.NotAuthenticated):
+        # Of one who has sent nothing DRF says that nothing came, and not what should.
+        exc.detail = exceptions.ErrorDetail(how_to_ask(), exc.default_code)
     response = exception_handler(exc, context)
     if response is None:
         return None

@@ -46,13 +46,26 @@ def issue(user: User, expires_at: datetime | None, scopes: Sequence[str]) -> str
     return text
 
 
-def allows(token: ApiToken, resource: str, reads: bool) -> bool:
-    """Whether the token's scopes open this resource, to read or to change; they add nothing to its user's rights."""
-    scopes = set(names_in(token.scopes))
+def refusal_of(token: ApiToken, resource: str, reads: bool) -> str:
+    """Why the token's scopes do not open this resource, to read or to change; "" where they do.
+
+    They add nothing to its user's rights.
+    """
+    scopes = names_in(token.scopes)
+    words = {"scope": resource, "scopes": ", ".join(scopes)}
+    named = {*scopes} - {READ}
+    if named and resource and resource not in named:
+        return gettext("The token's scopes do not allow this: it takes %(scope)s, and they are %(scopes)s.") % words
     if READ in scopes and not reads:
-        return False
-    named = scopes - {READ}
-    return not named or not resource or resource in named
+        return (
+            gettext("The token's scopes do not allow this: with read it changes nothing. They are %(scopes)s.") % words
+        )
+    return ""
+
+
+def how_to_ask() -> str:
+    """What a request lacks that comes from nobody."""
+    return gettext("This takes Authorization: Token …, of manage.py create_api_token, or the log-in of a browser.")
 
 
 class TokenAuthentication(BaseAuthentication):
@@ -66,9 +79,7 @@ class TokenAuthentication(BaseAuthentication):
         scheme, _, text = get_authorization_header(request).partition(b" ")
         if scheme.lower() == b"bearer":
             # A session beside it might see more than the program that sends this is meant to.
-            raise NotAuthenticated(
-                gettext("This takes Authorization: Token …, of manage.py create_api_token, or the log-in of a browser.")
-            )
+            raise NotAuthenticated(how_to_ask())
         if scheme.lower() != b"token":
             return None
         now = timezone.now()

@@ -30,7 +30,7 @@ from accounts.reports.days import MOST_OF_PAGE, Grouping
 from accounts.reports.period import is_whole_hours
 from accounts.reports.summary import summaries, total
 from accounts.reports.sums import Sums
-from accounts.reports.visibility import Visibility, visible_to
+from accounts.reports.visibility import Visibility, visible_to, why_nothing
 from accounts.reports.words import number, seconds, tokens
 
 REFRESH: Final = "10"
@@ -125,8 +125,7 @@ def _in_all(query: Query, sums: Sums) -> list[tuple[str, Cell]]:
 
 
 def nothing_to_see(request: HttpRequest) -> HttpResponse:
-    words = gettext("You are in no team, and have no right to see the usage of all. Ask an operator for either.")
-    context = {"heading": gettext("You may not see usage"), "words": words}
+    context = {"heading": gettext("You may not see usage"), "words": why_nothing()}
     return TemplateResponse(request, "pages/notice.html", context, status=403)
 
 

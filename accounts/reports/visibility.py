@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Q
+from django.utils.translation import gettext
 
 SEES_ALL = "accounts.view_usage"
 
@@ -26,6 +27,11 @@ class Visibility:
     def condition(self) -> Q:
         """Of usage rows and of their sums by the hour; both have the team that the key had then."""
         return Q() if self.everything else Q(team_id__in=sorted(self.teams))
+
+
+def why_nothing() -> str:
+    """What to say to one who sees nothing."""
+    return gettext("You are in no team, and have no right to see the usage of all. Ask an operator for either.")
 
 
 def visible_to(user: Any) -> Visibility:

@@ -108,3 +108,26 @@ def test_rights_given_by_hand_are_about_all(keys):
     program = program_of(user)
     assert len(program("GET", "keys/").data["results"]) == 3
     assert program("POST", "keys/", {"name": "x"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        ("GET", "alerts/", "This takes the right accounts.view_apikey, which staff does not have."),
+        ("POST", "keys/", "This takes the right accounts.add_apikey, which staff does not have."),
+        ("POST", "keys/1/rotate/", "This takes the right accounts.change_apikey, which staff does not have."),
+        ("DELETE", "teams/1/", "This takes the right accounts.delete_team, which staff does not have."),
+        ("GET", "usage/", "You are in no team, and have no right to see the usage of all. Ask an operator for either."),
+        ("POST", "versions/1/default/", "This takes the right bridge.change_version, which staff does not have."),
+        ("POST", "versions/", "Only superusers may do this."),
+    ],
+)
+def test_refusal_names_the_right_that_lacks(method, path, words):
+    user = User.objects.create_user("staff", is_staff=True)
+    answer = program_of(user)(method, path, {})
+    assert (answer.status_code, answer.data["code"], answer.data["detail"]) == (403, "permission_denied", words)
+    if path != "usage/":
+        User.objects.update(is_staff=False)
+        assert program_of(user)(method, path, {}).data["detail"] == (
+            "This takes staff status, which staff does not have."
+        )

@@ -41,6 +41,7 @@ def test_unknown_and_expired_tokens_are_refused(root):
         answer = program("GET", "keys/")
         assert answer.status_code == 401
         assert answer["WWW-Authenticate"].startswith("Token")
+    assert "Authorization: Token …, of manage.py create_api_token" in Program()("GET", "keys/").data["detail"]
 
 
 def test_token_ends_with_its_user(root, api):
@@ -67,6 +68,11 @@ def test_scopes_limit_resources_and_changes(root, teams):
     assert both("GET", "keys/").status_code == 403
     assert both("DELETE", f"teams/{teams['web'].pk}/").status_code == 403
     assert both("GET", "schema/").status_code == 200
+    refused = both("GET", "keys/").data["detail"], both("DELETE", f"teams/{teams['web'].pk}/").data["detail"]
+    assert refused == (
+        "The token's scopes do not allow this: it takes keys, and they are read, teams.",
+        "The token's scopes do not allow this: with read it changes nothing. They are read, teams.",
+    )
 
 
 def test_session_needs_the_csrf_token(root):
