@@ -18,7 +18,7 @@ from accounts.reports.period import Span
 from accounts.reports.summary import summarize, total
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility
-from accounts.reports.words import UNKNOWN, ms, share
+from accounts.reports.words import UNKNOWN, percentile_ms, share
 from gateway_project.lib.cells import ago, clock_time, cut
 from gateway_project.lib.panels import Figure
 
@@ -47,8 +47,8 @@ def hour_figures(hour: Sums, now: datetime) -> list[Figure]:
         ),
         Figure(
             gettext("First token in the last hour, p95 (the day before: %(time)s)")
-            % {"time": ms(before.first_token_ms_p95)},
-            ms(hour.first_token_ms_p95),
+            % {"time": percentile_ms(before.first_token_ms_p95)},
+            percentile_ms(hour.first_token_ms_p95),
             between("usage", now - HOUR, now),
         ),
     ]

@@ -7,10 +7,11 @@ from typing import Any
 
 from django.utils.translation import gettext, ngettext
 
+from accounts.models import BOUNDS_MS
 from accounts.pages.query import Query
 from accounts.reports.filters import COLUMNS
 from accounts.reports.sums import Sums
-from accounts.reports.words import ESTIMATED, UNKNOWN, change, ms, number, share, short
+from accounts.reports.words import ESTIMATED, UNKNOWN, bounded, change, number, percentile_ms, share, short
 from gateway_project.lib.token_sources import ESTIMATES
 
 
@@ -93,7 +94,7 @@ def _first_token(query: Query, now: Sums, before: Sums | None) -> Figure:
         value=two_times(now.first_token_ms_p50, now.first_token_ms_p95),
         href=query.frozen(),
         change=_before(two_times(before.first_token_ms_p50, before.first_token_ms_p95)) if before else "",
-        tone=_tone(now.first_token_ms_p95, before and before.first_token_ms_p95),
+        tone=_tone_of_times(now.first_token_ms_p95, before.first_token_ms_p95 if before else None),
     )
 
 
@@ -116,15 +117,15 @@ def _reused(query: Query, now: Sums, before: Sums | None) -> Figure:
 def _queue(query: Query, now: Sums, before: Sums | None) -> Figure:
     return Figure(
         name=gettext("Queue p95"),
-        value=ms(now.queue_ms_p95),
+        value=percentile_ms(now.queue_ms_p95),
         href=query.frozen(),
-        change=_before(ms(before.queue_ms_p95)) if before else "",
-        tone=_tone(now.queue_ms_p95, before and before.queue_ms_p95),
+        change=_before(percentile_ms(before.queue_ms_p95)) if before else "",
+        tone=_tone_of_times(now.queue_ms_p95, before.queue_ms_p95 if before else None),
     )
 
 
 def two_times(first: int | None, second: int | None) -> str:
-    return UNKNOWN if first is None or second is None else f"{first:,} / {ms(second)}"
+    return UNKNOWN if first is None or second is None else f"{bounded(first)} / {percentile_ms(second)}"
 
 
 def _turns_in_words(count: int) -> str:
@@ -153,3 +154,10 @@ def _tone(now: Any, before: Any) -> str:
     if now > 1.1 * before:
         return "bad"
     return "good" if now < 0.9 * before else ""
+
+
+def _tone_of_times(now: int | None, before: int | None) -> str:
+    if now is None or before is None:
+        return ""
+    # What lies below the first bound is one to another no better and no worse.
+    return _tone(max(now, BOUNDS_MS[0]), max(before, BOUNDS_MS[0]))

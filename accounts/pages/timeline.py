@@ -14,7 +14,7 @@ from accounts.pages.query import Query, iso
 from accounts.pages.tables import NOTHING, Cell
 from accounts.reports.filters import Filters
 from accounts.reports.sums import Sums
-from accounts.reports.words import ms, number, tokens
+from accounts.reports.words import number, percentile_ms, tokens
 
 HOURLY: Final = timedelta(days=3)
 """Longer periods have a bar a day."""
@@ -83,7 +83,7 @@ def _bucket(query: Query, name: str, start: datetime, end: datetime, sums: Sums)
     counts = {"ok": sums.ok, "error": sums.failed, "refused": sums.refused, "cancelled": sums.cancelled}
     texts = (
         tokens(sums.prompt_tokens, *known), tokens(sums.completion_tokens, *known),
-        ms(sums.first_token_ms_p50), ms(sums.first_token_ms_p95),
+        percentile_ms(sums.first_token_ms_p50), percentile_ms(sums.first_token_ms_p95),
     )  # fmt: skip
     cells = [
         *(
@@ -171,7 +171,7 @@ class Lines:
 
     @property
     def scale(self) -> str:
-        return ms(self.top)
+        return percentile_ms(self.top)
 
 
 def lines(found: list[Bucket]) -> Lines | None:

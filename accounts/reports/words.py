@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Usage
+from accounts.models import BOUNDS_MS, Usage
 from gateway_project.lib.token_sources import ESTIMATES
 
 UNKNOWN: Final = "–"
@@ -76,6 +76,16 @@ def fine_share(part: int, whole: int) -> str:
 
 def ms(value: int | None) -> str:
     return UNKNOWN if value is None else f"{value:,}{BLANK}ms"
+
+
+def percentile_ms(value: int | None) -> str:
+    """A time of `percentile`."""
+    return UNKNOWN if value is None else f"{bounded(value)}{BLANK}ms"
+
+
+def bounded(value: int) -> str:
+    """Below the first bound every time is counted alike, so nobody knows which it was; often it is none at all."""
+    return f"≤{BLANK}{BOUNDS_MS[0]}" if value <= BOUNDS_MS[0] else f"{value:,}"
 
 
 def seconds(value_ms: int) -> str:

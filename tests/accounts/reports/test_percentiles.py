@@ -2,6 +2,7 @@ import pytest
 
 from accounts.models import BOUNDS_MS
 from accounts.reports.percentiles import percentile
+from accounts.reports.words import percentile_ms
 
 
 def counts(**buckets):
@@ -21,3 +22,11 @@ def counts(**buckets):
 )
 def test_percentile_lies_within_its_bucket(given, share, ms):
     assert percentile(given, share) == ms
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [(counts(), "–"), (counts(b0=10), "≤ 25 ms"), (counts(b0=1, b1=1), "48 ms"), (counts(b15=1), "60,000 ms")],
+)
+def test_pages_claim_no_finer_time_than_counted(given, words):
+    assert percentile_ms(percentile(given, 0.95)).replace("\N{NO-BREAK SPACE}", " ") == words
