@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from django.db import connections
+from django.utils.translation import gettext
 
 from accounts.audit.context import unrecorded
+from gateway_project.lib.texts import gettext_noop
 
 
 class Schedule(NamedTuple):
@@ -21,29 +23,48 @@ class Schedule(NamedTuple):
 
 
 SCHEDULES = (
-    Schedule("Check instances", "bridge.check_instances", 10, 20, "Reads the heartbeats of the Lingma instances."),
     Schedule(
-        "Check alerts", "bridge.check_alerts", 15, 20, "Has alerts about states begin and end, and sends notices."
+        gettext_noop("Check instances"), "bridge.check_instances", 10, 20,
+        "Reads the heartbeats of the Lingma instances.",
     ),
     Schedule(
-        "Look after logins", "bridge.look_after_logins", 10, 20, "Has attempts to log in to Lingma begin and end."
+        gettext_noop("Check alerts"), "bridge.check_alerts", 15, 20,
+        "Has alerts about states begin and end, and sends notices.",
+    ),
+    Schedule(
+        gettext_noop("Look after logins"), "bridge.look_after_logins", 10, 20,
+        "Has attempts to log in to Lingma begin and end.",
     ),
     # Off: it costs tokens of the operator's accounts, and turns of clients show the same where there are any.
     Schedule(
-        "Ask short questions",
-        "bridge.smoke",
-        900,
-        60,
-        "Asks each instance one short question, which costs some tokens.",
-        enabled=False,
+        gettext_noop("Ask short questions"), "bridge.smoke", 900, 60,
+        "Asks each instance one short question, which costs some tokens.", enabled=False,
     ),
-    Schedule("Prune usage", "accounts.prune_usage", 86_400, 600, "Deletes usage that is older than the retention."),
-    Schedule("Sum finished days", "accounts.sum_days", 600, 600, "Makes the sums of usage of days that are over."),
-    Schedule("Prune answers of the API", "accounts.prune_answers", 600, 600, "Deletes stored answers to creations."),
-    Schedule("Clean sessions", "sessions_store.clean", 300, 600, "Takes out sessions whose time is over."),
-)
+    Schedule(
+        gettext_noop("Prune usage"), "accounts.prune_usage", 86_400, 600,
+        "Deletes usage that is older than the retention.",
+    ),
+    Schedule(
+        gettext_noop("Sum finished days"), "accounts.sum_days", 600, 600,
+        "Makes the sums of usage of days that are over.",
+    ),
+    Schedule(
+        gettext_noop("Prune answers of the API"), "accounts.prune_answers", 600, 600,
+        "Deletes stored answers to creations.",
+    ),
+    Schedule(
+        gettext_noop("Clean sessions"), "sessions_store.clean", 300, 600,
+        "Takes out sessions whose time is over.",
+    ),
+)  # fmt: skip
 
+NAMES = frozenset(each.name for each in SCHEDULES)
 OUTDATED = "File usage rows"  # the worker does it by a clock of its own
+
+
+def shown_name(name: str) -> str:
+    """In the reader's language, if it is one of ours: the table has them in English, and by that they are found."""
+    return gettext(name) if name in NAMES else name
 
 
 def install(using: str = "default", **_: Any) -> None:

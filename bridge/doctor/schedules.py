@@ -11,6 +11,7 @@ from django_celery_beat.models import PeriodicTask
 
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.installation_state import InstallationState
+from bridge.schedules import shown_name
 from gateway_project.lib import redis_keys
 
 TOPIC: Final = "schedules"
@@ -32,7 +33,7 @@ def schedules(state: InstallationState) -> Iterator[Finding]:
 
 def _schedule(state: InstallationState, task: PeriodicTask, succeeded: float) -> Finding:
     advice = gettext("Search the log of the worker for %(task)s.") % {"task": task.task}
-    about = {"name": task.name}
+    about = {"name": shown_name(task.name)}
     if not task.enabled:
         return ok(TOPIC, gettext("%(name)s is switched off") % about)
     if not succeeded:
@@ -49,8 +50,8 @@ def _never(state: InstallationState, task: PeriodicTask, advice: str) -> Finding
     handed_out = task.last_run_at.timestamp() if task.last_run_at else 0.0
     began = state.started_at
     if began is not None and began < handed_out < state.now - LATE_SEC:
-        return warn(TOPIC, gettext("%(name)s has run, and not succeeded") % {"name": task.name}, advice)
-    return ok(TOPIC, gettext("%(name)s has not been due yet") % {"name": task.name})
+        return warn(TOPIC, gettext("%(name)s has run, and not succeeded") % {"name": shown_name(task.name)}, advice)
+    return ok(TOPIC, gettext("%(name)s has not been due yet") % {"name": shown_name(task.name)})
 
 
 def _late(task: PeriodicTask, succeeded: float) -> float:

@@ -15,6 +15,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.audit.history import AuditHistory
+from bridge.schedules import shown_name
 from gateway_project.lib.cells import seconds_ago
 
 CRON_LOCALES = {"zh-hans": "zh_CN"}  # what cron_descriptor calls our languages
@@ -52,9 +53,13 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
 
 class PeriodicTaskAdmin(AuditHistory, beat.PeriodicTaskAdmin, ModelAdmin):
     form = PeriodicTaskForm
-    list_display = ("name", "enabled", "scheduler", "last_run", "runs")
+    list_display = ("shown_name", "enabled", "scheduler", "last_run", "runs")
     list_filter = ("enabled", "one_off")
     date_hierarchy = None
+
+    @display(description=_("Name"), ordering="name")
+    def shown_name(self, obj: PeriodicTask) -> str:
+        return shown_name(obj.name)
 
     @display(description=_("Scheduler"))
     def scheduler(self, obj: PeriodicTask) -> str:

@@ -19,7 +19,7 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, SolarSch
 
 from accounts.models import ApiKey, Team, Usage
 from bridge.models import Login, ModelAlias, PromptTemplate
-from bridge.schedules import install
+from bridge.schedules import SCHEDULES, install
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import OWN_STATES
 from gateway_project.admin.users import permission_label
@@ -150,6 +150,13 @@ def test_no_page_of_the_console_stays_english(admin_client, everything):
     pages = {route: (status, english_in(texts)) for route, status, texts in crawl(admin_client, "/admin/")}
     assert len(pages) > 60
     assert {route: found for route, found in pages.items() if found != (200, [])} == {}
+
+
+def test_periodic_tasks_are_listed_in_chinese(admin_client, everything):
+    page = admin_client.get(reverse("admin:django_celery_beat_periodictask_changelist"), **CHINESE)
+    texts = Texts(page.content.decode()).texts
+    assert {name for name, *_ in SCHEDULES if name in texts} == set()
+    assert {"检查实例", "提出简短问题", "汇总已结束的日子"} <= set(texts)
 
 
 KEY = {"name": "bob", "rpm": 0, "tpm": 0, "concurrency": 0}

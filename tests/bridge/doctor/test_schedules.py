@@ -1,8 +1,10 @@
 """Schedules as the doctor sees them."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import translation
 from django_celery_beat.models import PeriodicTask
 
 from bridge.doctor import schedules
@@ -33,6 +35,16 @@ def found(installed, findings):
 
 def test_last_success_is_told(found):
     assert found(8, handed_out=8) == ("ok", f"{NAME}: its last success was 8 s ago")
+
+
+def test_names_are_in_the_readers_language(installed, findings):
+    PeriodicTask.objects.filter(name="Clean sessions").update(name="Name")  # an operator's; a word of the catalogue
+    state = installed(held=True)
+    state.redis_answers = state.database_answers = True
+    with translation.override("zh-hans"):
+        told = " ".join(text for _, text in findings(schedules.schedules, state))
+    assert "检查实例" in told
+    assert re.findall("[A-Z][a-z]+", told) == ["Name"]
 
 
 def test_late_success_fails_and_names_its_task(found):
