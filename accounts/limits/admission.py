@@ -238,7 +238,8 @@ class Limits:
 
     async def look_closely(self, caller: Caller) -> Seen:
         """As `look`; waits some seconds at most for what only the ledger knows yet of budgets."""
-        return await self._budgets.shown(await self.look(caller))
+        seen = await self.look(caller)
+        return await self._budgets.shown(await self.look(caller) if await self._budgets.completed_alone() else seen)
 
     async def look(self, caller: Caller) -> Seen:
         """How the limits stand; nothing is counted."""
@@ -290,6 +291,7 @@ class Limits:
         now, numbers, shares = time.monotonic(), [], []
         for each in counters:
             local, held = self._local_counter(each), self._held.get(each.place, {})
+            self._budgets.complete_alone(each, local)
             numbers += local.numbers(each, held, now)
             shares.append(each.shared(local.shares(each), at))
         return Seen(Scopes(shares), numbers, time.time())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from accounts.limits.counters import TOKENS, USE, Counters
-from accounts.limits.scripts import RESERVED, SEEN_EACH, WINDOW
+from accounts.limits.scripts import MISSING, RESERVED, SEEN_EACH, WINDOW
 
 
 class Refusal(NamedTuple):
@@ -28,6 +29,10 @@ class LocalCounter:
         """Requests and tokens of periods as Redis had them at last."""
         self._counted: dict[str, tuple[int, int]] = {}
         """Those since then, of this process."""
+        self._complete: set[str] = set()
+        """Periods that lack nothing of what the ledger knows."""
+        self.since = time.time()
+        """When this process began to count by itself."""
 
     def size(self, counters: Counters, place: int) -> int:
         """The share of a limit, of a budget the share of what was left of it."""
@@ -129,7 +134,25 @@ class LocalCounter:
         """Take over what Redis had, the numbers of this scope, when it was last asked."""
         self._counted.clear()
         # The numbers of a scope are in the order of the script's reply.
-        self._known = dict(zip(counters.keys[4:], zip(numbers[5:8], numbers[8:11], strict=True), strict=True))
+        names = counters.keys[4:]
+        self._known = dict(zip(names, zip(numbers[5:8], numbers[8:11], strict=True), strict=True))
+        self._complete = {name for period, name in enumerate(names) if not numbers[MISSING] >> period & 1}
+
+    def lacking(self, counters: Counters) -> list[tuple[str, int]]:
+        """Names and starts of the periods with a budget of which Redis had not said everything."""
+        sizes, periods = counters.limits.sizes, zip(counters.keys[4:], counters.starts, strict=True)
+        return [
+            (name, start)
+            for period, (name, start) in enumerate(periods)
+            if name not in self._complete and (sizes[3 + period] or sizes[6 + period])
+        ]
+
+    def complete(self, name: str, requests: int, tokens: int) -> None:
+        """Take over what the ledger knows of a period until `since`."""
+        known = self._known.get(name, (0, 0))
+        # Redis may have counted what the ledger has not got yet.
+        self._known[name] = max(known[0], requests), max(known[1], tokens)
+        self._complete.add(name)
 
     def numbers(self, counters: Counters, held: Mapping[str, int], now: float) -> list[int]:
         """In the order in which the script has them, for the headers of answers."""

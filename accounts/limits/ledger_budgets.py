@@ -14,6 +14,7 @@ from django.db import Error, connection
 from redis import ResponseError
 
 from accounts.keys.limit_set import LimitSet
+from accounts.limits.alone import LocalCounter
 from accounts.limits.counters import Counters, Seen
 from accounts.limits.periods import PERIODS
 from accounts.limits.scripts import BEGIN, FILL, KEPT_AFTER, MISSING, SEEN_EACH
@@ -107,6 +108,8 @@ class LedgerBudgets:
         self._incomplete: dict[str, _Budget] = {}
         self._working: asyncio.Task[None] | None = None
         self._looking = 0
+        self._alone: dict[str, tuple[LocalCounter, LimitSet, int]] = {}
+        self._working_alone: asyncio.Task[None] | None = None
 
     def complete(self, counters: Counters, missing: int) -> None:
         """Have the periods completed whose bits are set in `missing`."""
@@ -140,6 +143,33 @@ class LedgerBudgets:
         used = await _thread.run(partial(used_between, budget.limits, budget.start, float(since)), GIVE_UP_SEC)
         # `since` as it came: the script compares it with what stands there by then, text with text.
         return bool(await self._link.run(FILL, [name], [since, *used]))
+
+    def complete_alone(self, counters: Counters, local: LocalCounter) -> None:
+        """Have what this process counts by itself completed, where Redis had not said everything before."""
+        for name, start in local.lacking(counters):
+            if name not in self._alone and len(self._alone) < MOST:
+                self._alone[name] = local, counters.limits, start
+        if self._alone and (self._working_alone is None or self._working_alone.done()):
+            self._working_alone = asyncio.get_running_loop().create_task(self._work_alone())
+
+    async def _work_alone(self) -> None:
+        while self._alone:
+            for name, (local, limits, start) in list(self._alone.items()):
+                with suppress(Error):
+                    used = Used(0, 0)
+                    if start < local.since:
+                        used = await _thread.run(partial(used_between, limits, start, local.since), GIVE_UP_SEC)
+                    local.complete(name, *used)
+                    del self._alone[name]
+            if self._alone:
+                await asyncio.sleep(AFTER_SEC)
+
+    async def completed_alone(self) -> bool:
+        """Whether something was completed just now; waits for it, but not for long."""
+        if self._working_alone is None or self._working_alone.done():
+            return False
+        await asyncio.wait({self._working_alone}, timeout=GIVE_UP_LOOK_SEC)
+        return True
 
     async def shown(self, seen: Seen) -> Seen:
         """With what only the ledger knows yet; as it is where that cannot be read in time, or many wait for it."""

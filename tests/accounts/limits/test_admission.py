@@ -190,6 +190,7 @@ async def test_oversized_request_takes_the_whole_limit_alone(limits):
     assert (await refused(limits, who)).retry_after > 50
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", ["tpm", "tokens_day", "tokens_month"])
 async def test_reserved_tokens_refuse_for_a_moment(limits, name):
     who = caller(**{name: 600})
@@ -206,6 +207,7 @@ async def test_reserved_tokens_refuse_for_a_moment(limits, name):
     await limits.admit(who, "r3", 450, 50, at=NOON)
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", ["tpm", "tokens_day"])
 async def test_used_tokens_refuse_beside_reserved_ones(limits, name):
     """What is spent stays so when the running turn gives back what it holds."""

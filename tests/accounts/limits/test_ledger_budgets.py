@@ -15,6 +15,7 @@ from accounts.limits.admission import Limits
 from accounts.limits.ledger_budgets import used_between
 from accounts.limits.standing import limits_for, standing_of
 from accounts.models import ApiKey, Team, Usage
+from gateway_project.lib.redis_link import RedisLink
 from tests.accounts.conftest import until
 from tests.accounts.limits.test_budgets import caller, outcome
 
@@ -123,6 +124,16 @@ async def test_used_budget_refuses_after_a_look(link, used_key, monkeypatch):
     await limits.look(who)
     await until(lambda: not limits._budgets._incomplete)
     assert (await outcome(limits, who, "r1")).state.spent == 400
+
+
+async def test_process_alone_learns_from_the_ledger(tmp_path, used_key):
+    away = RedisLink(f"unix://{tmp_path / 'nobody.sock'}")
+    limits, who = Limits(away), caller({"requests_month": 100, "tokens_month": 300}, key_id=used_key.pk)
+    seen = await limits.look_closely(who)
+    assert [(each.used, each.remaining) for each in seen.states()] == [(1, 99), (400, 0)]
+    refusal = await outcome(limits, who, "r1")
+    assert (refusal.state.name, refusal.state.spent) == ("tokens_month", 400)
+    await away.close()
 
 
 def test_pages_show_what_only_the_ledger_knows(admin_client, redis_server, settings, used_key):
