@@ -154,7 +154,7 @@ def objects(people):
 
 MADE = {
     "/api/keys/": {"name": "made", "team": "team-a"},
-    "/api/aliases/": {"pattern": "made", "target": "org_auto"},
+    "/api/aliases/": {"pattern": "made", "lingma_model": "org_auto"},
     "/api/prompts/": {"pattern": "made"},
     "/api/logins/": {"label": "made"},
     "/api/instances/all/actions/": {"action": "drain"},
