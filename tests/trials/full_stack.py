@@ -66,6 +66,7 @@ class Machine:
     def __init__(self, directory, node, place, shared):
         self.address, self._launcher, proxy = place
         self.directory = directory / node
+        self.node = node
         self._variables = shared | {
             "NODE_NAME": node, "HOST": self.address, "PORT": PORT, "TRUSTED_PROXIES": proxy,
             "WEB_PROCESSES": "2" if node == NODES[0] else "1", "METRICS_TOKEN": METRICS_TOKEN,
@@ -208,6 +209,7 @@ class Load:
         self._ends = threading.Event()
         self.outcomes = []
         """(what became of it, request id, what was seen)."""
+        self._instances = set()
         self._threads = [threading.Thread(target=self._client, args=each) for each in enumerate(KEYS)]
 
     def _client(self, number, key):
@@ -230,12 +232,18 @@ class Load:
         seen = answer.status, answer.body[-300:]
         if answer.status != 200:
             return "failed", "", seen
+        self._instances.add(answer.headers["x-lingma-instance"])
         whole = answer.text == "whole" and answer.finish == wire.done
         return ("ok" if whole else "broken"), answer.headers["x-request-id"], "" if whole else seen
 
     def goes_on(self, turns=40):
         wanted = len(self.outcomes) + turns
         until(lambda: len(self.outcomes) >= wanted, seconds=120)
+
+    def reaches(self, machine):
+        """Wait until it takes turns: nginx tries one that was away again some seconds later."""
+        self._instances.clear()
+        until(lambda: any(each.startswith(machine.node) for each in self._instances.copy()), seconds=120)
 
     def __enter__(self):
         for thread in self._threads:
