@@ -1,6 +1,7 @@
 """The documents say what is there."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,20 @@ def test_map_names_each_package_and_no_other():
     there = {part for path in modules(*PACKAGES) for part in path.parts[:-1]} - {"management", "commands"}
     anywhere = {part for path in files() for part in path.parts[:-1]}
     assert there <= drawn <= anywhere
+
+
+def layers(lines):
+    """Rooms that are independent, from the highest layer to the lowest; `→` or a line is a step."""
+    return [set(re.findall(r"\w+", line)) for line in lines]
+
+
+@pytest.mark.parametrize("contract", ["apps", "rooms"])
+def test_directions_are_those_of_the_contracts(contract):
+    section = text(Path("ARCHITECTURE.md")).partition("**Directions**")[2].partition("**Processes.**")[0]
+    drawn = {"apps": re.search(r"`(bridge → .*?)`", section)[1].split("→"), "rooms": section.split("```")[1].split("→")}
+    contracts = tomllib.loads(text(Path("pyproject.toml")))["tool"]["importlinter"]["contracts"]
+    held = next(each["layers"] for each in contracts if each["id"] == contract)
+    assert layers(drawn[contract]) == layers(held)
 
 
 def test_every_promise_names_a_test_that_is_there():
