@@ -150,7 +150,8 @@ def places_of(name: str, request: HttpRequest) -> dict[str, Any]:
 def turn_row(turn: LiveTurn, at: float, request: HttpRequest) -> dict[str, Any]:
     phase = "place" if not turn.instance else "first" if turn.first_token_ms is None else "writes"
     return turn_places(turn.id, turn.key, request) | {
-        "short": turn.id[:12],
+        # Its end: the first digits are the second, which others may share.
+        "short": f"…{turn.id[-8:]}",
         "key": turn.key_name,
         "model": turn.model,
         "client": turn.client,

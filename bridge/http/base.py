@@ -28,17 +28,15 @@ from bridge.http.body import HungUp, Receive, read_body
 from bridge.http.client_apps import client_app_of
 from bridge.http.cors import Cors, cors_of
 from bridge.http.limits import nearest_limits
+from bridge.runtime.new_id import request_id
 from bridge.runtime.process import get_runtime
 from bridge.runtime.runtime import Runtime
 from bridge.wire import formats
 from bridge.wire.format import WireFormat
 from gateway_project.lib.asgi_extensions import WHOLE, WRITER, PieceWriter
-from gateway_project.lib.random_bytes import random_bytes
 from gateway_project.lib.redaction import redacted
 
 logger = logging.getLogger(__name__)
-
-_random = random_bytes(16)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
@@ -117,7 +115,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         self.scope = scope
         self.receive = receive
         self.base_send = send
-        self.id = _random().hex()
+        self.id = request_id(time.time())
         self.request_headers: dict[bytes, bytes] = dict(scope["headers"])
         # Before anything can fail: every error below is written in this format.
         self.format = self._format or self.format_of_client()

@@ -1,5 +1,7 @@
 """The headers of the contract, on good answers and on refusals."""
 
+import time
+
 import pytest
 
 from tests.e2e.formats import ANTHROPIC, OPENAI, send
@@ -78,3 +80,10 @@ def test_every_answer_has_the_common_headers(gateway, method, path, key, body, h
 
 def test_no_two_answers_share_an_id(gateway):
     assert len({send(gateway, "GET", "/healthz").headers["x-request-id"] for _ in range(50)}) == 50
+
+
+def test_ids_begin_with_their_second(gateway):
+    before = int(time.time())
+    id_ = send(gateway, "GET", "/healthz").headers["x-request-id"].removeprefix("req_")
+    assert before <= int(id_[:8], 16) <= time.time()
+    assert len(id_) == 32

@@ -63,7 +63,7 @@ const LISTS = {
     login: ends(each.login_expires_at, at), last_error: each.last_error,
   }],
   turns: (each, at) => [each.id, {
-    short: each.id.slice(0, 12), key: each.key_name, model: each.model, client: each.client, instance: each.instance,
+    short: `…${each.id.slice(-8)}`, key: each.key_name, model: each.model, client: each.client, instance: each.instance,
     phase: phase(each), age: since(each.started_at, at), first: each.first_token_ms == null ? "" : ms(each.first_token_ms),
   }],
   queue: (each, at) => [each.key, { key: each.key_name, waiting: each.waiting, longest: since(each.since, at) }],

@@ -90,7 +90,7 @@ def test_turns_queue_and_figures_are_shown(admin_client, running):
     running(reports=[busy()])
     page = text_of(admin_client.get(PAGE))
     for field, text in {
-        "short": "req_aaaabbbb", "age": "1:15", "first": "812 ms", "phase": "writes", "longest": "0:03", "key": "bob",
+        "short": "…bbbbcccc", "age": "1:15", "first": "812 ms", "phase": "writes", "longest": "0:03", "key": "bob",
         "memory": "200.0 MB",
     }.items():  # fmt: skip
         assert f'data-field="{field}">{text}<' in page
@@ -112,7 +112,7 @@ def test_page_waits_for_first_reports(admin_client, running, monkeypatch):
     monkeypatch.setattr(page_module, "WAIT_SEC", 30.0)
     running(status("w1-i1"))
     monkeypatch.setattr(page_module.time, "sleep", lambda _: running(reports=[busy()]))
-    assert "req_aaaabbbb" in text_of(admin_client.get(PAGE))
+    assert "…bbbbcccc" in text_of(admin_client.get(PAGE))
     assert 0 < running.client.ttl("lgw:watched") <= 5
 
 
