@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from bridge.chat.errors import ConnectionLost, GatewayError, RateLimited
+from bridge.chat.errors import ConnectionLost, GatewayError, NoPlan, RateLimited
 from bridge.lingma.dialects.base import AccountFacts, Ask, Call, Dialect
 from bridge.lingma.errors import LingmaError, RpcError
 from bridge.lingma.process.process import lock_of
@@ -112,8 +112,8 @@ class Shadow:
             raise AttemptFailed(AttemptResult.CHAT_FAILED, str(exc)) from exc
         except TimeoutError:
             raise AttemptFailed(AttemptResult.CHAT_FAILED, f"no answer within {CHAT_SEC:.0f} s") from None
-        # A limit of the account has taken the login, and passes.
-        if error is not None and not isinstance(error, RateLimited):
+        # Who is told of a limit or a plan is logged in: another login of the account would be told the same.
+        if error is not None and not isinstance(error, RateLimited | NoPlan):
             raise AttemptFailed(AttemptResult.CHAT_FAILED, str(error))
 
     async def _ask(self) -> GatewayError | None:

@@ -196,6 +196,13 @@ async def test_login_that_cannot_chat_is_not_stored(options):
     assert attempt.detail
 
 
+@pytest.mark.parametrize("finish", [112, 429])
+async def test_login_without_plan_or_place_is_stored(options, finish):
+    found = await login("personal_token", b"token")
+    attempt = await ran(found, options(f"--finish={finish}"))
+    assert (attempt.result, found.generation, found.account) == ("logged_in", 1, "logged_in")
+
+
 async def test_program_that_does_not_start_is_an_answer(options):
     found = await login("personal_token", b"token")
     attempt = await ran(found, options("--start-fails"))
