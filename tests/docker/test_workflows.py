@@ -28,6 +28,28 @@ def test_checks_are_the_ones_of_a_clean_clone():
     assert [command.split()[-1] for command in commands] == [".ci/run"]
 
 
+def made_by_checks():
+    return re.findall(r"passes (test[a-z-]*)", (ROOT / ".ci" / "run").read_text().splitlines()[-1])
+
+
+def test_clients_are_installed_before_trials_use_them():
+    targets = set(re.findall(r"^(test[a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    made = made_by_checks()
+    assert set(made) == targets - {"test-unit", "test-postgresql"}  # parts of `make test`
+    assert made.index("test-clients") < made.index("test-trials")
+
+
+def test_checks_reach_the_version_before():
+    [checkout] = [step for step in steps(jobs("ci")["test"]) if "actions/checkout" in step.get("uses", "")]
+    assert checkout["with"]["fetch-depth"] == 0  # else tests/trials/test_older_code.py has no older code
+
+
+def test_examples_are_the_same_each_time():
+    profile = re.search(r"^export HYPOTHESIS_PROFILE=(\w+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)[1]
+    [command] = [step for step in steps(jobs("ci")["postgresql"]) if "run" in step]
+    assert command["env"]["HYPOTHESIS_PROFILE"] == profile
+
+
 def test_tests_run_again_on_postgresql():
     job = jobs("ci")["postgresql"]
     [command] = [step for step in steps(job) if "run" in step]
