@@ -50,13 +50,21 @@ class UsageFlush(bootsteps.StartStopStep):
 
 
 class SignsOfLife(bootsteps.StartStopStep):
-    """From the worker's own loop, so that one that hangs gives none."""
+    """From the worker's own loop, so that one that hangs gives none; nor does one whose scheduler hangs."""
 
     requires = ("celery.worker.components:Timer",)
 
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        parent.scheduler_thread = None  # it may get one
+
     def start(self, parent: Any) -> None:
         life_signs.alive()
-        parent.timer.call_repeatedly(life_signs.EVERY_SEC, life_signs.alive)
+        parent.timer.call_repeatedly(life_signs.EVERY_SEC, self._sign, (parent,))
+
+    def _sign(self, parent: Any) -> None:
+        if parent.scheduler_thread is None or not parent.scheduler_thread.hangs:
+            life_signs.alive()
 
 
 class EndWhenIdle(bootsteps.StartStopStep):

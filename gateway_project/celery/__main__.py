@@ -18,8 +18,18 @@ LOGINS_AT_ONCE = 4
 """Most of them wait for a person."""
 
 
-def work(loglevel: str) -> int:
-    """Run tasks until a signal comes; return the exit code. Two threads: a long clean-up must delay no other task."""
+def work(loglevel: str, *, has_scheduler: bool = False) -> int:
+    """Run tasks until a signal comes; return the exit code. Two threads: a long clean-up must delay no other task.
+
+    `has_scheduler`: hand out the scheduled ones as well.
+    """
+    if has_scheduler:
+        import django
+
+        django.setup()
+        from gateway_project.beat import SchedulerThread  # it needs the models
+
+        app.steps["worker"].add(SchedulerThread)
     worker = app.Worker(
         pool_cls="threads", concurrency=2, without_mingle=True, without_gossip=True, loglevel=loglevel, quiet=True
     )
@@ -70,14 +80,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m gateway_project.celery")
     parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--loglevel", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    parser.add_argument("--beat", action="store_true", help="a worker that is the scheduler too")
     asked = parser.parse_args()
+    options = {"has_scheduler": True} if asked.beat and asked.part == "worker" else {}
     console.served = False
     # Celery's checks of the project load all pages, and nobody reads what they find; `manage.py check` and the doctor
     # do.
     os.environ["CELERY_SKIP_CHECKS"] = "1"
     # In a container everything often runs as root, and Celery would warn of it at each start.
     warnings.filterwarnings("ignore", "You're running the worker with superuser")
-    sys.exit(PARTS[asked.part](asked.loglevel))
+    sys.exit(PARTS[asked.part](asked.loglevel, **options))
 
 
 if __name__ == "__main__":

@@ -76,26 +76,22 @@ def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Prog
 
 
 def background(env: Environment, data_dir: Path, named: frozenset[str]) -> list[Program]:
-    """Celery's worker, its scheduler, and the worker for log-ins at Lingma, which begins when it is needed."""
-    variables = {**shared_environment(env, data_dir, LOGIN_WORKER), URL: env.redis_or_embedded_url}
-    every = [
-        ours(
-            LOGIN_WORKER,
-            "gateway_project.login_worker",
-            env.log_level,
-            environment=variables,
-            silence=BACKGROUND_SILENCE,
-        ),
-        *(
-            ours(
-                name,
-                "gateway_project.celery",
-                name,
-                f"--loglevel={env.log_level}",
-                environment=shared_environment(env, data_dir, name),
-                silence=BACKGROUND_SILENCE,
-            )
-            for name in (WORKER, BEAT)
-        ),
-    ]
-    return [each for each in every if each.name in named]
+    """Celery's worker, its scheduler, and the worker for log-ins at Lingma, which begins when it is needed.
+
+    Where worker and scheduler run on one machine they are one process, which saves a tenth of the gateway's memory.
+    """
+
+    def program(name: str, module: str, *arguments: str, **variables: str) -> Program:
+        environment = {**shared_environment(env, data_dir, name), **variables}
+        return ours(name, module, *arguments, environment=environment, silence=BACKGROUND_SILENCE)
+
+    level = f"--loglevel={env.log_level}"
+    programs = []
+    if LOGIN_WORKER in named:
+        url = env.redis_or_embedded_url
+        programs.append(program(LOGIN_WORKER, "gateway_project.login_worker", env.log_level, **{URL: url}))
+    if {WORKER, BEAT} <= named:
+        programs.append(program(WORKER, "gateway_project.celery", WORKER, "--beat", level))
+    else:
+        programs += [program(name, "gateway_project.celery", name, level) for name in (WORKER, BEAT) if name in named]
+    return programs

@@ -1,6 +1,7 @@
 """Worker and beat as real processes, on an installation of their own."""
 
 import os
+import select
 import signal
 import sqlite3
 import subprocess
@@ -59,6 +60,56 @@ def test_heartbeat_shows_instance_to_beat_and_worker(celery, data_dir):
     assert rows == [("w1-i1", "ready")]
     celery.send_signal(signal.SIGTERM)
     assert celery.wait(timeout=30) == 0
+
+
+WITH_SCHEDULER = """
+import django, sys, threading
+django.setup()
+from gateway_project import beat
+from gateway_project.celery import __main__ as celery
+
+def hang(self, *args, **options):
+    self._sign()
+    threading.Event().wait()
+
+def break_down(self, *args, **options):
+    raise ValueError("no such day")
+
+beat.HUNG_SEC = 1.0
+beat.ResilientScheduler.tick = {"hangs": hang, "breaks": break_down}[sys.argv[1]]
+sys.argv[1:] = ["worker", "--beat"]
+celery.main()
+"""
+
+
+def with_scheduler(installation, trouble, pipe):
+    """A worker whose scheduler has this trouble, with a supervisor's pipe."""
+    environment = installation | {"GATEWAY_LIFE_FD": str(pipe)}
+    command = [sys.executable, "-c", WITH_SCHEDULER, trouble]
+    return subprocess.Popen(command, env=environment, pass_fds=[pipe], stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.e2e
+def test_worker_whose_scheduler_hangs_gives_no_sign(installation):
+    mine, theirs = os.pipe()
+    with os.fdopen(mine, "rb", 0) as signs, with_scheduler(installation, "hangs", theirs) as worker:
+        os.close(theirs)
+        try:
+            assert signs.read(1) == b"."
+            while select.select([signs], [], [], 5)[0]:
+                assert signs.read(1) == b"."
+            assert worker.poll() is None
+        finally:
+            worker.kill()
+
+
+@pytest.mark.e2e
+def test_worker_whose_scheduler_breaks_ends(installation):
+    mine, theirs = os.pipe()
+    with os.fdopen(mine, "rb"), with_scheduler(installation, "breaks", theirs) as worker:
+        os.close(theirs)
+        assert "ValueError: no such day" in worker.communicate(timeout=60)[1]
+    assert worker.returncode == os.EX_SOFTWARE
 
 
 def test_every_scheduled_task_exists():

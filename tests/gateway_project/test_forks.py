@@ -14,8 +14,7 @@ from tests.processes import command_line
 pytestmark = pytest.mark.e2e
 
 SERVER = "gateway_project.supervise.forkserver"
-PARTS = {"web-1": "gateway_project.server", "worker": "gateway_project.celery worker",
-         "beat": "gateway_project.celery beat"}  # fmt: skip
+PARTS = {"web-1": "gateway_project.server", "worker": "gateway_project.celery worker"}
 
 
 def parts(gateway):

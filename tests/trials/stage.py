@@ -58,7 +58,6 @@ PARTS = {
     "web": "gateway_project.server",
     "instance": "bridge.simulator",
     "worker": "celery worker",
-    "beat": "celery beat",
     "redis": "unixsocket",
 }
 """By which words the command line of a part is known."""
@@ -98,7 +97,7 @@ def parts_of(command):
     """Which part of the gateway a command line is of; "" for none."""
     words = " ".join(word for word in command if not word.startswith("--loglevel"))
     if "celery" in words:
-        return next((name for name in ("worker", "beat") if name in command), "")
+        return "worker" if "worker" in command else ""
     return next((name for name in ("web", "instance", "redis") if PARTS[name] in words), "")
 
 
@@ -235,7 +234,7 @@ class Stage:
         self.start()
         if self.postgres is not None:  # its keys were made just now, without limits
             subprocess.run([sys.executable, "-c", LIMITS], cwd=ROOT, env=self.environment(), check=True)
-        until(lambda: self.pids("worker") and self.pids("beat"), START_TIMEOUT, "Celery")
+        until(lambda: self.pids("worker"), START_TIMEOUT, "Celery")
 
     # -- the gateway ----------------------------------------------------------------------------------------------
 

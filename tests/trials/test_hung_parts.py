@@ -27,8 +27,7 @@ sys.argv[1:] = []  # there is the command in whose place this stands
 sys.exit(__main__.main())
 """
 WRAPPER = (sys.executable, "-c", SOON)
-PARTS = {"web-1": ("gateway_project.server",), "redis": ("redis.sock",), "worker": ("celery", "worker"),
-         "beat": ("celery", "beat")}  # fmt: skip
+PARTS = {"web-1": ("gateway_project.server",), "redis": ("redis.sock",), "worker": ("celery", "worker")}
 
 
 def has_ticked(data_dir):

@@ -91,18 +91,16 @@ def metrics(gateway):
 
 @pytest.mark.timeout(200)
 def test_frozen_worker_and_scheduler_are_reported_and_harmless(whole, directory):
-    background = [whole.descendant("celery", name) for name in ("worker", "beat")]
+    background = whole.descendant("celery", "worker", "--beat")
     signs = ["lgw:modes:worker", "lgw:modes:beat"]
     with redis.Redis(unix_socket_path=str(directory / "redis.sock")) as client:
         until(lambda: client.exists(*signs) == 2, 60)
-        for process in background:
-            process.suspend()
+        background.suspend()
         until(lambda: client.delete(*signs) + 1 and away(whole) == (200, {"worker", "beat"}), 90, every=0.5)
     assert ask(whole, OPENAI, "[[sim: text=anyway]] x").text == "anyway"
     assert until(lambda: 'lingma_gateway_degraded{mode="worker"} 1.0' in metrics(whole))  # at the next heartbeat
     assert 'lingma_gateway_degraded{mode="redis"} 0.0' in metrics(whole)
-    for process in background:
-        process.resume()
+    background.resume()
     until(lambda: away(whole) == (200, set()), 60)
     whole.until("well again: worker")
     assert sum("degraded: worker" in line for line in whole.lines) == 1

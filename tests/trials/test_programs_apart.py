@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from tests.e2e.installation import until
 from tests.environment import start_redis
 from tests.gateway_project.gateway import Gateway
+from tests.processes import command_line
 from tests.trials.postgres import Postgres
 
 pytestmark = pytest.mark.e2e
@@ -63,7 +65,7 @@ def filed(url, request_id):
 
 def running(gateway):
     """Names of the programs."""
-    titles = [" ".join(each.cmdline()) for each in gateway.descendants()]
+    titles = [" ".join(command_line(each)) for each in gateway.descendants()]
     words = ("gateway_project.server", "gateway_project.celery worker", "gateway_project.celery beat", "login_worker")
     return {word for word in words if any(word in title for title in titles)}
 
@@ -71,13 +73,15 @@ def running(gateway):
 def test_turn_of_one_place_is_filed_by_another(shared, tmp_path):
     with (
         Gateway(tmp_path / "web", programs=["web"], NODE_NAME="web", **shared) as web,
-        Gateway(tmp_path / "worker", programs=["worker", "beat"], NODE_NAME="back", **shared) as back,
+        Gateway(tmp_path / "worker", programs=["worker"], NODE_NAME="back", **shared) as back,
+        Gateway(tmp_path / "beat", programs=["beat"], NODE_NAME="clock", **shared) as clock,
     ):
         web.until("Lingma gateway, ready")
         back.until(r"^worker .* ready")
         assert running(web) == {"gateway_project.server"}
-        assert running(back) == {"gateway_project.celery worker", "gateway_project.celery beat"}
+        assert running(back) == {"gateway_project.celery worker"}
+        assert until(lambda: running(clock)) == {"gateway_project.celery beat"}
         filed(shared["DATABASE_URL"], ask(web.port))
-        for gateway in (web, back):
+        for gateway in (web, back, clock):
             gateway.process.send_signal(signal.SIGTERM)
             assert gateway.ended() == (0, "")
