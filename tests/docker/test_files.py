@@ -120,20 +120,23 @@ def test_made_secrets_are_accepted(tmp_path, monkeypatch):
 
 
 ENGINE = """#!/bin/sh
-echo "$WEB_REPLICAS|$*" >> "$0.calls"
+echo "$WEB_REPLICAS|$*" >> "${0%/*}/calls"
 case "$*" in *"ps --quiet web") printf "$RUNNING" ;; esac
 """
 """In place of an engine: it writes down what it is asked, and has these web containers."""
+PAUSE = """#!/bin/sh
+echo "sleep $*" >> "${0%/*}/calls"
+"""
 
 
 def rolled(tmp_path, running):
     """What `docker/roll` asks an engine that runs these."""
-    engine = tmp_path / "docker"
-    engine.write_text(ENGINE)
-    engine.chmod(0o755)
+    for name, script in (("docker", ENGINE), ("sleep", PAUSE)):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
     variables = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "RUNNING": running, "WEB_REPLICAS": ""}
     done = subprocess.run([DOCKER / "roll"], capture_output=True, text=True, check=False, timeout=30, env=variables)
-    calls = (tmp_path / "docker.calls").read_text().replace(f"compose -f {COMPOSE['full']} ", "compose ")
+    calls = (tmp_path / "calls").read_text().replace(f"compose -f {COMPOSE['full']} ", "compose ")
     return done, calls.splitlines()
 
 
@@ -145,7 +148,8 @@ def test_roll_stops_old_containers_after_new_ones(tmp_path):
         "|compose build",
         "|compose run --rm --no-deps migrate",
         "|compose up --detach --no-deps --no-recreate --wait --scale web=4 web",
-        "|stop one", "|rm one", "|stop two", "|rm two",
+        "sleep 6",
+        "|stop one", "sleep 6", "|rm one", "|stop two", "sleep 6", "|rm two",
         "2|compose up --detach",
     ]  # fmt: skip
 
@@ -227,9 +231,28 @@ def test_pods_have_few_rights():
         assert context["capabilities"] == {"drop": ["ALL"]}, name
 
 
+def before_stop(pod):
+    """Seconds in which a pod goes on before it is told to stop; its grace counts them too."""
+    return sum(each.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+               for each in pod["containers"])  # fmt: skip
+
+
+def test_pods_serve_until_nodes_know_better():
+    assert {name: before_stop(pod) for name, pod in pods() if before_stop(pod)} == {"web": 10}
+
+
+def test_pauses_of_a_roll_outlast_those_of_nginx():
+    configuration = (DOCKER / "nginx/nginx.conf").read_text()
+    waits = [int(seconds) for seconds in re.findall(r"(?:valid|fail_timeout)=(\d+)s", configuration)]
+    assert len(waits) == 2
+    pauses = [int(seconds) for seconds in re.findall(r"^ *sleep (\d+)", (DOCKER / "roll").read_text(), re.MULTILINE)]
+    assert min(pauses) > max(waits)
+
+
 def test_drain_ends_before_a_container_is_killed():
     longest = Environment(_env_file=None).drain_sec + 10
-    assert {name for name, pod in pods() if pod["terminationGracePeriodSeconds"] < longest} == set()
+    short = {name for name, pod in pods() if pod["terminationGracePeriodSeconds"] < before_stop(pod) + longest}
+    assert short == set()
     graces = [each["stop_grace_period"] for _, each in ours()]
     assert {grace for grace in graces if int(grace.removesuffix("s")) < longest} == set()
 
