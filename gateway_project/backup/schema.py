@@ -10,6 +10,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
+from gateway_project import new_tables
 from gateway_project.backup.errors import BackupError
 
 Key = tuple[str, str]
@@ -62,4 +63,6 @@ def leaves(loader: MigrationLoader, there: set[Key]) -> list[Key]:
 def migrate_to(keys: Iterable[Key]) -> None:
     """Apply these migrations to a database that has none."""
     executor = MigrationExecutor(connection)
+    if executor.loader.graph.nodes.keys() <= set(keys) and new_tables.create(connection):
+        return
     executor.migrate(leaves(executor.loader, set(keys) & executor.loader.graph.nodes.keys()))
