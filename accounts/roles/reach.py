@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.contrib.auth.models import Permission
 from django.db.models import Q, QuerySet
@@ -20,6 +20,14 @@ IMPLIED_BY: Final = {SEE_KEYS: CHANGE_KEYS, SEE_TEAMS: CHANGE_TEAMS}
 """Who may change may look, in Django's console."""
 
 
+class _Reach(NamedTuple):
+    """What the rights of somebody reach who has the group of team leads."""
+
+    everywhere: frozenset[str]
+    """What they have by another way too, and so over everything."""
+    teams: frozenset[int]
+
+
 def teams_of(user: Any, permission: str) -> frozenset[int] | None:
     """Ids of the teams over which the user has this permission; None: over everything, keys without a team too.
 
@@ -27,25 +35,27 @@ def teams_of(user: Any, permission: str) -> frozenset[int] | None:
     """
     if user.is_active and user.is_superuser:
         return None
-    # Kept on the user as Django keeps its permissions: one page asks many times.
-    cache: dict[str, frozenset[int] | None] = user.__dict__.setdefault("_teams_of", {})
-    if permission not in cache:
-        cache[permission] = _teams_of(user, permission)
-    return cache[permission]
-
-
-def _teams_of(user: Any, permission: str) -> frozenset[int] | None:
     accepted = {permission, IMPLIED_BY.get(permission, permission)}
     if not user.is_authenticated or not any(user.has_perm(each) for each in accepted):
         return frozenset()
+    # Kept on the user as Django keeps its permissions: one page asks many times.
+    if "_reach" not in user.__dict__:
+        user.__dict__["_reach"] = _reach_of(user)
+    reach: _Reach | None = user.__dict__["_reach"]
+    return None if reach is None or accepted & reach.everywhere else reach.teams
+
+
+def _reach_of(user: Any) -> _Reach | None:
+    """None: it ends nowhere, for the user is no team lead."""
     if not user.groups.filter(name=TEAM_LEAD).exists():
         return None
-    names = [each.partition(".")[2] for each in accepted]
     # From the tables, as `has_perm` does not say by which way somebody has it.
-    held = Permission.objects.filter(content_type__app_label="accounts", codename__in=names)
-    if held.filter(Q(user=user) | Q(group__in=user.groups.exclude(name=TEAM_LEAD))).exists():
-        return None
-    return frozenset(user.teams.values_list("pk", flat=True))
+    other_ways = Q(user=user) | Q(group__in=user.groups.exclude(name=TEAM_LEAD))
+    held = Permission.objects.filter(other_ways, content_type__app_label="accounts").order_by()
+    return _Reach(
+        everywhere=frozenset(f"accounts.{name}" for name in held.values_list("codename", flat=True)),
+        teams=frozenset(user.teams.values_list("pk", flat=True)),
+    )
 
 
 def keys_of(user: Any, permission: str = SEE_KEYS, keys: QuerySet[ApiKey] | None = None) -> QuerySet[ApiKey]:

@@ -1,5 +1,7 @@
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.keys import services
@@ -239,3 +241,19 @@ def test_page_of_the_team_names_no_other(lead, people):
     page = lead.get(reverse("admin:accounts_team_change", args=[people.a.pk])).content.decode()
     assert "team-b" not in page
     assert lead.get(reverse("admin:accounts_team_change", args=[people.b.pk])).status_code == 302
+
+
+@pytest.mark.parametrize("page", ["/admin/", KEYS, TEAMS])
+def test_pages_ask_once_what_a_lead_may(lead, page):
+    with CaptureQueriesContext(connection) as found:
+        assert lead.get(page).status_code == 200
+    # Django's two, of the user and of the groups; whether they are a lead, and what they have by another way.
+    assert sum('"auth_group' in each["sql"] or '"auth_permission' in each["sql"] for each in found) == 4
+
+
+def test_right_that_is_taken_ends_at_once(lead, people):
+    assert "key-team-a" in lead.get(KEYS).content.decode()
+    people.a.members.remove(people.users["lead"])
+    assert "key-team-a" not in lead.get(KEYS).content.decode()
+    people.users["lead"].groups.clear()
+    assert lead.get(KEYS).status_code == 403
