@@ -122,7 +122,7 @@ def _of_statuses(statuses: Iterable[InstanceStatus], now: float) -> list[LiveRep
     """What heartbeats tell of each process."""
     own: dict[str, list[InstanceStatus]] = {}
     for each in statuses:
-        own.setdefault(_process_of(each), []).append(each)
+        own.setdefault(process_of(each.name, each.process), []).append(each)
     return [
         # Each heartbeat tells of all turns that wait in its process.
         LiveReport(
@@ -133,10 +133,10 @@ def _of_statuses(statuses: Iterable[InstanceStatus], now: float) -> list[LiveRep
     ]  # fmt: skip
 
 
-def _process_of(status: InstanceStatus) -> str:
+def process_of(instance: str, number: int) -> str:
     """The name of its process: where there are several machines, its own name begins with that of the machine."""
-    node = status.name.rpartition(f"-w{status.process}-")[0]
-    return f"{node}/web-{status.process}" if node else f"web-{status.process}"
+    node = instance.rpartition(f"-w{number}-")[0]
+    return f"{node}/web-{number}" if node else f"web-{number}"
 
 
 def live_instance(status: InstanceStatus) -> LiveInstance:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.e2e.formats import FORMATS, OPENAI, send
-from tests.e2e.installation import django, until
+from tests.e2e.formats import FORMATS, OPENAI, Stream, send
+from tests.e2e.installation import KEY, django, until
 
 OPEN = """
 from datetime import timedelta
@@ -34,6 +34,17 @@ SIZE = """
 from django.core.management import call_command
 call_command("pool", "size", "%d")
 """
+POOL = """
+from django.core.management import CommandError, call_command
+try:
+    call_command("pool", *%r)
+except CommandError as exc:
+    print("refused:", exc)
+"""
+
+
+def pool(gateway, *arguments):
+    return django(gateway.data_dir, POOL % (arguments,))
 
 
 def works(gateway):
@@ -57,6 +68,32 @@ def test_number_of_instances_outlives_the_process(mortal):
     assert works(mortal)
     with mortal.redis() as client:
         until(lambda: not client.exists("lgw:instance:w1-i2"))
+
+
+def test_pool_command_waits_for_a_restart(mortal):
+    until(lambda: works(mortal))
+    (before,) = json.loads(pool(mortal, "list", "--json"))
+    assert "done" in pool(mortal, "restart", "w1-i1", "--wait", "60")
+    (after,) = json.loads(pool(mortal, "list", "--json"))
+    assert (after["state"], after["reason"]) == ("ready", "the successor has taken over")
+    assert after["pid"] != before["pid"]
+    assert works(mortal)
+
+
+def test_pool_command_says_what_is_missing(mortal):
+    until(lambda: works(mortal))
+    with Stream(mortal, OPENAI, '[[sim: text="first second" chunks=2 delay_ms=60000]] x', key=KEY) as running:
+        running.until(b"first")
+        assert "refused: Not done within 1 s: w1-i1: " in (told := pool(mortal, "drain", "all", "--wait", "1"))
+        assert "1 turn in flight" in told
+        running.hang_up()
+    assert "done" in pool(mortal, "drain", "all", "--wait", "60")
+    assert "w1-i1  draining" in (listed := pool(mortal, "list"))
+    assert "by order" in listed
+    assert "done" in pool(mortal, "start", "all", "--wait", "60")
+    assert "done" in pool(mortal, "size", "2", "--wait", "60")
+    assert ready(mortal) == ["w1-i1", "w1-i2"]
+    assert "done" in pool(mortal, "size", "1", "--wait", "60")
 
 
 @pytest.fixture(scope="module")

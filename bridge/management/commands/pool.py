@@ -2,22 +2,36 @@
 `pool ACTION NAME|all`: drains, restarts, stops, starts, cools, clears, tests, logs in or moves instances. For `all`,
 drain, stop and start are one order, which also holds for instances that are added later.
 `pool size N [PROCESS]`: how many instances each web process has, or that one.
+`pool list [--json]`: which instances there are, and how each one is.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import time
+from typing import Any, Final
 
+import redis
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.db import Error
+from django.utils import timezone
 
 from accounts.audit.commands import RecordedCommand
-from bridge.fleet import orders, sizes, versions
+from bridge.fleet import heartbeats, orders, pool_list, sizes, versions
+from bridge.fleet.obeyed import Given, undone
 from bridge.fleet.orders import LONGEST_SEC, Action, NoLogin, UnknownInstance
 from bridge.fleet.sizes import BadSize
 from bridge.fleet.versions import UnknownVersion
 from bridge.models.pool_size import EVERY_PROCESS
+from bridge.status.instance import InstanceStatus
+from bridge.status.states import InstanceState
+from gateway_project.lib.redis_client import connect
+
+LIST: Final = "list"
+WAIT_SEC: Final = 300
+LOOK_SEC: Final = 0.5
+NOBODY: Final = "No gateway runs: no instance gives a sign of life."
 
 
 class Command(RecordedCommand):
@@ -30,41 +44,106 @@ class Command(RecordedCommand):
         return super().create_parser(prog_name, subcommand, conflict_handler="resolve", **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=[each.value for each in Action])
-        parser.add_argument("name", metavar="NAME", help="an instance such as w1-i1, or all; for `size`, how many")
+        parser.add_argument("action", choices=[LIST, *(each.value for each in Action)])
+        parser.add_argument(
+            "name", metavar="NAME", nargs="?", default="",
+            help="an instance such as w1-i1, or all; for `size`, how many; none for `list`",
+        )  # fmt: skip
         parser.add_argument("process", nargs="?", type=int, help="for `size`: a web process, such as 2; else all")
         parser.add_argument("--seconds", type=int, default=300, help="how long `cool` lasts; 300 unless said")
         parser.add_argument(
             "--version", default="", metavar="V",
             help="for `move`: one that was installed; none: the default again, or for all what the settings say",
         )  # fmt: skip
+        parser.add_argument(
+            "--wait", type=int, nargs="?", const=WAIT_SEC, metavar="SECONDS",
+            help=f"return when it is done; exit 1 with what is missing after SECONDS ({WAIT_SEC} unless said)",
+        )  # fmt: skip
+        parser.add_argument("--json", action="store_true", help="for `list`: print one JSON array")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not 0 < options["seconds"] <= LONGEST_SEC:
-            raise CommandError(f"--seconds is from 1 to {LONGEST_SEC}.")
-        action = Action(options["action"])
-        if options["process"] is not None and action is not Action.SIZE:
-            raise CommandError(f"{action} takes one name.")
+        _check(options)
         try:
-            done = _order(action, options)
+            if options["action"] == LIST:
+                self._list(as_json=options["json"])
+                return
+            before = _beats() if options["wait"] else {}
+            given, done = _order(Action(options["action"]), options, before)
         except (UnknownInstance, UnknownVersion, NoLogin, BadSize) as exc:
             raise CommandError(str(exc)) from None
+        except redis.RedisError as exc:
+            raise CommandError(f"Redis does not answer, which alone knows how instances are: {exc}") from None
         except Error as exc:
             raise CommandError(f"The database cannot be used: {exc}") from None
-        self.stdout.write(f"{action}: {done}")
+        self.stdout.write(f"{given.action}: {done}")
+        if options["wait"]:
+            _wait(given, options["wait"])
+            self.stdout.write("done")
+
+    def _list(self, *, as_json: bool) -> None:
+        now = timezone.now()
+        found = pool_list.facts(settings.REDIS_URL, now)
+        if as_json:
+            self.stdout.write(json.dumps(found, ensure_ascii=False))
+            return
+        if all(each["state"] == InstanceState.GONE for each in found):
+            self.stdout.write(NOBODY)
+        if found:
+            self.stdout.write(pool_list.table(found, now))
 
 
-def _order(action: Action, options: dict[str, Any]) -> str:
-    """What it was ordered for."""
+def _check(options: dict[str, Any]) -> None:
+    """What belongs together. Raise CommandError."""
+    action, name = options["action"], options["name"]
+    if not 0 < options["seconds"] <= LONGEST_SEC:
+        raise CommandError(f"--seconds is from 1 to {LONGEST_SEC}.")
+    if options["wait"] is not None and not 0 < options["wait"] <= LONGEST_SEC:
+        raise CommandError(f"--wait is from 1 to {LONGEST_SEC}.")
+    if action == LIST and (name or options["wait"]):
+        raise CommandError("list takes no name, and waits for nothing.")
+    if action != LIST and not name:
+        raise CommandError(f"{action} needs a NAME, or all.")
+    if action != LIST and options["json"]:
+        raise CommandError("--json is for list.")
+    if options["process"] is not None and action != Action.SIZE:
+        raise CommandError(f"{action} takes one name.")
+
+
+def _order(action: Action, options: dict[str, Any], before: dict[str, InstanceStatus]) -> tuple[Given, str]:
+    """What was ordered, and what it was ordered for."""
     name = options["name"]
     if action is Action.SIZE:
         if not name.isdecimal():
             raise CommandError(f"{name} is no number of instances.")
         process = options["process"] or EVERY_PROCESS
         sizes.order(int(name), process, settings.ENV)
-        return f"{int(name)} of {f'web-{process}' if process else 'each web process'}"
+        done = f"{int(name)} of {f'web-{process}' if process else 'each web process'}"
+        return Given(action, None, size=int(name), process=process), done
     if action is Action.MOVE:
         names = orders.move(name, versions.wanted_by(options["version"]), settings.REDIS_URL)
     else:
         names = orders.order(action, name, settings.REDIS_URL, seconds=options["seconds"])
-    return ", ".join(names) or orders.ALL
+    whose = None if name == orders.ALL else frozenset(names)
+    wanted = orders.read_orders() if options["wait"] else {}
+    return Given(action, whose, wanted, before), ", ".join(names) or orders.ALL
+
+
+def _beats() -> dict[str, InstanceStatus]:
+    """Raise redis.RedisError."""
+    with connect(settings.REDIS_URL) as client:
+        return {each.name: each for each in heartbeats.read_all(client)}
+
+
+def _wait(given: Given, seconds: int) -> None:
+    """Until it is done. Raise CommandError with what is missing."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            missing = undone(given, _beats().values())
+        except redis.RedisError as exc:
+            missing = [f"Redis does not answer: {exc}"]
+        if not missing:
+            return
+        if time.monotonic() >= until:
+            raise CommandError(f"Not done within {seconds} s: {'; '.join(missing)}")
+        time.sleep(LOOK_SEC)

@@ -24,6 +24,8 @@ from bridge.pool.orders import EVERY, Order
 from bridge.status.attempts import AttemptReason
 from bridge.status.instance import InstanceStatus
 from bridge.status.logins import LoginKind
+from bridge.status.states import InstanceState
+from bridge.status.transitions import Transition, Why
 from bridge.status.wanted import Mode
 from bridge.tasks import smoke
 from gateway_project.lib.redis_link import RedisLink
@@ -53,9 +55,9 @@ def instances(redis_server):
         client.flushdb()
 
 
-def by_command(action, name, *options):
+def by_command(action, name="", *options):
     out = StringIO()
-    call_command("pool", action, name, *options, stdout=out)
+    call_command("pool", action, *filter(None, [name]), *options, stdout=out)
     return out.getvalue()
 
 
@@ -118,6 +120,46 @@ def test_pauses_are_bounded_and_cleared(instances):
     assert before <= order.cleared_at <= time.time()
     by_command("restart", "w1-i1")
     assert before <= read_orders()["w1-i1"].restart_before <= time.time()
+
+
+def test_list_shows_all_instances(instances):
+    beat(instances, "w1-i10", state="failed")
+    heads, *rows = by_command("list").splitlines()
+    assert heads.split() == ["NAME", "STATE", "SINCE", "REASON", "LOGIN", "VERSION", "IN", "FLIGHT", "PROCESS"]
+    assert [row.split()[:2] for row in rows] == [["w1-i1", "ready"], ["w1-i10", "failed"], ["w2-i1", "ready"]]
+    assert all("2.5.1" in row and "2/8" in row for row in rows)
+    assert [row.split()[-1] for row in rows] == ["web-1"] * 3
+    facts = {each["name"]: each for each in json.loads(by_command("list", "", "--json"))}
+    assert (facts["w1-i10"]["state"], facts["w1-i10"]["in_flight"], facts["w1-i10"]["limit"]) == ("failed", 2, 8)
+
+
+def test_list_says_why_and_since_when(instances):
+    step = Transition(time.time() - 7300, InstanceState.READY, Why.REPLACED, "2.4.0")
+    instances.lpush("lgw:timeline:w1-i1", msgspec.json.encode(step))
+    first = by_command("list").splitlines()[1]
+    assert "2 h" in first
+    assert "the successor has taken over: 2.4.0" in first
+
+
+def test_list_says_that_no_gateway_runs(instances):
+    instances.flushdb()
+    assert by_command("list").startswith("No gateway runs")
+    assert json.loads(by_command("list", "", "--json")) == []
+
+
+@pytest.mark.parametrize(
+    "words", [("list", "w1-i1"), ("drain",), ("drain", "all", "--json"), ("drain", "all", "--wait", "0")]
+)
+def test_command_refuses_what_makes_no_sense(words, instances):
+    with pytest.raises(CommandError):
+        call_command("pool", *words, stdout=StringIO())
+    assert not InstanceOrder.objects.exists()
+
+
+def test_wait_ends_with_what_is_missing(instances):
+    with pytest.raises(CommandError, match="Not done within 1 s: w1-i1: ready, 2 turns in flight"):
+        by_command("drain", "w1-i1", "--wait=1")
+    assert modes() == {"w1-i1": Mode.DRAIN}
 
 
 def test_schedule_asks_all_without_a_row(instances):
