@@ -78,6 +78,14 @@ class OwnKeys:
             return fields
         return (*fields, *(name for name in leads.OPERATORS_ONLY if name not in fields))
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Who can choose one team alone has it chosen; who is not bound to teams may mean none."""
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)  # type: ignore[misc]  # a ModelAdmin's
+        if teams_of(request.user, ADD_KEYS) is None:
+            return initial
+        teams = list(assignable_teams(request.user)[:2])
+        return ({"team": teams[0].pk} if len(teams) == 1 else {}) | initial
+
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """The list of teams has those that the key may be given to; a lead's key has a team."""
         if db_field.name != "team" or teams_of(request.user, CHANGE_KEYS) is None:

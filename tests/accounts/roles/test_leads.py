@@ -103,11 +103,28 @@ def test_key_stays_within_the_own_teams(lead, people):
 
 def test_new_key_belongs_to_an_own_team(lead, people):
     page = reverse("admin:accounts_apikey_add")
-    assert errors_after(lead, page, name="new") == {"team"}
+    assert errors_after(lead, page, name="new", team="") == {"team"}
     assert errors_after(lead, page, name="new", team=people.b.pk) == {"team"}
     answer = lead.post(page, fields_of(lead, page) | {"name": "new", "team": people.a.pk})
     assert answer.status_code == 200
     assert ApiKey.objects.get(name="new").team == people.a
+
+
+def team_chosen(client):
+    form = client.get(reverse("admin:accounts_apikey_add")).context["adminform"].form
+    return form["team"].value()
+
+
+def test_only_team_of_a_lead_is_chosen(lead, people):
+    assert team_chosen(lead) == people.a.pk
+    people.b.members.add(people.users["lead"])
+    assert team_chosen(lead) is None
+
+
+def test_operators_choose_the_team_themselves(client, people):
+    people.key_b.delete()
+    people.b.delete()
+    assert team_chosen(people.client(client, "operator")) is None
 
 
 def test_limits_end_at_those_of_the_team(lead, people):
