@@ -28,6 +28,7 @@ from accounts.keys.reader import (
     usual_keys,
     write_first_use,
 )
+from accounts.models import Closing, first_that_closes
 from accounts.models.changes import changed_in
 from gateway_project.lib import database_state as database
 from gateway_project.lib import redis_keys
@@ -64,12 +65,13 @@ class TooManyUnknown(Exception):
 
 
 class _Entry:
-    __slots__ = ("at_end", "caller", "closed", "expires_at", "read_at", "tried_at", "unused", "verified_at")
+    __slots__ = ("at_end", "caller", "closed", "ends_at", "expires_at", "read_at", "tried_at", "unused", "verified_at")
 
     def __init__(self, record: KeyRecord | None, read_at: float) -> None:
         # Also of a closed key: its refusals are counted and logged under its name.
         self.caller = record.caller if record else None
-        self.closed: KeyStatus | None = "unknown" if record is None else record.closed or None
+        self.closed: Closing = record.closed if record else ""
+        self.ends_at = record.expires_at if record else math.inf
         self.at_end: KeyStatus = record.at_end if record else "unknown"
         self.unused = record if record is not None and record.unused_days and not record.closed else None
         """Set until the first use, which decides when the key expires."""
@@ -83,14 +85,15 @@ class _Entry:
         """The key has been used: from now on it has an end."""
         if (record := self.unused) is not None:
             self.unused = None
-            self.expires_at = min(record.expires_at, first_use + record.unused_days * DAY)
+            self.expires_at = self.ends_at = min(record.expires_at, first_use + record.unused_days * DAY)
 
     @property
     def status(self) -> KeyStatus:
-        if self.closed is not None:
-            return self.closed
-        ends_at = self.unused.expires_at if self.unused is not None else self.expires_at
-        return "open" if ends_at > time.time() else self.at_end
+        if self.caller is None:
+            return "unknown"
+        ended: Closing = "expired" if self.ends_at <= time.time() else ""
+        told = first_that_closes((self.closed, ended))
+        return self.at_end if told == "expired" else told or "open"
 
 
 class KeyRing:

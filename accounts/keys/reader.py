@@ -20,7 +20,7 @@ from accounts.apps import accounts_config
 from accounts.audit.context import by_first_use
 from accounts.keys.limit_set import LimitSet, limit_set
 from accounts.keys.networks import Network, networks_in
-from accounts.models import ApiKey, names_in
+from accounts.models import ApiKey, Closing, first_that_closes, names_in
 from gateway_project.lib import database_state as database
 from gateway_project.lib.query_thread import QueryThread
 from gateway_project.lib.tool_approval import DENY, Approval, ToolPolicy
@@ -39,8 +39,6 @@ log = logging.getLogger(__name__)
 
 KeyStatus = Literal["open", "unknown", "expired", "revoked", "paused", "quarantined", "rotated"]
 """`rotated`: an older secret of a key, whose grace is over."""
-Closed = Literal["", "revoked", "paused", "quarantined"]
-"""What people have done to a key, so that it opens nothing; "" for nothing."""
 ToolMode = Literal["", "emulate", "bridge", "forward"]
 # A text of the database becomes a `ToolMode` by looking it up; what an older or newer version wrote there is none.
 TOOL_MODES: dict[str, ToolMode] = {"emulate": "emulate", "bridge": "bridge", "forward": "forward"}
@@ -82,7 +80,8 @@ class KeyRecord(msgspec.Struct, frozen=True):
 
     caller: Caller
     expires_at: float = math.inf
-    closed: Closed = ""
+    closed: Closing = ""
+    """What people have done to the key, so that it opens nothing; "" for nothing."""
     at_end: Literal["expired", "rotated"] = "expired"
     """What the secret is when `expires_at` has come."""
     unused_days: int = 0
@@ -177,7 +176,8 @@ def records_of(key: ApiKey) -> Iterator[tuple[str, KeyRecord]]:
     caller = caller_of(key)
     expires_at = key.expires_at.timestamp() if key.expires_at else math.inf
     unused_days = (key.expires_after_days or 0) if key.first_used_at is None else 0
-    closed = _closed(key)
+    # Its end is looked at for each request.
+    closed = first_that_closes(key.closed_by(timezone.now()) - {"expired"})
     yield key.digest, KeyRecord(caller, expires_at, closed, unused_days=unused_days)
     if key.previous_digest:
         # No end in the row: it would open the old secret for ever.
@@ -186,14 +186,6 @@ def records_of(key: ApiKey) -> Iterator[tuple[str, KeyRecord]]:
         older = msgspec.structs.replace(caller, digest=bytes.fromhex(key.previous_digest))
         at_end: Literal["expired", "rotated"] = "rotated" if until <= expires_at else "expired"
         yield key.previous_digest, KeyRecord(older, min(until, expires_at), closed, at_end, unused_days)
-
-
-def _closed(key: ApiKey) -> Closed:
-    if key.revoked_at is not None:
-        return "revoked"
-    if key.quarantined_at is not None:
-        return "quarantined"
-    return "" if key.paused_at is None else "paused"
 
 
 def caller_of(key: ApiKey) -> Caller:

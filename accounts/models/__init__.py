@@ -13,6 +13,8 @@ from accounts.models.idempotency import IdempotentRequest as IdempotentRequest
 from accounts.models.key import NAME_TAKEN as NAME_TAKEN
 from accounts.models.key import ApiKey as ApiKey
 from accounts.models.key import ApiKeyQuerySet as ApiKeyQuerySet
+from accounts.models.key import Closing as Closing
+from accounts.models.key import first_that_closes as first_that_closes
 from accounts.models.network import KeyNetwork as KeyNetwork
 from accounts.models.open_turn import AdmittedHour as AdmittedHour
 from accounts.models.open_turn import OpenTurn as OpenTurn

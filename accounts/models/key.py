@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, Literal
 
 from django.core.exceptions import ValidationError
 from django.db import connection, models, transaction
@@ -28,6 +28,10 @@ _USED = (
     "UPDATE accounts_apikey SET last_used_at = %s, last_used_from = %s "
     "WHERE id = %s AND (last_used_at IS NULL OR last_used_at < %s)"
 )
+Closing = Literal["", "revoked", "expired", "quarantined", "paused"]
+CLOSES: Final[tuple[Closing, ...]] = ("revoked", "expired", "quarantined", "paused")
+"""What closes a key. The first that applies is told, everywhere: what fewer can undo comes first. That is nobody, who
+extends the key, an operator, and whoever may resume it."""
 NAME_TAKEN = _("A live key of this team has this name already.")
 
 
@@ -45,8 +49,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
     def in_state(self, state: str, at: datetime) -> ApiKeyQuerySet:
         """Keys whose `state` is this one at that time."""
-        # In the order of `ApiKey.state`, where the first that applies counts:
-        # a revoked key that has expired is revoked.
+        # In the order of CLOSES: a revoked key that has expired is revoked.
         match state:
             case ApiKey.State.REVOKED:
                 return self.exclude(revoked_at=None)
@@ -303,11 +306,19 @@ class ApiKey(Policy):
         return self.previous_until if self.expires_at is None else min(self.previous_until, self.expires_at)
 
     def state(self, at: datetime) -> ApiKey.State:
-        # What fewer can undo comes first: nobody, an extension, an operator, and last whoever may resume the key.
-        if self.revoked_at is not None:
-            return self.State.REVOKED
-        if self.expires_at is not None and self.expires_at <= at:
-            return self.State.EXPIRED
-        if self.quarantined_at is not None:
-            return self.State.QUARANTINED
-        return self.State.LIVE if self.paused_at is None else self.State.PAUSED
+        return self.State(first_that_closes(self.closed_by(at)) or self.State.LIVE)
+
+    def closed_by(self, at: datetime) -> set[str]:
+        """All of CLOSES that apply at that time."""
+        applies = {
+            "revoked": self.revoked_at is not None,
+            "expired": self.expires_at is not None and self.expires_at <= at,
+            "quarantined": self.quarantined_at is not None,
+            "paused": self.paused_at is not None,
+        }
+        return {name for name, is_so in applies.items() if is_so}
+
+
+def first_that_closes(found: Collection[str]) -> Closing:
+    """The one of CLOSES that is told; "" for none."""
+    return next((each for each in CLOSES if each in found), "")

@@ -250,6 +250,10 @@ async def test_silent_database_ends_no_wait_late(redis_server, monkeypatch):
         ({"closed": "paused"}, "paused"),
         ({"closed": "quarantined"}, "quarantined"),
         ({"expires_at": 1.0}, "expired"),
+        ({"expires_at": 1.0, "closed": "revoked"}, "revoked"),
+        ({"expires_at": 1.0, "closed": "quarantined"}, "expired"),
+        ({"expires_at": 1.0, "closed": "paused"}, "expired"),
+        ({"expires_at": 1.0, "closed": "paused", "at_end": "rotated"}, "rotated"),
     ],
 )
 async def test_operators_learn_what_is_wrong_with_a_key(redis_server, fields, status):

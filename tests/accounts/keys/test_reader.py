@@ -5,10 +5,12 @@ import math
 import threading
 import time
 from datetime import timedelta
+from itertools import combinations
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connections
+from django.utils import timezone
 
 from accounts.keys import services
 from accounts.keys.keyring import KeyRing
@@ -98,6 +100,24 @@ async def test_known_keys_do_not_wait_for_unknown_ones(redis_server):
         busy.set()
     assert await blocking
     assert await asyncio.gather(*strangers) == [None] * 100
+    await link.close()
+
+
+CLOSED_AT = ("revoked_at", "expires_at", "quarantined_at", "paused_at")
+
+
+@pytest.mark.parametrize("columns", [each for size in range(5) for each in combinations(CLOSED_AT, size)], ids=str)
+async def test_console_and_api_tell_the_same_reason(redis_server, columns):
+    key, secret = await make()
+    past = timezone.now() - timedelta(hours=1)
+    await sync_to_async(ApiKey.objects.filter(pk=key.pk).update)(**dict.fromkeys(columns, past))
+    await sync_to_async(key.refresh_from_db)()
+    link = RedisLink(redis_server, timeout=30)
+    ring = KeyRing(PEPPER, link)
+    assert bool(await ring.authenticate(secret)) == (not columns)
+    state = key.state(timezone.now())
+    assert ring.refused(secret)[1] == ("open" if state == "live" else state)
+    assert await sync_to_async(ApiKey.objects.all().in_state(state, timezone.now()).get)() == key
     await link.close()
 
 
