@@ -39,6 +39,11 @@ class AccountsConfig(AppConfig):
         return int(settings.CONTENT_RETENTION_DAYS)
 
     @property
+    def default_model(self) -> str:
+        """The Lingma model of names that mean none."""
+        return str(settings.ENV.default_model)
+
+    @property
     def pepper(self) -> bytes:
         """Digests of keys are made with it."""
         return bytes(settings.KEY_PEPPER)

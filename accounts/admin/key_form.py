@@ -7,14 +7,17 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.contrib.admin.widgets import AutocompleteMixin
 from django.db.models import DateTimeField
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
+from accounts.keys.model_names import warning_of
 from accounts.models import LIMITS, NAME_TAKEN, SCOPES, ApiKey, Policy, names_in
 from gateway_project.lib.visible import visible
 
@@ -82,6 +85,11 @@ class PolicyPage:
         if db_field.remote_field is not None and field is not None:
             suggest_by_numbers(field)
         return field
+
+    def warn_of_unknown_models(self, request: HttpRequest, owner: Policy, form: Any) -> None:
+        """Only where the list was changed: one that was right once is not complained of at each edit."""
+        if "allowed_models" in form.changed_data and (warning := warning_of(owner.allowed_models)):
+            messages.warning(request, warning)
 
 
 def suggest_by_numbers(field: Any) -> None:

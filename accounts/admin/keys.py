@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Case, When
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
-from django.utils.text import Truncator
 from django.utils.timesince import timeuntil
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -34,10 +33,9 @@ from accounts.audit.history import AuditHistory
 from accounts.keys import services
 from accounts.keys.snippets import PLACEHOLDER, Setup, setups_of
 from accounts.keys.standing import standing
-from accounts.models import LIMITS, ApiKey, Policy, names_in
-from gateway_project.lib.cells import LONGEST, ago, cut
+from accounts.models import LIMITS, ApiKey, Policy
+from gateway_project.lib.cells import ago, cut
 from gateway_project.lib.lookups import ClosedLookups
-from gateway_project.lib.visible import visible
 
 PLAYGROUND = "playground"
 """Keys of the playground come last, and are no live keys to count: each is of one person, for an hour."""
@@ -194,17 +192,7 @@ class ApiKeyAdmin(
         elif form.changed_data:
             # Not the whole row: the key may have been rotated or paused since it was read.
             obj.save(update_fields=form.changed_data)
-        # Only then: a key whose models were right once is not complained of at each edit.
-        if "allowed_models" in form.changed_data:
-            self._warn_of_unknown_models(request, obj)
-
-    def _warn_of_unknown_models(self, request: HttpRequest, key: ApiKey) -> None:
-        """A model that nobody offers may be right tomorrow, so this warns and does not refuse."""
-        unknown_models = accounts_config().unknown_models(names_in(key.allowed_models))
-        if unknown_models:
-            warning = gettext("No model or alias has the name %(names)s now; requests for it get %(model)s.")
-            names = ", ".join(Truncator(visible(name)).chars(LONGEST) for name in unknown_models)
-            messages.warning(request, warning % {"names": names, "model": settings.ENV.default_model})
+        self.warn_of_unknown_models(request, obj, form)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         return self.show_once(request, obj)

@@ -86,6 +86,10 @@ class TeamAdmin(TeamFigures, PolicyPage, LimitsNow, OwnTeams, AuditHistory, Clos
             "all_keys": _keys_of(team),
         }
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        self.warn_of_unknown_models(request, obj, form)
+
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
         """Suggestions are the page of users' to make, which operators may not see; they have a list."""
         return ("members",) if request.user.has_perm("auth.view_user") else ()

@@ -13,6 +13,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.api.checked import Checked
+from accounts.keys.model_names import warning_of
 from accounts.models import LIMITS, Team, names_in
 from accounts.roles.reach import assignable_teams
 
@@ -102,6 +103,11 @@ def _span(text: str) -> timedelta | None:
         return None
 
 
+class WarningSerializer(serializers.Serializer[Any]):
+    field = serializers.CharField(help_text="The field of the request that it is about.")
+    detail = serializers.CharField()
+
+
 class PolicyFields(Checked):
     """What keys and teams have in common: lists as lists, and the model's own checks."""
 
@@ -109,6 +115,23 @@ class PolicyFields(Checked):
     allowed_networks = Names(required=False)
     scopes = Names(required=False)
     shadow = Names(required=False)
+    warnings = serializers.SerializerMethodField(
+        help_text="What was sent is kept and may not be what was meant; only in the answer to that request."
+    )
+
+    @extend_schema_field(WarningSerializer(many=True))
+    def get_warnings(self, row: Any) -> list[dict[str, str]]:
+        """Of what this very request has set."""
+        if "allowed_models" not in getattr(self, "_validated_data", ()):
+            return []
+        warning = warning_of(row.allowed_models)
+        return [{"field": "allowed_models", "detail": warning}] if warning else []
+
+    def to_representation(self, instance: Any) -> Any:
+        told = super().to_representation(instance)
+        if not told["warnings"]:
+            del told["warnings"]
+        return told
 
     def validate_expires_at(self, value: datetime | None) -> datetime | None:
         """Refuse a new expiry in the past; an old one that has passed may stay."""
@@ -120,4 +143,13 @@ class PolicyFields(Checked):
         return value
 
 
-POLICY: Final = ("allowed_models", "allowed_networks", "scopes", "tool_mode", "tool_approval", *LIMITS, "shadow")
+POLICY: Final = (
+    "allowed_models",
+    "allowed_networks",
+    "scopes",
+    "tool_mode",
+    "tool_approval",
+    *LIMITS,
+    "shadow",
+    "warnings",
+)

@@ -143,6 +143,10 @@ def asset(request: HttpRequest, name: str) -> HttpResponseBase:
 def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """A hook of drf-spectacular: what all operations have in common."""
     result["components"]["schemas"]["Problem"] = PROBLEM_SCHEMA
+    for schema in result["components"]["schemas"].values():
+        # What is only read is always there, but for these.
+        if "warnings" in schema.get("required", ()):
+            schema["required"].remove("warnings")
     answer = {"schema": {"$ref": "#/components/schemas/Problem"}}
     for path, operations in result["paths"].items():
         for method, operation in operations.items():

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts.audit.commands import RecordedCommand
 from accounts.keys import services
+from accounts.keys.model_names import warning_of
 from accounts.models import LIMITS, ApiKey, Team, names_in
 
 # By their names: budgets have a period behind a `_`, and may be larger than 32 bits.
@@ -120,3 +121,6 @@ class Command(RecordedCommand):
         except ValidationError as exc:
             raise CommandError(" ".join(exc.messages)) from None
         self.stdout.write(secret)
+        # On stderr: a program takes the key alone from stdout.
+        if warning := warning_of(key.allowed_models):
+            self.stderr.write(warning)

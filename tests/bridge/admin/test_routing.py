@@ -1,16 +1,19 @@
 """Aliases and prompts as operators see and change them."""
 
+import json
 import re
 import time
+from io import StringIO
 
 import msgspec
 import pytest
 import redis
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.core.management import call_command
 from django.urls import reverse
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Team
 from bridge.models import ModelAlias, PromptTemplate
 from bridge.prompt.profile import DEFAULT_PROFILE
 from bridge.routing.explain import explain
@@ -84,6 +87,38 @@ def test_unoffered_models_of_a_key_are_reported(admin_client, offered):
     page = text(admin_client.post(ADD_KEY, fields | {"name": "k2", "allowed_models": known}))
     assert "No model or alias" not in page
     assert ApiKey.objects.count() == 2
+
+
+UNKNOWN = "No model or alias has the name tomorrow now; requests for it get org_auto."
+
+
+def test_unoffered_models_of_a_team_are_reported(admin_client, offered):
+    fields = {"name": "core", "time_zone": "", "rpm": 0, "tpm": 0, "concurrency": 0, "allowed_models": "tomorrow"}
+    assert UNKNOWN in text(admin_client.post(reverse("admin:accounts_team_add"), fields, follow=True))
+    page = reverse("admin:accounts_team_change", args=[Team.objects.get().pk])
+    assert UNKNOWN not in text(admin_client.post(page, fields | {"rpm": 5}, follow=True))
+    assert Team.objects.get().rpm == 5
+
+
+@pytest.mark.parametrize("resource", ["keys", "teams"])
+def test_api_warns_of_unoffered_models(admin_client, offered, resource):
+    def sent(method, address, **body):
+        return getattr(admin_client, method)(address, json.dumps(body), "application/json").json()
+
+    told = [{"field": "allowed_models", "detail": UNKNOWN}]
+    made = sent("post", f"/api/{resource}/", name="core", allowed_models=["Coder", "tomorrow"])
+    assert made["warnings"] == told
+    own = f"/api/{resource}/{made['id']}/"
+    assert "warnings" not in admin_client.get(own).json()
+    assert "warnings" not in sent("patch", own, rpm=5)
+    assert sent("patch", own, allowed_models=["tomorrow"])["warnings"] == told
+    assert "warnings" not in sent("patch", own, allowed_models=["coder"], warnings=told)
+
+
+def test_command_warns_of_unoffered_models(offered):
+    out, err = StringIO(), StringIO()
+    call_command("create_api_key", "alice", "--models=tomorrow", stdout=out, stderr=err)
+    assert (out.getvalue().startswith("lgw_"), err.getvalue()) == (True, f"{UNKNOWN}\n")
 
 
 @pytest.mark.parametrize("name", ["coder-20250929", "coder[1m]"])
