@@ -1,7 +1,9 @@
 """The documents say what is there."""
 
+import ast
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from gateway_project.env import BASE_DIR, Environment
 from tests.house import clients, options
 from tests.house.test_bounds import named_tests
-from tests.house.tree import PACKAGES, files, modules, text
+from tests.house.tree import PACKAGES, files, modules, text, tree
 
 UNMAPPED = {"__init__", "__main__", "apps"}
 
@@ -127,13 +129,49 @@ def test_every_promise_names_a_test_that_is_there():
     assert [promise for promise, tests in named[:-1] if not tests] == []
 
 
-def walks():
-    return text(Path("ARCHITECTURE.md")).partition("\n## Five walks\n")[2].partition("\n## ")[0]
+MODULE = r"`(?P<path>[a-z_]+(?:/[a-z_0-9]+)+)(?:\.py)?(?P<names>(?:\.[A-Za-z_]+)*)`"
+BRACKETS = r"\((`[\w.]+`(?:,\s+`[\w.]+`)*)\)"
+WALKS = text(Path("ARCHITECTURE.md")).partition("\n## Five walks\n")[2].partition("\n## ")[0].split("\n**")[1:]
+
+
+def home(name):
+    """Where a path has no package in front, it is in `bridge/`."""
+    return BASE_DIR / ("" if name.split("/")[0] in PACKAGES else "bridge") / name
+
+
+@cache
+def defined(module):
+    """What a module, or one of a folder, gives a name to."""
+    paths = [path] if (path := home(module).with_suffix(".py")).exists() else home(module).glob("*.py")
+    nodes = [node for path in paths for node in ast.walk(tree(path))]
+    return {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)} | {
+        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
 
 
 def test_walks_name_modules_that_are_there():
-    """Where a path has no package in front, it is in `bridge/`; a name behind a dot is in the file."""
-    named = re.findall(r"(?<!RPC )`([a-z_]+(?:/[a-z_0-9]+)+)(?:\.[A-Za-z_]+)*`", walks())
+    named = [each["path"] for walk in WALKS for each in re.finditer(rf"(?<!RPC ){MODULE}", walk)]
     assert len(named) > 50
-    here = {name: ["", "bridge/"][name.split("/")[0] not in PACKAGES] + name for name in named}
-    assert [name for name, path in here.items() if not list(BASE_DIR.glob(f"{path}*"))] == []
+    assert [name for name in named if not list(home(name).parent.glob(f"{home(name).name}*"))] == []
+
+
+def named_with(walk):
+    """Pairs of a module and a name that stands behind it: after a dot, in brackets, or as `name` of `module`."""
+    for each in re.finditer(rf"(?<!RPC ){MODULE}(?:\s+{BRACKETS})?", walk):
+        for name in re.findall(r"[A-Za-z_]+", each["names"]) + re.findall(r"`(\w+)`", each[3] or ""):
+            yield each["path"], name
+    for each in re.finditer(rf"`(\w+)`\s+of\s+{MODULE}", walk):
+        yield each["path"], each[1]
+
+
+def test_walks_name_what_their_modules_define():
+    named = {pair for walk in WALKS for pair in named_with(walk)}
+    assert len(named) > 40
+    assert {(module, name) for module, name in named if name not in defined(module)} == set()
+
+
+@pytest.mark.parametrize("walk", WALKS, ids=lambda walk: walk.partition("*")[0])
+def test_names_in_brackets_are_defined_in_the_walk(walk):
+    modules = {each["path"] for each in re.finditer(rf"(?<!RPC ){MODULE}", walk)}
+    named = {name for names in re.findall(BRACKETS, walk) for name in re.findall(r"`(?:\w+\.)?([A-Za-z_]+)`", names)}
+    assert named - set().union(*map(defined, modules)) == set()
