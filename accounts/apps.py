@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from django.apps import AppConfig, apps
@@ -32,6 +33,9 @@ class AccountsConfig(AppConfig):
     """Returns what happened to these instances from one time to another, None where nobody knows. Set by the bridge."""
     ledger_is_wrong: Callable[[], bool] = staticmethod(lambda: False)
     """Whether turns were lost, or sums are wrong, as far as that is known. Set by the bridge."""
+
+    states: Mapping[str, str] = MappingProxyType({})
+    """What is said of an instance that was in a state, in English. Set by the bridge."""
 
     @property
     def content_days(self) -> int:

@@ -23,6 +23,7 @@ class BridgeConfig(AppConfig):
         from bridge.fleet import mirror
         from bridge.fleet.changes import changes
         from bridge.routing.explain import names_of, offered_names, unknown_names
+        from bridge.status.states import InstanceState
 
         words.KINDS.update(KINDS)
         for check, tags in CHECKS:
@@ -34,6 +35,7 @@ class BridgeConfig(AppConfig):
             name, settings.ENV.default_model, offered_names(settings.REDIS_URL)
         )
         accounts_config().places = mirror.places
+        accounts_config().states = {each.value: each.past for each in InstanceState}
         accounts_config().ledger_is_wrong = _ledger_is_wrong
         accounts_config().changes = lambda *around: changes(settings.REDIS_URL, *around)
         # At the end of a migration, as the tables do not exist before; the uid keeps a second `ready` from a second

@@ -8,6 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.apps import accounts_config
 from accounts.ledger.trace import Trace
 from accounts.models import Usage
 
@@ -35,19 +36,8 @@ SESSIONS: Final = {
 }
 SCOPES: Final = {"key": _("of the key"), "team": _("of the team")}
 SESSION_STATES: Final = {"new": _("new"), "reused": _("continued"), "rebuilt": _("sent anew"), "off": _("off")}
-# The states of an instance, and what else speaks against one; a test of the states finds one that is missing.
+# What speaks against an instance beside its state, whose words are in the list of states.
 AGAINST: Final = {
-    "starting": _("was starting"),
-    "ready": _("was ready"),
-    "busy": _("was busy"),
-    "login_required": _("was not logged in"),
-    "degraded": _("was degraded"),
-    "failed": _("had failed, and needed somebody"),
-    "cooling": _("was cooling down"),
-    "backoff": _("had failed, and waited to be started again"),
-    "draining": _("took no new turns"),
-    "stopped": _("was stopped"),
-    "gone": _("was gone"),
     "full": _("was full: %(figure)s"),
     "lost": _("had lost this turn before"),
     "session": _("did not hold the session"),
@@ -91,4 +81,6 @@ def characters(row: Usage, trace: Trace) -> str:
 def against(reason: str) -> str:
     """Why an instance did not take the turn. What a later version wrote is shown as it is."""
     code, _sep, figure = reason.partition(" ")
+    if words := accounts_config().states.get(code):
+        return gettext(words)
     return str(AGAINST[code]) % {"figure": figure} if code in AGAINST else reason

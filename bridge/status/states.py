@@ -16,6 +16,8 @@ class InstanceState(StrEnum):
 
     label: str
     """For people, in English; pages show it translated, and filter by it."""
+    past: str
+    """What the page of a request says of an instance that did not take it, in English: it "was starting"."""
     badge: str
     """The colour of its label in the admin console."""
     takes_turns: bool
@@ -27,40 +29,44 @@ class InstanceState(StrEnum):
     advice: str
     """What to do about it, in English; "" where nobody should look at it. That of its account is more exact."""
 
-    def __new__(cls, value: str, label: str = "", badge: str = "", flags: str = "", advice: str = "") -> InstanceState:
-        """One line of the list: value, label, badge, what is true of it, and what to do."""
+    def __new__(
+        cls, value: str, label: str = "", past: str = "", badge: str = "", flags: str = "", advice: str = ""
+    ) -> InstanceState:
+        """One line of the list: value, label, the same of the past, badge, what is true of it, and what to do."""
         # An own `__new__`, as StrEnum would take the further fields of a line for an encoding.
         self = str.__new__(cls, value)
         self._value_ = value
-        self.label, self.badge, self.advice = label, badge, advice
+        self.label, self.past, self.badge, self.advice = label, past, badge, advice
         self.takes_turns, self.is_up, self.needs_attention = (
             each in flags.split() for each in ("turns", "up", "attention")
         )
         return self
 
-    STARTING = "starting", gettext_noop("starting"), "info"
-    READY = "ready", gettext_noop("ready"), "success", "up turns"
-    BUSY = "busy", gettext_noop("busy"), "primary", "up turns"
+    STARTING = "starting", gettext_noop("starting"), gettext_noop("was starting"), "info"
+    READY = "ready", gettext_noop("ready"), gettext_noop("was ready"), "success", "up turns"
+    BUSY = "busy", gettext_noop("busy"), gettext_noop("was busy"), "primary", "up turns"
     LOGIN_REQUIRED = (
-        "login_required", gettext_noop("login required"), "danger", "up attention", gettext_noop("Log it in again.")
+        "login_required", gettext_noop("login required"), gettext_noop("was not logged in"), "danger", "up attention",
+        gettext_noop("Log it in again."),
     )  # fmt: skip
     DEGRADED = (
-        "degraded", gettext_noop("degraded"), "warning", "up attention",
+        "degraded", gettext_noop("degraded"), gettext_noop("was degraded"), "warning", "up attention",
         gettext_noop("It tries again by itself. If this lasts, see the log of the instance."),
     )  # fmt: skip
     FAILED = (
-        "failed", gettext_noop("failed"), "danger", "up attention",
+        "failed", gettext_noop("failed"), gettext_noop("had failed, and needed somebody"), "danger", "up attention",
         gettext_noop("Mend what its last error says, then restart it."),
     )  # fmt: skip
-    COOLING = "cooling", gettext_noop("cooling down"), "warning", "up"
+    COOLING = "cooling", gettext_noop("cooling down"), gettext_noop("was cooling down"), "warning", "up"
     BACKOFF = (
-        "backoff", gettext_noop("backing off"), "warning", "attention",
+        "backoff", gettext_noop("backing off"), gettext_noop("had failed, and waited to be started again"),
+        "warning", "attention",
         gettext_noop("It is started again by itself. If this lasts, see the log of the instance."),
     )  # fmt: skip
-    DRAINING = "draining", gettext_noop("draining"), "info", "up"
-    STOPPED = "stopped", gettext_noop("stopped"), ""
+    DRAINING = "draining", gettext_noop("draining"), gettext_noop("took no new turns"), "info", "up"
+    STOPPED = "stopped", gettext_noop("stopped"), gettext_noop("was stopped"), ""
     GONE = (
-        "gone", gettext_noop("gone"), "danger", "attention",
+        "gone", gettext_noop("gone"), gettext_noop("was gone"), "danger", "attention",
         gettext_noop("See whether its web process runs, and whether it reaches Redis."),
     )  # fmt: skip
 

@@ -1,14 +1,16 @@
 """The states of an instance stand in one list, and few files name one of them."""
 
 import ast
+import re
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
 import pytest
 from django.utils import timezone
+from django.utils.translation import override
 
-from accounts.pages.trace_words import AGAINST
+from accounts.pages.trace_words import AGAINST, against
 from bridge.admin.panels import Level, instance_figure, level_of, places_figure
 from bridge.admin.troubles import needs_a_hand
 from bridge.models import Instance
@@ -86,6 +88,14 @@ def test_words_of_another_build_are_read():
     assert LoginProblem("of_a_newer_build") is LoginProblem.NONE
 
 
-def test_request_page_has_words_for_every_state():
-    """Rooms of access know no instances: that theirs is the same list is held here."""
-    assert set(InstanceState) <= AGAINST.keys()
+@pytest.mark.parametrize("state", InstanceState)
+def test_request_page_has_words_for_state(state):
+    """From the list: rooms of access know no instances."""
+    assert state.value not in AGAINST
+    assert against(state.value) == state.past != ""
+    with override("zh-hans"):
+        assert re.search("[一-鿿]", against(state.value))
+
+
+def test_state_of_a_later_build_is_shown():
+    assert against("hibernating") == "hibernating"
