@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bridge.chat.errors import ConnectionLost, GatewayError, Overloaded, RateLimited, UpstreamFailed
+from bridge.chat.errors import ConnectionLost, GatewayError, NoPlan, Overloaded, RateLimited, UpstreamFailed
 from bridge.lingma.dialects.base import Ask
 from bridge.pool.instance import Instance
 from bridge.status.smoke import Behaviour, SmokeReport
@@ -30,10 +30,14 @@ class SmokeResult(msgspec.Struct):
 
 
 class Smoke(NamedTuple):
-    """The result, whether the service was only too busy to answer, and what it did if it was not."""
+    """The result, whether the service was only too busy to answer, and what it did if it was not.
+
+    `has_no_plan`: the plan of its account is used up, so the login works.
+    """
 
     result: SmokeResult
     is_busy: bool = False
+    has_no_plan: bool = False
     behaviour: Behaviour = Behaviour.UNKNOWN
 
     def report(self, instance: Instance, before: SmokeReport | None) -> SmokeReport:
@@ -82,7 +86,8 @@ async def smoke_chat(instance: Instance, model: str, new_id: Callable[[], str], 
     if isinstance(turn.end.error, RateLimited):
         return Smoke(result, is_busy=True)
     strange = instance.incidents.unknown_pushes > unknown
-    return Smoke(result, behaviour=_behaviour(turn.text, turn.end.error, strange=strange))
+    behaviour = _behaviour(turn.text, turn.end.error, strange=strange)
+    return Smoke(result, has_no_plan=isinstance(turn.end.error, NoPlan), behaviour=behaviour)
 
 
 def _behaviour(text: str, error: GatewayError | None, *, strange: bool) -> Behaviour:

@@ -16,7 +16,7 @@ from bridge.pool.instance import Instance
 from bridge.pool.late_usages import LateUsages
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions
-from bridge.pool.smoke import model_of, smoke_chat
+from bridge.pool.smoke import Smoke, model_of, smoke_chat
 from gateway_project.lib.random_bytes import random_bytes
 
 logger = logging.getLogger(__name__)
@@ -69,16 +69,25 @@ class Successor:
 
     async def chat(self) -> None:
         """One short chat, if that is wanted. Raise OfNoUse."""
-        wanted = self._options.smoke_model
-        if not wanted:
+        if not self._options.smoke_model:
             return
-        model = model_of(self.instance, wanted)
-        smoke = await smoke_chat(self.instance, model, lambda: _new_id().hex(), self._options.smoke_sec)
+        smoke = await self._asked(self.instance)
         self.instance.smokes.last = smoke.report(self.instance, self.before.smokes.last)
-        if not smoke.result.ok:
-            why = smoke.result.error or "it answered nothing"
-            # A login that works may be busy; what else goes wrong with a chat is mended by a login as a rule.
-            raise OfNoUse(f"it does not answer: {why}", of_login=not smoke.is_busy)
+        if smoke.result.ok or (smoke.has_no_plan and await self._is_no_loss()):
+            return
+        why = smoke.result.error or "it answered nothing"
+        # A login that works may be busy, or without a plan; what else goes wrong is mended by a login as a rule.
+        raise OfNoUse(f"it does not answer: {why}", of_login=not (smoke.is_busy or smoke.has_no_plan))
+
+    async def _asked(self, instance: Instance) -> Smoke:
+        model = model_of(instance, self._options.smoke_model)
+        return await smoke_chat(instance, model, lambda: _new_id().hex(), self._options.smoke_sec)
+
+    async def _is_no_loss(self) -> bool:
+        """It has no plan: nor has the one before. One that has a plan is not pushed out by a login without."""
+        if not self._has_to_chat:
+            return False
+        return self.instance.held_login == self.before.held_login or (await self._asked(self.before)).has_no_plan
 
     async def note(self, disk: Disk) -> None:
         """It has proved itself: a start after any end of the gateway finds the login where it works."""

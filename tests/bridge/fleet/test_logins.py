@@ -73,14 +73,14 @@ def give(login, *names):
         InstanceOrder.objects.update_or_create(name=name, defaults={"login": login})
 
 
-async def stored():
-    return await Login.objects.aget()
+async def stored(label="main"):
+    return await Login.objects.aget(label=label)
 
 
-async def until_stored(**wanted):
+async def until_stored(label="main", **wanted):
     async with asyncio.timeout(60):
         while True:
-            login = await stored()
+            login = await stored(label)
             if all(getattr(login, name) == value for name, value in wanted.items()):
                 return login
             await asyncio.sleep(0.05)
@@ -208,6 +208,17 @@ async def test_login_that_is_of_no_use_harms_nobody(redis_server, tmp_path):
         await bring(tmp_path / "two", name="bob", machine="machine-3")
         await until(pool, lambda: pool.statuses()[0].login_generation == 3)
         await until_stored(problem="", account="logged_in")
+
+
+async def test_login_without_plan_follows_another_without(redis_server, tmp_path):
+    await give(await bring(tmp_path / "one"), "w1-i1")
+    options = InstanceOptions(orders_within=30, smoke_model="org_auto")
+    async with fleet(redis_server, tmp_path / "w1", arguments=("--finish=112",), options=options) as pool:
+        await in_state(pool, "ready")
+        other = await bring(tmp_path / "two", label="second", name="bob", machine="machine-2")
+        await give(other, "w1-i1")
+        await until(pool, lambda: pool.statuses()[0].held_login == other.pk)
+        assert (await until_stored("second", account="logged_in")).problem == ""
 
 
 async def test_login_of_work_dir_goes_along(redis_server, tmp_path):

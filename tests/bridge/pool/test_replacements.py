@@ -158,6 +158,25 @@ async def test_successor_that_does_not_answer_is_thrown_away(tmp_path):
         assert (pid(pool), work_dirs.in_use(tmp_path / "i1").name) == (before, "i1")
 
 
+async def test_restart_goes_on_without_plan(tmp_path):
+    async with one(tmp_path, AUTO, "--finish=112") as pool:
+        before = pid(pool)
+        restart(pool)
+        await taken_over(pool, before)
+        assert pool.lease() is not None
+
+
+@pytest.mark.parametrize("code", [112, 10011])
+async def test_login_with_plan_stays(tmp_path, code):
+    async with one(tmp_path, AUTO) as pool:
+        before = pid(pool)
+        pool.instances[0].login.held = Held(7, 1, "")
+        pool.upkeep.replace("w1-i1", simulator(tmp_path / "elsewhere", AUTO, f"--finish={code}"))
+        await until(pool, lambda: pool.statuses()[0].not_replaced)
+        assert "it does not answer: The plan" in pool.statuses()[0].last_error
+        assert (pid(pool), pool.statuses()[0].held_login) == (before, 7)
+
+
 async def test_silent_successor_is_thrown_away(tmp_path):
     async with one(tmp_path, AUTO, instances=msgspec.structs.replace(SMOKE, smoke_sec=0.3)) as pool:
         before = pid(pool)
