@@ -34,7 +34,10 @@ SOURCES: Final = {
     AttemptReason.OPERATOR: Source.CONSOLE, AttemptReason.COMMAND: Source.COMMAND,
     AttemptReason.SCHEDULE: Source.SCHEDULE, AttemptReason.LOST: Source.SCHEDULE,
 }  # fmt: skip
-PASSING: Final = (AttemptResult.UNREACHABLE, AttemptResult.PAGE_AWAY, AttemptResult.LOST_SERVICE)
+PASSING: Final = (
+    AttemptResult.UNREACHABLE, AttemptResult.PAGE_AWAY, AttemptResult.PAGE_SLOW, AttemptResult.LOST_SERVICE,
+    AttemptResult.CHAT_AWAY,
+)  # fmt: skip
 """After such an end there is a pause, but never the last one: what is away comes back.
 
 Unless a password was sent before it: who sends one again and again has the account locked.

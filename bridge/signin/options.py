@@ -21,6 +21,8 @@ class SignInOptions(msgspec.Struct, frozen=True):
     """How a service of a version is started in a work dir. Raises LingmaError when there is no program."""
     model: str = "org_auto"
     """Of the chat that tests a login."""
+    chat_sec: float = 60.0
+    """As long its answer may take."""
     start_sec: float = 15.0
     person_sec: float = 600.0
     """As long a person may take."""

@@ -133,7 +133,7 @@ async def _log_in(job: Job, store: AttemptStore, options: SignInOptions) -> Atte
         spec = options.spec(directory, job.version)
     except LingmaError as exc:
         raise AttemptFailed(AttemptResult.NO_PROGRAM, str(exc)) from exc
-    shadow = Shadow(spec, job.endpoint, options.model, options.start_sec)
+    shadow = Shadow(spec, job.endpoint, options)
     try:
         return await _through(shadow, job, store, options)
     except AttemptFailed as failure:

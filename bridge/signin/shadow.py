@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from bridge.chat.errors import ConnectionLost, GatewayError, NoPlan, RateLimited
+from bridge.chat.errors import ConnectionLost, GatewayError, NoPlan, RateLimited, UpstreamFailed
 from bridge.lingma.dialects.base import AccountFacts, Ask, Call, Dialect
 from bridge.lingma.errors import LingmaError, RpcError
 from bridge.lingma.process.process import lock_of
@@ -23,12 +23,12 @@ from bridge.pool.options import InstanceOptions, InstanceSpec
 from bridge.pool.service_link import ServiceLink
 from bridge.pool.upstream import Upstream
 from bridge.signin.failure import AttemptFailed
+from bridge.signin.options import SignInOptions
 from bridge.status.attempts import AttemptResult
 from gateway_project.lib.ticker import Ticker
 from gateway_project.lib.tool_approval import DENY
 
 REQUEST_SEC: Final = 10.0  # the plugin waits as long (PROTOCOL 7.4)
-CHAT_SEC: Final = 60.0
 DISK_SEC: Final = 10.0
 FILES_SEC: Final = 30.0
 LOOK_SEC: Final = 0.25
@@ -45,7 +45,7 @@ def remove(directory: Path) -> None:
 class Shadow:
     """`start`, requests, `export`, and always `end`, which leaves nothing behind."""
 
-    def __init__(self, spec: InstanceSpec, endpoint: str, model: str, start_sec: float) -> None:
+    def __init__(self, spec: InstanceSpec, endpoint: str, options: SignInOptions) -> None:
         assert spec.work_dir is not None  # noqa: S101 - it is never an attached one
         self.directory: Path = spec.work_dir
         self.changed = asyncio.Event()
@@ -55,11 +55,10 @@ class Shadow:
         self.dialect: Dialect = spec.dialect
         self._upstream = Upstream(spec, DENY)
         self._upstream.login_endpoint = endpoint
-        options = InstanceOptions(rpc_timeout=REQUEST_SEC)
-        self._link = ServiceLink("login", spec.dialect, options, Incidents(), Ticker())
+        service = InstanceOptions(rpc_timeout=REQUEST_SEC)
+        self._link = ServiceLink("login", spec.dialect, service, Incidents(), Ticker())
         self._link.on_account_changed = self.changed.set
-        self._model = model
-        self._start_sec = start_sec
+        self._options = options
 
     @property
     def http_port(self) -> int:
@@ -68,7 +67,7 @@ class Shadow:
     async def start(self) -> None:
         """Raise AttemptFailed."""
         try:
-            async with asyncio.timeout(self._start_sec):
+            async with asyncio.timeout(self._options.start_sec):
                 await self._upstream.open()
                 connection = await self._upstream.dial()
                 self._link.attach(connection)
@@ -106,19 +105,24 @@ class Shadow:
     async def chat(self) -> None:
         """Ask one short question. Raise AttemptFailed."""
         try:
-            async with asyncio.timeout(CHAT_SEC):
+            async with asyncio.timeout(self._options.chat_sec):
                 error = await self._ask()
-        except (GatewayError, RpcError, msgspec.DecodeError) as exc:
+        except GatewayError as exc:
+            error = exc
+        except (RpcError, msgspec.DecodeError) as exc:
             raise AttemptFailed(AttemptResult.CHAT_FAILED, str(exc)) from exc
         except TimeoutError:
-            raise AttemptFailed(AttemptResult.CHAT_FAILED, f"no answer within {CHAT_SEC:.0f} s") from None
+            why = f"no answer within {self._options.chat_sec:.0f} s"
+            raise AttemptFailed(AttemptResult.CHAT_AWAY, why) from None
         # Who is told of a limit or a plan is logged in: another login of the account would be told the same.
         if error is not None and not isinstance(error, RateLimited | NoPlan):
-            raise AttemptFailed(AttemptResult.CHAT_FAILED, str(error))
+            is_away = isinstance(error, UpstreamFailed)
+            raise AttemptFailed(AttemptResult.CHAT_AWAY if is_away else AttemptResult.CHAT_FAILED, str(error))
 
     async def _ask(self) -> GatewayError | None:
+        wanted = self._options.model
         offered = [each.key for each in self.dialect.models_of(await self.request(self.dialect.list_models()))]
-        model = self._model if self._model in offered or not offered else offered[0]
+        model = wanted if wanted in offered or not offered else offered[0]
         turn = self._link.ask(Ask(uuid.uuid4().hex, uuid.uuid4().hex, QUESTION, model))
         try:
             while turn.end is None:

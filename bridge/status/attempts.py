@@ -102,6 +102,10 @@ class AttemptResult(Advised):
     CHAT_FAILED = (
         "chat_failed", gettext_noop("logged in, but a chat to test it failed"), gettext_noop("What was stored stays.")
     )  # fmt: skip
+    CHAT_AWAY = (
+        "chat_away", gettext_noop("logged in, but no model of Lingma answered a chat to test it"),
+        gettext_noop("What was stored stays. It is tried again later; where a password was sent, three times at most."),
+    )  # fmt: skip
     NO_FILES = (
         "no_files", gettext_noop("logged in, but Lingma wrote no files of the login"), gettext_noop("Try it again.")
     )  # fmt: skip
@@ -128,7 +132,10 @@ class AttemptResult(Advised):
         "unknown_page", gettext_noop("the page is not one that is known"),
         gettext_noop("See its picture. What is where on the page is set under Login page."),
     )  # fmt: skip
-    PAGE_SLOW = "page_slow", gettext_noop("the page was too slow"), gettext_noop("It is tried again later.")
+    PAGE_SLOW = (
+        "page_slow", gettext_noop("the page was too slow"),
+        gettext_noop("It is tried again later; where a password was sent, three times at most."),
+    )  # fmt: skip
     PAGE_AWAY = (
         "page_away", gettext_noop("the page cannot be reached"),
         gettext_noop("Check the network and the proxy of this machine."),

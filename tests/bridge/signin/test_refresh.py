@@ -120,6 +120,29 @@ async def test_trouble_that_passes_never_stops_it(options):
         assert found.retry_at > timezone.now() + timedelta(minutes=4)
 
 
+@pytest.mark.parametrize(
+    ("argument", "more"), [("--finish=500", {}), ("--first-ms=60000", {"chat_sec": 0.5})], ids=["fails", "silent"]
+)
+async def test_models_that_are_away_never_stop_it(options, argument, more):
+    found = await due(failures=2)
+    await begin_due(TIMES)
+    attempt = await run_open(found, options(argument, **more))
+    assert (attempt.result, found.failures, found.generation) == ("chat_away", 2, 1)
+    assert attempt.detail
+
+
+@pytest.mark.parametrize(("sent", "failures"), [(False, 2), (True, 3)])
+@pytest.mark.parametrize("result", ["page_slow", "chat_away"])
+async def test_password_is_sent_three_times_at_most(result, sent, failures):
+    found = await login("automatic", b"k", generation=1, account="expired", failures=2)
+    await begin_due(TIMES)
+    store = AttemptStore()
+    job = await store.claim((await attempt_of(found)).pk)
+    await store.end(job, AttemptResult(result), password_sent=sent)
+    await found.arefresh_from_db()
+    assert found.failures == failures
+
+
 async def test_import_before_the_claim_stays(options):
     found = await due()
     await begin_due(TIMES)
