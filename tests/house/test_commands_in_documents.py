@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 from django.core.management import get_commands, load_command_class
+from opentelemetry import environment_variables as of_traces
+from opentelemetry.sdk import environment_variables as of_the_sdk
 
 from gateway_project.env import BASE_DIR, SECRETS, Environment
-from tests.house.tree import text
+from gateway_project.supervise import programs
+from tests.house.tree import files, text
 
 DOCUMENTS = sorted(
     str(path.relative_to(BASE_DIR))
@@ -21,6 +24,9 @@ SETTING = re.compile(r"(?<![\w{<$./-])[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9](?![\w(./
 OF_CLIENTS = {"ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "LINGMA_GATEWAY_KEY", "OPENAI_API_BASE", "OPENAI_API_KEY"}
 OF_OTHERS = {"DJANGO_SETTINGS_MODULE", "HYPOTHESIS_PROFILE", "LGW_TEST_DATABASE_URL"}
 NO_SETTINGS = {"PR_SET_MM_MAP", "TAKING_TURNS"}
+OF_TRACES = {name for module in (of_traces, of_the_sdk) for name in vars(module) if name.startswith("OTEL_")}
+MADE = ("docker/.env", "docker/secrets")
+"""What an operator writes, or `docker/make-secrets`."""
 
 
 def codes(name):
@@ -41,8 +47,8 @@ def compose_variables():
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_settings_are_read_by_somebody(name):
     ours = {field.upper() for field in Environment.model_fields} | {f"{secret.upper()}_FILE" for secret in SECRETS}
-    known = ours | compose_variables() | OF_CLIENTS | OF_OTHERS | NO_SETTINGS
-    named = {word for code in codes(name) for word in SETTING.findall(code) if not word.startswith("OTEL_")}
+    known = ours | compose_variables() | OF_CLIENTS | OF_OTHERS | NO_SETTINGS | OF_TRACES
+    named = {word for code in codes(name) for word in SETTING.findall(code)}
     assert named - known == set()
 
 
@@ -65,6 +71,37 @@ def parts(command):
     return options, words
 
 
+def misplaced(command, words):
+    """Those of its words that a management command would refuse: no choice of its own, or one too many."""
+    parser = load_command_class(get_commands()[command], command).create_parser("manage.py", command)
+    left, wrong, words = positionals(parser), [], iter(words)
+    for word in (each.strip("[]") for each in words):
+        if word == "<":  # the shell's
+            break
+        if word.startswith("-"):
+            option, _, value = word.partition("=")
+            action = parser._option_string_actions.get(option)
+            takes = action is not None and action.nargs != 0
+            given = value or (next(words, "").strip("[]") if takes else "")
+            wrong += [given] if takes and unknown(action, given) else []
+            continue
+        wrong += [word] if not left or unknown(left[0], word) else []
+        if left and isinstance(left[0], argparse._SubParsersAction):
+            parser = left[0].choices.get(word, parser)
+            left = positionals(parser)
+        elif left and left[0].nargs not in ("*", "+"):
+            left = left[1:]
+    return wrong
+
+
+def unknown(action, word):
+    return action.choices is not None and word not in action.choices
+
+
+def positionals(parser):
+    return [action for action in parser._actions if not action.option_strings]
+
+
 def calls(name, program):
     """What follows a program's name, up to the end of its command."""
     for code in codes(name):
@@ -79,6 +116,54 @@ def test_management_commands_have_these_options(name):
         options, _ = parts(command)
         asked = {word.strip("[]").partition("=")[0] for word in words if word.strip("[").startswith("--")}
         assert asked <= options, command
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_management_commands_take_these_words(name):
+    wrong = [(command, misplaced(command, words))
+             for command, *words in (call for call in calls(name, r"manage\.py") if call)]  # fmt: skip
+    assert [each for each in wrong if each[1]] == []
+
+
+def test_words_that_a_command_refuses_are_seen():
+    assert misplaced("pool", ["drian", "NAME"]) == ["drian"]
+    assert misplaced("pool", ["drain", "NAME"]) == []
+    assert misplaced("pool", ["move", "NAME", "--version", "V"]) == []
+    assert misplaced("create_api_key", ["alice", "bob", "--team", "first"]) == ["bob"]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_supervisor_is_told_programs_there_are(name):
+    asked = {word for call in calls(name, r"gateway_project\.supervise") for word in call}
+    assert asked - programs.ALL - {programs.PREPARE} == set()
+
+
+def test_supervisor_is_looked_for_in_documents():
+    asked = {word for name in DOCUMENTS for call in calls(name, r"gateway_project\.supervise") for word in call}
+    assert {"prepare", "web"} <= asked
+
+
+def paths(name):
+    """Words of code that begin with a folder of ours."""
+    folders = {path.parts[0] for path in files() if len(path.parts) > 1}
+    words = {word for code in codes(name) for word in re.findall(r"(?<![\w/.:~$<=-])(?:[\w.-]+/)+[\w.-]+", code)}
+    return {word for word in words if word.partition("/")[0] in folders and not word.startswith(MADE)}
+
+
+def is_there(word):
+    """A file, a folder, a module without its ending, or what is in a module."""
+    names = (word, f"{word}.py", f"{word.rpartition('.')[0]}.py")
+    return any((BASE_DIR / name).exists() for name in names)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_paths_in_code_are_there(name):
+    assert {word for word in paths(name) if not is_there(word)} == set()
+
+
+def test_paths_are_looked_for_in_documents():
+    assert len({word for name in DOCUMENTS for word in paths(name)}) > 100
+    assert not is_there("docker/compose.half.yaml")
 
 
 def test_commands_with_options_are_found_in_documents():
