@@ -79,11 +79,16 @@ def test_values_of_labels_are_ones_there_are(label, known):
     assert named <= known
 
 
+BASE = "https://git.example.com/lingma-gateway/blob/main/"
+
+
 def test_every_alert_names_a_runbook_that_is_there():
     for rule in RULES:
         if "alert" not in rule:
             continue
-        path, _, anchor = rule["annotations"]["runbook"].partition("#")
+        address, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+        path = address.removeprefix(BASE)
+        assert path != address
         headings = re.findall(r"^#+ (.+)$", (DOCKER.parent / path).read_text(), re.MULTILINE)
         anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
         assert anchor in anchors, rule["alert"]
@@ -128,6 +133,29 @@ def test_prometheus_accepts_configuration_and_rules(tmp_path, configuration):
     # Debian's checker was built without what finds pods.
     text = text.replace("kubernetes_sd_configs:\n      - role: pod\n", 'static_configs: [{targets: ["a:1"]}]\n')
     path.write_text(re.sub(r"(?<=credentials_file: )\S+", str(tmp_path / "token"), text))
+    assert promtool("check", "config", path) == ""
+
+
+@pytest.mark.parametrize("page", ["docs/production.md", "docs/zh/production.md"])
+def test_base_of_runbooks_is_replaced_as_documented(page, tmp_path):
+    (tmp_path / "docker").mkdir()
+    shutil.copytree(PROMETHEUS, tmp_path / "docker/prometheus")
+    [command] = re.findall(r"^sed .*$", (DOCKER.parent / page).read_text(), re.MULTILINE)
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, timeout=30)
+    text = (tmp_path / "docker/prometheus/alerts.yml").read_text()
+    assert text.count("runbook_url: https://github.com/acme/lingma-gateway/blob/main/docs/") == len(CASES)
+    assert "example.com" not in text
+
+
+@needs_promtool
+def test_prometheus_accepts_the_alertmanager_of_its_comment(tmp_path):
+    shutil.copytree(PROMETHEUS, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "token").touch()
+    path = tmp_path / "prometheus.yml"
+    text = path.read_text().replace("/run/secrets/metrics_token", str(tmp_path / "token"))
+    path.write_text(re.sub(r"^# (alerting:|  .*)$", r"\1", text, flags=re.MULTILINE))
+    [manager] = yaml.safe_load(path.read_text())["alerting"]["alertmanagers"]
+    assert manager == {"static_configs": [{"targets": ["alertmanager:9093"]}]}
     assert promtool("check", "config", path) == ""
 
 
