@@ -81,46 +81,57 @@ CONTENT: Final = "lgw:content"
 worker."""
 
 CONTENT_BYTES: Final = "lgw:content:bytes"
-"""How much of them waits; as long as any does."""
+"""How many bytes of them wait (a number); as long as any do. Written by web processes, which read it before they add
+one, and by the worker."""
 
 RUN: Final = "lgw:run:"
-"""`<start of a web process>`: since when its oldest open turn runs, unix seconds, 10 s. Read by the worker."""
+"""`<start of a web process>`: since when its oldest open turn runs, unix seconds, 10 s. Written by that process; read
+by the worker."""
 
 SESSION: Final = "lgw:session:"
 """`<session>`: an idle entry as JSON, `SESSION_CACHE_TTL_SEC`. Written and read by web processes and the console."""
 
 SESSIONS_AT: Final = "lgw:sessions:at:"
-"""`<fingerprint>`: list of sessions that may be kept under it, the latest at the end; as long as they.
+"""`<fingerprint>`: list of sessions that may be kept under it, the latest at the end; as long as they. Written and read
+by web processes.
 
 An entry says itself where it lies: what has moved on or expired is passed over.
 """
 
 SESSIONS: Final = "lgw:sessions"
-"""Sorted set: sessions by last use, for eviction."""
+"""Sorted set: sessions by last use, for eviction; as long as they. Written by web processes, tidied by the worker; read
+by both and the console."""
 
 SESSIONS_OF: Final = "lgw:sessions:of:"
-"""`<key>`: sorted set of its sessions by last use; as long as they."""
+"""`<key>`: sorted set of its sessions by last use; as long as they. Written and read by web processes, tidied by the
+worker."""
 
 SESSIONS_KEYS: Final = "lgw:sessions:keys"
-"""Sorted set: keys by how many sessions they have, with those that have expired since; as long as a session."""
+"""Sorted set: keys by how many sessions they have, with those that have expired since; as long as a session. Written
+and read by web processes, tidied by the worker."""
 
 SESSIONS_IN_USE: Final = "lgw:sessions:in_use"
-"""Hash: session to the entry that a running turn took, with the end of its lease; 10 min."""
+"""Hash: session to the entry that a running turn took, with the end of its lease; 10 min. Written by web processes;
+read by them, the worker and the console."""
 
 SESSION_FORGOTTEN: Final = "lgw:session:forgotten:"
-"""`<session>`: an operator gave it up; it is neither handed out nor remembered again. As long as a session."""
+"""`<session>`: an operator gave it up; it is neither handed out nor remembered again. As long as a session, at least an
+hour. Written by the console, the REST API and commands; read by web processes."""
 
 RESPONSE: Final = "lgw:response:"
 """`<key>:<response>`: a stored response, `RESPONSES_TTL_SEC`. Written and read by web processes."""
 
 RESPONSES: Final = "lgw:responses:"
-"""`<key>`: sorted set of its responses by age, and beside it what all of them take; `keys`: the keys by that."""
+"""`<key>`: sorted set of its responses by age; `<key>:bytes`: what all of them take; `all`: the same of all keys;
+`keys`: the keys by that (sorted set). `RESPONSES_TTL_SEC`. Written and read by web processes."""
 
 CELERY: Final = "lgw:celery:"
-"""Before all names of Celery's."""
+"""Before all names of Celery's: its queues, until their messages are taken. Written by whoever orders a task, mostly
+the scheduler; read by the worker and the worker for log-ins."""
 
 PROBES: Final = ("lgw:probe:1", "lgw:probe:2")
-"""Numbers that a link writes to see whether the server takes writes."""
+"""Numbers that a link writes to see whether the server takes writes, for ever. Written by web processes; read by
+nobody, as the answer to the write is all that counts."""
 
 LIMIT: Final = "lgw:limit:"
 """`<key or team>:<id>:<kind>`: what a key or a team has used. `requests` (sorted set) and `tokens` (hash), two minutes;
@@ -129,7 +140,8 @@ LIMIT: Final = "lgw:limit:"
 the console."""
 
 PASTES: Final = "lgw:pastes:"
-"""`<address>`: how many wrong keys were pasted there, and until when it waits (hash), 10 min. Written by pages."""
+"""`<address>`: how many wrong keys were pasted there, and until when it waits (hash), 10 min. Written and
+read by pages."""
 
 LOG_INS: Final = "lgw:logins:"
 """Log-ins and codes that were tried, for an hour. `name:<digest>` and `address:<address>`: how many, and until when

@@ -3,6 +3,10 @@
 import ast
 import re
 from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
 
 from tests.house.tree import PACKAGES, files, functions, modules, source, text, tree
 
@@ -117,6 +121,28 @@ def test_every_name_in_redis_stands_in_one_table():
     """What lies there, for how long, who writes and who reads it."""
     named = [path for path in source() if path.name not in {"redis_keys.py", "redaction.py"} and "lgw:" in text(path)]
     assert named == []
+
+
+TABLE = Path("gateway_project/lib/redis_keys.py")
+KEYS = {
+    node.target.id: description.value.value
+    for node, description in pairwise(tree(TABLE).body)
+    if isinstance(node, ast.AnnAssign) and "lgw:" in ast.unparse(node.value) and isinstance(description, ast.Expr)
+}
+"""The names in Redis, and what stands below each."""
+PATTERN = {"EVERYTHING"}
+
+
+def test_every_name_in_redis_is_described():
+    named = set(re.findall(r'^([A-Z_]+): Final = .*"lgw:', text(TABLE), re.MULTILINE))
+    assert len(named) > 30
+    assert named == KEYS.keys()
+
+
+@pytest.mark.parametrize("name", sorted(KEYS.keys() - PATTERN))
+def test_name_in_redis_has_writer_and_reader(name):
+    assert re.search(r"\b([Ww]ritten|Published)\b", KEYS[name])
+    assert re.search(r"\b([Rr]ead|subscribe|ask)\b", KEYS[name])
 
 
 def test_migrations_of_an_app_are_one_row():
