@@ -21,9 +21,10 @@ from unfold.decorators import display
 from accounts.explain.ids import request_id_of
 from accounts.ledger import shared_rows
 from accounts.models import OUTCOME_COLOURS, Usage
-from accounts.reports.words import PROTOCOLS, UNKNOWN, source_of, tokens_of
+from accounts.reports.words import UNKNOWN, source_of, tokens_of
 from gateway_project.lib.cells import VisibleText, cut
 from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.public_formats import PROTOCOLS
 
 SAME_FILTERS: Final = {
     "from": "started_at__gte", "to": "started_at__lt", "key": "api_key__id__exact", "status": "status__exact",

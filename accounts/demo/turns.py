@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, Final
 
 from accounts.demo.cast import DemoKey
+from gateway_project.lib.public_formats import PUBLIC_FORMATS
 
 DAYS: Final = 60
 HOURS: Final = DAYS * 24
@@ -22,6 +23,7 @@ SPEED: Final = {"dashscope_qwen3_coder": 1.0, "dashscope_qmodel": 0.6, "org_auto
 ENDPOINTS: Final = {
     "claude-code": "/v1/messages", "anthropic-python": "/v1/messages", "codex": "/v1/responses",
 }  # fmt: skip
+PROTOCOLS: Final = {each.path: each.protocol for each in PUBLIC_FORMATS}
 OUTCOMES: Final = (
     (("ok", ""), 900), (("cancelled", ""), 26), (("error", "upstream"), 9), (("error", "timeout"), 4),
     (("error", "invalid_request"), 6), (("error", "content_filter"), 3), (("error", "context_full"), 3),
@@ -90,7 +92,7 @@ def _turn(
     endpoint = ENDPOINTS.get(key.agent, "/v1/chat/completions")
     turn: dict[str, Any] = dict.fromkeys(FIELDS, "") | {
         "request_id": f"req_{seed & 0xFFFF:04x}{number:028x}", "key": place, "endpoint": endpoint, "model": model,
-        "protocol": "anthropic" if endpoint == "/v1/messages" else "openai", "stream": key.agent != "curl",
+        "protocol": PROTOCOLS[endpoint], "stream": key.agent != "curl",
         "status": status, "reason": reason, "queue_ms": 0, "first_token_ms": None, "total_ms": random.randrange(1, 9),
         "prompt_tokens": 0, "completion_tokens": 0, "client": key.address, "agent": key.agent, "count": 1,
         "allowed": None, "value": None, "retry_after": None, "started_at": at,

@@ -20,10 +20,10 @@ from accounts.pages.tables import program
 from accounts.pages.trace_words import SESSION_STATES
 from accounts.reports.filters import COLUMNS, HOURS, NONE, NOT, WEEKLY
 from accounts.reports.period import RANGES
-from accounts.reports.words import PROTOCOLS, SOURCES
+from accounts.reports.words import SOURCES
+from gateway_project.lib.public_formats import PROTOCOLS, PUBLIC_FORMATS
 from gateway_project.lib.visible import visible
 
-ENDPOINTS: Final = ("/v1/chat/completions", "/v1/responses", "/v1/messages")
 LONGEST: Final = 48
 """Of the name of a choice."""
 SESSIONS: Final = ("new", "reused", "rebuilt", "off")
@@ -149,7 +149,7 @@ def fields(query: Query, names: Names, models: list[str], reasons: list[str]) ->
         field("client_app", choices=[(value, program(value)) for value in Usage.Agent.values]),
         field("model", suggestions=[]),
         field("protocol", choices=list(PROTOCOLS)),
-        field("endpoint", choices=[(value, value) for value in ENDPOINTS]),
+        field("endpoint", choices=[(each.path, each.path) for each in PUBLIC_FORMATS]),
         field("outcome", choices=outcomes()),
         field("instance", suggestions=[]),
         field("session", choices=[(value, str(SESSION_STATES[value])) for value in SESSIONS]),

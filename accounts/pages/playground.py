@@ -22,17 +22,13 @@ from accounts.keys.snippets import setups
 from accounts.models import Team
 from accounts.pages.layout import View, page
 from accounts.roles.reach import USE_PLAYGROUND, own_teams, teams_of
+from gateway_project.lib.public_formats import PUBLIC_FORMATS
 
 CONTENT_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 PLACEHOLDER: Final = "YOUR_API_KEY"
-PROTOCOLS: Final = {
-    "chat": "OpenAI Chat Completions",
-    "responses": "OpenAI Responses",
-    "messages": "Anthropic Messages",
-}
 MOST_TEAMS: Final = 500
 LONGEST_ID: Final = 18
 """Digits; longer numbers are no ids."""
@@ -99,7 +95,7 @@ def playground(request: HttpRequest) -> HttpResponse:
     base_url = request.build_absolute_uri("/").rstrip("/")
     teams = own_teams(request.user, USE_PLAYGROUND)
     context = {
-        "protocols": PROTOCOLS.items(),
+        "protocols": [(each.name, each.title) for each in PUBLIC_FORMATS],
         "model": model,
         "teams": teams[:MOST_TEAMS],
         "without_team": teams_of(request.user, USE_PLAYGROUND) is None,

@@ -20,7 +20,6 @@ SOURCES: Final[Mapping[str, Any]] = {
     "upstream": _("Lingma"), "estimate": _("an estimate"), "partial": _("an estimate until it broke off"),
 }  # fmt: skip
 """Where the numbers of tokens of a turn come from."""
-PROTOCOLS: Final = (("openai", "OpenAI"), ("anthropic", "Anthropic"))
 MARKS: Final[Mapping[str, Any]] = {"estimate": _("estimated"), "partial": _("estimated until it broke off")}
 """What stands behind them."""
 

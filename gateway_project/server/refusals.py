@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import http
+from typing import Final
 
 import msgspec
+
+from gateway_project.lib.public_formats import PUBLIC_FORMATS
+
+ANTHROPIC: Final = tuple(each.path.encode() for each in PUBLIC_FORMATS if each.protocol == "anthropic")
+"""Paths whose errors have the shape of Anthropic's; all others have that of OpenAI's."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -59,7 +65,7 @@ def _body(refusal: Refusal, target: bytes) -> dict[str, object]:
     if refusal.status >= 503:
         error["type"] = "overloaded_error" if refusal.retry_after else "invalid_request_error"
     # By the path alone: nothing else of the request may have been understood. See FORMATS 4.1 and 6.1.
-    if target.startswith(b"/v1/messages"):
+    if target.startswith(ANTHROPIC):
         return {"type": "error", "error": error}
     # All four fields, the empty ones too (FORMATS 4.1).
     return {"error": error | {"param": None, "code": refusal.code}}
