@@ -189,6 +189,41 @@ print(reply.content[0].text)
 """,
     ),
     (
+        "OpenAI SDK for Node",
+        gettext_noop("Node, npm install openai, as an .mjs file"),
+        """
+import OpenAI from "openai";
+
+const client = new OpenAI({
+  baseURL: "%(base)s/v1",
+  apiKey: "%(key)s",
+});
+const reply = await client.chat.completions.create({
+  model: "%(model)s",
+  messages: [{ role: "user", content: "Hello" }],
+});
+console.log(reply.choices[0].message.content);
+""",
+    ),
+    (
+        "Anthropic SDK for Node",
+        gettext_noop("Node, npm install @anthropic-ai/sdk, as an .mjs file"),
+        """
+import Anthropic from "@anthropic-ai/sdk";
+
+const client = new Anthropic({
+  baseURL: "%(base)s",
+  apiKey: "%(key)s",
+});
+const reply = await client.messages.create({
+  model: "%(model)s",
+  max_tokens: 1024,
+  messages: [{ role: "user", content: "Hello" }],
+});
+console.log(reply.content[0].text);
+""",
+    ),
+    (
         "LangChain",
         gettext_noop("Python, pip install langchain-openai"),
         """
@@ -210,6 +245,29 @@ curl %(base)s/v1/chat/completions \\
   -H "Authorization: Bearer %(key)s" \\
   -H "Content-Type: application/json" \\
   -d '{"model": "%(model)s", "messages": [{"role": "user", "content": "Hello"}]}'
+""",
+    ),
+    (
+        "Java",
+        gettext_noop("Into Main.java, then java Main.java, from Java 11 on"),
+        r"""
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+
+public class Main {
+    public static void main(String[] arguments) throws Exception {
+        var body = "{\"model\": \"%(model)s\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}";
+        var request = HttpRequest.newBuilder(URI.create("%(base)s/v1/chat/completions"))
+            .header("Authorization", "Bearer %(key)s")
+            .header("Content-Type", "application/json")
+            .POST(HttpRequest.BodyPublishers.ofString(body))
+            .build();
+        var reply = HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString());
+        System.out.println(reply.body());
+    }
+}
 """,
     ),
 ]

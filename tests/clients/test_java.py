@@ -1,18 +1,35 @@
 """The HttpClient that every JDK has, over plain http, where it asks for HTTP/2 first."""
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from accounts.keys.snippets import setups
 from tests.e2e.installation import KEY
 
 MAIN = Path(__file__).parent / "java" / "Main.java"
 JAVA = shutil.which("java")
 
 
-@pytest.mark.skipif(JAVA is None, reason="no java is installed on this machine")
+needs_java = pytest.mark.skipif(JAVA is None, reason="no java is installed on this machine")
+
+
+@needs_java
+def test_shown_java_works_as_it_stands(gateway, folder, tmp_path):
+    texts = {each.client: each.text for each in setups(f"http://127.0.0.1:{gateway.port}", KEY, "org_auto")}
+    (tmp_path / "Main.java").write_text(texts["Java"])
+    gateway.control(text="Hello from Lingma")
+    try:
+        reply = json.loads(folder.run([JAVA, tmp_path / "Main.java"]))
+    finally:
+        gateway.control()
+    assert reply["choices"][0]["message"]["content"] == "Hello from Lingma"
+
+
+@needs_java
 @pytest.mark.parametrize("reuse", [True], indirect=True, ids=["reuse"])
 def test_the_stock_client_of_java_gets_its_answers(gateway, folder):
     gateway.control(text="Hello from Lingma")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from accounts.keys.snippets import setups
 from tests.clients.task import ANSWER, COMMAND, MODEL, PROMPT, watched
 from tests.e2e.installation import KEY
 
@@ -34,3 +35,15 @@ def test_an_sdk_runs_its_tools_to_the_end(script, package, node_clients, gateway
     assert (told["thinking"] > 0) is (script in THINKING)
     assert [each.is_reply for each in seen] == [False, reuse, reuse, reuse]
     report(f"{package}, {script}", seen)
+
+
+@pytest.mark.parametrize("name", ["OpenAI SDK for Node", "Anthropic SDK for Node"])
+def test_shown_node_works_as_it_stands(name, node_clients, gateway, folder, tmp_path):
+    texts = {each.client: each.text for each in setups(f"http://127.0.0.1:{gateway.port}", KEY, MODEL)}
+    (tmp_path / "node_modules").symlink_to(node_clients)
+    (tmp_path / "hello.mjs").write_text(texts[name])
+    gateway.control(text="Hello from Lingma")
+    try:
+        assert folder.run(["node", tmp_path / "hello.mjs"]).strip() == "Hello from Lingma"
+    finally:
+        gateway.control()

@@ -12,6 +12,7 @@ BASE, KEY, MODEL = "http://127.0.0.1:8317", "lgw_...", "org_auto"
 SYNTAX = {
     "Claude Code": "sh", "Codex": "sh", "aider": "sh", "curl": "sh", "opencode": "json", "Continue": "yaml",
     "OpenAI SDK": "python", "Anthropic SDK": "python", "LangChain": "python",
+    "OpenAI SDK for Node": "js", "Anthropic SDK for Node": "js", "Java": "java",
 }  # fmt: skip
 HEAD = """\
 # Clients
@@ -47,17 +48,17 @@ address ends with a slash.""",
 Python and Node were tried in two major versions, with streams, tools, structured outputs and Responses. The SDKs repeat
 what is refused by themselves, as the header `x-should-retry` says.""",
     "Anthropic SDK": "Python and Node were tried in two major versions, with streams, thinking and the tool runner.",
+    "OpenAI SDK for Node": "Tried in two major versions, with streams, tools and Responses.",
+    "Anthropic SDK for Node": "Tried in two major versions, with streams, thinking and the tool runner.",
     "LangChain": """\
 LangChain's own standard tests pass for `langchain-openai` and `langchain-anthropic` but for what the tests list. With
 `ChatAnthropic` the address has no `/v1`.""",
     "curl": "`-N` shows a stream as it comes.",
+    "Java": """\
+The HTTP client of the JDK works as it comes, with its offer of HTTP/2, also for streams. So should SDKs that take a
+base URL, such as OpenAI's (`OpenAIOkHttpClient.builder().baseUrl("http://127.0.0.1:8317/v1").apiKey("lgw_...")`), which
+was not tried.""",
 }
-JAVA = """\
-## Java
-
-The HTTP client of the JDK works as it comes, with its offer of HTTP/2; so do SDKs that take a base URL, such as
-OpenAI's (`OpenAIOkHttpClient.builder().baseUrl("http://127.0.0.1:8317/v1").apiKey("lgw_...")`), which was not tried.
-"""
 # A paragraph is a line: a break would be shown as a blank.
 CHINESE_HEAD = """\
 # 客户端
@@ -89,17 +90,16 @@ CHINESE_NOTES = {
 Python 和 Node 版各试过两个大版本，包括流式、工具、结构化输出和 Responses。\
 被拒绝的请求，SDK 会按响应头 `x-should-retry` 自行重试。""",
     "Anthropic SDK": "Python 和 Node 版各试过两个大版本，包括流式、思考和 tool runner。",
+    "OpenAI SDK for Node": "试过两个大版本，包括流式、工具和 Responses。",
+    "Anthropic SDK for Node": "试过两个大版本，包括流式、思考和 tool runner。",
     "LangChain": """\
 `langchain-openai` 和 `langchain-anthropic` 通过 LangChain 自己的标准测试，例外由测试列出。\
 使用 `ChatAnthropic` 时，地址不带 `/v1`。""",
     "curl": "`-N` 让流随到随显示。",
+    "Java": """\
+JDK 的 HTTP 客户端可直接使用，包括它提出的 HTTP/2，流式也可以。能设置 base URL 的 SDK 应当也可以，例如 OpenAI 的\
+（`OpenAIOkHttpClient.builder().baseUrl("http://127.0.0.1:8317/v1").apiKey("lgw_...")`），但没有试过。""",
 }
-CHINESE_JAVA = """\
-## Java
-
-JDK 的 HTTP 客户端可直接使用，包括它提出的 HTTP/2；能设置 base URL 的 SDK 也可以，例如 OpenAI 的\
-（`OpenAIOkHttpClient.builder().baseUrl("http://127.0.0.1:8317/v1").apiKey("lgw_...")`），但没有试过。
-"""
 
 
 class Words(NamedTuple):
@@ -107,13 +107,12 @@ class Words(NamedTuple):
 
     head: str
     notes: dict[str, str]
-    tail: str
     colon: str
 
 
 PAGES = {
-    Path("docs/clients.md"): ("en", Words(HEAD, NOTES, JAVA, ":")),
-    Path("docs/zh/clients.md"): ("zh-hans", Words(CHINESE_HEAD, CHINESE_NOTES, CHINESE_JAVA, "：")),
+    Path("docs/clients.md"): ("en", Words(HEAD, NOTES, ":")),
+    Path("docs/zh/clients.md"): ("zh-hans", Words(CHINESE_HEAD, CHINESE_NOTES, "：")),
 }
 
 
@@ -126,7 +125,7 @@ def page(target: Path) -> str:
             block = f"```{SYNTAX.get(each.client, 'text')}\n{each.text}\n```"
             where = f"{gettext(each.where)}{words.colon}"
             parts.append(f"## {each.client}\n\n{where}\n\n{block}\n\n{words.notes[each.client]}\n")
-    return "\n".join([*parts, words.tail])
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":
