@@ -27,7 +27,8 @@ the key may use. `GET /v1/models` lists the models; names that tools ask for by 
 aliases, which the console shows.
 
 What all of them get: streams with signs of life, tools, images, thinking, `Retry-After` with the real time, and an
-`x-request-id` with which `/usage/r/<id>` explains the request.
+`x-request-id`. Who has a key alone finds its last 50 requests by that id at `/me/` and in `GET /v1/usage`, with the
+reason why each ended as it did; who has an account, and belongs to the key's team, all of it at `/usage/r/<id>`.
 """
 NOTES = {
     "Claude Code": """\
@@ -71,8 +72,9 @@ CHINESE_HEAD = """\
 控制台新密钥的页面和 `/me/` 也有这些文本，密钥和该密钥可用的模型已经填好。\
 `GET /v1/models` 列出模型；工具自行请求的名称（`claude-*`、`gpt-*`）是别名，可在控制台中查看。
 
-所有客户端都能得到：会定时发出存活信号的流、工具、图片、思考、带真实时间的 `Retry-After`，以及 `x-request-id`，\
-用它可在 `/usage/r/<id>` 查看对请求的说明。
+所有客户端都能得到：会定时发出存活信号的流、工具、图片、思考、带真实时间的 `Retry-After`，以及 `x-request-id`。\
+只有密钥的人可凭这个编号在 `/me/` 和 `GET /v1/usage` 中查到密钥最近 50 个请求，以及各自结果的原因；\
+有账号且属于密钥所在团队的人可在 `/usage/r/<id>` 查看全部说明。
 """
 CHINESE_NOTES = {
     "Claude Code": """\
