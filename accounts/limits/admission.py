@@ -6,22 +6,21 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 from redis import ResponseError
 
 from accounts.keys.keyring import Caller
+from accounts.limits.admitted import UNLIMITED, Admission
 from accounts.limits.alone import LocalCounter, Refusal
 from accounts.limits.breaker import SLOW_SEC, Breaker
 from accounts.limits.counters import CallerCounters, Counters, Held, LimitState, Place, Scopes, Seen
 from accounts.limits.ledger_budgets import LedgerBudgets
-from accounts.limits.scripts import ADMIT, EXTEND, LEASE, MISSING, SETTLE, SLICE, WINDOW, numbers_of
+from accounts.limits.scripts import ADMIT, EXTEND, MISSING, SETTLE, numbers_of
 from accounts.limits.settlements import Settlement, Settlements
 from accounts.patterns import allows
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable, Reply, is_unknown
-
-__all__ = ["LEASE", "SLICE", "UNLIMITED", "WINDOW", "Admission", "LimitExceeded", "Limits", "may_use"]
 
 # Three times within a lease: a renewal or two that are late cost no place.
 RENEW = 1.5
@@ -51,68 +50,11 @@ def may_use(caller: Caller, *names: str) -> bool:
     return caller.models is None or allows(caller.models, names)
 
 
-class Admission(Protocol):
-    """What `admit` gives: release it when the turn has ended, with the tokens it took."""
-
-    seen: Seen | None
-    """How the limits stood."""
-
-    def release(self, tokens: int = 0) -> None:
-        """At once for whoever asks behind it, and nobody waits for it. Never raises; a second time does nothing."""
-
-    async def amend(self, difference: int) -> None:
-        """So many tokens more, or fewer, than it was released with. Never raises."""
-
-    @property
-    def is_shared(self) -> bool:
-        """Others know of it, so that another process may `adopt` it."""
-
-    def lend(self) -> None:
-        """Another process is asked to `adopt` it, and may have released it before that is known here."""
-
-    def take_back(self) -> None:
-        """It has not: the turn is this process's alone."""
-
-    def leave(self) -> None:
-        """Another process releases it. What is called then does nothing."""
-
-    @property
-    def is_ending(self) -> bool:
-        """It was released, and Redis has not said yet that this is counted."""
-
-    async def ended(self) -> None:
-        """Wait until it has, or takes too long: whoever is told that the turn has ended may ask again at once."""
-
-
-class _Unlimited:
-    seen: Seen | None = None
-
-    def release(self, tokens: int = 0) -> None:
-        pass
-
-    async def amend(self, difference: int) -> None:
-        pass
-
-    is_shared = True
-
-    def lend(self) -> None:
-        pass
-
-    take_back = leave = lend
-    is_ending = False
-
-    async def ended(self) -> None:
-        pass
-
-
-UNLIMITED: Admission = _Unlimited()
-
-
 class Limits:
     """Admits requests of one process. While Redis is away or slow each of so many `processes` counts for itself.
 
     A turn holds its place, and the tokens reserved for it, as long as its process renews the lease. What a process that
-    died held is free after LEASE seconds.
+    died held is free when that ends.
     """
 
     def __init__(self, link: RedisLink, processes: Callable[[], int] = lambda: 1) -> None:

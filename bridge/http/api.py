@@ -10,7 +10,8 @@ from django.db import Error
 
 from accounts.keys.keyring import Caller, KeyStatus, TooManyUnknown
 from accounts.keys.networks import is_within
-from accounts.limits.admission import Admission, LimitExceeded, may_use
+from accounts.limits.admission import LimitExceeded, may_use
+from accounts.limits.admitted import Admission
 from accounts.patterns import split
 from bridge.bounds.patience import wait_or_gone
 from bridge.chat.errors import Forbidden, GatewayError, Unauthenticated, Unavailable

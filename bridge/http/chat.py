@@ -12,7 +12,7 @@ from accounts.keys.keyring import Caller, KeyStatus
 from accounts.ledger.ledger import Opening
 from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, encoded
-from accounts.limits.admission import UNLIMITED
+from accounts.limits.admitted import UNLIMITED
 from bridge.chat.errors import GatewayError, SlowClient
 from bridge.chat.events import Failed, Finished, KeepAlive
 from bridge.chat.fold import fold

@@ -11,7 +11,8 @@ from accounts.keys.in_use import KeysInUse
 from accounts.keys.keyring import KeyRing
 from accounts.ledger.ledger import Ledger
 from accounts.ledger.row import Amendment
-from accounts.limits.admission import Admission, Limits
+from accounts.limits.admission import Limits
+from accounts.limits.admitted import Admission
 from accounts.limits.key_report import KeyReports
 from bridge.bounds.load import BodyLoad
 from bridge.bounds.patience import Pace

@@ -6,7 +6,8 @@ import pytest
 
 from accounts.keys.keyring import Caller
 from accounts.keys.limit_set import LimitSet
-from accounts.limits.admission import UNLIMITED, LimitExceeded, Limits, may_use
+from accounts.limits.admission import LimitExceeded, Limits, may_use
+from accounts.limits.admitted import UNLIMITED
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
 from tests.accounts.conftest import until
