@@ -12,10 +12,9 @@ from gateway_project.backup.errors import BackupError
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Takes the place of `path` when the block ends well; a file that was there stays until then. Raise BackupError."""
-    if path.exists() and not path.is_file():
-        raise BackupError(f"{path} is there, and no file.")
+def whole_file(path: Path, *, replaces: bool = False) -> Iterator[BinaryIO]:
+    """Is at `path` when the block ends well; a file that it `replaces` stays until then. Raise BackupError."""
+    _require_room(path, replaces=replaces)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         opened = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -26,6 +25,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        # Somebody may have made one meanwhile.
+        _require_room(path, replaces=replaces)
         draft.replace(path)
         sync_folder(path.parent)
     except OSError as exc:
@@ -35,6 +36,13 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+def _require_room(path: Path, *, replaces: bool) -> None:
+    if path.exists() and not path.is_file():
+        raise BackupError(f"{path} is there, and no file.")
+    if path.exists() and not replaces:
+        raise BackupError(f"{path} is there already: name a new file.")
 
 
 def sync_folder(folder: Path) -> None:

@@ -21,6 +21,7 @@ from gateway_project.backup import passphrase, redis_at_hand, schema
 from gateway_project.backup.errors import BackupError
 from gateway_project.backup.whole_file import whole_file
 from gateway_project.backup.writing import Written, write
+from gateway_project.lib.counted import counted
 from gateway_project.lib.redis_client import connect
 
 WORKER_SEC: Final = 30.0
@@ -33,7 +34,8 @@ class Command(RecordedCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", help="where it goes, replacing what is there; - for standard output")
+        parser.add_argument("file", help="where it goes, a new file; - for standard output")
+        parser.add_argument("--force", action="store_true", help="replace a file that is there")
         parser.add_argument("--with-versions", action="store_true", help="the installed versions of Lingma too")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -43,7 +45,8 @@ class Command(RecordedCommand):
                 self._write_out(secret, options["with_versions"])
                 return
             path = Path(options["file"])
-            with whole_file(path) as file:
+            _require_new(path, replaces=options["force"])
+            with whole_file(path, replaces=options["force"]) as file:
                 self._file_usage()
                 written = write(file, secret, with_programs=options["with_versions"])
                 size = file.tell()
@@ -99,6 +102,12 @@ class Command(RecordedCommand):
                 self.stderr.write(f"Usage that waits in Redis is not in the backup, for it cannot be filed: {why}")
 
 
+def _require_new(path: Path, *, replaces: bool) -> None:
+    """Before any work is done for it. Raise BackupError."""
+    if path.is_file() and not replaces:
+        raise BackupError(f"{path} is there already: name a new file, or replace it with --force.")
+
+
 def _is_filed_by_worker(client: redis.Redis) -> bool:
     """Whether all that waits now is filed in time."""
     now, deadline = time.time(), time.monotonic() + WORKER_SEC
@@ -110,9 +119,10 @@ def _is_filed_by_worker(client: redis.Redis) -> bool:
 
 
 def _said(written: Written) -> str:
-    logins = f", {written.logins} logins of work directories" if written.logins else ""
-    programs = f", {written.programs} files of Lingma" if written.programs else ""
-    return f"Backed up {written.rows:,} rows of {written.tables} tables, the keys of secrets{logins}{programs}"
+    logins = f", {counted(written.logins, 'login')} of work directories" if written.logins else ""
+    programs = f", {counted(written.programs, 'file')} of Lingma" if written.programs else ""
+    rows = f"{counted(written.rows, 'row')} of {counted(written.tables, 'table')}"
+    return f"Backed up {rows}, the keys of secrets{logins}{programs}"
 
 
 def _size(count: int) -> str:

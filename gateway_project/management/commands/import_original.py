@@ -20,6 +20,7 @@ from gateway_project import original
 from gateway_project.backup import variables
 from gateway_project.backup.errors import BackupError
 from gateway_project.backup.whole_file import whole_file
+from gateway_project.lib.counted import counted
 from gateway_project.lib.key_secret import digest_of
 from gateway_project.lib.secrets_at_rest import SecretUnreadableError
 from gateway_project.original import Original
@@ -51,7 +52,7 @@ class Command(RecordedCommand):
         self._list(found)
         try:
             keys, accounts = _import(found, options["label"], is_dry=is_dry)
-            if file is not None and not is_dry:
+            if file is not None and found.settings and not is_dry:
                 with whole_file(file) as env:
                     env.write(variables.lines(found.settings).encode())
         except ValidationError as exc:
@@ -125,7 +126,7 @@ def _of(new: int, count: int, what: str) -> str:
 def _about_settings(found: Original, file: Path | None, *, is_dry: bool) -> str:
     count = len(found.settings)
     if not count:
-        return "there are no settings to take"
+        return f"there are no settings to take{'' if file is None else f', so {file} was not written'}"
     if file is None:
-        return f"{count} settings are to be set here, --write-env F writes them"
-    return f"{count} settings {'would be' if is_dry else 'are'} in {file}"
+        return f"{counted(count, 'setting')} {'is' if count == 1 else 'are'} to be set here, --write-env F writes them"
+    return f"{counted(count, 'setting')} {'would be' if is_dry else 'is' if count == 1 else 'are'} in {file}"

@@ -25,6 +25,7 @@ from gateway_project.backup.restoring import restore
 from gateway_project.backup.sealed import read_head
 from gateway_project.backup.whole_file import whole_file
 from gateway_project.env import SettingError
+from gateway_project.lib.counted import counted
 from gateway_project.lib.redis_client import connect
 from gateway_project.supervise.preflight import own_data_dir
 
@@ -63,14 +64,17 @@ class Command(RecordedCommand):
         self._notes(found, unreadable, file)
         manifest = found.manifest
         self.stdout.write(
-            f"Restored {found.rows:,} rows of {len(found.tables)} tables and {found.files} files, of version "
+            f"Restored {counted(found.rows, 'row')} of {counted(len(found.tables), 'table')} and "
+            f"{counted(found.files, 'file')}, of version "
             f"{manifest.gateway} at {manifest.made_at}."
         )
 
     def _notes(self, found: Checked, unreadable: int, file: Path | None) -> None:
         """What somebody has to do now."""
         if unreadable:
-            self.stderr.write(f"{unreadable} secrets could not be read there either; `rotate_secrets` names them.")
+            self.stderr.write(
+                f"{counted(unreadable, 'secret')} could not be read there either; `rotate_secrets` names them."
+            )
         if settings.ENV.secret_key.get_secret_value() not in ("", found.manifest.secret_key):
             self.stderr.write("SECRET_KEY is another one here: people have to log in again.")
         for version in Version.objects.all():
@@ -78,7 +82,7 @@ class Command(RecordedCommand):
                 self.stderr.write(f"Lingma {version.version} is not here: install it with `lingma_install`.")
         theirs, here = variables.movable(found.manifest.settings), variables.all_set()
         if file is not None:
-            _write_settings(file, theirs)
+            self.stderr.write(_write_settings(file, theirs))
             return
         other = sorted(name for name, value in theirs.items() if here.get(name) != value)
         if other:
@@ -147,9 +151,13 @@ def _forget(client: redis.Redis, found: Checked, data_dir: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _write_settings(path: Path, values: dict[str, str]) -> None:
+def _write_settings(path: Path, values: dict[str, str]) -> str:
+    """What became of it, in a sentence."""
+    if not values:
+        return f"The backup has no settings that move, so {path} was not written."
     try:
         with whole_file(path) as file:
             file.write(variables.lines(values).encode())
     except BackupError as exc:
         raise CommandError(f"Restored; but {exc}") from None
+    return f"Written to {path}, secrets too: {', '.join(sorted(values))}."

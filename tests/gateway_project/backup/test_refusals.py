@@ -121,6 +121,19 @@ def test_settings_of_another_machine_are_not_taken(tmp_path, filled):
     assert written.read_text() == "TOOL_APPROVAL=deny\n"
 
 
+def test_settings_are_said_to_be_written(tmp_path, filled):
+    data_dir, written = copy(filled, tmp_path / "data"), tmp_path / "env"
+    without = craft(tmp_path / "without", msgspec.structs.replace(MANIFEST, settings={"PATH": "/tmp"}), End(0, 0))
+    said = run(data_dir, "restore", without, "--replace", "--write-env", written).stderr
+    assert f"has no settings that move, so {written} was not written." in said
+    assert not written.exists()
+    values = {"TOOL_APPROVAL": "deny", "ADMIN_TOKEN": "a-token"}
+    backup = craft(tmp_path / "with", msgspec.structs.replace(MANIFEST, settings=values), End(0, 0))
+    said = run(data_dir, "restore", backup, "--replace", "--write-env", written).stderr
+    assert f"Written to {written}, secrets too: ADMIN_TOKEN, TOOL_APPROVAL." in said
+    assert "a-token" not in said
+
+
 def damage(data, kind):
     match kind:
         case "cut":
@@ -166,11 +179,21 @@ def test_disk_that_fills_changes_nothing(installation, attempt, backup):
 def test_disk_that_fills_leaves_no_half_backup(tmp_path, attempt, installation):
     path = tmp_path / "backup"
     path.write_bytes(b"the one of yesterday")
-    said = attempt("backup", path, before="resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, -1))")
+    said = attempt("backup", path, "--force", before="resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, -1))")
     django(installation, "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))")
     assert said == f"Cannot write {path}: File too large."
     assert [each.name for each in tmp_path.iterdir()] == ["backup"]
     assert path.read_bytes() == b"the one of yesterday"
+
+
+def test_backup_replaces_only_what_it_is_told_to(tmp_path, attempt, installation):
+    path = tmp_path / "backup"
+    path.write_bytes(b"the one of yesterday")
+    assert attempt("backup", path) == f"{path} is there already: name a new file, or replace it with --force."
+    assert path.read_bytes() == b"the one of yesterday"
+    run(installation, "backup", path, "--force")
+    assert path.stat().st_size > 1000
+    assert [each.name for each in tmp_path.iterdir()] == ["backup"]
 
 
 @pytest.mark.parametrize(("passphrase", "words"), [("", "set BACKUP_PASSPHRASE"), ("short", "has 5 characters")])
