@@ -100,6 +100,21 @@ def test_tag_that_is_not_the_version_is_refused():
     assert (run(script, ROOT, f"v{VERSION}"), run(script, ROOT, "v9.9.9")) == (0, 1)
 
 
+@pytest.mark.parametrize("page", ["docs/production.md", "docs/zh/production.md"])
+def test_signature_is_verified_as_it_is_made(page):
+    text = (ROOT / page).read_text().replace("\\\n", " ")
+    [(issuer, identity, image)] = re.findall(
+        r"^cosign verify --certificate-oidc-issuer (\S+) +--certificate-identity (\S+) +(\S+)$", text, re.MULTILINE
+    )
+    assert issuer == "https://token.actions.githubusercontent.com"  # of id-token
+    signed = [job for job in jobs("release").values() for step in steps(job) if "cosign sign" in step.get("run", "")]
+    assert [job["permissions"]["id-token"] for job in signed] == ["write"]
+    workflow, _, ref = identity.partition("/.github/workflows/")[2].partition("@")
+    assert (ROOT / ".github/workflows" / workflow) == WORKFLOWS["release"]
+    assert ref == f"refs/tags/{image.rpartition(':')[2]}"
+    assert re.fullmatch(r"refs/tags/v\d+\.\d+\.\d+", ref)
+
+
 def test_notes_are_the_section_of_the_version(tmp_path):
     changes = (
         "# Changelog\n\n## [Unreleased]\n\n- new\n\n## [0.2.0] - 2026-12-01\n\n- what it has\n\n## [0.1.0]\n\n- old\n"
