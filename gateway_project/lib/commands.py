@@ -6,10 +6,9 @@ Names that they show come from whoever chose them, so a terminal gets no escapes
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import ProgrammingError
 
 from gateway_project.lib.database_state import AWAY
@@ -21,9 +20,7 @@ class GatewayCommand(BaseCommand):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        for output in (self.stdout, self.stderr):
-            # Of a terminal alone, which Django asks: a file or a program gets what was written.
-            output.style_func = partial(_on_a_terminal, output.style_func)
+        self.stdout, self.stderr = _Output(self.stdout), _Output(self.stderr)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """One line, where argparse prints all options and exits with 2."""
@@ -44,6 +41,19 @@ class GatewayCommand(BaseCommand):
             raise CommandError(f"The database cannot be used: {' '.join(str(exc).split())}") from exc
 
 
-def _on_a_terminal(style: Callable[[str], str], text: str) -> str:
-    """Without escapes of others, and in the colour of ours."""
-    return style("\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n")))
+class _Output(OutputWrapper):
+    """Shows no escapes of others on a terminal, whatever becomes of our own colours: `--no-color` drops the style."""
+
+    def __init__(self, before: OutputWrapper) -> None:
+        super().__init__(before._out, before.ending)  # type: ignore[arg-type]  # what is not there is asked of it
+        self.style_func = before.style_func
+
+    def write(  # type: ignore[override]  # as Django has it
+        self, msg: str = "", style_func: Callable[[str], str] | None = None, ending: str | None = None
+    ) -> None:
+        # A file or a program gets what was written.
+        super().write(_shown(msg) if self.isatty() else msg, style_func, ending)
+
+
+def _shown(text: str) -> str:
+    return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))

@@ -62,6 +62,7 @@ class Names(GatewayCommand):
         self.stderr.write("\u202eof a team")
 
 
+@pytest.mark.parametrize("options", [{}, {"no_color": True}, {"force_color": True}], ids=str)
 @pytest.mark.parametrize(
     ("screen", "said", "troubles"),
     [
@@ -69,8 +70,11 @@ class Names(GatewayCommand):
         (io.StringIO, "\x1b]0;title\x07of a\tkey\n名称\n", "\u202eof a team\n"),
     ],
 )
-def test_terminal_gets_no_escapes_of_others(screen, said, troubles):
+def test_terminal_gets_no_escapes_of_others(screen, said, troubles, options):
     out, err = screen(), screen()
-    command = Names(stdout=out, stderr=err, no_color=True)
-    call_command(command, skip_checks=True)
-    assert (out.getvalue(), err.getvalue()) == (said, troubles)
+    command = Names(stdout=out, stderr=err)
+    call_command(command, skip_checks=True, **options)
+    # Its own colours are around it.
+    assert out.getvalue() == said
+    assert troubles.rstrip() in err.getvalue()
+    assert ("\u202e" in err.getvalue()) == (screen is not Screen)
