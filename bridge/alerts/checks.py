@@ -69,6 +69,10 @@ def _not_replaced(view: View) -> Found:
     return _instances(view, lambda each: each.not_replaced)
 
 
+def _named_twice(view: View) -> Found:
+    return _instances(view, lambda each: each.is_named_twice)
+
+
 def _without_models(view: View) -> Found:
     """Only of those that take turns: whoever is not logged in is offered nothing."""
     return _instances(view, lambda each: each.state in TAKING_TURNS and not each.models_offered)
@@ -239,6 +243,11 @@ CHECKS: Final = (
     Check(
         "instances_gone", Severity.WARNING, _("instances gone"), _("%(names)s: no sign of life since %(time)s."),
         _in_state(InstanceState.GONE), 60, 30, _("Their web process has ended, or has lost Redis; see its log."),
+    ),
+    Check(
+        "named_twice", Severity.CRITICAL, _("two instances of one name"),
+        _("%(names)s: another gateway on the same Redis has an instance of that name, since %(time)s."),
+        _named_twice, 0, 60, _("Give each machine a NODE_NAME of its own, or a Redis of its own."),
     ),
     Check(
         "not_replaced", Severity.WARNING, _("instance not replaced"),

@@ -149,7 +149,7 @@ def _row(status: InstanceStatus) -> Instance:
     row.cools_for, row.smoke = status.cools_for, status.smoke
     if status.cool_until > status.at:
         row.cool_until = datetime.fromtimestamp(status.cool_until, UTC)
-    row.installed = status.installed
+    row.installed, row.is_named_twice = status.installed, status.is_named_twice
     row.memory, row.disk, row.stuck = status.memory, status.disk, status.stuck
     row.held_login, row.login_generation = status.held_login, status.login_generation
     return row

@@ -52,7 +52,9 @@ class Instance(models.Model):
         choices=[(each.value, _(each.label)) for each in Behaviour if each],
     )  # fmt: skip
     behaves_in = models.CharField(_("behaviour seen in"), max_length=100, blank=True, default="", db_default="")
-    """The version that was asked a short question when it showed that behaviour."""
+    """The version that was asked a short question when it showed that behaviour; or without one, the version that has
+    left since, and that nobody asked.
+    """
     started_at = models.DateTimeField(_("started"), null=True)
     seen_at = models.DateTimeField(_("last heartbeat"))
 
@@ -81,6 +83,9 @@ class Instance(models.Model):
     disk: int | None = None
     stuck: int = 0
     """Bytes that it takes of its machine, and turns that stand still."""
+
+    is_named_twice: bool = False
+    """Another gateway on the same Redis has an instance of its name."""
 
     installed: str = ""
     """The version that was started, which should be the one it reports; empty: not known."""

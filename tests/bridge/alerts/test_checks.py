@@ -85,6 +85,7 @@ def kinds_of(looked):
         ({"memory": (2048 << 20) + 1, "disk": 5120 << 20}, {"memory_high"}),
         ({"memory": 2048 << 20, "disk": (5120 << 20) + 1}, {"disk_high"}),
         ({"stuck": 1}, {"turns_stuck"}),
+        ({"is_named_twice": True}, {"named_twice"}),
     ],
 )
 def test_state_of_an_instance_is_its_kind(fields, kinds):
@@ -230,7 +231,7 @@ def fleet(redis_server):
                     name=name, process=1, pid=9, generation=1, state=state, login=True, in_flight=0, limit=8,
                     restarts=0, last_error="", version=fields.get("version", "2.5"), upstream="lingma", models=1,
                     started_at=0, at=time.time(), installed=fields.get("installed", ""),
-                    smoke=fields.get("smoke"),
+                    smoke=fields.get("smoke"), is_named_twice=fields.get("is_named_twice", False),
                 )  # fmt: skip
                 client.set(f"lgw:instance:{name}", msgspec.json.encode(status))
 
@@ -347,6 +348,28 @@ def test_instance_of_another_version_is_asked_once(fleet):
     [before] = InstanceOrder.objects.values_list("smoke_at", flat=True)
     check_instances()
     assert InstanceOrder.objects.get().smoke_at == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("behaviour", "facts"), [("as_asked", []), ("silent", [["w1-i1: 2.5 → 2.6: answers nothing"]])]
+)
+def test_new_version_of_one_never_asked_is_asked(fleet, behaviour, facts):
+    for version, asked in (("2.5", []), ("2.6", ["w1-i1"]), ("2.6", ["w1-i1"])):
+        fleet("ready", ["w1-i1"], version=version)
+        check_instances()
+        assert list(InstanceOrder.objects.exclude(smoke_at=None).values_list("name", flat=True)) == asked
+    smoke = SmokeReport(time.time(), ok=behaviour == "as_asked", version="2.6", behaviour=Behaviour(behaviour))
+    fleet("ready", ["w1-i1"], version="2.6", smoke=smoke)
+    check_instances()
+    assert [each.facts for each in Alert.objects.filter(kind="behaviour_changed")] == facts
+
+
+@pytest.mark.django_db
+def test_name_of_two_gateways_is_an_alert(fleet, redis_server):
+    fleet("ready", ["w1-i1"], is_named_twice=True)
+    run(redis_server, OPTIONS, timezone.now())
+    assert [(each.kind, each.facts) for each in Alert.objects.all()] == [("named_twice", ["w1-i1"])]
 
 
 def drift(version, installed):
