@@ -27,7 +27,7 @@ from gateway_project.lib.secrets_at_rest import Secret
 
 FIND = {check.kind: check.find for check in CHECKS}
 OPTIONS = AlertOptions()
-TOLD = ("waiting", "replacing", "not_replaced", "smoke", "cools_for", "memory", "disk", "stuck")
+TOLD = ("waiting", "replacing", "not_replaced", "smoke", "cools_for", "memory", "disk", "stuck", "is_named_twice")
 
 
 @pytest.fixture
