@@ -39,6 +39,10 @@ def test_clients_are_installed_before_trials_use_them():
     assert made.index("test-clients") < made.index("test-trials")
 
 
+def test_format_and_types_are_checked_too():
+    assert [step["run"] for step in steps(jobs("ci")["lint"]) if "run" in step] == ["make lint"]
+
+
 def test_checks_reach_the_version_before():
     [checkout] = [step for step in steps(jobs("ci")["test"]) if "actions/checkout" in step.get("uses", "")]
     assert checkout["with"]["fetch-depth"] == 0  # else tests/trials/test_older_code.py has no older code
