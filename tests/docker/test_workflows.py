@@ -65,6 +65,23 @@ def test_tests_run_again_on_postgresql():
     assert server["image"] == compose["services"]["database"]["image"]  # the one that is shipped
 
 
+def updates():
+    """What dependabot looks after: (kind, the files that it reads)."""
+    read = {"pip": "*.txt", "github-actions": ".github/workflows/*.yml", "docker": "Dockerfile",
+            "docker-compose": "compose.*.yaml", "npm": "package-lock.json"}  # fmt: skip
+    listed = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+    folders = [(each["package-ecosystem"], ROOT / each["directory"].strip("/")) for each in listed]
+    return {kind: sorted(folder.glob(read[kind])) for kind, folder in folders}
+
+
+def test_updates_are_looked_for_where_files_are():
+    found = updates()
+    assert {kind for kind, files in found.items() if not files} == set()
+    assert set(found["github-actions"]) == set(WORKFLOWS.values())
+    assert set(found["docker-compose"]) == set((ROOT / "docker").glob("*compose*"))
+    assert found["docker"] == [path for path in (ROOT / "docker").rglob("Dockerfile*") if path.suffix == ""]
+
+
 def test_nothing_is_released_that_was_not_tested():
     assert jobs("release")["test"] == {"uses": "./.github/workflows/ci.yml"}
     assert (jobs("release")["image"]["needs"], jobs("release")["notes"]["needs"]) == ("test", "image")
