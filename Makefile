@@ -25,7 +25,7 @@ test-postgresql: .venv/.test ## run the tests that ask the database again, on a 
 	  $(addprefix tests/,accounts sessions_store bridge/admin bridge/fleet) $(ARGS)
 
 test-browser: .venv/.test ## drive pages, console and playground with Chromium
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/browser $(ARGS)
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/browser $(ARGS)
 
 test-trials: .venv/.test ## attack, hang, kill and cut gateways, briefly, and run them in several places
 	@$(PY) -m pytest -n 4 --dist loadfile tests/trials $(ARGS)

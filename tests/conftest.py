@@ -41,6 +41,9 @@ WAITING = ("gateway_project/test_supervise", "e2e/test_log_in", "e2e/test_upstre
 """What waits for processes, the longest first."""
 LONG = ("house/", "accounts/roles/", "accounts/api/test_document", "accounts/pages/test_usage")
 """What takes the longest of all else. Begun last, it would keep a run from ending while a core is idle."""
+PAGES = ("browser/signin/", "browser/walks/test_operator", "browser/walks/test_team_lead", "browser/walks/test_both",
+         "browser/walks/test_accessible", "browser/test_playground", "browser/test_usage", "browser/")  # fmt: skip
+"""Those of a browser: first what needs to be, then the longest."""
 
 
 def pytest_collection_modifyitems(items):
@@ -57,7 +60,7 @@ def _mixed(modules):
     waiting = [module for module in modules if _place(module, WAITING) < len(WAITING)]
     others = [module for module in modules if module not in waiting]
     if not waiting or not others:
-        return modules
+        return sorted(modules, key=lambda module: _place(module, PAGES))
     waiting.sort(key=lambda module: _place(module, WAITING))
     others.sort(key=lambda module: (_place(module, LONG), -module.path.stat().st_size))
     times = [(0.8 * number / len(waiting), module) for number, module in enumerate(waiting)]
