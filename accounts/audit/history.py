@@ -11,6 +11,7 @@ from django.utils.http import urlencode
 
 from accounts.audit.words import action_name, changes_of, time_of
 from accounts.models import AuditEntry
+from gateway_project.lib.deleted_rows import StaysDeleted
 
 MOST: Final = 100
 """Rows on the page; the audit log has them all."""
@@ -22,7 +23,7 @@ def address_of(object_type: str, object_id: str) -> str:
     return f"{reverse('admin:accounts_auditentry_changelist')}?{about}"
 
 
-class AuditHistory:
+class AuditHistory(StaysDeleted):
     """A mixin for a page of a watched model: its history is that of the audit log, by whatever way it was changed.
 
     Whoever may see the object may see it.

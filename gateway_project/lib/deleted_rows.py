@@ -1,0 +1,43 @@
+"""Forms of rows that may be deleted by somebody else while they are filled in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext
+
+from gateway_project.lib.visible import visible
+
+
+class DeletedMeanwhile(Exception):
+    """The row is not there any more; the message is its name."""
+
+
+class StaysDeleted:
+    """A mixin for a page with a form: what was deleted meanwhile is not made again by saving it.
+
+    Django updates a row by its key, and inserts it where there is none.
+    """
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
+        """Before whatever `save_model` does. From then on nobody deletes the row until this request ends."""
+        obj = super().save_form(request, form, change)  # type: ignore[misc]  # a ModelAdmin's
+        if change and type(obj)._base_manager.select_for_update().only("pk").filter(pk=obj.pk).first() is None:
+            raise DeletedMeanwhile(str(obj))
+        return obj
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        page: Any = self
+        try:
+            shown: HttpResponse = super().changeform_view(request, *args, **kwargs)  # type: ignore[misc]
+        except DeletedMeanwhile as exc:
+            messages.error(
+                request,
+                gettext("%(name)s has been deleted meanwhile. Nothing was saved.") % {"name": visible(str(exc))},
+            )
+            opts = page.opts
+            return HttpResponseRedirect(reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist"))
+        return shown
