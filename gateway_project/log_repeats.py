@@ -106,7 +106,8 @@ class _Kind:
             return []
         # A copy: other handlers may still hold this record.
         record = copy.copy(last)
-        record.msg, record.args = f"{_message(last)} … repeated {count:,} times in {seconds:.0f} s", None
+        times = "once" if count == 1 else f"{count:,} times"
+        record.msg, record.args = f"{_message(last)} … repeated {times} in {seconds:.0f} s", None
         return [record]
 
 

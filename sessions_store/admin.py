@@ -11,14 +11,13 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from accounts.audit.entries import record
-from gateway_project.lib.cells import VisibleText
+from gateway_project.lib.cells import VisibleText, lasting
 from gateway_project.lib.live_rows import LiveRows, redis_away
 from gateway_project.lib.lookups import ClosedLookups
 from sessions_store import services
@@ -26,11 +25,7 @@ from sessions_store.models import Entry
 
 
 def since(moment: datetime) -> str:
-    """How long ago, to the second within the first minute."""
-    seconds = max(0, round((timezone.now() - moment).total_seconds()))
-    return (
-        gettext("%(seconds)d s") % {"seconds": seconds} if seconds < 60 else timesince(moment, timezone.now(), depth=1)
-    )
+    return lasting(moment, timezone.now())
 
 
 @admin.register(Entry)

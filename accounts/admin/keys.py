@@ -12,7 +12,6 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
-from django.utils.timesince import timeuntil
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
@@ -34,7 +33,7 @@ from accounts.keys import services
 from accounts.keys.snippets import PLACEHOLDER, Setup, setups_of
 from accounts.keys.standing import standing
 from accounts.models import LIMITS, ApiKey, Policy
-from gateway_project.lib.cells import ago, cut
+from gateway_project.lib.cells import ago, cut, lasting
 from gateway_project.lib.lookups import ClosedLookups
 
 PLAYGROUND = "playground"
@@ -250,7 +249,7 @@ class ApiKeyAdmin(
             text = ngettext("%(days)d day from first use", "%(days)d days from first use", days)
             return text % {"days": days}
         if obj.state(timezone.now()) == ApiKey.State.LIVE:
-            return gettext("in %(time)s") % {"time": timeuntil(obj.expires_at, depth=1)}
+            return gettext("in %(time)s") % {"time": lasting(timezone.now(), obj.expires_at)}
         return ago(obj.expires_at) if obj.expires_at <= timezone.now() else None
 
     @display(description=_("Last used"), ordering="last_used_at", header=True)

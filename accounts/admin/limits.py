@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,12 +23,23 @@ from accounts.limits.counters import LimitState
 from accounts.limits.lookup import ShadowDay
 from accounts.limits.periods import PERIODS, periods_at
 from accounts.limits.standing import Standing, last_days, limits_for, standing_of
-from accounts.models import LIMITS, ApiKey, Policy, Team
+from accounts.models import LIMITS, ApiKey, Team
 from accounts.reports.visibility import visible_to
 from accounts.roles.reach import keys_of
 from gateway_project.lib.redis_client import connect
 
 OWNERS: Final = {"key": _("the key"), "team": _("its team")}
+SIZED: Final[dict[str, Callable[[int], str]]] = {
+    "rpm": lambda n: ngettext("%(count)s request per minute", "%(count)s requests per minute", n),
+    "tpm": lambda n: ngettext("%(count)s token per minute", "%(count)s tokens per minute", n),
+    "concurrency": lambda n: ngettext("%(count)s turn at once", "%(count)s turns at once", n),
+    "requests_day": lambda n: ngettext("%(count)s request per day", "%(count)s requests per day", n),
+    "requests_week": lambda n: ngettext("%(count)s request per week", "%(count)s requests per week", n),
+    "requests_month": lambda n: ngettext("%(count)s request per month", "%(count)s requests per month", n),
+    "tokens_day": lambda n: ngettext("%(count)s token per day", "%(count)s tokens per day", n),
+    "tokens_week": lambda n: ngettext("%(count)s token per week", "%(count)s tokens per week", n),
+    "tokens_month": lambda n: ngettext("%(count)s token per month", "%(count)s tokens per month", n),
+}
 MOST_KEYS: Final = 5
 MINUTE_SEC: Final = 60
 PERIOD_OF: Final = {"rpm": "minute", "tpm": "minute"} | {
@@ -86,15 +97,19 @@ def rows_counted(limits: Sequence[LimitSet], now: float) -> dict[tuple[str, str]
 
 def _row(standing: Standing, address: str) -> list[str]:
     state, would_have = standing
-    name = Policy._meta.get_field(state.name).verbose_name  # type: ignore[union-attr]  # a column's
     return [
-        gettext("%(allowed)s %(limit)s") % {"allowed": f"{state.limit:,}", "limit": name},
+        sized(state.name, state.limit),
         str(OWNERS[state.scope]),
         format_html(LINK, address, f"{state.used:,}") if address and state.used else f"{state.used:,}",
         f"{state.remaining:,}",
         _reset(state),
         _shadow_words(*would_have) if would_have else "–",
     ]
+
+
+def sized(name: str, limit: int) -> str:
+    """A limit with its number, which may be one."""
+    return SIZED[name](limit) % {"count": f"{limit:,}"}
 
 
 def _reset(state: LimitState) -> str:

@@ -145,8 +145,13 @@ def reason_to_keep(team: Team) -> str:
         link = '{} <a class="gw-link text-primary-600 dark:text-primary-500" href="{}">{}</a>'
         return format_html(link, text, _keys_of(team), gettext("Show its keys"))
     if Usage.objects.filter(team=team).exists():
-        text = gettext("%(team)s has usage, which stays for %(days)d days. It can be deleted when that has left.")
-        return text % {"team": team, "days": settings.USAGE_RETENTION_DAYS}
+        days = settings.USAGE_RETENTION_DAYS
+        text = ngettext(
+            "%(team)s has usage, which stays for %(days)d day. It can be deleted when that has left.",
+            "%(team)s has usage, which stays for %(days)d days. It can be deleted when that has left.",
+            days,
+        )
+        return text % {"team": team, "days": days}
     return ""
 
 

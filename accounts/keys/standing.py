@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.utils.formats import date_format
-from django.utils.timesince import timeuntil
 from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 
 from accounts.apps import accounts_config
 from accounts.models import ApiKey
+from gateway_project.lib.cells import lasting
 from gateway_project.lib.visible import visible
 
 
@@ -54,7 +54,7 @@ def _of_live(key: ApiKey, now: datetime) -> list[str]:
     sentences = []
     if key.expires_at is not None:
         ends = gettext("It expires on %(time)s, in %(left)s.")
-        sentences.append(ends % {"time": _shown(key.expires_at), "left": timeuntil(key.expires_at, now, depth=1)})
+        sentences.append(ends % {"time": _shown(key.expires_at), "left": lasting(now, key.expires_at)})
     if key.expires_after_days and key.first_used_at is None:
         days = key.expires_after_days
         text = ngettext(

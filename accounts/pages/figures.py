@@ -119,6 +119,8 @@ def _queue(query: Query, now: Sums, before: Sums | None) -> Figure:
         name=gettext("Queue p95"),
         value=percentile_ms(now.queue_ms_p95),
         href=query.frozen(),
+        # They never waited, and stand among those that need not wait.
+        note=gettext("with those turned away") if now.turned_away else "",
         change=_before(percentile_ms(before.queue_ms_p95)) if before else "",
         tone=_tone_of_times(now.queue_ms_p95, before.queue_ms_p95 if before else None),
     )

@@ -83,8 +83,12 @@ def percentile_ms(value: int | None) -> str:
 
 
 def bounded(value: int) -> str:
-    """Below the first bound every time is counted alike, so nobody knows which it was; often it is none at all."""
-    return f"≤{BLANK}{BOUNDS_MS[0]}" if value <= BOUNDS_MS[0] else f"{value:,}"
+    """Below the first bound every time is counted alike, so nobody knows which it was; often it is none at all. So is
+    every time beyond the last one.
+    """
+    if value <= BOUNDS_MS[0]:
+        return f"≤{BLANK}{BOUNDS_MS[0]}"
+    return f"{value:,}" if value < BOUNDS_MS[-1] else f"≥{BLANK}{BOUNDS_MS[-1]:,}"
 
 
 def seconds(value_ms: int) -> str:

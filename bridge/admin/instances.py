@@ -15,7 +15,6 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
-from django.utils.timesince import timesince
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
@@ -28,7 +27,7 @@ from bridge.admin.troubles import advice_of
 from bridge.fleet import mirror, timelines
 from bridge.models import Instance, InstanceOrder
 from bridge.status.states import InstanceState
-from gateway_project.lib.cells import VisibleText, seconds_ago
+from gateway_project.lib.cells import VisibleText, ago, lasting, seconds_ago
 from gateway_project.lib.live_rows import LiveRows
 from gateway_project.lib.lookups import ClosedLookups
 from gateway_project.lib.texts import gettext_noop
@@ -167,10 +166,10 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
     def smoke_chat(self, obj: Instance) -> str:
         if obj.smoke is None:
             return "–"
-        ago = timesince(datetime.fromtimestamp(obj.smoke.at, UTC), timezone.now(), depth=1)
+        when = ago(datetime.fromtimestamp(obj.smoke.at, UTC))
         if obj.smoke.ok:
-            return gettext("answered in %(ms)d ms, %(ago)s ago") % {"ms": obj.smoke.total_ms or 0, "ago": ago}
-        return gettext("failed %(ago)s ago: %(error)s") % {"error": visible(obj.smoke.error), "ago": ago}
+            return gettext("answered in %(ms)d ms, %(ago)s") % {"ms": obj.smoke.total_ms or 0, "ago": when}
+        return gettext("failed %(ago)s: %(error)s") % {"error": visible(obj.smoke.error), "ago": when}
 
     @display(description=_("What to do"))
     def advice(self, obj: Instance) -> str:
@@ -202,7 +201,7 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
     def up_for(self, obj: Instance) -> str | None:
         if obj.started_at is None or not InstanceState(obj.state).is_up:
             return None
-        return timesince(obj.started_at, timezone.now(), depth=1)
+        return lasting(obj.started_at, timezone.now())
 
     @display(description=_("Heartbeat"), ordering="seen_at")
     def heartbeat(self, obj: Instance) -> str:

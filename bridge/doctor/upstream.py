@@ -174,7 +174,11 @@ def _serving(status: InstanceStatus, shown: str, error: str) -> Finding:
         advice = gettext("See whether its account has a plan, or an administrator allows it models.")
         return warn("instances", gettext("%(shown)s, but its account offers no model") % {"shown": shown}, advice)
     facts = {"instance": status.name, "version": status.version or "?", "models": status.models}
-    words = gettext("%(instance)s is ready and logged in, version %(version)s, %(models)d models")
+    words = ngettext(
+        "%(instance)s is ready and logged in, version %(version)s, %(models)d model",
+        "%(instance)s is ready and logged in, version %(version)s, %(models)d models",
+        status.models,
+    )
     return ok("instances", words % facts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import CharField, Model, TextField
@@ -16,6 +16,7 @@ from django.utils.translation import gettext
 
 from gateway_project.lib.visible import visible
 
+MINUTE = timedelta(minutes=1)
 LONGEST = 64  # in a page's text; the sheet cuts it further, to the width there is
 
 
@@ -32,8 +33,17 @@ def clock_time(moment: datetime) -> str:
 
 
 def ago(moment: datetime) -> str:
-    """How long ago, in its largest unit; Django has no unit below a minute."""
-    return gettext("%(time)s ago") % {"time": timesince(moment, timezone.now(), depth=1)}
+    """How long ago, in its largest unit; Django has none below a minute, and says "0 minutes"."""
+    now = timezone.now()
+    if now - moment < MINUTE:
+        return gettext("just now")
+    return gettext("%(time)s ago") % {"time": timesince(moment, now, depth=1)}
+
+
+def lasting(since: datetime, until: datetime) -> str:
+    """From one to the other, in its largest unit; within the first minute to the second."""
+    seconds = max(0, round((until - since).total_seconds()))
+    return gettext("%(seconds)d s") % {"seconds": seconds} if seconds < 60 else timesince(since, until, depth=1)
 
 
 def seconds_ago(moment: datetime) -> str:

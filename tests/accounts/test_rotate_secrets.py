@@ -33,7 +33,7 @@ def test_all_are_encrypted_with_first_key(settings, stored, capsys):
     stored(NEW, "req_new")
     settings.SECRET_KEYS = [NEW, OLD]
     call_command("rotate_secrets")
-    assert capsys.readouterr().out == "Encrypted 105 secrets with the first of SECRET_KEYS; 1 were so already.\n"
+    assert capsys.readouterr().out == "Encrypted 105 secrets with the first of SECRET_KEYS; 1 was so already.\n"
     settings.SECRET_KEYS = [NEW]
     assert all(row.content.read() == row.request_id.encode() for row in UsageContent.objects.all())
     entry = AuditEntry.objects.get(action="rotated")
@@ -58,7 +58,7 @@ def test_unreadable_secret_ends_with_one_line(settings, stored):
     with pytest.raises(CommandError) as refusal:
         call_command("rotate_secrets")
     words = str(refusal.value)
-    assert words.startswith("Encrypted 1 secrets with the first of SECRET_KEYS; 0 were so already. 1 cannot be read")
+    assert words.startswith("Encrypted 1 secret with the first of SECRET_KEYS; 0 were so already. 1 cannot be read")
     assert "accounts.UsageContent req_lost" in words
     assert "\n" not in words
     settings.SECRET_KEYS = [NEW]

@@ -65,6 +65,13 @@ def test_lasting_trouble_is_logged_now_and_then():
     assert 5 < len(written) < 12
 
 
+def test_one_repetition_is_no_number_of_times():
+    repeats = Repeats()
+    for _ in range(FIRST + 1):
+        repeats.admits(record("lost"), 0)
+    assert [each.getMessage() for each in repeats.due_counts(10)] == ["lost … repeated once in 10 s"]
+
+
 def test_returning_trouble_is_logged_again():
     repeats = Repeats()
     for _ in range(50):

@@ -13,6 +13,7 @@ from accounts.audit.commands import RecordedCommand
 from accounts.keys import services
 from accounts.keys.leaks import BLOCK, Leak, LeakFinder
 from accounts.models import ApiKey
+from gateway_project.lib.counted import counted
 
 
 class Command(RecordedCommand):
@@ -44,7 +45,7 @@ class Command(RecordedCommand):
             self.stdout.write(line)
             # At once, as the text may be a log that goes on.
             self.stdout.flush()
-        keys = "1 key" if len(found) == 1 else f"{len(found)} keys"
+        keys = counted(len(found), "key")
         self.stderr.write(f"{keys} found" + (f", {stopped} put in quarantine" if stopped else ""))
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from accounts.audit.commands import RecordedCommand
 from accounts.content import retention
 from accounts.ledger.prune import oldest_kept, prune
+from gateway_project.lib.counted import counted
 
 
 class Command(RecordedCommand):
@@ -27,8 +28,8 @@ class Command(RecordedCommand):
         oldest = retention.kept_since(timezone.now(), settings.CONTENT_RETENTION_DAYS)
         contents = retention.prune(oldest)
         self.stdout.write(
-            f"Deleted {rows} usage rows and {hours} sums of hours, from before {_shown(before)},"
-            f" and {contents} logged contents, from before {_shown(oldest)}."
+            f"Deleted {counted(rows, 'usage row')} and {counted(hours, 'sum')} of hours, from before {_shown(before)},"
+            f" and {counted(contents, 'logged content')}, from before {_shown(oldest)}."
         )
 
 

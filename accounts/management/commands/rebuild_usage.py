@@ -13,6 +13,7 @@ from accounts.audit.entries import record
 from accounts.audit.watched import CHANGED
 from accounts.ledger import hours
 from accounts.models import UsageHour
+from gateway_project.lib.counted import counted
 
 
 def day(text: str) -> date:
@@ -39,4 +40,4 @@ class Command(RecordedCommand):
         end = datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
         sums = hours.rebuild(start, end)
         record(CHANGED, UsageHour._meta.label_lower, "", f"{sums} × {UsageHour._meta.verbose_name_plural}")
-        self.stdout.write(f"Rebuilt {first} to {last}: {sums} sums of hours.")
+        self.stdout.write(f"Rebuilt {first} to {last}: {counted(sums, 'sum')} of hours.")

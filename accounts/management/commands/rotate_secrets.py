@@ -15,6 +15,7 @@ from accounts.audit.entries import record
 from accounts.audit.watched import ROTATED
 from accounts.login import at_rest
 from gateway_project.lib import secret_rotation
+from gateway_project.lib.counted import counted
 from gateway_project.lib.secret_rotation import Rotated
 
 SHOWN = 5
@@ -36,7 +37,8 @@ class Command(RecordedCommand):
             renewed += rotated.renewed
             current += rotated.current
             unreadable += [f"{model._meta.label} {key}" for key in rotated.unreadable]
-        done = f"Encrypted {renewed} secrets with the first of SECRET_KEYS; {current} were so already."
+        were = "was" if current == 1 else "were"
+        done = f"Encrypted {counted(renewed, 'secret')} with the first of SECRET_KEYS; {current} {were} so already."
         if unreadable:
             names = ", ".join(unreadable[:SHOWN]) + (" …" if len(unreadable) > SHOWN else "")
             raise CommandError(

@@ -15,6 +15,7 @@ from accounts.demo import seeding
 from accounts.demo.expected import Expected
 from accounts.demo.turns import DAYS
 from accounts.models import Usage
+from gateway_project.lib.counted import counted
 
 
 class Command(RecordedCommand):
@@ -48,4 +49,7 @@ class Command(RecordedCommand):
             raise CommandError(f"Nothing was written: {exc}.") from None
         except OSError as exc:
             raise CommandError(f"The sums cannot be written: {exc}") from None
-        self.stdout.write(f"{rows:,} usage rows of {keys} keys in the {DAYS} days before {end:%Y-%m-%d %H:%M} UTC.")
+        self.stdout.write(
+            f"{counted(rows, 'usage row')} of {counted(keys, 'key')}"
+            f" in the {DAYS} days before {end:%Y-%m-%d %H:%M} UTC."
+        )

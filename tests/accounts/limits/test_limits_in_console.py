@@ -26,7 +26,7 @@ def client_of_redis(redis_server):
 @pytest.fixture
 def key():
     team = Team.objects.create(name="blue", tokens_day=5000, time_zone="Asia/Shanghai", shadow="tokens_day")
-    made = ApiKey(name="alice", team=team, rpm=40, requests_month=9, shadow="rpm")
+    made = ApiKey(name="alice", team=team, rpm=40, requests_month=9, concurrency=1, shadow="rpm")
     made.adopt("lgw_a-secret-of-alice", b"pepper")
     made.save()
     return made
@@ -47,6 +47,7 @@ def test_key_page_shows_what_is_used_and_left(admin_client, client_of_redis, key
     assert "would have refused 4 today, 37 yesterday" in text
     assert "would have refused 2 today, 2 yesterday" in text
     assert "9 requests per month" in text
+    assert "1 turn at once" in text
     assert re.search(rf'<a [^>]*href="/usage/rows/\?key={key.pk}&amp;from=[^"]*Z&amp;status=%21refused">2</a>', text)
     assert re.search(r"\d\d:\d\d:\d\d UTC", text), "a time without its zone means nothing"
 

@@ -167,7 +167,10 @@ def figures_of(turns):
         "Sessions reused": {
             "value": share(sums["sessions_reused"], served), "small": in_words(sums["sessions_reused"]),
         },
-        "Queue p95": {"value": in_share_ms(within(waits, 0.95))},
+        "Queue p95": {
+            "value": in_share_ms(within(waits, 0.95)),
+            **({"small": "with those turned away"} if sums["turned_away"] else {}),
+        },
     }  # fmt: skip
 
 
@@ -186,6 +189,8 @@ def in_ms(ms):
 
 
 def in_share_ms(ms):
+    if ms is not None and ms >= 60_000:
+        return "≥\N{NO-BREAK SPACE}60,000\N{NO-BREAK SPACE}ms"
     return "≤\N{NO-BREAK SPACE}25\N{NO-BREAK SPACE}ms" if ms is not None and ms <= 25 else in_ms(ms)
 
 
