@@ -18,6 +18,7 @@ from xdist.scheduler import LoadFileScheduling
 from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded
 from gateway_project.log_handler import QueuedHandler
+from tests import simulators
 from tests.by_file import AllTests
 from tests.directories import copy, kept, made_once, migrate, migrate_postgres
 from tests.environment import DATA_DIR, start_redis
@@ -152,6 +153,7 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_sessionstart():
+    simulators.fork_them()
     # Pages name their static files as they are; the manifest of hashed names exists in an installation only.
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
     # A good hash takes a quarter of a second, and tests of pages make many users. Real processes have the real one.

@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 from gateway_project.supervise import forked
+from tests import simulators
 
 ROOT = Path(__file__).parents[1]
 LIBRARIES = """
@@ -39,7 +40,7 @@ LIBRARIES = """
 """None of them reads settings or variables when it is imported: Django, which has none yet, would refuse."""
 OURS = """
     accounts.alerts.post accounts.content.redaction bridge.lingma.dialects.a.dialect bridge.reply.reader
-    bridge.simulator.service bridge.wire.formats gateway_project.env gateway_project.log_formatters
+    bridge.simulator.cli bridge.simulator.service bridge.wire.formats gateway_project.env gateway_project.log_formatters
     gateway_project.log_handler gateway_project.server.uvicorn_server sessions_store.normalize
 """
 """Parts of the gateway of which the same is true: the fork server, too, loads them before it knows what forks are."""
@@ -175,6 +176,7 @@ def _become(request, descriptors):
     # The one choice that a library makes by a variable, when it is imported.
     values.ValueClass = values.get_value_class()
     forked.take(streams, (0, 1, 2, *request["inherited"]))
+    simulators.fork_them()
     process_title.show(request["command"])
     _, flag, what, *sys.argv[1:] = request["command"]
     return flag, what
