@@ -54,21 +54,26 @@ def test_compose_file_fits_its_specification(name):
     assert set(PyCompose.from_json(json.dumps(content)).service_names()) == set(content["services"])
 
 
-def has_compose():
-    """Whether the engine's client has the plugin. It needs no engine to read a file."""
-    if not shutil.which("docker"):
-        return False
-    asked = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False, timeout=60)
-    return asked.returncode == 0
+def compose_command():
+    """Compose, as the plugin of the engine's client or as a program, or nothing. It needs no engine to read a file."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            asked = subprocess.run([*command, "version"], capture_output=True, text=True, check=False, timeout=60)
+            if asked.returncode == 0 and re.search(r"version v?([2-9]|\d\d)", asked.stdout):
+                return command
+    return None
 
 
-@pytest.mark.skipif(not has_compose(), reason="there is no docker compose on this machine")
+COMPOSE_COMMAND = compose_command()
+
+
+@pytest.mark.skipif(not COMPOSE_COMMAND, reason="there is no docker compose on this machine")
 @pytest.mark.parametrize("profile", [[], ["--profile", "monitoring"]], ids=["plain", "monitoring"])
 @pytest.mark.parametrize("name", COMPOSE)
 def test_compose_accepts_its_files(name, profile, tmp_path):
     shutil.copytree(DOCKER, tmp_path / "docker")
     subprocess.run([tmp_path / "docker/make-secrets"], capture_output=True, check=True, timeout=30)
-    command = ["docker", "compose", "-f", tmp_path / "docker" / COMPOSE[name].name, *profile, "config", "--quiet"]
+    command = [*COMPOSE_COMMAND, "-f", tmp_path / "docker" / COMPOSE[name].name, *profile, "config", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -77,6 +82,24 @@ def test_every_service_has_few_rights():
     assert {label for label, each in all_services() if each.get("cap_drop") != ["ALL"]} == set()
     assert {label for label, each in all_services() if "no-new-privileges:true" not in each["security_opt"]} == set()
     assert {label for label, each in ours() if not each["read_only"]} == set()
+
+
+def test_only_nginx_begins_as_root():
+    """Root without capabilities may write to no directory of another user, such as a volume's."""
+    of_themselves = {"lingma-gateway", "prom/prometheus", "grafana/grafana"}  # their images name an ordinary user
+    others = {label for label, each in all_services() if re.split("[:@]", each["image"])[0] not in of_themselves}
+    assert {label for label, each in all_services() if label in others and "user" not in each} == {"full nginx"}
+    assert {label for label, each in all_services() if each.get("cap_add")} == {"full nginx"}
+
+
+def test_nginx_reaches_web_as_trusted_proxy():
+    networks = yaml.safe_load(filled(COMPOSE["full"].read_text()))["networks"]
+    nginx, web = services("full")["nginx"], services("full")["web"]
+    [shared] = set(nginx["networks"]) & set(web["networks"])  # of several, its name server would choose
+    [pool] = networks[shared]["ipam"]["config"]
+    assert web["environment"]["TRUSTED_PROXIES"] == pool["subnet"]
+    open_ports = [each for each in services("full").values() if each.get("ports")]
+    assert all(any(not (networks[name] or {}).get("internal") for name in each["networks"]) for each in open_ports)
 
 
 def test_ports_are_open_on_this_machine_alone():
@@ -192,7 +215,7 @@ def test_roll_stops_old_containers_after_new_ones(tmp_path):
         "|compose run --rm --no-deps migrate",
         "|compose up --detach --no-deps --no-recreate --wait --scale web=4 web",
         "sleep 6",
-        "|stop one", "sleep 6", "|rm one", "|stop two", "sleep 6", "|rm two",
+        "|stop one", "sleep 6", "|rm --volumes one", "|stop two", "sleep 6", "|rm --volumes two",
         "2|compose up --detach",
     ]  # fmt: skip
 
@@ -216,6 +239,7 @@ def test_image_has_pinned_base_and_ordinary_user():
     [base] = {base for base in stages.values() if base not in stages}
     assert re.fullmatch(r"python:3\.\d+-slim@sha256:[0-9a-f]{64}", base)
     assert f"FROM {base} AS {default}" in lines  # written so that dependabot reads it: in no ARG
+    assert not re.match(r"# *syntax *=", lines[0])  # it would name one more image, which each build asks a registry for
     assert lines[-1] == "USER 10001:10001"
     assert not re.search(r"apt-get install.*\b(gcc|build-essential|make)\b", "\n".join(lines))
 
@@ -237,6 +261,14 @@ def test_nginx_accepts_its_configuration(tmp_path):
     command = ["nginx", "-t", "-q", "-e", "/dev/stderr", "-c", str(tmp_path / "nginx.conf")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_nginx_sends_a_key_to_one_machine():
+    """`consistent` places names: with one for all machines it takes their addresses in turn."""
+    text = (DOCKER / "nginx" / "nginx.conf").read_text()
+    upstream = text[text.index("upstream gateway {") : text.index("keepalive")]
+    assert re.findall(r"^ *hash (.+);$", upstream, re.MULTILINE) == ["$http_authorization$http_x_api_key"]
+    assert re.findall(r"^ *server (\S+) resolve", upstream, re.MULTILINE) == ["web:8317"]
 
 
 def documents():
@@ -300,6 +332,7 @@ def test_drain_ends_before_a_container_is_killed():
     short = {name for name, pod in pods() if pod["terminationGracePeriodSeconds"] < before_stop(pod) + longest}
     assert short == set()
     graces = [each["stop_grace_period"] for _, each in ours()]
+    graces.append(services("full")["nginx"]["stop_grace_period"])  # the same streams go through it
     assert {grace for grace in graces if int(grace.removesuffix("s")) < longest} == set()
 
 
