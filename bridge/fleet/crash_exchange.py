@@ -9,13 +9,13 @@ from contextlib import suppress
 import msgspec
 from redis import ResponseError
 
-from bridge.pool.crashes import LIFETIME_SEC, MOST, MOST_SEEN, Crashes, CrashRecord, OwnTrials
+from bridge.pool.crashes import LIFETIME_SEC, MOST, MOST_SEEN, Crashes, CrashRecord, LocalRetestLocks
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import SKEW_SEC, RedisLink, RedisUnavailable, Script
 
 EVERY_SEC = 0.5
 """What is known here is sent at once; so long a prompt may go on costing instances elsewhere."""
-TRIAL_SEC = 60
+RETEST_SEC = 60
 """Of a process that has died a prompt is free after that."""
 
 # A script, so that writing, forgetting and trimming are one step for all processes.
@@ -133,19 +133,19 @@ class CrashExchange:
         self._crashes.merge(records)
 
 
-class RedisTrials:
-    """`Trials` of all processes. While Redis is away each has its own alone."""
+class RedisRetestLocks:
+    """`RetestLocks` of all processes. While Redis is away each has its own alone."""
 
     def __init__(self, link: RedisLink, exchange: CrashExchange) -> None:
         self._link = link
         self._exchange = exchange
-        self._own = OwnTrials()
+        self._own = LocalRetestLocks()
 
     async def begin(self, name: str, turn: str) -> bool:
         if not await self._own.begin(name, turn):
             return False
         try:
-            may = bool(await self._link.run(BEGIN, [redis_keys.TRIAL + name], [turn, TRIAL_SEC]))
+            may = bool(await self._link.run(BEGIN, [redis_keys.RETEST + name], [turn, RETEST_SEC]))
         except (RedisUnavailable, ResponseError):
             return True
         if not may:
@@ -156,5 +156,5 @@ class RedisTrials:
     async def end(self, name: str, turn: str) -> None:
         await self._exchange.try_to_exchange()
         with suppress(RedisUnavailable, ResponseError):
-            await self._link.run(END, [redis_keys.TRIAL + name], [turn])
+            await self._link.run(END, [redis_keys.RETEST + name], [turn])
         await self._own.end(name, turn)

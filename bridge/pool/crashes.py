@@ -169,7 +169,7 @@ def care_of(record: CrashRecord | None) -> Care:
     return 1 if record.exits == 1 else 2
 
 
-class Trials(Protocol):
+class RetestLocks(Protocol):
     """Who asks a prompt that is in doubt: one turn at a time, over all processes and machines.
 
     Else each of those who ask it at once would cost an instance before the first of them has shown anything.
@@ -182,7 +182,7 @@ class Trials(Protocol):
         """Another may. What this process knows of the prompt is known to the others before."""
 
 
-class OwnTrials:
+class LocalRetestLocks:
     """Of one process that knows of no other."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from accounts.ledger.ledger import Ledger
 from bridge.alerts.stand_in import StandIn
 from bridge.alerts.view import AlertOptions
 from bridge.fleet import sizes
-from bridge.fleet.crash_exchange import CrashExchange, RedisTrials
+from bridge.fleet.crash_exchange import CrashExchange, RedisRetestLocks
 from bridge.fleet.heartbeat import Heartbeat
 from bridge.fleet.live_reports import LiveReports
 from bridge.fleet.login_store import DatabaseLogins, look_after
@@ -66,7 +66,7 @@ class Followers:
 
         places = PlaceExchange(self._link, pool.shares, new_id())
         crashes = CrashExchange(self._link, self._engine.crashes)
-        self._engine.trials = RedisTrials(self._link, crashes)
+        self._engine.retest_locks = RedisRetestLocks(self._link, crashes)
         windows = WindowLog(pool.upkeep.windows)
         modes = Modes(self._link, self._env.web_process, self._env.process_names, self._is_well)
         work = (

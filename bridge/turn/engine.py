@@ -29,7 +29,7 @@ from bridge.chat.request import ChatRequest
 from bridge.chat.tokens import Calibrations, estimate_messages
 from bridge.images.pipeline import ImagePipeline
 from bridge.lingma.stream import ReplyStream
-from bridge.pool.crashes import Crashes, OwnTrials, Trials
+from bridge.pool.crashes import Crashes, LocalRetestLocks, RetestLocks
 from bridge.pool.lease import AnyInstance, Lease
 from bridge.pool.policy import Owner
 from bridge.pool.pool import Pool
@@ -45,7 +45,7 @@ from bridge.turn.places import Places
 from bridge.turn.plan import PlanOptions, plan_of
 from bridge.turn.question import Question
 from bridge.turn.record import TurnRecord
-from bridge.turn.trial import LOOK_SEC, Trial
+from bridge.turn.retest import LOOK_SEC, Retest
 from gateway_project.lib.background import end
 from gateway_project.lib.tool_approval import ToolPolicy
 from sessions_store.store import Found, SessionStore
@@ -81,7 +81,7 @@ class Engine:
         self.routes = Routes(default_model=options.default_model)
         """Replaced when operators change something, and when the account offers other models."""
         self.crashes = Crashes()
-        self.trials: Trials = OwnTrials()
+        self.retest_locks: RetestLocks = LocalRetestLocks()
         """Of prompts in doubt."""
         self.context = EngineContext(pool, images, Calibrations(), new_id, options.keepalive_sec)
         # asyncio keeps only weak references to tasks: without this set they may vanish before they end.
@@ -184,7 +184,7 @@ class _Run:
         self._turn = TurnContext(request, owner.key, plan, conversation, question, record, self._output, watch)
         self._places = Places(engine.pool, owner, self._turn, engine.options.keepalive_sec)
         self._doubt: Doubt | None = None
-        self._trial: Trial | None = None
+        self._retest: Retest | None = None
         self._check: asyncio.Task[bool] | None = None
         self._generation = 0
 
@@ -201,7 +201,7 @@ class _Run:
         record = self._turn.record
         try:
             # One test for a turn, as long as no exit of the service is remembered. What another process knows of a
-            # turn that is in doubt is known here when its trial begins.
+            # turn that is in doubt is known here when its retest begins.
             if self._engine.crashes.records and not self._care:
                 self._recall()
             if self.found is not None:
@@ -228,9 +228,9 @@ class _Run:
             await self._emit([Failed(error)])
         finally:
             self._in_background(self._conversation.release())  # claimed, and not stored again
-            if self._trial is not None:
+            if self._retest is not None:
                 left = record.status == "cancelled"
-                self._in_background(self._trial.end(2 * GIVEN_UP_SEC if left else 0.0, self._check))
+                self._in_background(self._retest.end(2 * GIVEN_UP_SEC if left else 0.0, self._check))
 
     def _in_background(self, work: Coroutine[Any, Any, object] | None) -> None:
         if work is not None:
@@ -257,12 +257,12 @@ class _Run:
         """Whether another process, which has a free place, has run the turn; of one in doubt it has to know."""
         assert self.elsewhere is not None  # noqa: S101 - it has room
         exits = self._doubt.exits if self._doubt is not None and self._care else None
-        if self._trial is not None:
-            await self._trial.end()  # it is asked there
+        if self._retest is not None:
+            await self._retest.end()  # it is asked there
         if await self.elsewhere.run(None, self._places.left, self._output.signs, exits):
             return True
-        if self._trial is not None:
-            await self._begin_trial()
+        if self._retest is not None:
+            await self._begin_retest()
         return False
 
     async def _attempts(self) -> None:
@@ -277,7 +277,7 @@ class _Run:
                 return
             # A new one for each attempt: nothing of a lost one can leak into the next.
             attempt = Attempt(self._turn, self._engine.context, lease, last_try=left == 1)
-            trial = None if self._trial is None else self._engine.in_background(self._trial.end_when_harmless(attempt))
+            ending = self._end_when_harmless(attempt)
             try:
                 self._note_lease(lease)
                 await attempt.run()
@@ -293,8 +293,8 @@ class _Run:
             finally:
                 # Before the exit is looked into: a turn that only waits for a verdict must not keep a place.
                 lease.release()
-                if trial is not None:
-                    trial.cancel()
+                if ending is not None:
+                    ending.cancel()
             # A lost connection is how an exit of the service looks from here (PROTOCOL 15.1).
             if isinstance(error, ConnectionLost):
                 await self._check_exit(lease.instance, attempt.stream)
@@ -367,7 +367,7 @@ class _Run:
         # Verdicts may come while this turn is queued: it must be asked with the care that is due by then.
         while True:
             was_careful = self._care > 0
-            care = await self._begin_trial() if was_careful else 0
+            care = await self._begin_retest() if was_careful else 0
             # One that was in doubt and is not any more may find a place free, and nobody would tell it of that.
             lease = self._places.lease() if was_careful and not care else None
             if lease is None:
@@ -384,14 +384,17 @@ class _Run:
                 return lease
             lease.release()  # the service has exited over this very prompt meanwhile, asked by somebody else
 
-    async def _begin_trial(self) -> int:
+    def _end_when_harmless(self, attempt: Attempt) -> asyncio.Task[None] | None:
+        return None if self._retest is None else self._engine.in_background(self._retest.end_when_harmless(attempt))
+
+    async def _begin_retest(self) -> int:
         """Wait until no other turn asks this prompt, if it is still in doubt then; the care it is due.
 
         Raise GatewayError when it must not be asked, and after the queue time-out.
         """
         assert self._doubt is not None  # noqa: S101 - it is in doubt
-        self._trial = self._trial or Trial(self._engine.trials, self._doubt.name(), self._engine.new_id())
-        while not await self._trial.begin():
+        self._retest = self._retest or Retest(self._engine.retest_locks, self._doubt.name(), self._engine.new_id())
+        while not await self._retest.begin():
             await self._places.pause(LOOK_SEC)
             self._recall()
             if not self._care:

@@ -45,8 +45,9 @@ the doctor; a few seconds each."""
 ALERTS: Final = "lgw:alerts"
 """JSON: kinds of alerts to how many are open, a minute. Written by the checks; read by web processes."""
 
-TRIAL: Final = "lgw:trial:"
-"""`<prompt>`: the turn that asks a prompt in doubt, 60 s. Written and read by web processes."""
+RETEST: Final = "lgw:trial:"
+"""`<prompt>`: the turn that retests a prompt in doubt, 60 s; older versions beside know it by this name. Written and
+read by web processes."""
 
 CRASHES: Final = "lgw:crashes"
 """Hash: prompt to its exits, an hour each. Written and read by web processes."""

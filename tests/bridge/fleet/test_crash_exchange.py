@@ -3,9 +3,9 @@
 import pytest
 import redis
 
-from bridge.fleet.crash_exchange import TRIAL_SEC, CrashExchange, RedisTrials
+from bridge.fleet.crash_exchange import RETEST_SEC, CrashExchange, RedisRetestLocks
 from bridge.pool.crashes import LIFETIME_SEC, MOST, Crashes, CrashRecord
-from gateway_project.lib.redis_keys import CRASHES, TRIAL
+from gateway_project.lib.redis_keys import CRASHES, RETEST
 from gateway_project.lib.redis_link import RedisLink
 
 
@@ -128,18 +128,18 @@ async def test_exits_seen_at_once_are_added_up(link, clock):
     assert (here.records["1:x"].exits, here.records["1:x"].seen) == (2, here_seen + there_seen)
 
 
-async def test_one_process_at_a_time_has_a_trial(link, clock):
-    here, there = (RedisTrials(link, CrashExchange(link, Crashes())) for _ in range(2))
+async def test_one_process_at_a_time_retests(link, clock):
+    here, there = (RedisRetestLocks(link, CrashExchange(link, Crashes())) for _ in range(2))
     assert [await each.begin("1:x", turn) for each, turn in ((here, "a"), (there, "b"))] == [True, False]
-    assert 0 < await link.execute("TTL", f"{TRIAL}1:x") <= TRIAL_SEC
+    assert 0 < await link.execute("TTL", f"{RETEST}1:x") <= RETEST_SEC
     await here.end("1:x", "a")
     assert await there.begin("1:x", "b")
 
 
-async def test_trials_without_redis_are_of_one_process(clock):
+async def test_retest_locks_without_redis_are_of_one_process(clock):
     link = RedisLink("unix:///nowhere/redis.sock")
-    trials = RedisTrials(link, CrashExchange(link, Crashes()))
-    assert [await trials.begin("1:x", turn) for turn in "ab"] == [True, False]
-    await trials.end("1:x", "a")
-    assert await trials.begin("1:x", "b")
+    locks = RedisRetestLocks(link, CrashExchange(link, Crashes()))
+    assert [await locks.begin("1:x", turn) for turn in "ab"] == [True, False]
+    await locks.end("1:x", "a")
+    assert await locks.begin("1:x", "b")
     await link.close()

@@ -7,10 +7,10 @@ import pytest
 import redis
 
 from bridge.chat.errors import CrashingPrompt
-from bridge.fleet.crash_exchange import CrashExchange, RedisTrials
+from bridge.fleet.crash_exchange import CrashExchange, RedisRetestLocks
 from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.pool import careful, lifecycle, runs
-from bridge.pool.crashes import OwnTrials
+from bridge.pool.crashes import LocalRetestLocks
 from bridge.turn.engine import Engine, EngineOptions
 from gateway_project.lib.redis_link import RedisLink
 from tests.bridge.chats import Reading, chat, request
@@ -42,7 +42,7 @@ async def gateway(tmp_path, redis_server, monkeypatch):
                 engine = Engine(pool, None, ImagePipeline(ImageOptions()), EngineOptions(), ids.__next__)
                 link = RedisLink(redis_server)
                 exchange = CrashExchange(link, engine.crashes)
-                engine.trials = RedisTrials(link, exchange)
+                engine.retest_locks = RedisRetestLocks(link, exchange)
                 follow = asyncio.create_task(exchange.follow())
                 stack.push_async_callback(link.close)
                 stack.callback(follow.cancel)
@@ -86,7 +86,7 @@ async def test_poison_among_others_costs_two_instances(gateway, processes, insta
         async with asyncio.timeout(30):
             while not exits(engines):
                 await asyncio.sleep(0.01)
-        await asyncio.gather(*(engine.trials._exchange.exchange() for engine in engines))
+        await asyncio.gather(*(engine.retest_locks._exchange.exchange() for engine in engines))
         more = [tasks.create_task(asked(engine, POISON.format(first_ms=0))) for engine in engines for _ in range(4)]
     assert {each.result() for each in innocent} == {"ok"}
     assert {each.result() for each in (first, *more)} == {"refused"}
@@ -127,7 +127,7 @@ async def test_same_innocent_prompt_waits_and_goes_on(gateway):
     assert poisoned.result() == "refused"
 
 
-async def test_trial_ends_with_the_client(gateway):
+async def test_retest_ends_with_the_client(gateway):
     [engine] = await gateway(1, 1)
     prompt = POISON.format(first_ms=500)
     first = Reading(engine, request(prompt))
@@ -138,10 +138,10 @@ async def test_trial_ends_with_the_client(gateway):
     assert exits([engine]) == 2
 
 
-async def test_own_trials_are_one_at_a_time():
-    trials = OwnTrials()
-    assert [await trials.begin("1:x", turn) for turn in ("a", "b", "a")] == [True, False, True]
-    await trials.end("1:x", "b")
-    assert not await trials.begin("1:x", "b")
-    await trials.end("1:x", "a")
-    assert await trials.begin("1:x", "b")
+async def test_local_retests_are_one_at_a_time():
+    locks = LocalRetestLocks()
+    assert [await locks.begin("1:x", turn) for turn in ("a", "b", "a")] == [True, False, True]
+    await locks.end("1:x", "b")
+    assert not await locks.begin("1:x", "b")
+    await locks.end("1:x", "a")
+    assert await locks.begin("1:x", "b")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.pool.crashes import Trials
+from bridge.pool.crashes import RetestLocks
 from bridge.turn.attempt import Attempt
 
 LOOK_SEC = 0.2
@@ -15,17 +15,17 @@ HARMLESS_SEC = 2.0
 """So long the service goes on after the first of the reply, and the prompt is none that it exits over."""
 
 
-class Trial:
+class Retest:
     """`begin()` until it is true; `end()` however the turn ended."""
 
-    def __init__(self, trials: Trials, name: str, turn: str) -> None:
-        self._trials = trials
+    def __init__(self, locks: RetestLocks, name: str, turn: str) -> None:
+        self._locks = locks
         self._name = name
         self._turn = turn
         self._is_on = False
 
     async def begin(self) -> bool:
-        self._is_on = self._is_on or await self._trials.begin(self._name, self._turn)
+        self._is_on = self._is_on or await self._locks.begin(self._name, self._turn)
         return self._is_on
 
     async def end_when_harmless(self, attempt: Attempt) -> None:
@@ -42,6 +42,6 @@ class Trial:
             await asyncio.sleep(after)
             if check is not None:
                 await asyncio.wait({check}, timeout=CHECK_SEC)
-            await self._trials.end(self._name, self._turn)
+            await self._locks.end(self._name, self._turn)
             # Behind it: who is cancelled meanwhile has to do it again.
             self._is_on = False
