@@ -28,7 +28,7 @@ MOST_BYTES = 256 << 20
 """Bytes of one reply at most. No model writes that much."""
 
 
-class Passing(Protocol):
+class DirectWriter(Protocol):
     """Takes at once what comes while the reader waits. Each says False when the reader has to go on itself."""
 
     flow: Flow
@@ -86,7 +86,7 @@ class ReplyStream:
         self._read = 0  # how many of the texts have been drained
         self._replaced = False  # a new text is on the list
         self._waiter: asyncio.Future[None] | None = None
-        self._passing: Passing | None = None
+        self._writer: DirectWriter | None = None
         self._is_awake = False  # the reader waited for this, and has not had its turn yet
         self._loop = ticker.loop
         self._received_at = self._signed_at = self._loop.time()
@@ -109,15 +109,15 @@ class ReplyStream:
 
     def push(self, text: str) -> None:
         """Append text; empty deltas count as a sign of life only."""
-        now, passing = self._loop.time(), self._passing
+        now, writer = self._loop.time(), self._writer
         # The loop's clock moves on between its turns: what comes faster than one a turn is gathered, and passed on
         # together.
         if (
-            passing is None
+            writer is None
             or now == self._received_at
             or self._pieces
             or not text
-            or passing.flow.write_paused
+            or writer.flow.write_paused
             or self._read_bytes > MOST_BYTES
         ):
             return self.queue(text)
@@ -126,7 +126,7 @@ class ReplyStream:
         self._read += 1
         self._read_bytes += PIECE_BYTES + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
         try:
-            if not passing.text(text):
+            if not writer.text(text):
                 self._end_wait()
         except Exception as exc:  # noqa: BLE001 - it is raised where the reader waits
             self._end_wait(exc)
@@ -205,16 +205,16 @@ class ReplyStream:
             await ready
         return self.take()
 
-    def until_ready(self, passing: Passing | None = None) -> asyncio.Future[None] | None:
+    def until_ready(self, writer: DirectWriter | None = None) -> asyncio.Future[None] | None:
         """What to wait for before `take()`; None when there is something already, or the turn has ended.
 
-        What comes meanwhile is offered to `passing` first: while that takes it, the wait goes on.
+        What comes meanwhile is offered to `writer` first: while that takes it, the wait goes on.
         """
         if self._pieces or self.end is not None:
             return None
         # A future made by hand costs less than an Event or a Queue, and this may happen for every chunk of a stream.
         self._waiter = self._loop.create_future()
-        self._passing, self._is_awake = passing, False
+        self._writer, self._is_awake = writer, False
         return self._waiter
 
     def take(self) -> list[Piece]:
@@ -266,7 +266,7 @@ class ReplyStream:
             return
         # Set before the callbacks: whatever they push or fail from now on is ignored.
         self.end = end
-        self._passing = None  # it holds its reader, which holds us
+        self._writer = None  # it holds its reader, which holds us
         self._ticker.remove(self)
         if self.closed is not None:
             self.closed(self)
@@ -284,7 +284,7 @@ class ReplyStream:
         # The future may be done already: a reader whose request was cancelled has cancelled it.
         if waiter is None or waiter.done():
             return
-        if self._passing is None:
+        if self._writer is None:
             self._end_wait()
         elif not self._is_awake:
             # In the next turn of the loop, with all that has come until then.
@@ -293,7 +293,7 @@ class ReplyStream:
 
     def _end_wait(self, error: Exception | None = None) -> None:
         """Have the reader go on; with an error, which is its own."""
-        waiter, self._waiter, self._passing = self._waiter, None, None
+        waiter, self._waiter, self._writer = self._waiter, None, None
         if waiter is None or waiter.done():
             return
         if error is None:
@@ -304,14 +304,14 @@ class ReplyStream:
 
     def _offer(self) -> None:
         """Have what has come passed on, or the reader go on with it."""
-        passing = self._passing
-        if passing is None:  # it goes on already
+        writer = self._writer
+        if writer is None:  # it goes on already
             return None
         much = self._unread > PASSED_BYTES or self._read_bytes + self._unread > MOST_BYTES
-        if much or passing.flow.write_paused:
+        if much or writer.flow.write_paused:
             return self._end_wait()
         try:
-            if not passing.pieces(self.take()):
+            if not writer.pieces(self.take()):
                 self._end_wait()
         except Exception as exc:  # noqa: BLE001 - it is raised where the reader waits
             self._end_wait(exc)

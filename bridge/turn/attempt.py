@@ -26,9 +26,9 @@ from bridge.pool.pool import retry_hint
 from bridge.telemetry import metrics
 from bridge.turn.accounting import Accounting
 from bridge.turn.context import EngineContext, TurnContext
+from bridge.turn.direct_write import DirectWriter
 from bridge.turn.limits import ReplyLimits
 from bridge.turn.output import Batch
-from bridge.turn.passing import Passing
 from bridge.turn.readers import new_reader
 
 _MUCH = 64 << 10
@@ -163,18 +163,18 @@ class Attempt:
                 0,
                 Started(record.instance, record.lingma_model, record.session, record.queue_ms, record.prompt_tokens),
             )
-        passing: Passing | None = None
+        writer: DirectWriter | None = None
         while not self._is_over(stream):
             # This loop may run for every chunk: it awaits only where there is something to wait for.
             if sending := self._output.start_sending(batch):
                 await sending
-            if passing is None and (direct := self._output.direct()) is not None:
+            if writer is None and (direct := self._output.direct()) is not None:
                 is_over = partial(self._is_over, stream)
-                passing = Passing(self._reader, direct, self._take, is_over, limited=self._limits is not None)
-            if (changed := stream.until_ready(passing)) is not None:
+                writer = DirectWriter(self._reader, direct, self._take, is_over, limited=self._limits is not None)
+            if (changed := stream.until_ready(writer)) is not None:
                 await changed
-            if passing is not None and passing.last is not None:
-                return passing.last
+            if writer is not None and writer.last is not None:
+                return writer.last
             pieces = stream.take()
             batch = await self._take_slowly(pieces) if stream.taken > _MUCH else self._take(self._reader.feed(pieces))
         return batch

@@ -386,7 +386,7 @@ async def test_much_at_once_is_the_readers(new_turn):
 
 
 @pytest.mark.parametrize("push", ["push", "push_thinking"])
-async def test_reader_goes_on_when_passing_ends(new_turn, push):
+async def test_reader_goes_on_when_writer_ends(new_turn, push):
     turn, passed = new_turn(), Passed(most=1)
     ready = turn.until_ready(passed)
     getattr(turn, push)("a")
@@ -396,7 +396,7 @@ async def test_reader_goes_on_when_passing_ends(new_turn, push):
 
 
 @pytest.mark.parametrize("push", ["push", "push_thinking"])
-async def test_what_breaks_in_passing_is_the_readers(new_turn, push):
+async def test_what_breaks_the_writer_is_the_readers(new_turn, push):
     turn = new_turn()
     ready = turn.until_ready(Passed(most=0))
     getattr(turn, push)("a")

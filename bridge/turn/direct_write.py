@@ -9,7 +9,7 @@ from bridge.reply.reader import Reader
 from bridge.turn.output import Batch, Direct
 
 
-class Passing:
+class DirectWriter:
     """Does what the task of a turn would do with what comes, as long as it would not have to wait for anything.
 
     To wake the task for a chunk that comes alone, through all that awaits it, and to hand its bytes to the server as a
