@@ -21,7 +21,7 @@ ALONE_SEC = 10.0
 POLL_SEC = 0.02
 
 
-class Place(Protocol):
+class HeldInstance(Protocol):
     name: str
     in_flight: int
 
@@ -107,7 +107,7 @@ class Careful(Generic[W]):
         # Closed by `ready`, so that the policy needs no rule for this.
         return [_closed(each) if each.name in self.holds else each for each in candidates]
 
-    def fitting(self, waiter: W, places: Sequence[Place], candidates: Sequence[Candidate]) -> list[Candidate]:
+    def fitting(self, waiter: W, places: Sequence[HeldInstance], candidates: Sequence[Candidate]) -> list[Candidate]:
         """The candidates for this turn: those without turns; if there are none, where it has waited long enough."""
         # The one that has just exited comes back empty: there the turn is alone, and a second exit proves something.
         is_patient = any(place.is_coming_back for place in places)
@@ -128,7 +128,7 @@ class Careful(Generic[W]):
         # After a turn that must be alone at once, else when the time of the row is used up.
         self.gives_way = waiter.care > 1 or now >= self._spent_at
 
-    def reserve(self, waiter: W, places: Sequence[Place], candidates: Sequence[Candidate]) -> None:
+    def reserve(self, waiter: W, places: Sequence[HeldInstance], candidates: Sequence[Candidate]) -> None:
         """Reserve an instance for it, the one with the fewest turns: they may end while nothing else begins.
 
         One alone for all who wait, and none for a turn that must be alone: that could take as long as a reply. Nor one
@@ -145,7 +145,7 @@ class Careful(Generic[W]):
             chosen = min(free, key=lambda each: each.in_flight)
             self.holds[chosen.name] = _Hold(waiter.care, self._loop.time() + self._window(), reserved=True)
 
-    def release(self, places: Sequence[Place]) -> None:
+    def release(self, places: Sequence[HeldInstance]) -> None:
         """What is not in doubt any more is free for all, unless the next of the row needs it."""
         for place in places:
             hold = self.holds.get(place.name)
@@ -169,7 +169,7 @@ class Careful(Generic[W]):
         if not self.waiting and not self.holds:
             self._spent_at = 0.0
 
-    def _is_needed(self, place: Place, places: Sequence[Place]) -> bool:
+    def _is_needed(self, place: HeldInstance, places: Sequence[HeldInstance]) -> bool:
         """Whether a turn in doubt may come before all others, and has no better instance that is kept for it."""
         if self.gives_way or all(each.care > 1 for each in self.waiting):
             return False
@@ -186,13 +186,13 @@ class Careful(Generic[W]):
         self._spent_at = self._spent_at or now + 2 * WINDOW_SEC
         return max(SHORTEST_SEC, (self._spent_at - now) / 2)
 
-    def _is_over(self, hold: _Hold, place: Place) -> bool:
+    def _is_over(self, hold: _Hold, place: HeldInstance) -> bool:
         # A turn that is in doubt once is harmless as soon as something of its reply came; one that must be alone,
         # when it has ended.
         done = place.in_flight == 0 if hold.care > 1 else place.unanswered == 0
         return done or self._loop.time() >= hold.until
 
-    def _fits(self, waiter: W, place: Place, *, is_patient: bool) -> bool:
+    def _fits(self, waiter: W, place: HeldInstance, *, is_patient: bool) -> bool:
         hold = self.holds.get(place.name)
         if hold is not None and not hold.reserved:
             return False

@@ -44,7 +44,7 @@ class Places:
 
     def take(
         self,
-        candidates: Sequence[policy.Place],
+        candidates: Sequence[policy.InstanceLoad],
         affinity: Affinity | None,
         excluded: Collection[str],
         owner: Owner | None,

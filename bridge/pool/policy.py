@@ -10,7 +10,7 @@ import msgspec
 from gateway_project.lib.backoff import growing
 
 
-class Place(Protocol):
+class InstanceLoad(Protocol):
     """What the choice needs to know of one instance."""
 
     @property
@@ -52,7 +52,9 @@ class Affinity(msgspec.Struct, frozen=True):
     generation: int
 
 
-def choose(candidates: Sequence[Place], affinity: Affinity | None, excluded: Collection[str], last: int) -> int | None:
+def choose(
+    candidates: Sequence[InstanceLoad], affinity: Affinity | None, excluded: Collection[str], last: int
+) -> int | None:
     """The index of the instance that takes the turn, or None when none has room (PROTOCOL 17.7).
 
     Affinity first, then least in flight, then round robin: `last` is the index chosen before. Instances that failed

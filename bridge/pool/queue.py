@@ -44,7 +44,7 @@ class TurnQueue:
     def take(self, affinity: Affinity | None, excluded: Collection[str], owner: Owner | None) -> Lease | None:
         """A place for a turn that is not in doubt, whoever waits."""
         # The usual turn is chosen from the instances themselves: no object is made for each of them.
-        candidates: Sequence[policy.Place] = self._members.instances
+        candidates: Sequence[policy.InstanceLoad] = self._members.instances
         if self._careful.holds:
             candidates = self._careful.open([instance.candidate for instance in self._members.instances])
         return self._places.take(candidates, affinity, excluded, owner)
