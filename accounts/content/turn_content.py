@@ -28,7 +28,7 @@ class MadeCall(msgspec.Struct):
     arguments: str
 
 
-class Said(msgspec.Struct, omit_defaults=True):
+class StoredMessage(msgspec.Struct, omit_defaults=True):
     """One message of the request; or with the role `gap`, `left_out` messages that are not kept."""
 
     role: str
@@ -53,7 +53,7 @@ class Piece(msgspec.Struct, omit_defaults=True):
 class TurnContent(msgspec.Struct, omit_defaults=True):
     """What was asked, as the gateway understood it, and what was sent to the client."""
 
-    messages: list[Said]
+    messages: list[StoredMessage]
     tools: list[str] = []
     """Names alone."""
     reply: list[Piece] = []

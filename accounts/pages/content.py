@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from accounts.content.turn_content import Picture, Piece, Said, TurnContent
+from accounts.content.turn_content import Picture, Piece, StoredMessage, TurnContent
 from accounts.content.viewing import SEES, view
 from accounts.keys.standing import content_notice
 from accounts.models import Usage
@@ -61,7 +61,7 @@ def _parts(content: TurnContent) -> dict[str, list[Part]]:
     }
 
 
-def _asked(said: Said) -> list[Part]:
+def _asked(said: StoredMessage) -> list[Part]:
     if said.left_out:
         text = ngettext("%(count)d message left out", "%(count)d messages left out", said.left_out)
         return [Part(text % {"count": said.left_out})]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Iterable
 from typing import Final, NamedTuple
 
 from accounts.content.cut import after_gap, before_gap, cut, longest_each
-from accounts.content.turn_content import MadeCall, Picture, Piece, PieceKind, Said, TurnContent
+from accounts.content.turn_content import MadeCall, Picture, Piece, PieceKind, StoredMessage, TurnContent
 from bridge.chat.events import ChatEvent, Failed, TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
 from bridge.chat.request import ChatRequest, Message
 from bridge.turn.output import Batch, Emit
@@ -152,7 +152,7 @@ def content_of(request: ChatRequest, reply: ReplyLog) -> TurnContent:
     most = longest_each([size for message in (*first, *last) for size in _sizes(message)], MOST)
     said = [_said(message, most) for message in first]
     if left_out > 0:
-        said += [Said("gap", left_out=left_out), *(_said(message, most) for message in last)]
+        said += [StoredMessage("gap", left_out=left_out), *(_said(message, most) for message in last)]
     tools = [(tool.wire_name or tool.name)[:LONGEST_NAME] for tool in request.tools[:MOST_TOOLS]]
     return TurnContent(said, tools, reply.pieces())
 
@@ -161,8 +161,8 @@ def _sizes(message: Message) -> list[int]:
     return [len(message.text), *(len(call.arguments) for call in message.tool_calls[:MOST_PARTS])]
 
 
-def _said(message: Message, most: int) -> Said:
-    return Said(
+def _said(message: Message, most: int) -> StoredMessage:
+    return StoredMessage(
         message.role,
         cut(message.text, most),
         [_picture(url) for url in message.images[:MOST_PARTS]],

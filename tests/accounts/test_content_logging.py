@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.api.tokens import issue
 from accounts.content.outbox import sealed
-from accounts.content.turn_content import MadeCall, Picture, Piece, Said, TurnContent
+from accounts.content.turn_content import MadeCall, Picture, Piece, StoredMessage, TurnContent
 from accounts.keys.reader import caller_of
 from accounts.models import AuditEntry, Usage, UsageContent
 from gateway_project.lib.secrets_at_rest import Secret
@@ -24,11 +24,11 @@ ROLES = ("superuser", "operator", "viewer", "lead", "member")
 BANNER = "What this key sends and receives is kept for 7 days."
 CONTENT = TurnContent(
     [
-        Said("system", "Be brief."),
-        Said("user", "What is <b>this</b>?", [Picture("image/png", 1234), Picture()]),
-        Said("assistant", calls=[MadeCall("call_1", "read", '{"path": "a"}')]),
-        Said("tool", "content of a", answers="call_1"),
-        Said("gap", left_out=12),
+        StoredMessage("system", "Be brief."),
+        StoredMessage("user", "What is <b>this</b>?", [Picture("image/png", 1234), Picture()]),
+        StoredMessage("assistant", calls=[MadeCall("call_1", "read", '{"path": "a"}')]),
+        StoredMessage("tool", "content of a", answers="call_1"),
+        StoredMessage("gap", left_out=12),
     ],
     ["read", "list"],
     [Piece("thinking", "Hm."), Piece("text", "A tag."), Piece("gap", left_out=1234), Piece("call", "{}", "list")],

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.content import filing, retention
 from accounts.content.outbox import MOST_PENDING, Outbox, sealed
-from accounts.content.turn_content import Piece, Said, TurnContent, unpacked
+from accounts.content.turn_content import Piece, StoredMessage, TurnContent, unpacked
 from accounts.models import AuditEntry, UsageContent
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_client import connect
@@ -22,7 +22,7 @@ SECRET = "sk-proj-abcDEF_1234567890"
 
 
 def content(text="Hello."):
-    return TurnContent([Said("user", text)], ["read"], [Piece("text", "Hi.")])
+    return TurnContent([StoredMessage("user", text)], ["read"], [Piece("text", "Hi.")])
 
 
 class Losses(list):
