@@ -28,7 +28,7 @@ SPARE_SHARE = 32
 """When entries must go, so much of all goes at once, or each turn would have to find one."""
 
 
-class Knowledge(msgspec.Struct, frozen=True, omit_defaults=True):
+class SessionContents(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a session was sent beside its messages, and facts about it. Empty for none."""
 
     mark: str = ""
@@ -51,7 +51,7 @@ class Knowledge(msgspec.Struct, frozen=True, omit_defaults=True):
     """The arguments of its latest calls: a digest of each, in their order."""
 
 
-NOTHING = Knowledge()
+NOTHING = SessionContents()
 
 
 class _PendingWrite:
@@ -113,7 +113,7 @@ class StoredEntry(msgspec.Struct, frozen=True):
     hits: int
     created_at: float
     used_at: float
-    knows: Knowledge = NOTHING
+    knows: SessionContents = NOTHING
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -125,7 +125,7 @@ class Found(msgspec.Struct, frozen=True):
     generation: int
     hits: int
     created_at: float
-    knows: Knowledge = NOTHING
+    knows: SessionContents = NOTHING
 
 
 class SessionStore:
@@ -179,7 +179,7 @@ class SessionStore:
         length: int,
         hits: int,
         created_at: float,
-        knows: Knowledge = NOTHING,
+        knows: SessionContents = NOTHING,
         is_new: bool = False,
     ) -> Awaitable[None]:
         """Store the session for the turn that continues this prefix, unless an operator deleted it meanwhile.

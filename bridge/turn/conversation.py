@@ -18,7 +18,7 @@ from bridge.turn.history import History
 from bridge.turn.plan import TurnPlan
 from bridge.turn.record import TurnRecord
 from sessions_store.lua import MOST_ALIKE
-from sessions_store.store import NOTHING, Found, Knowledge, SessionStore
+from sessions_store.store import NOTHING, Found, SessionContents, SessionStore
 
 
 class Conversation:
@@ -29,7 +29,7 @@ class Conversation:
 
     def __init__(self, sessions: SessionStore | None, request: ChatRequest, caller_id: int, plan: TurnPlan) -> None:
         self.state: SessionState = "off"
-        self.knows: Knowledge = NOTHING
+        self.knows: SessionContents = NOTHING
         """What the session of this turn has been sent, once the question is written. Its mark is the delimiter id."""
         self.found: Found | None = None
         """The claimed session, as long as it may continue this conversation."""

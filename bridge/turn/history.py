@@ -11,7 +11,7 @@ from bridge.chat.request import ChatRequest, Message, Role
 from bridge.turn.arguments import digests, edited, latest
 from bridge.turn.prefix import Prefix, feed_messages, is_to_the_letter, triples
 from sessions_store.fingerprint import LooseFingerprint
-from sessions_store.store import Knowledge
+from sessions_store.store import SessionContents
 
 EDITED = "These calls were changed before they ran. They ran as follows:"
 
@@ -69,12 +69,12 @@ class History:
             feed_messages(without_extras, prefix.messages)
             yield without_extras.hexdigest()
 
-    def fits(self, knows: Knowledge) -> bool:
+    def fits(self, knows: SessionContents) -> bool:
         """Whether this request still says all that the session was sent and that would stay in force there."""
         # Only a loose session can hold what the request left out: to the letter, all of it is in the fingerprint.
         return self._prefix.loose is None or not (knows.proven and self._prefix.loose.withdrawn(knows.late))
 
-    def changes(self, knows: Knowledge) -> list[Message]:
+    def changes(self, knows: SessionContents) -> list[Message]:
         """What agents have changed in the prefix since it was sent to the session."""
         if not knows.proven or self._prefix.loose is None:
             return []

@@ -13,7 +13,7 @@ from bridge.prompt.compose import DELIMITER_ID_LENGTH, demand, reply_prompt, who
 from bridge.prompt.tool_instructions import tool_instructions, turn_rule
 from bridge.turn.conversation import Conversation
 from bridge.turn.plan import TurnPlan
-from sessions_store.store import Knowledge
+from sessions_store.store import SessionContents
 
 NO_TOOL = ToolChoice("none")
 
@@ -68,11 +68,11 @@ class Question:
         )
 
     def _whole(self, delimiter_id: str) -> str:
-        self._conversation.knows = Knowledge(delimiter_id)
+        self._conversation.knows = SessionContents(delimiter_id)
         instructions = self._instructions() if self._plan.emulates else ""
         return whole_prompt(self._request.messages, delimiter_id, instructions, self._request.reply_schema)
 
-    def _follow_up(self, knows: Knowledge) -> str:
+    def _follow_up(self, knows: SessionContents) -> str:
         """A session that has the same tools needs only what is special in this turn; agents add tools."""
         # Before `_rule`, which may note in it that instructions are sent.
         conversation = self._conversation
@@ -81,7 +81,7 @@ class Question:
         changes = conversation.history.changes(knows)
         return reply_prompt(conversation.new, knows.mark, conversation.prefix, rules, changes)
 
-    def _rule(self, knows: Knowledge) -> str:
+    def _rule(self, knows: SessionContents) -> str:
         request = self._request
         if self._plan.emulates:
             # "At most one call" stands in the session's instructions; one line cannot take it back, so they are sent

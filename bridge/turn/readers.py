@@ -12,13 +12,13 @@ from bridge.reply.read_options import ReadOptions
 from bridge.reply.reader import Reader
 from bridge.reply.request_texts import texts_of
 from bridge.turn.plan import TurnPlan
-from sessions_store.store import Knowledge
+from sessions_store.store import SessionContents
 
 _PLAIN = tuple(tuple(ReadOptions(stream=stream, thinking=each) for each in (False, True)) for stream in (False, True))
 """Options of readers that look for no calls and no JSON, by whether the client streams and wants the reasoning."""
 
 
-def new_reader(request: ChatRequest, plan: TurnPlan, knows: Knowledge, new_id: Callable[[], str]) -> Reader:
+def new_reader(request: ChatRequest, plan: TurnPlan, knows: SessionContents, new_id: Callable[[], str]) -> Reader:
     """For a reply of the session that was sent what `knows` says."""
     prefix, offer = request.call_id_prefix, None
     calls_forbidden = not plan.emulates and plan.call_display is None and bool(knows.tools)
@@ -49,7 +49,7 @@ def new_reader(request: ChatRequest, plan: TurnPlan, knows: Knowledge, new_id: C
     return Reader(options, lambda: prefix + new_id()[:24], knows.mark)
 
 
-def _call_rules(request: ChatRequest, plan: TurnPlan, knows: Knowledge) -> CallRules:
+def _call_rules(request: ChatRequest, plan: TurnPlan, knows: SessionContents) -> CallRules:
     """What counts as a call. Text that the request holds as well is a quotation, unless the model itself wrote it."""
     return CallRules(
         # Once the model has called between the session's marks, its own notation is no call any more.

@@ -11,7 +11,7 @@ from gateway_project.lib.redis_link import RedisLink
 from sessions_store import inspect
 from sessions_store.fingerprint import StrictFingerprint
 from sessions_store.lua import MOST_ALIKE
-from sessions_store.store import Found, Knowledge, SessionStore
+from sessions_store.store import Found, SessionContents, SessionStore
 
 
 def held(client_of_redis):
@@ -26,7 +26,7 @@ async def test_what_was_remembered_is_found(store, remember):
 
 
 async def test_session_is_found_by_its_conversation(store, remember):
-    knows = Knowledge(
+    knows = SessionContents(
         "m4rk", "t00ls", single=True, json=True, called=True, proven=True, changing_sent="AbCdEf12", late="x", given="y"
     )
     await remember("k", "s1", knows=knows)

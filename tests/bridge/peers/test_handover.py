@@ -3,9 +3,9 @@
 import pytest
 
 from bridge.peers.handover import HandOver, decoded, encoded
-from sessions_store.store import Found, Knowledge
+from sessions_store.store import Found, SessionContents
 
-FOUND = Found("f" * 64, "session", "w2-i1", 3, 2, 1.5, Knowledge(mark="abc", tools="d" * 64, proven=True))
+FOUND = Found("f" * 64, "session", "w2-i1", 3, 2, 1.5, SessionContents(mark="abc", tools="d" * 64, proven=True))
 
 
 def test_everything_arrives_as_it_was():

@@ -8,7 +8,7 @@ from bridge.prompt.compose import split_reply
 from bridge.turn.arguments import digests, edited
 from bridge.turn.history import EDITED, History
 from sessions_store.fingerprint import DIGEST_LENGTH, MOST_CHANGING
-from sessions_store.store import Knowledge
+from sessions_store.store import SessionContents
 
 ID = "call_0a1b2c3d4e5f60718293a4b5"
 HI, HELLO, BYE = Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "Bye")
@@ -102,7 +102,10 @@ def test_changed_parts_have_their_own_heading():
     late = Message("system", "The folder is /work.")
     sent = stored(HI, late, ids=PROVEN).sent
     now = [HI, Message("system", "The folder is /home."), HELLO, BYE]
-    for knows, changes in ((Knowledge(proven=True, changing_sent=sent), [now[1]]), (Knowledge(changing_sent=sent), [])):
+    for knows, changes in (
+        (SessionContents(proven=True, changing_sent=sent), [now[1]]),
+        (SessionContents(changing_sent=sent), []),
+    ):
         again = history(*now, ids=PROVEN)
         assert len([*again.places()]) == 1
         assert again.changes(knows) == changes
@@ -194,8 +197,8 @@ def test_withdrawn_system_message_stays_in_force(now, fits):
     stored_key = stored(HI, LATE, ids=PROVEN)
     again = history(*now, HELLO, BYE, ids=PROVEN)
     assert [*again.places()]
-    assert again.fits(Knowledge(proven=True, late=stored_key.late)) is fits
-    assert again.fits(Knowledge(proven=True))
+    assert again.fits(SessionContents(proven=True, late=stored_key.late)) is fits
+    assert again.fits(SessionContents(proven=True))
 
 
 def test_date_of_a_later_system_message_may_change():
@@ -203,13 +206,13 @@ def test_date_of_a_later_system_message_may_change():
     stored_key = stored(HI, Message("system", texts[0]), ids=PROVEN)
     again = history(HI, Message("system", texts[1]), HELLO, BYE, ids=PROVEN)
     assert [*again.places()] == [stored_key.fingerprint]
-    assert again.fits(Knowledge(proven=True, late=stored_key.late))
+    assert again.fits(SessionContents(proven=True, late=stored_key.late))
 
 
 def test_edited_calls_are_sent_once():
     made = stored(HI, calls=[(ID, "save"), ("call_1", "save")], given=['{"a":1,"b":2.0}', ""])
     calls = (ToolCall(ID, "save", '{"b": 2, "a": 3}'), ToolCall("call_1", "save", " {} "))
-    knows = Knowledge(proven=True, changing_sent=made.sent, given=made.given)
+    knows = SessionContents(proven=True, changing_sent=made.sent, given=made.given)
     going_on = history(HI, Message("assistant", "Hello", calls), SAVED)
     assert going_on.places().__next__() == made.fingerprint
     assert going_on.changes(knows) == [Message("system", EDITED, calls[:1])]
