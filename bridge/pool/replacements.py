@@ -24,7 +24,7 @@ from bridge.pool.login_store import StoreAway
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions, InstanceSpec
 from bridge.pool.policy import replacement_pause
-from bridge.pool.successor import OfNoUse, Successor
+from bridge.pool.successor import Successor, SuccessorRejected
 from bridge.status.transitions import Why
 from bridge.telemetry import metrics
 from gateway_project.lib.texts import gettext_noop
@@ -200,11 +200,11 @@ class Replacements:
         error = None
         try:
             await self._put_in_place(successor, reason, partial(self._keeping, login, generation))
-        except OfNoUse as exc:
+        except SuccessorRejected as exc:
             error = exc
         except Exception:  # an edge: a service that nobody uses must not be left over
             logger.exception("%s: its replacement broke", before.name)
-            error = OfNoUse("the gateway failed; its log says why")
+            error = SuccessorRejected("the gateway failed; its log says why")
         finally:
             if login:
                 await self.lease.give_back(login)
@@ -215,10 +215,10 @@ class Replacements:
             await successor.throw_away(self._disk)
 
     async def _put_in_place(self, successor: Successor, reason: Reason, keeping: Keeping) -> None:
-        """Raise OfNoUse where it is not there in the end."""
+        """Raise SuccessorRejected where it is not there in the end."""
         before = successor.before
         if before not in self._members.instances:
-            raise OfNoUse("it is not there any more")
+            raise SuccessorRejected("it is not there any more")
         before.succession.is_under_way = True
         before.note(Why.REPLACING, reason.words)
         self._members.successors[before.name] = successor.instance
@@ -263,12 +263,12 @@ class Replacements:
     async def _look_at(self, successor: Successor, reason: Reason, keeping: Keeping) -> None:
         try:
             await keeping(successor.chat())
-        except OfNoUse as exc:
+        except SuccessorRejected as exc:
             successor.instance.incidents.last_error = str(exc)
             successor.instance.note(Why.FAILED, str(exc))
             await self._report(successor, reason, exc)
 
-    async def _failed(self, successor: Successor, reason: Reason, error: OfNoUse) -> None:
+    async def _failed(self, successor: Successor, reason: Reason, error: SuccessorRejected) -> None:
         name = successor.before.name
         tries = self._tries[name]
         if successor.is_unwanted:
@@ -283,7 +283,7 @@ class Replacements:
         self._changed()
         await self._report(successor, reason, error)
 
-    async def _report(self, successor: Successor, reason: Reason, error: OfNoUse) -> None:
+    async def _report(self, successor: Successor, reason: Reason, error: SuccessorRejected) -> None:
         if error.of_login and reason.words == ANOTHER_LOGIN:
             try:
                 await successor.instance.login.report_refused()
@@ -291,7 +291,7 @@ class Replacements:
                 logger.warning("%s: that cannot be told now: %s", successor.before.name, exc)
 
     async def _keeping(self, login: int, generation: int, work: Coroutine[Any, Any, None]) -> None:
-        """Do the work as long as the lease can be kept. Raise OfNoUse."""
+        """Do the work as long as the lease can be kept. Raise SuccessorRejected."""
         running = asyncio.get_running_loop().create_task(work)
         try:
             while not (await asyncio.wait({running}, timeout=KEEP_SEC))[0]:
@@ -304,7 +304,7 @@ class Replacements:
 
     async def _keep(self, login: int, generation: int) -> None:
         if login and not await self.lease.take(login, generation):
-            raise OfNoUse("another process has replaced an instance of this login meanwhile")
+            raise SuccessorRejected("another process has replaced an instance of this login meanwhile")
 
 
 def _lease_of(instance: Instance, reason: Reason) -> tuple[int, int]:

@@ -27,7 +27,7 @@ LATE_SEC: Final = 5.0
 _new_id = random_bytes(16)
 
 
-class OfNoUse(Exception):
+class SuccessorRejected(Exception):
     """Why it does not take over. `of_login`: it could be started, but its account is of no use."""
 
     def __init__(self, why: str, *, of_login: bool = False) -> None:
@@ -58,17 +58,17 @@ class Successor:
         return self.instance.is_stopped
 
     async def prove(self, disk: Disk) -> None:
-        """Until it may take over. Raise OfNoUse."""
+        """Until it may take over. Raise SuccessorRejected."""
         await self._fill_work_dir(disk)
         self._members.start(self.instance)
         await self._until_usable()
         if not self.instance.login.is_wanted:
-            raise OfNoUse("its login could not be put into its work dir")
+            raise SuccessorRejected("its login could not be put into its work dir")
         if self._has_to_chat:
             await self.chat()
 
     async def chat(self) -> None:
-        """One short chat, if that is wanted. Raise OfNoUse."""
+        """One short chat, if that is wanted. Raise SuccessorRejected."""
         if not self._options.smoke_model:
             return
         smoke = await self._asked(self.instance)
@@ -77,7 +77,7 @@ class Successor:
             return
         why = smoke.result.error or "it answered nothing"
         # A login that works may be busy, or without a plan; what else goes wrong is mended by a login as a rule.
-        raise OfNoUse(f"it does not answer: {why}", of_login=not (smoke.is_busy or smoke.has_no_plan))
+        raise SuccessorRejected(f"it does not answer: {why}", of_login=not (smoke.is_busy or smoke.has_no_plan))
 
     async def _asked(self, instance: Instance) -> Smoke:
         model = model_of(instance, self._options.smoke_model)
@@ -142,7 +142,7 @@ class Successor:
         try:
             await disk.run(partial(work_dirs.clone, self.before.work_dir, self._dir))
         except (OSError, TimeoutError) as exc:
-            raise OfNoUse(f"its work dir cannot be prepared: {exc or 'the disk does not answer'}") from exc
+            raise SuccessorRejected(f"its work dir cannot be prepared: {exc or 'the disk does not answer'}") from exc
 
     async def _until_usable(self) -> None:
         try:
@@ -153,10 +153,10 @@ class Successor:
         except TimeoutError:
             error = self.instance.incidents.last_error
             why = f"not ready within {self._options.start_timeout:g} s{error and f': {error}'}"
-            raise OfNoUse(why, of_login=self.instance.is_connected) from None
+            raise SuccessorRejected(why, of_login=self.instance.is_connected) from None
 
     def _is_usable(self) -> bool:
         if self.is_unwanted:
-            raise OfNoUse("nobody wants it any more")
+            raise SuccessorRejected("nobody wants it any more")
         may_chat = self.instance.account.may_chat or not self._has_to_chat
         return self.instance.is_connected and may_chat
