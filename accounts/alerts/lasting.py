@@ -97,7 +97,7 @@ def _begin(row: Observation, confirmed: Mapping[str, float], now: datetime) -> N
         kind=row.kind, subject=row.subject, lasts=True, facts=names[:MOST_FACTS], count=len(names),
         began_at=began, latest_at=now,
     )  # fmt: skip
-    queue(alert, AlertNotice.What.BEGAN)
+    queue(alert, AlertNotice.Occasion.BEGAN)
     log.warning("alert: %s %s: %s", row.kind, row.subject, ", ".join(names[:MOST_FACTS]))
 
 
@@ -109,12 +109,12 @@ def _go_on(alert: Alert, names: list[str], before: list[str], now: datetime) -> 
     if set(names) - set(before) and alert.acknowledged_at is not None:
         # Whoever acknowledged it did not know of these.
         alert.acknowledged_at, alert.acknowledged_by = None, ""
-        queue(alert, AlertNotice.What.BEGAN)
+        queue(alert, AlertNotice.Occasion.BEGAN)
     alert.save(update_fields=["facts", "count", "latest_at", "acknowledged_at", "acknowledged_by"])
 
 
 def _end(alert: Alert, now: datetime) -> None:
     alert.ended_at = alert.latest_at = now
     alert.save(update_fields=["ended_at", "latest_at"])
-    queue(alert, AlertNotice.What.ENDED)
+    queue(alert, AlertNotice.Occasion.ENDED)
     log.info("alert is over: %s %s", alert.kind, alert.subject)

@@ -143,7 +143,7 @@ def message_of(notices: Sequence[AlertNotice], language: str) -> Message:
 def _line(notice: AlertNotice) -> str:
     alert = notice.alert
     text = f"{about(alert)}: {sentence(alert)}"
-    if notice.what == AlertNotice.What.ENDED and alert.ended_at:
+    if notice.what == AlertNotice.Occasion.ENDED and alert.ended_at:
         return gettext("Over since %(time)s: %(alert)s") % {"time": clock(alert.ended_at), "alert": about(alert)}
     return f"[{SEVERITIES[severity(alert.kind)]}] {text}"
 

@@ -44,7 +44,7 @@ def raise_alert(
     alert = Alert.objects.create(
         kind=kind, key=key, subject=subject, facts=list(facts[:MOST_FACTS]), count=len(facts), began_at=at, latest_at=at
     )
-    queue(alert, AlertNotice.What.HAPPENED)
+    queue(alert, AlertNotice.Occasion.HAPPENED)
     # Whoever the context names has filed a row or asked for a page, and has nothing to do with it.
     with acting(Source.SCHEDULE, SYSTEM):
         _record(kind, alert, {KINDS[kind].column: [None, ", ".join(alert.facts)]})

@@ -65,14 +65,14 @@ class AlertChannel(models.Model):
 class AlertNotice(models.Model):
     """What one channel is still to tell of one alert. It goes when it has arrived, or is a day old."""
 
-    class What(models.TextChoices):
+    class Occasion(models.TextChoices):
         HAPPENED = "happened", _("happened")
         BEGAN = "began", _("began")
         ENDED = "ended", _("ended")
 
     channel = models.ForeignKey(AlertChannel, models.CASCADE, related_name="notices", verbose_name=_("alert channel"))
     alert = models.ForeignKey(Alert, models.CASCADE, related_name="notices", verbose_name=_("alert"))
-    what = models.CharField(_("what"), max_length=16, choices=What.choices)
+    what = models.CharField(_("what"), max_length=16, choices=Occasion.choices)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
 
     class Meta:
