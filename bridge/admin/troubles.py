@@ -21,7 +21,7 @@ from bridge.models import Instance, InstanceOrder
 from bridge.models.order import ALL
 from bridge.status.accounts import AccountState
 from bridge.status.states import TAKING_TURNS, InstanceState
-from bridge.status.transitions import Transition, Why
+from bridge.status.transitions import Transition, TransitionReason
 from bridge.status.wanted import Maintenance
 from gateway_project.lib.cells import clock_time
 from gateway_project.lib.degraded import STILL_WORKS, WHAT_TO_DO, Mode
@@ -189,7 +189,7 @@ def _maintained(window: Maintenance, instances: list[Instance], steps: Steps) ->
 
 def _held_since(instance: Instance, steps: Steps) -> datetime | None:
     """When a window took it; one that was held already stayed in its state."""
-    return _first([step for step in steps.get(instance.name, ()) if step.why is Why.MAINTENANCE][:1])
+    return _first([step for step in steps.get(instance.name, ()) if step.why is TransitionReason.MAINTENANCE][:1])
 
 
 def _by(key: Callable[[Instance], K], instances: Iterable[Instance]) -> dict[K, list[Instance]]:

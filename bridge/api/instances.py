@@ -30,7 +30,7 @@ from bridge.fleet.versions import UnknownVersion
 from bridge.models import Instance, Login
 from bridge.status.smoke import Behaviour
 from bridge.status.states import InstanceState
-from bridge.status.transitions import Transition, Why
+from bridge.status.transitions import Transition, TransitionReason
 from gateway_project.lib.live_rows import query_set_of
 
 
@@ -49,7 +49,7 @@ class SmokeSerializer(serializers.Serializer[Any]):
 class TransitionSerializer(serializers.Serializer[Any]):
     at = serializers.DateTimeField()
     state = serializers.ChoiceField(choices=[each.value for each in InstanceState])
-    why = serializers.ChoiceField(choices=[each.value for each in Why])
+    why = serializers.ChoiceField(choices=[each.value for each in TransitionReason])
     detail = serializers.CharField(allow_blank=True)
     generation = serializers.IntegerField()
 

@@ -10,7 +10,7 @@ import redis
 
 from accounts.explain.changes import Change, Changes
 from bridge.fleet import timelines
-from bridge.status.transitions import MOST, Transition, Why
+from bridge.status.transitions import MOST, Transition, TransitionReason
 
 
 def changes(redis_url: str, names: Sequence[str], start: datetime, end: datetime) -> Changes | None:
@@ -29,7 +29,7 @@ def _is_whole(timeline: Sequence[Transition], start: datetime) -> bool:
         return False
     first = timeline[-1]
     # One that begins later may have lost what was before, unless it begins with the first start of the instance.
-    return first.at <= start.timestamp() or (first.why is Why.STARTED and len(timeline) < MOST)
+    return first.at <= start.timestamp() or (first.why is TransitionReason.STARTED and len(timeline) < MOST)
 
 
 def _within(name: str, timeline: list[Transition], start: datetime, end: datetime) -> list[Change]:

@@ -13,7 +13,7 @@ from typing import Final
 
 from bridge.pool.instance import Instance
 from bridge.pool.members import Members
-from bridge.status.transitions import Why
+from bridge.status.transitions import TransitionReason
 
 EVERY_SEC: Final = 1.0
 FULL_SEC: Final = 2.0
@@ -31,7 +31,7 @@ class Spell:
         self._since: float | None = None
         """Since when it has been the other way at each look."""
 
-    def look(self, now: float, *, is_full: bool) -> tuple[Why, float, float] | None:
+    def look(self, now: float, *, is_full: bool) -> tuple[TransitionReason, float, float] | None:
         """What begins now, the time that it did, and how long the spell has lasted."""
         if is_full is self._is_on:
             self._since = None
@@ -44,8 +44,8 @@ class Spell:
         self._is_on, self._since = is_full, None
         if is_full:
             self._began_at = since
-            return Why.FULL, since, 0.0
-        return Why.ROOM, since, since - self._began_at
+            return TransitionReason.FULL, since, 0.0
+        return TransitionReason.ROOM, since, since - self._began_at
 
 
 class Busy:

@@ -9,7 +9,7 @@ from bridge.pool.service_link import ServiceLink
 from bridge.pool.state_machine import CONNECTED
 from bridge.pool.timeline import Timeline
 from bridge.status.states import InstanceState
-from bridge.status.transitions import Why
+from bridge.status.transitions import TransitionReason
 
 
 class CurrentState:
@@ -35,7 +35,9 @@ class CurrentState:
         """Seconds since it could be used, or was made."""
         return 0.0 if self.is_connected else time.monotonic() - self.away_since
 
-    def enter(self, state: InstanceState, why: Why, detail: str, generation: int, *, lets_in: bool) -> None:
+    def enter(
+        self, state: InstanceState, why: TransitionReason, detail: str, generation: int, *, lets_in: bool
+    ) -> None:
         """Be in another state. `lets_in`: turns may come if that state takes any."""
         self.timeline.note(state, why, detail, generation)
         self.since = time.monotonic()

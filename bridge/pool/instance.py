@@ -28,7 +28,7 @@ from bridge.pool.timeline import Timeline
 from bridge.pool.upstream import Upstream
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
-from bridge.status.transitions import Why
+from bridge.status.transitions import TransitionReason
 from gateway_project.lib.ticker import Ticker
 
 
@@ -300,9 +300,9 @@ class Instance:
         for counted in ("restarts", "reconnects", "unknown_pushes", "unrouted_tool_events"):
             mine, theirs = getattr(self.incidents, counted), getattr(before.incidents, counted)
             setattr(self.incidents, counted, mine + theirs)
-        self.note(Why.REPLACED)
+        self.note(TransitionReason.REPLACED)
 
-    def note(self, why: Why, detail: str = "", at: float | None = None) -> None:
+    def note(self, why: TransitionReason, detail: str = "", at: float | None = None) -> None:
         """Put it into the timeline."""
         self.timeline.note(self.state, why, detail, self.generation, at)
 

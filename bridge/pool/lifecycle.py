@@ -30,7 +30,7 @@ from bridge.pool.service_link import ServiceLink
 from bridge.pool.state_machine import CONNECTED, ORDERED, Event, after
 from bridge.pool.upstream import Upstream
 from bridge.status.states import InstanceState
-from bridge.status.transitions import Why
+from bridge.status.transitions import TransitionReason
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,11 @@ EXIT_SEC = 0.05  # between the end of a program's connection and its own
 
 FAILURES = (LingmaError, GatewayError, TimeoutError, OSError, msgspec.DecodeError)  # may be better after a restart
 UNREACHABLE = (DialFailed, StartFailed)
-OF_PAUSES = {Cause.LIMITED: Why.LIMITED, Cause.NO_PLAN: Why.NO_PLAN, Cause.FAILED: Why.FAILING}
+OF_PAUSES = {
+    Cause.LIMITED: TransitionReason.LIMITED,
+    Cause.NO_PLAN: TransitionReason.NO_PLAN,
+    Cause.FAILED: TransitionReason.FAILING,
+}
 BAD_ANSWERS = (RpcError, TimeoutError, msgspec.DecodeError)
 
 
@@ -143,7 +147,7 @@ class Lifecycle:
                 return math.inf
 
     async def run(self) -> None:
-        self._happen(Event.BEGINS, Why.STARTED)
+        self._happen(Event.BEGINS, TransitionReason.STARTED)
         while not self._upstream.stopping:
             if self.orders.is_stopped:
                 await self._rest_as_ordered()
@@ -152,7 +156,7 @@ class Lifecycle:
             if self._upstream.stopping:
                 break
             await self._wait(pause)
-        self._happen(Event.CLOSED, Why.CLOSED)
+        self._happen(Event.CLOSED, TransitionReason.CLOSED)
 
     def obey(self, order: Order) -> None:
         """Do what operators want, as soon as that is possible: without waiting for anything the service says."""
@@ -165,7 +169,7 @@ class Lifecycle:
             self._health.clear()
         is_other = (order.maintenance is None) != (before.maintenance is None)
         window = order.maintenance or before.maintenance if is_other else None
-        why = self.orders.why if window is None or order.maintenance is not None else Why.MAINTAINED
+        why = self.orders.why if window is None or order.maintenance is not None else TransitionReason.MAINTAINED
         was = self.current.state
         if self.current.is_connected:
             self._happen(Event.CHANGED, why, window.name if window is not None else "")
@@ -208,7 +212,7 @@ class Lifecycle:
 
     async def _end_run(self) -> None:
         """Nobody's fault: no failure is counted, and turns that are left are lost with their connection only."""
-        self._happen(Event.ENDS, Why.CLOSED if self._upstream.stopping else self.orders.why)
+        self._happen(Event.ENDS, TransitionReason.CLOSED if self._upstream.stopping else self.orders.why)
         self.runs.settle()
         self._link.close()
         await self._upstream.end(hung=False)
@@ -229,7 +233,7 @@ class Lifecycle:
         self.runs.settle()
         self._outages.failed(now, self._incidents.last_error, f"starting again in {pause:.1f} s")
         # Before the program is ended, which can take seconds: turns look elsewhere meanwhile.
-        self._happen(Event.FAILED, Why.FAILED, self._incidents.last_error)
+        self._happen(Event.FAILED, TransitionReason.FAILED, self._incidents.last_error)
         self._link.close()
         await self._upstream.end(hung=hung)
         return pause
@@ -262,7 +266,7 @@ class Lifecycle:
             if not self._upstream.is_attached:
                 # An attached service begins a run only if it proves to be another process (`_recognize`).
                 self.runs.begin()
-                self._happen(Event.BEGINS, Why.STARTED)
+                self._happen(Event.BEGINS, TransitionReason.STARTED)
             await self._upstream.open()
             await self._sign_on(await self._upstream.dial())
         while not self._upstream.stopping:
@@ -275,7 +279,7 @@ class Lifecycle:
         # Before `leave_to`: which run this is decides where its unfinished questions are noted.
         is_same = await self._recognize()
         connection.leave_to(self.runs.abandoned)
-        self._happen(Event.BEGINS, Why.STARTED)
+        self._happen(Event.BEGINS, TransitionReason.STARTED)
         await self._link.sign_on(connection, self._upstream.endpoint.work_dir if self._upstream.endpoint else None)
         # The same process has the same models, so a new connection to it costs one RPC and not two.
         await self._read_account(Event.SIGNED_ON, reload=not is_same)
@@ -410,9 +414,9 @@ class Lifecycle:
             self.runs.mark_unsettled()
             self._incidents.last_error = self._reason_of_loss()
             if self._upstream.stopping:
-                self._happen(Event.ENDS, Why.CLOSED)
+                self._happen(Event.ENDS, TransitionReason.CLOSED)
             else:
-                self._happen(Event.LOST, Why.LOST, self._incidents.last_error)
+                self._happen(Event.LOST, TransitionReason.LOST, self._incidents.last_error)
 
     def _look(self, event: Event) -> None:
         """As one that is connected. From one state of CONNECTED to another is no return from an outage."""
@@ -423,31 +427,31 @@ class Lifecycle:
         if not self.current.is_connected:
             self._restarts.back(time.monotonic())
             self.runs.settle()
-            why = Why.CONNECTED
+            why = TransitionReason.CONNECTED
         if state != self.current.state:
             self._outages.recovered(time.monotonic(), state)
         account = self._link.account.facts.state
         self._set(state, why, "" if account.may_chat else account.label)
 
-    def _why(self, state: InstanceState) -> Why:
+    def _why(self, state: InstanceState) -> TransitionReason:
         """For what reason it comes into that state, from another of CONNECTED."""
         if state is InstanceState.READY and self._health.reopens:
-            return Why.ALONE
+            return TransitionReason.ALONE
         of_pause = {state, self.current.state} == {InstanceState.COOLING, InstanceState.READY}
         if of_pause and self.orders.cools_for() <= 0 and not self._health.breaker.is_closed:
             if state is InstanceState.READY:
-                return Why.TRIED
+                return TransitionReason.TRIED
             return OF_PAUSES[self._health.cause]
-        return Why.ORDER if {state, self.current.state} & ORDERED else Why.ACCOUNT
+        return TransitionReason.ORDER if {state, self.current.state} & ORDERED else TransitionReason.ACCOUNT
 
     def _after(self, event: Event) -> InstanceState:
         remedy, is_cooling = self._link.account.facts.state.remedy, self._health.is_cooling
         return after(self.current.state, event, self.orders.state_of(remedy, is_cooling=is_cooling))
 
-    def _happen(self, event: Event, why: Why, detail: str = "") -> None:
+    def _happen(self, event: Event, why: TransitionReason, detail: str = "") -> None:
         self._set(self._after(event), why, detail)
 
-    def _set(self, state: InstanceState, why: Why, detail: str = "") -> None:
+    def _set(self, state: InstanceState, why: TransitionReason, detail: str = "") -> None:
         if state != self.current.state:
             level = logging.INFO if self._upstream.stopping else logging.DEBUG
             logger.log(level, "%s is %s", self._outages.name, state)

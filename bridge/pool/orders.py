@@ -12,7 +12,7 @@ from bridge.pool.state_machine import connected
 from bridge.status.accounts import Remedy
 from bridge.status.logins import WantedLogin
 from bridge.status.states import InstanceState
-from bridge.status.transitions import Why
+from bridge.status.transitions import TransitionReason
 from bridge.status.versions import WantedVersion
 from bridge.status.wanted import Maintenance, Mode
 
@@ -73,9 +73,9 @@ class Orders:
         return self.order.wants_stop
 
     @property
-    def why(self) -> Why:
+    def why(self) -> TransitionReason:
         """For what it is held."""
-        return Why.ORDER if self.order.maintenance is None else Why.MAINTENANCE
+        return TransitionReason.ORDER if self.order.maintenance is None else TransitionReason.MAINTENANCE
 
     def held_for(self) -> float:
         """Seconds until it may take turns without anybody's help; 0 or less: it may."""

@@ -25,7 +25,7 @@ from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions, InstanceSpec
 from bridge.pool.policy import replacement_pause
 from bridge.pool.successor import Successor, SuccessorRejected
-from bridge.status.transitions import Why
+from bridge.status.transitions import TransitionReason
 from bridge.telemetry import metrics
 from gateway_project.lib.texts import gettext_noop
 
@@ -220,7 +220,7 @@ class Replacements:
         if before not in self._members.instances:
             raise SuccessorRejected("it is not there any more")
         before.succession.is_under_way = True
-        before.note(Why.REPLACING, reason.words)
+        before.note(TransitionReason.REPLACING, reason.words)
         self._members.successors[before.name] = successor.instance
         self._changed()
         try:
@@ -265,7 +265,7 @@ class Replacements:
             await keeping(successor.chat())
         except SuccessorRejected as exc:
             successor.instance.incidents.last_error = str(exc)
-            successor.instance.note(Why.FAILED, str(exc))
+            successor.instance.note(TransitionReason.FAILED, str(exc))
             await self._report(successor, reason, exc)
 
     async def _failed(self, successor: Successor, reason: Reason, error: SuccessorRejected) -> None:
@@ -279,7 +279,7 @@ class Replacements:
         tries.again_at = time.monotonic() + pause
         logger.warning("%s: its successor is of no use: %s; tried again in %.0f s", name, error, pause)
         successor.before.succession.failure = f"its successor ({reason.words}): {error}"
-        successor.before.note(Why.KEPT, str(error))
+        successor.before.note(TransitionReason.KEPT, str(error))
         self._changed()
         await self._report(successor, reason, error)
 

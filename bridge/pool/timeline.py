@@ -6,7 +6,7 @@ import time
 from collections import deque
 
 from bridge.status.states import InstanceState
-from bridge.status.transitions import LONGEST_DETAIL, MOST, Transition, Why
+from bridge.status.transitions import LONGEST_DETAIL, MOST, Transition, TransitionReason
 
 
 class Timeline:
@@ -16,7 +16,12 @@ class Timeline:
         self._pending: deque[Transition] = deque(maxlen=MOST)
 
     def note(
-        self, state: InstanceState, why: Why, detail: str = "", generation: int = 0, at: float | None = None
+        self,
+        state: InstanceState,
+        why: TransitionReason,
+        detail: str = "",
+        generation: int = 0,
+        at: float | None = None,
     ) -> None:
         """`at`, in Unix seconds: when it happened, if not now."""
         self._pending.append(

@@ -16,7 +16,7 @@ MOST_OF_LOAD: Final = 50
 LONGEST_DETAIL: Final = 500
 
 
-class Why(Labelled):
+class TransitionReason(Labelled):
     """Why an instance came into a state, or what happened in it."""
 
     STARTED = "started", gettext_noop("its service is started")
@@ -40,7 +40,7 @@ class Why(Labelled):
     CLOSED = "closed", gettext_noop("the gateway stops")
 
 
-OF_LOAD: Final = frozenset({Why.FULL, Why.ROOM})
+OF_LOAD: Final = frozenset({TransitionReason.FULL, TransitionReason.ROOM})
 """What comes and goes with the load. It is kept apart, so that it never pushes out what went wrong."""
 
 
@@ -51,7 +51,7 @@ class Transition(msgspec.Struct, frozen=True):
     """Unix seconds."""
     state: InstanceState
     """Since then."""
-    why: Why
+    why: TransitionReason
     detail: str = ""
     """In the words of what failed, in English."""
     generation: int = 0

@@ -13,7 +13,7 @@ from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, encoded
 from accounts.models import ApiKey, OpenTurn, Team, Usage
 from bridge.status.states import InstanceState
-from bridge.status.transitions import Transition, Why
+from bridge.status.transitions import Transition, TransitionReason
 from gateway_project.lib.redis_link import RedisLink
 
 pytestmark = pytest.mark.django_db
@@ -267,11 +267,17 @@ def test_page_shows_changes_around_it(client, viewer, new_row, steps):
     new_row()
     steps(
         "w1-i1",
-        (-4000, InstanceState.STARTING, Why.STARTED, ""), (-3000, InstanceState.READY, Why.CONNECTED, ""),
-        (-120, InstanceState.COOLING, Why.LIMITED, "for 30 s"), (1.5, InstanceState.BACKOFF, Why.LOST, "pid 7 exited"),
-        (63, InstanceState.STARTING, Why.STARTED, "too late"),
+        (-4000, InstanceState.STARTING, TransitionReason.STARTED, ""),
+        (-3000, InstanceState.READY, TransitionReason.CONNECTED, ""),
+        (-120, InstanceState.COOLING, TransitionReason.LIMITED, "for 30 s"),
+        (1.5, InstanceState.BACKOFF, TransitionReason.LOST, "pid 7 exited"),
+        (63, InstanceState.STARTING, TransitionReason.STARTED, "too late"),
     )  # fmt: skip
-    steps("w1-i2", (-5000, InstanceState.READY, Why.CONNECTED, ""), (-1, InstanceState.BACKOFF, Why.FAILED, ""))
+    steps(
+        "w1-i2",
+        (-5000, InstanceState.READY, TransitionReason.CONNECTED, ""),
+        (-1, InstanceState.BACKOFF, TransitionReason.FAILED, ""),
+    )
     text = changes_on(client.get(f"/usage/r/{ID}"))
     assert (
         "03:10:00 w1-i1 ready → cooling down its service refuses turns for a while "
@@ -284,7 +290,11 @@ def test_page_shows_changes_around_it(client, viewer, new_row, steps):
 
 def test_details_of_changes_are_for_operators(client, admin_client, viewer, new_row, steps):
     new_row(trace="")
-    steps("w1-i1", (-4000, InstanceState.READY, Why.CONNECTED, ""), (1, InstanceState.FAILED, Why.FAILED, "a\u202eb"))
+    steps(
+        "w1-i1",
+        (-4000, InstanceState.READY, TransitionReason.CONNECTED, ""),
+        (1, InstanceState.FAILED, TransitionReason.FAILED, "a\u202eb"),
+    )
     assert "it failed:" not in changes_on(client.get(f"/usage/r/{ID}"))
     assert "it failed: a\\u202eb" in changes_on(admin_client.get(f"/usage/r/{ID}"))
 
@@ -292,8 +302,8 @@ def test_details_of_changes_are_for_operators(client, admin_client, viewer, new_
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        ((-4000, InstanceState.READY, Why.CONNECTED, ""), "Nothing changed around it."),
-        ((900, InstanceState.READY, Why.CONNECTED, ""), "was not recorded, or is no longer kept"),
+        ((-4000, InstanceState.READY, TransitionReason.CONNECTED, ""), "Nothing changed around it."),
+        ((900, InstanceState.READY, TransitionReason.CONNECTED, ""), "was not recorded, or is no longer kept"),
         (None, "is no longer kept"),
     ],
 )
@@ -305,7 +315,11 @@ def test_no_changes_say_why(client, viewer, new_row, steps, found, words):
 
 def test_changes_of_a_new_instance_are_whole(client, viewer, new_row, steps):
     new_row(trace="")
-    steps("w1-i1", (-20, InstanceState.STARTING, Why.STARTED, ""), (-9, InstanceState.READY, Why.CONNECTED, ""))
+    steps(
+        "w1-i1",
+        (-20, InstanceState.STARTING, TransitionReason.STARTED, ""),
+        (-9, InstanceState.READY, TransitionReason.CONNECTED, ""),
+    )
     text = changes_on(client.get(f"/usage/r/{ID}"))
     assert "starting → ready it is connected" in text
     assert "no longer kept" not in text
@@ -325,7 +339,7 @@ def test_refusal_without_instances_has_no_changes(client, viewer, new_row):
 def test_many_changes_are_cut(client, viewer, new_row, steps):
     new_row(trace="")
     states = [InstanceState.READY, InstanceState.BACKOFF]
-    steps("w1-i1", *((number - 400, states[number % 2], Why.FAILED, "") for number in range(200)))
+    steps("w1-i1", *((number - 400, states[number % 2], TransitionReason.FAILED, "") for number in range(200)))
     text = changes_on(client.get(f"/usage/r/{ID}"))
     assert text.count("→") == 40
     assert "More changes that are not listed: 60" in text

@@ -10,7 +10,7 @@ from bridge.models import Instance, Login
 from bridge.status.instance import InstanceStatus
 from bridge.status.logins import LoginKind
 from bridge.status.states import InstanceState
-from bridge.status.transitions import Transition, Why
+from bridge.status.transitions import Transition, TransitionReason
 
 pytestmark = pytest.mark.django_db
 
@@ -48,8 +48,8 @@ def test_list_is_that_of_the_heartbeats(admin_client, instances):
 def test_one_comes_with_its_timeline(admin_client, instances, redis_server):
     with redis.Redis.from_url(redis_server) as client:
         for step in (
-            Transition(1_700_000_000.0, InstanceState.STARTING, Why.LOST, "lost", 5),
-            Transition(1_700_000_001.5, InstanceState.READY, Why.CONNECTED, "", 6),
+            Transition(1_700_000_000.0, InstanceState.STARTING, TransitionReason.LOST, "lost", 5),
+            Transition(1_700_000_001.5, InstanceState.READY, TransitionReason.CONNECTED, "", 6),
         ):
             client.lpush("lgw:timeline:w1-i1", msgspec.json.encode(step))
     found = admin_client.get("/api/instances/w1-i1/").json()

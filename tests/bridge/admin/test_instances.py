@@ -18,7 +18,7 @@ from bridge.fleet.modes import NONE_READY, SILENT
 from bridge.models import Instance
 from bridge.status.smoke import SmokeReport
 from bridge.status.states import InstanceState
-from bridge.status.transitions import Transition, Why
+from bridge.status.transitions import Transition, TransitionReason
 from bridge.tasks import check_instances
 from gateway_project.lib import degraded
 from gateway_project.lib.degraded import Mode
@@ -57,8 +57,8 @@ def test_list_without_redis_explains_itself(admin_client, beat, settings):
 def test_page_shows_timeline_with_reasons(admin_client, beat, heartbeats):
     beat("w1-i1", replacing=True)
     for step in (
-        Transition(time.time() - 60, InstanceState.BACKOFF, Why.FAILED, "the program exited with code 1"),
-        Transition(time.time(), InstanceState.READY, Why.REPLACING, "a restart is ordered"),
+        Transition(time.time() - 60, InstanceState.BACKOFF, TransitionReason.FAILED, "the program exited with code 1"),
+        Transition(time.time(), InstanceState.READY, TransitionReason.REPLACING, "a restart is ordered"),
     ):
         heartbeats.lpush("lgw:timeline:w1-i1", msgspec.json.encode(step))
     page = text(admin_client.get(reverse("admin:bridge_instance_change", args=["w1-i1"])))

@@ -14,7 +14,7 @@ from bridge.fleet.orders import Action, order
 from bridge.models import InstanceOrder
 from bridge.status.accounts import AccountState
 from bridge.status.states import OWN_STATES, InstanceState
-from bridge.status.transitions import Transition, Why
+from bridge.status.transitions import Transition, TransitionReason
 from bridge.status.wanted import Maintenance, Mode
 from bridge.tasks import check_instances
 
@@ -36,7 +36,7 @@ def verdict(client):
 
 @pytest.fixture
 def step(heartbeats):
-    def step(name, ago, state, why=Why.ACCOUNT):
+    def step(name, ago, state, why=TransitionReason.ACCOUNT):
         """Put it into the timeline; its time, as pages show it."""
         at = time.time() - ago
         heartbeats.lpush(f"lgw:timeline:{name}", msgspec.json.encode(Transition(at, state, why)))
@@ -53,7 +53,7 @@ def test_state_says_since_when_and_what_helps(admin_client, beat, step, state):
     beat("w1-i2", state=state, login=False, last_error="odd")
     step("w1-i2", 900, InstanceState.READY)
     since = step("w1-i2", 600, state)
-    step("w1-i2", 60, state, Why.REPLACING)
+    step("w1-i2", 60, state, TransitionReason.REPLACING)
     expected = f"Instance w1-i2: {state.label} since {since} (odd). {state.advice} Show it"
     assert troubles(admin_client) == [expected]
     assert state.advice.endswith(".")
@@ -93,7 +93,7 @@ def test_causes_with_other_remedies_have_own_lines(admin_client, beat, step):
 def test_hold_says_since_when(admin_client, beat, step, by):
     beat("w1-i1")
     beat("w1-i2", state="draining")
-    moved = step("w1-i2", 300, InstanceState.DRAINING, Why.ORDER)
+    moved = step("w1-i2", 300, InstanceState.DRAINING, TransitionReason.ORDER)
     ordered = timezone.now() - timedelta(seconds=400)
     InstanceOrder.objects.create(name="w1-i2", mode=Mode.DRAIN, mode_at=ordered if by == "order" else None)
     since = moved if by == "state" else timezone.localtime(ordered).strftime("%H:%M:%S UTC")
@@ -117,9 +117,9 @@ def test_window_says_since_when(admin_client, beat, step):
     window = Maintenance("updates", Mode.DRAIN, time.time() + 90)
     for name in ("w1-i2", "w1-i3"):
         beat(name, state="draining", maintenance=window)
-    first = step("w1-i2", 500, InstanceState.DRAINING, Why.MAINTENANCE)
-    step("w1-i3", 400, InstanceState.DRAINING, Why.MAINTENANCE)
-    step("w1-i2", 100, InstanceState.STOPPED, Why.ORDER)
+    first = step("w1-i2", 500, InstanceState.DRAINING, TransitionReason.MAINTENANCE)
+    step("w1-i3", 400, InstanceState.DRAINING, TransitionReason.MAINTENANCE)
+    step("w1-i2", 100, InstanceState.STOPPED, TransitionReason.ORDER)
     (line,) = troubles(admin_client)
     assert line.startswith(f"2 instances, w1-i2 and w1-i3: in maintenance since {first} until ")
     assert line.endswith(" UTC (updates). They take turns again by themselves. Show the window")
@@ -128,9 +128,9 @@ def test_window_says_since_when(admin_client, beat, step):
 def test_down_begins_with_the_last_to_stop(admin_client, beat, step):
     for name, ago in (("w1-i1", 90_000), ("w1-i2", 700)):
         beat(name, state="login_required", login=False)
-        step(name, 100_000, InstanceState.READY, Why.CONNECTED)
-        step(name, ago, InstanceState.BACKOFF, Why.LOST)
-        step(name, ago - 5, InstanceState.STARTING, Why.STARTED)
+        step(name, 100_000, InstanceState.READY, TransitionReason.CONNECTED)
+        step(name, ago, InstanceState.BACKOFF, TransitionReason.LOST)
+        step(name, ago - 5, InstanceState.STARTING, TransitionReason.STARTED)
         step(name, ago - 9, InstanceState.LOGIN_REQUIRED)
     began = datetime.fromtimestamp(time.time() - 700, UTC)
     near = {f"{began + timedelta(seconds=each):%Y-%m-%d %H:%M}" for each in (-30, 0)}

@@ -25,7 +25,7 @@ from bridge.status.attempts import AttemptReason
 from bridge.status.instance import InstanceStatus
 from bridge.status.logins import LoginKind
 from bridge.status.states import InstanceState
-from bridge.status.transitions import Transition, Why
+from bridge.status.transitions import Transition, TransitionReason
 from bridge.status.wanted import Mode
 from bridge.tasks import smoke
 from gateway_project.lib.redis_link import RedisLink
@@ -134,7 +134,7 @@ def test_list_shows_all_instances(instances):
 
 
 def test_list_says_why_and_since_when(instances):
-    step = Transition(time.time() - 7300, InstanceState.READY, Why.REPLACED, "2.4.0")
+    step = Transition(time.time() - 7300, InstanceState.READY, TransitionReason.REPLACED, "2.4.0")
     instances.lpush("lgw:timeline:w1-i1", msgspec.json.encode(step))
     first = by_command("list").splitlines()[1]
     assert "2 h" in first

@@ -7,7 +7,7 @@ from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.orders import Order
 from bridge.status.states import TAKING_TURNS
-from bridge.status.transitions import Why
+from bridge.status.transitions import TransitionReason
 from bridge.status.wanted import Mode
 from tests.bridge.pools import attached, in_state, running
 
@@ -52,11 +52,11 @@ def test_timeline_has_a_spell_with_its_length(pool):
     busy, leases = Busy(Members(pool.instances)), [pool.lease(), pool.lease()]
     for second in range(31):
         busy.look(second)
-    assert steps(pool) == [("busy", Why.FULL, "")]
+    assert steps(pool) == [("busy", TransitionReason.FULL, "")]
     leases[0].release()
     for second in range(31, 60):
         busy.look(second)
-    assert steps(pool)[1:] == [("ready", Why.ROOM, "31 s")]
+    assert steps(pool)[1:] == [("ready", TransitionReason.ROOM, "31 s")]
     assert [each.at for each in pool.instances[0].timeline.pending()][2:] == [0, 31]
     leases[1].release()
 
@@ -71,7 +71,7 @@ def test_spell_ends_unsaid_with_the_connection(pool):
         lease.release()
     for second in range(5, 40):
         busy.look(second)
-    assert [why for _, why, _ in steps(pool)] == [Why.FULL, Why.ORDER, Why.ORDER]
+    assert [why for _, why, _ in steps(pool)] == [TransitionReason.FULL, TransitionReason.ORDER, TransitionReason.ORDER]
 
 
 @pytest.mark.parametrize("full_every", [2, 3, 9])
@@ -83,6 +83,6 @@ def test_flicker_never_reaches_the_timeline(full_every):
 def test_busy_spell_survives_short_breaks():
     spell = Spell()
     begun = [spell.look(now, is_full=True) for now in range(LOOKS)]
-    assert [each for each in begun if each] == [(Why.FULL, 0, 0.0)]
+    assert [each for each in begun if each] == [(TransitionReason.FULL, 0, 0.0)]
     assert begun[int(FULL_SEC)]
     assert not any(spell.look(LOOKS + now, is_full=now % ROOM_SEC == 0) for now in range(LOOKS))

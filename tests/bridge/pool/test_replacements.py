@@ -18,7 +18,7 @@ from bridge.pool.options import InstanceOptions
 from bridge.pool.orders import Order
 from bridge.pool.policy import replacement_pause
 from bridge.status.logins import WantedLogin
-from bridge.status.transitions import Why
+from bridge.status.transitions import TransitionReason
 from bridge.status.wanted import Mode
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.test_log_tail import line
@@ -103,7 +103,10 @@ async def test_restart_costs_no_turn_and_no_wait(tmp_path):
         pool.upkeep.obey({"w1-i1": order})
         await asyncio.sleep(0)
         assert not pool.instances[0].succession.is_for_restart
-        assert [each for each in steps(pool) if each in (Why.REPLACING, Why.REPLACED)] == [Why.REPLACING, Why.REPLACED]
+        assert [each for each in steps(pool) if each in (TransitionReason.REPLACING, TransitionReason.REPLACED)] == [
+            TransitionReason.REPLACING,
+            TransitionReason.REPLACED,
+        ]
 
 
 async def test_work_dirs_take_turns_and_are_found_again(tmp_path):
@@ -138,7 +141,7 @@ async def test_successor_that_cannot_start_is_thrown_away(tmp_path):
         assert (status.pid, status.state) == (before, "ready")
         assert "not ready within 4 s" in status.last_error
         assert pool.lease() is not None
-        assert Why.KEPT in steps(pool)
+        assert TransitionReason.KEPT in steps(pool)
         control(tmp_path / "i1", start_fails=False)
         # Operators need not wait for the next try.
         restart(pool)

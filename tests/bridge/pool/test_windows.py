@@ -9,7 +9,7 @@ import pytest
 from bridge.chat.errors import Unavailable
 from bridge.pool.orders import Order
 from bridge.pool.windows import Window, maintenance_of, next_change, occurrence, open_at
-from bridge.status.transitions import Why
+from bridge.status.transitions import TransitionReason
 from bridge.status.wanted import Maintenance, Mode
 from tests.bridge.lingma.service import Service
 from tests.bridge.living import gone
@@ -112,7 +112,10 @@ async def test_open_window_refuses_with_its_end():
         assert 3595 <= refused.value.retry_after <= 3600
         pool.upkeep.obey({}, [])
         assert pool.lease() is not None
-        assert told(pool) == [("draining", Why.MAINTENANCE, "nightly"), ("ready", Why.MAINTAINED, "nightly")]
+        assert told(pool) == [
+            ("draining", TransitionReason.MAINTENANCE, "nightly"),
+            ("ready", TransitionReason.MAINTAINED, "nightly"),
+        ]
 
 
 async def test_window_closes_by_itself_and_serves():
@@ -141,9 +144,9 @@ async def test_stopping_window_ends_the_program(tmp_path):
         pool.upkeep.obey({}, [soon(3600, Mode.STOP)])
         await in_state(pool, "stopped")
         assert await gone(pid)
-        assert told(pool)[-1][:2] == ("stopped", Why.MAINTENANCE)
+        assert told(pool)[-1][:2] == ("stopped", TransitionReason.MAINTENANCE)
         pool.upkeep.obey({"w1-i1": Order(Mode.STOP)}, [])
-        assert told(pool)[-1] == ("stopped", Why.MAINTAINED, "nightly")
+        assert told(pool)[-1] == ("stopped", TransitionReason.MAINTAINED, "nightly")
         assert not pool.instances[0].back_within(1e9)
         pool.upkeep.obey({}, [])
         await in_state(pool, "ready")
