@@ -11,9 +11,9 @@ from bridge.logins.credentials import BadCredentials, Password
 from bridge.signin import ways
 from bridge.signin.browser import Browser, opened
 from bridge.signin.failure import AttemptFailed
+from bridge.signin.login_service import LoginService
 from bridge.signin.options import SignInOptions
 from bridge.signin.page_rules import PageRules, Progress, Seen, is_callback, next_step
-from bridge.signin.shadow import Shadow
 from bridge.status.attempts import AttemptResult, AttemptState
 
 if TYPE_CHECKING:
@@ -24,23 +24,23 @@ ACT_MS: Final = 10_000
 FOR_PERSONS: Final = {"captcha": AttemptResult.CAPTCHA, "code": AttemptResult.SECOND_FACTOR}
 
 
-async def automatically(shadow: Shadow, job: Job, store: AttemptStore, options: SignInOptions) -> None:
+async def automatically(service: LoginService, job: Job, store: AttemptStore, options: SignInOptions) -> None:
     """Raise AttemptFailed or StoreAway."""
     password = _password(job)
     rules = await store.page_rules(PageRules)
-    url = await ways.address(shadow, shadow.dialect)
+    url = await ways.address(service, service.dialect)
     await store.report(job.attempt, AttemptState.SIGNING_IN)
     try:
-        async with opened(options.browser, shadow.directory / "browser", url, shadow.http_port, rules) as browser:
-            await _drive(browser, shadow, password, options)
+        async with opened(options.browser, service.directory / "browser", url, service.http_port, rules) as browser:
+            await _drive(browser, service, password, options)
             try:
-                await ways.until_logged_in(shadow, options.answer_sec, AttemptResult.UNKNOWN_PAGE)
+                await ways.until_logged_in(service, options.answer_sec, AttemptResult.UNKNOWN_PAGE)
             except AttemptFailed as failure:
                 raise await browser.failed(failure.result, failure.detail) from None
     except AttemptFailed as failure:
         if failure.result not in FOR_PERSONS.values():
             raise
-        await _by_person(shadow, job, store, options, failure)
+        await _by_person(service, job, store, options, failure)
 
 
 def _password(job: Job) -> Password:
@@ -54,26 +54,26 @@ def _password(job: Job) -> Password:
 
 
 async def _by_person(
-    shadow: Shadow, job: Job, store: AttemptStore, options: SignInOptions, failure: AttemptFailed
+    service: LoginService, job: Job, store: AttemptStore, options: SignInOptions, failure: AttemptFailed
 ) -> None:
     """The browser is closed by now: whoever helps begins anew, in a browser of their own."""
-    url = await ways.address(shadow, shadow.dialect)
+    url = await ways.address(service, service.dialect)
     try:
-        await ways.with_person(shadow, job, store, url, options.person_sec, failure.result.label)
+        await ways.with_person(service, job, store, url, options.person_sec, failure.result.label)
     except AttemptFailed as exc:
         if exc.result is not AttemptResult.NOBODY_CAME:
             raise
         raise AttemptFailed(failure.result, failure.detail, failure.screenshot) from None
 
 
-async def _drive(browser: Browser, shadow: Shadow, password: Password, options: SignInOptions) -> None:
+async def _drive(browser: Browser, service: LoginService, password: Password, options: SignInOptions) -> None:
     """To the callback. Raise AttemptFailed."""
     clock = asyncio.get_running_loop().time
     until, known_at = clock() + options.browser_sec, clock()
     await browser.open(options.browser_sec)
     done = Progress()
     while clock() < until:
-        if is_callback(browser.page.url, shadow.http_port):
+        if is_callback(browser.page.url, service.http_port):
             return
         if browser.strayed:
             raise await browser.failed(AttemptResult.STRAYED, browser.strayed)
@@ -90,7 +90,7 @@ async def _drive(browser: Browser, shadow: Shadow, password: Password, options: 
         if frame is not None and not browser.strayed:  # by now, too
             browser.typed = password.password if step == "fill" else browser.typed
             await _act(step, seen, frame, done, password)
-            shadow.password_sent = done.submitted
+            service.password_sent = done.submitted
         await asyncio.sleep(LOOK_SEC)
     raise await browser.failed(AttemptResult.PAGE_SLOW)
 

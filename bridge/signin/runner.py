@@ -17,8 +17,8 @@ from bridge.pool.login_store import StoreAway
 from bridge.signin import ways
 from bridge.signin.automatic import automatically
 from bridge.signin.failure import AttemptFailed
+from bridge.signin.login_service import LoginService, remove
 from bridge.signin.options import SignInOptions
-from bridge.signin.shadow import Shadow, remove
 from bridge.status.attempts import AttemptResult, AttemptState
 from bridge.status.logins import LoginKind
 
@@ -133,41 +133,41 @@ async def _log_in(job: Job, store: AttemptStore, options: SignInOptions) -> Atte
         spec = options.spec(directory, job.version)
     except LingmaError as exc:
         raise AttemptFailed(AttemptResult.NO_PROGRAM, str(exc)) from exc
-    shadow = Shadow(spec, job.endpoint, options)
+    service = LoginService(spec, job.endpoint, options)
     try:
-        return await _through(shadow, job, store, options)
+        return await _through(service, job, store, options)
     except AttemptFailed as failure:
-        failure.password_sent = shadow.password_sent
+        failure.password_sent = service.password_sent
         raise
     finally:
-        await shadow.end()
+        await service.end()
 
 
-async def _through(shadow: Shadow, job: Job, store: AttemptStore, options: SignInOptions) -> AttemptResult:
+async def _through(service: LoginService, job: Job, store: AttemptStore, options: SignInOptions) -> AttemptResult:
     """All that an attempt does with its service."""
-    await shadow.start()
-    await _by_its_way(shadow, job, store, options)
+    await service.start()
+    await _by_its_way(service, job, store, options)
     await store.report(job.attempt, AttemptState.CHECKING)
-    await shadow.settle(options.stable_sec)
-    await shadow.chat()
-    facts = await shadow.account()
+    await service.settle(options.stable_sec)
+    await service.chat()
+    facts = await service.account()
     if not facts.state.may_chat:
         raise AttemptFailed(AttemptResult.ACCOUNT, facts.state.label)
-    bundle = await shadow.export()
+    bundle = await service.export()
     return await _keep(job, bundle, facts.expires_at, store)
 
 
-async def _by_its_way(shadow: Shadow, job: Job, store: AttemptStore, options: SignInOptions) -> None:
-    dialect = shadow.dialect
+async def _by_its_way(service: LoginService, job: Job, store: AttemptStore, options: SignInOptions) -> None:
+    dialect = service.dialect
     if job.way is LoginKind.BROWSER:
-        url = await ways.address(shadow, dialect)
-        await ways.with_person(shadow, job, store, url, options.person_sec)
+        url = await ways.address(service, dialect)
+        await ways.with_person(service, job, store, url, options.person_sec)
         return
     if job.way is LoginKind.AUTOMATIC:
-        await automatically(shadow, job, store, options)
+        await automatically(service, job, store, options)
         return
     await store.report(job.attempt, AttemptState.SIGNING_IN)
-    await ways.with_secrets(shadow, dialect, job, options.answer_sec)
+    await ways.with_secrets(service, dialect, job, options.answer_sec)
 
 
 async def _keep(job: Job, bundle: Bundle, expires_at: float, store: AttemptStore) -> AttemptResult:

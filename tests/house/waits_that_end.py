@@ -81,7 +81,7 @@ WAITS = {
         "await asyncio.open_connection(address, target.port, ssl=trusted, server_hostname=name)",
         "bridge/images/fetch.py: await reader.read(CHUNK)",
         "bridge/signin/relay.py: await reader.read(LARGEST - len(found))",
-        "bridge/signin/shadow.py: await turn.drain()",
+        "bridge/signin/login_service.py: await turn.drain()",
         "bridge/bounds/patience.py: await receive()",
         "bridge/bounds/patience.py: await asyncio.Event().wait()",
         "gateway_project/supervise/supervisor.py: await asyncio.open_connection(wildcard.get(host, host), port)",

@@ -42,7 +42,7 @@ def remove(directory: Path) -> None:
     lock_of(directory).unlink(missing_ok=True)
 
 
-class Shadow:
+class LoginService:
     """`start`, requests, `export`, and always `end`, which leaves nothing behind."""
 
     def __init__(self, spec: InstanceSpec, endpoint: str, options: SignInOptions) -> None:
