@@ -129,6 +129,20 @@ def test_every_promise_names_a_test_that_is_there():
     assert [promise for promise, tests in named[:-1] if not tests] == []
 
 
+DECISIONS = text(Path("ARCHITECTURE.md")).partition("\n## Decisions\n")[2].split("\n### ")
+
+
+def test_each_decision_is_listed_once():
+    listed = re.findall(r"\[([^]]+)\]\(#", DECISIONS[0])
+    assert sorted(listed) == sorted(each.partition("\n")[0].partition(": ")[2] for each in DECISIONS[1:])
+
+
+@pytest.mark.parametrize("decision", DECISIONS[1:], ids=lambda decision: decision.partition("\n")[0])
+def test_decision_has_its_date_and_price(decision):
+    assert re.match(r"\d{4}-\d\d-\d\d: ", decision)
+    assert "Price: " in " ".join(decision.split())
+
+
 MODULE = r"`(?P<path>[a-z_]+(?:/[a-z_0-9]+)+)(?:\.py)?(?P<names>(?:\.[A-Za-z_]+)*)`"
 BRACKETS = r"\((`[\w.]+`(?:,\s+`[\w.]+`)*)\)"
 WALKS = text(Path("ARCHITECTURE.md")).partition("\n## Five walks\n")[2].partition("\n## ")[0].split("\n**")[1:]
