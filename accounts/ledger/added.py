@@ -26,7 +26,7 @@ class Adding:
             f"{name} = {table}.{name} + excluded.{name}" for name in sums
         )
         insert = f"INSERT INTO {table} ({', '.join(columns)})"
-        self._one: Final = f"{insert} VALUES (%s{', %s' * (len(columns) - 1)}) {end}"
+        self._one: Final = f"{insert} VALUES (?{', ?' * (len(columns) - 1)}) {end}"
         # Of a sum that is 0 nothing is said: most buckets of histograms are.
         values = ", ".join([*self._head, *(f"COALESCE({name}, 0)" for name in sums)])
         kinds = {name: _type(model, name) for name in columns}
@@ -51,8 +51,11 @@ class Adding:
             # Past the ORM a time has to be made what SQLite's column holds.
             adapt = connection.ops.adapt_datetimefield_value
             at = self._at
-            with connection.cursor() as cursor:
-                cursor.executemany(self._one, [(*row[:at], adapt(row[at]), *row[at + 1 :]) for row in rows])
+            # Past Django's cursor, too, which looks for each %s of the statement.
+            with connection.wrap_database_errors:
+                connection.connection.executemany(
+                    self._one, [(*row[:at], adapt(row[at]), *row[at + 1 :]) for row in rows]
+                )
 
     def _record(self, row: tuple[Any, ...]) -> dict[str, Any]:
         sums = zip(self._sums, row[len(self._head) :], strict=True)

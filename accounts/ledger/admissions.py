@@ -64,5 +64,7 @@ def _add(opened: list[float], unopened: list[float]) -> None:
     admitted = Counter(map(hour_at, opened)) + late
     if admitted:
         adapt = connection.ops.adapt_datetimefield_value
+        # One by one: mostly it is one hour, as `UsageDay.drop` says of days.
         with connection.cursor() as cursor:
-            cursor.executemany(ADD, [(adapt(hour), count, late[hour]) for hour, count in admitted.items()])
+            for hour, count in admitted.items():
+                cursor.execute(ADD, [adapt(hour), count, late[hour]])

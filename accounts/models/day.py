@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import ClassVar
 
-from django.db import models
+from django.db import connection, models
 from django.utils.translation import gettext_lazy as _
+
+_DROP = "DELETE FROM accounts_usageday WHERE accounts_usageday.day = %s"
 
 
 class UsageDay(models.Model):
@@ -36,4 +38,8 @@ class UsageDay(models.Model):
     def drop(cls, times: Iterable[datetime]) -> None:
         """Rows of the days of these times (UTC) have changed. In the transaction that changes them."""
         days = {at.replace(hour=0, minute=0, second=0, microsecond=0) for at in times}
-        cls.objects.filter(day__in=days).delete()
+        # Past the ORM: with each batch of rows, and mostly there is nothing to delete.
+        # One by one, for mostly it is one, and `executemany` of PostgreSQL's driver takes twice as long for that.
+        with connection.cursor() as cursor:
+            for day in days:
+                cursor.execute(_DROP, [connection.ops.adapt_datetimefield_value(day)])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from django.db import connection
 from django.db.models.expressions import RawSQL
 
@@ -16,8 +16,10 @@ def any_of(texts: Iterable[str]) -> RawSQL:
     return RawSQL(values, [given])  # noqa: S611 - our own two texts
 
 
-def select(columns: str, table: str, column: str, texts: Iterable[str]) -> list[tuple[Any, ...]]:
-    """The rows whose `column` has one of these texts. Values are as the driver gives them.
+def select(
+    columns: str, table: str, column: str, texts: Iterable[str], condition: str = "TRUE", *parameters: Any
+) -> list[tuple[Any, ...]]:
+    """The rows whose `column` has one of these texts, and that meet the condition. Values are as the driver gives them.
 
     Past Django's queries: to build one takes as long as to file some ten rows, and each batch of rows has several.
     """
@@ -25,13 +27,18 @@ def select(columns: str, table: str, column: str, texts: Iterable[str]) -> list[
         return []
     values, given = _as_rows(texts)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {columns} FROM {table} WHERE {column} IN ({values})", [given])  # noqa: S608 - of ours
+        cursor.execute(
+            f"SELECT {columns} FROM {table} WHERE {column} IN ({values}) AND {condition}",  # noqa: S608 - of ours
+            [given, *parameters],
+        )
         found: list[tuple[Any, ...]] = cursor.fetchall()
     return found
 
 
-def _as_rows(texts: Iterable[str]) -> tuple[str, Any]:
+def _as_rows(texts: Iterable[str]) -> tuple[str, str]:
     """What selects these texts, and its one parameter."""
+    given = msgspec.json.encode(list(texts)).decode()
     if connection.vendor == "postgresql":
-        return "SELECT unnest(%s::text[])", list(texts)
-    return "SELECT value FROM json_each(%s)", json.dumps(list(texts))
+        # No array: its driver writes each text apart, which takes longer than to look for it.
+        return "SELECT json_array_elements_text(%s::json)", given
+    return "SELECT value FROM json_each(%s)", given
