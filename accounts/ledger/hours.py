@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from accounts.ledger.added import Adding
 from accounts.ledger.compiled import Compiled, compiled
 from accounts.ledger.row import UsageRow
 from accounts.models import AdmittedHour, OpenTurn, Usage, UsageDay, UsageHour, UsageTotal
-from accounts.models.hour import BOUNDS_MS, BUCKET_COLUMNS, DIMENSIONS, HISTOGRAMS, SUMS, bucket_column, bucket_of
+from accounts.models.hour import BOUNDS_MS, BUCKET_COLUMNS, DIMENSIONS, HISTOGRAMS, SUMS, bucket_column
 
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
@@ -103,10 +104,11 @@ class HourSums:
         sums[_BUSY] += busy_ms(row.instance, row.status, queue_ms, total_ms)
         sums[_QUEUE] += queue_ms
         sums[_REUSED] += row.session == "reused"
+        # As `bucket_of`, without its call three times for each row.
         if first_token_ms is not None:
-            sums[_FIRST_TOKEN + bucket_of(first_token_ms)] += 1
-        sums[_QUEUED + bucket_of(queue_ms)] += 1
-        sums[_TOTAL + bucket_of(total_ms)] += 1
+            sums[_FIRST_TOKEN + bisect_left(BOUNDS_MS, first_token_ms)] += 1
+        sums[_QUEUED + bisect_left(BOUNDS_MS, queue_ms)] += 1
+        sums[_TOTAL + bisect_left(BOUNDS_MS, total_ms)] += 1
 
     def add_turns(self, row: Usage | UsageRow, more: int) -> None:
         """The row, which has been added before, stands for so many turns more."""

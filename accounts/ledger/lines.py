@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Annotated, Any, Final, Literal, NamedTuple, cast, get_type_hints
 
 import msgspec
@@ -15,6 +17,9 @@ LONGEST_RUN: Final = OpenTurn._meta.get_field("run").max_length
 
 LAST: Final = 2.0**32  # from 0 to here every number surely is a time, and so are its hour and the one after it
 NUL: Final = b"\\u0000"
+AT_ONCE: Final = 100
+"""Rows that are read in one go. Where one needs cleaning, so many are read twice."""
+UNREADABLE: Final = (msgspec.DecodeError, ValueError, RecursionError)
 
 
 def _within(name: str, kind: Any, states: tuple[str, ...]) -> Any:
@@ -45,7 +50,9 @@ def _clean(states: tuple[str, ...]) -> type[UsageRow]:
     return cast("type[UsageRow]", made)
 
 
-_clean_row = msgspec.json.Decoder(_clean(tuple(Usage.Status.values))).decode
+_CleanRow = _clean(tuple(Usage.Status.values))
+_clean_row = msgspec.json.Decoder(_CleanRow).decode
+_clean_rows: Final[Callable[[bytes], list[UsageRow]]] = msgspec.json.Decoder(list[_CleanRow]).decode  # type: ignore[valid-type]
 _clean_opening = msgspec.json.Decoder(
     msgspec.defstruct("CleanOpening", [
         ("opened_by", Annotated[str, msgspec.Meta(max_length=LONGEST_RUN)]), ("row", _clean(("open",)))
@@ -67,7 +74,8 @@ class Batch(NamedTuple):
 
 def read(lines: list[bytes]) -> Batch:
     """What lines say, however they come mixed. Never raises: what cannot be read is `rejected`."""
-    rows, openings, amendments, rejected = [], {}, {}, []
+    openings, amendments, rejected = {}, {}, []
+    ends = []
     for line in lines:
         try:
             if line.startswith(OPENING):
@@ -77,15 +85,43 @@ def read(lines: list[bytes]) -> Batch:
                 amendment = _cleaned_amendment(_amendment(line))
                 amendments[amendment.amends] = amendment
             else:
-                rows.append(row := read_row(line))
-                if line.startswith(OPENED):
-                    # The row itself: a copy of it would cost as much as to read it.
-                    openings[row.request_id] = Opening("", row)
-        except (msgspec.DecodeError, ValueError, RecursionError):
+                ends.append(line)
+        except UNREADABLE:
             rejected.append(line)
+    rows = []
+    for line, row in zip(ends, _rows(ends), strict=True):
+        if row is None:
+            rejected.append(line)
+            continue
+        rows.append(row)
+        if line.startswith(OPENED):
+            # The row itself: a copy of it would cost as much as to read it.
+            openings[row.request_id] = Opening("", row)
     # The same refusal may wait with several counts: the highest is last, and wins in the dict.
     rows.sort(key=lambda row: row.count)
     return Batch({row.request_id: row for row in rows}, openings, amendments, rejected)
+
+
+def _rows(lines: list[bytes]) -> Iterator[UsageRow | None]:
+    """The row of each line, None where it cannot be read. Many at once: each call takes half as long as its line."""
+    for start in range(0, len(lines), AT_ONCE):
+        some = lines[start : start + AT_ONCE]
+        whole = b"[%b]" % b",\n".join(some)
+        # What is none of ours may be half a row, or two in a line, and must stay that beside others.
+        if NUL not in whole and whole.count(b"},\n{") == len(some) - 1:
+            with suppress(msgspec.DecodeError, RecursionError):
+                rows = _clean_rows(whole)
+                if len(rows) == len(some):
+                    yield from rows
+                    continue
+        yield from map(_row_if_readable, some)
+
+
+def _row_if_readable(line: bytes) -> UsageRow | None:
+    try:
+        return read_row(line)
+    except UNREADABLE:
+        return None
 
 
 def read_row(line: bytes) -> UsageRow:

@@ -1,8 +1,12 @@
 """One list of columns."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 from django.contrib import admin
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from accounts.ledger import inserts, lines
 from accounts.ledger.row import OPENING, Amendment, UsageRow
@@ -31,8 +35,16 @@ def test_rows_are_inserted_with_every_column():
     assert read.__struct_fields__ == inserts.NAMES
 
 
+@given(st.floats(0, lines.LAST))
+@example(0.9999994)
+@example(0.9999996)
+@example(1_796_000_000.0)
+def test_times_are_written_as_django_writes_them(at):
+    assert inserts.text_of(at) == str(datetime.fromtimestamp(at, UTC).replace(tzinfo=None))
+
+
 @pytest.mark.parametrize(
-    ("given", "name", "stored"),
+    ("said", "name", "stored"),
     [
         ({"model": "m" * 200}, "model", "m" * 128), ({"model": "a\0b"}, "model", "ab"),
         ({"queue_ms": -1}, "queue_ms", 0),
@@ -40,11 +52,28 @@ def test_rows_are_inserted_with_every_column():
         ({"model": "qwen"}, "model", "qwen"),
     ],
 )  # fmt: skip
-def test_what_no_column_can_hold_is_cut(given, name, stored):
-    line = msgspec.json.encode(row("r1", **given))
+def test_what_no_column_can_hold_is_cut(said, name, stored):
+    line = msgspec.json.encode(row("r1", **said))
     assert getattr(lines.read([line]).rows["r1"], name) == stored
-    opened = OPENING + b'"run","row":' + msgspec.json.encode(row("r1", **given | {"status": "open"})) + b"}"
+    opened = OPENING + b'"run","row":' + msgspec.json.encode(row("r1", **said | {"status": "open"})) + b"}"
     assert getattr(lines.read([opened]).openings["r1"].row, name) == stored
+
+
+def test_line_that_is_no_row_spoils_no_other():
+    good = [msgspec.json.encode(row(f"r{number}")) for number in range(4)]
+    # Side by side they would be as many rows as lines.
+    bad = [*good[1].split(b",", 1), good[2] + b"," + good[3]]
+    for at in range(len(bad) + 1):
+        found = lines.read([*bad[:at], good[0], *bad[at:], b""])
+        assert [*found.rows] == ["r0"]
+        assert found.rejected == [*bad, b""]
+
+
+def test_row_to_be_cleaned_changes_no_other():
+    batch = [row(f"r{number}", model="m" * (200 if number == 7 else 9)) for number in range(250)]
+    found = lines.read([msgspec.json.encode(each) for each in batch]).rows
+    assert [*found] == [each.request_id for each in batch]
+    assert {len(each.model) for each in found.values()} == {9, 128}
 
 
 def begun(at):
