@@ -10,7 +10,11 @@ import pytest
 
 from tests.house.tree import files, text
 
-ELSEWHERE = {"docs/zh/README.md": "README.md", "docs/zh/security.md": "SECURITY.md"}
+ELSEWHERE = {
+    "docs/zh/README.md": "README.md",
+    "docs/zh/security.md": "SECURITY.md",
+    "docs/zh/contributing.md": "CONTRIBUTING.md",
+}
 CHINESE = [str(path) for path in files() if path.parts[:2] == ("docs", "zh")]
 TWINS = {page: ELSEWHERE.get(page, page.replace("/zh/", "/")) for page in CHINESE}
 """The Chinese page, and its English one."""
