@@ -32,7 +32,7 @@ test-trials: .venv/.test ## attack, hang, kill and cut gateways, briefly, and ru
 
 test-clients: .venv/.test ## install coding agents and SDKs, and drive them
 	@$(PY) -m tests.clients.install $(PATIENCE)
-	@$(PY) -m pytest -n 2 --dist loadfile tests/clients $(ARGS)
+	@$(PY) -m pytest -n 3 --dist loadfile tests/clients $(ARGS)
 
 lint: .venv/.test ## check format, lint, types, import directions and migrations
 	@.venv/bin/ruff format --check --quiet . || { echo "Run 'make format'."; exit 1; }
@@ -62,9 +62,9 @@ bench: .venv/.test ## compare the whole gateway with none and with a bare proxy,
 trials: .venv/.test ## kill, stop, cut and fill everything under load, and hold the clients against the ledger
 	@$(PY) -m tests.trials $(ARGS)
 
-lock: .state/uv ## pin requirements/*.in anew, with hashes
+lock: .venv/.test ## pin requirements/*.in anew, with hashes
 	@for purpose in run test login-browser; do \
-	  .state/uv/bin/uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --python-version 3.11 \
+	  .venv/bin/uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --python-version 3.11 \
 	    --no-annotate --no-emit-index-url --custom-compile-command "make lock" $(ARGS) \
 	    requirements/$$purpose.in -o requirements/$$purpose.txt || exit 1; \
 	done
@@ -79,6 +79,3 @@ clean: ## remove the environment and the caches; DATA_DIR stays
 
 .venv/.test: requirements/test.txt requirements/install
 	@requirements/install test
-
-.state/uv: requirements/install
-	@requirements/install uv

@@ -6,14 +6,19 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests import uv
 
 HERE = Path(__file__).parent
 PLACE = HERE.parents[1] / ".state" / "clients"
 OLDEST_NODE = 20
 AIDER_PYTHONS = ("python3.12", "python3.11", "python3.10")
 QUICK, PATIENT, FORGET = 150, 1800, 300  # seconds
+UV_SEC = 90  # it needs ten where it can have everything
+ANSWER_SEC = 20  # a registry; busy cores start the program that asks within eight
 
 
 class Unavailable(Exception):
@@ -76,32 +81,44 @@ def _install_node(folder, patience):
     if int(version.lstrip("v").partition(".")[0]) < OLDEST_NODE:
         raise Unavailable(f"node {version.strip()} is older than {OLDEST_NODE}")
     known = ["npm", "view", "openai", "version", "--prefer-online", "--fetch-timeout=2000", "--fetch-retries=0"]
-    _run(known, 8, "the npm registry does not answer")
+    _run(known, ANSWER_SEC, "the npm registry does not answer")
     for name in ("package.json", "package-lock.json"):
         shutil.copy(HERE / name, folder)
     options = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-    _run(["npm", "install", *options], patience, "npm could not install the clients", folder)
+    _run(["npm", "install", "--prefer-offline", *options], patience, "npm could not install the clients", folder)
     for package, script in (("@anthropic-ai/claude-code", "install.cjs"), ("opencode-ai", "postinstall.mjs")):
         _run(["node", script], patience, f"{package} is not for this machine", folder / "node_modules" / package)
 
 
 def _install_aider(folder, patience):
     python = _python_for_aider()
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    known = [*pip, "index", "versions", "aider-chat", "--retries=0", "--timeout=2"]
-    _run(known, 8, "the Python package index does not answer")
-    _run([python, "-m", "venv", str(folder)], patience, "a virtual environment could not be made")
-    options = ["--quiet", "--quiet", "--no-deps", "--no-compile", "--requirement", str(HERE / "aider.txt")]
-    _run([str(folder / "bin" / "pip"), "install", *options], patience, "pip could not install aider")
+    _ask_index("aider-chat")
+    _fill(python, folder, patience, "aider", "--no-deps", "--requirement", HERE / "aider.txt")
 
 
 def _install_suites(folder, patience):
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    known = [*pip, "index", "versions", "langchain-tests", "--retries=0", "--timeout=2"]
-    _run(known, 8, "the Python package index does not answer")
-    _run([sys.executable, "-m", "venv", str(folder)], patience, "a virtual environment could not be made")
-    options = ["--quiet", "--quiet", "--no-deps", "--no-compile", "--require-hashes", "-r", str(HERE / "suites.txt")]
-    _run([str(folder / "bin" / "pip"), "install", *options], patience, "pip could not install the suites")
+    _ask_index("langchain-tests")
+    required = ("--no-deps", "--require-hashes", "--requirement", HERE / "suites.txt")
+    _fill(sys.executable, folder, patience, "the suites", *required)
+
+
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+
+
+def _ask_index(package):
+    known = [*PIP, "index", "versions", package, "--retries=0", "--timeout=2"]
+    _run(known, ANSWER_SEC, "the Python package index does not answer")
+
+
+def _fill(python, folder, patience, what, *required):
+    """An environment with what is required: by uv; by pip where that cannot have it."""
+    _run([python, "-m", "venv", "--without-pip", folder], patience, "a virtual environment could not be made")
+    inside = folder / "bin" / "python"
+    try:
+        _run([uv.UV, "pip", "install", "--quiet", "--python", inside, *required], UV_SEC, "", env=uv.environment())
+    except Unavailable:
+        options = ["--quiet", "--quiet", "--no-compile", *required]
+        _run([*PIP, "--python", inside, "install", *options], patience, f"pip could not install {what}")
 
 
 def _python_for_aider():
@@ -113,12 +130,13 @@ def _python_for_aider():
     raise Unavailable(f"aider needs one of {', '.join(AIDER_PYTHONS)}")
 
 
-def _run(command, seconds, otherwise, folder=None):
+def _run(command, seconds, otherwise, folder=None, env=None):
     """What it prints."""
     try:
         done = subprocess.run(
-            command, cwd=folder, timeout=seconds, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL
-        )
+            command, cwd=folder, env=env, timeout=seconds, check=True, capture_output=True, text=True,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Unavailable(f"{otherwise} (not within {seconds} s)") from None
     except subprocess.CalledProcessError as exc:
@@ -130,13 +148,15 @@ def _run(command, seconds, otherwise, folder=None):
 
 
 def main(patience):
-    """Install all, and say what cannot be had; the tests that need it are skipped."""
-    for install in (node_clients, aider, suites):
+    """Install all at once, and say what cannot be had; the tests that need it are skipped."""
+    with ThreadPoolExecutor() as pool:
+        running = {each.__name__: pool.submit(each, patience) for each in (node_clients, aider, suites)}
+    for name, installed in running.items():
         try:
-            told = install(patience)
+            told = installed.result()
         except Unavailable as exc:
             told = f"not here: {exc}"
-        print(f"{install.__name__}: {told}", flush=True)
+        print(f"{name}: {told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class Folder:
         self.home.mkdir()
         (self.work / "a.txt").write_text("hello\n")
 
-    def run(self, command, *, seconds=60, **environ):
+    def run(self, command, *, seconds=120, **environ):
         """A client's run from start to end; what it printed."""
         env = {name: os.environ[name] for name in KEPT if name in os.environ}
         done = subprocess.run(
@@ -80,3 +80,13 @@ def text_of(params):
 
 def size_of(params):
     return len(json.dumps(params, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def plan_for(agent, work):
+    path = work / "a.txt"
+    return [
+        {"think": "I must look first.", "say": "I look.", **agent.read(path)},
+        agent.edit(path, "hello", "goodbye"),
+        {"say": "Copying.", **agent.shell(COMMAND)},
+        ANSWER,
+    ]
