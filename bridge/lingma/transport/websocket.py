@@ -35,7 +35,8 @@ class WebSocket:
         self.pongs = 0
         self._mask = mask
         # Used for the handshake, control frames and fragments only: most chunks of a reply are one whole frame, which
-        # is read here without the library's objects for each.
+        # is read here without the library's objects for each. µs of CPU for a message with its LSP head, read: 6.1 with
+        # the library, 1.7 here; written: 2.8 and 1.1 (`tests/bench/frames.py`).
         self._protocol = ClientProtocol(parse_uri(url), max_size=MAX_MESSAGE)
         self._headers = headers or {}
         self._tail: list[bytes] = []

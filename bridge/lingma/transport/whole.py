@@ -22,7 +22,8 @@ def whole_messages(data: bytes) -> list[bytes] | None:
     """The bodies, if the read is such a one. To be asked only where a frame and a message begin.
 
     None for all else, which is read step by step (`WebSocket`, `Framer`). The two heads of a message are compared at
-    once with what they have to be: to read each of them takes four times as long.
+    once with what they have to be. A message that comes alone takes 0.6 µs of CPU so, step by step 1.7, with the
+    library for frames 6.1 (`tests/bench/frames.py`).
     """
     if len(data) > LONGEST:
         return None
