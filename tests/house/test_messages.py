@@ -22,6 +22,9 @@ TECHNICAL = re.compile(r"<|gw-|[a-z]+\.[a-z_]+|oklch|json_each|[a-z]+-[a-z]+ ")
 ALLOWED = {
     "Lingma Gateway", "Lingma", "OpenAI", "Anthropic", "LangChain", "Claude Code", "Codex", "Cline",  # names
     "Cache-Control", "Retry-After", "Entry", "Usage", "ms",
+    "Lax", "Strict", "selected", "private, no-store", "text/csv; charset=utf-8",  # of HTTP and HTML
+    'attachment; filename="usage-', 'attachment; filename="showback-',
+    "YYYY-MM-DD HH24:MI", "to_char(%(expressions)s AT TIME ZONE 'UTC', '",  # of PostgreSQL
     "a value out of range in the address",  # into the log
     # Into the database, where they stay in one language.
     "Revoked.", "Paused.", "Resumed.", "Rotated.", "Moved to another team.", "Limits set.", "Extended.", "Changed.",
@@ -38,6 +41,10 @@ LABELS = {
 SEEN = (
     "admin",
     "models",
+    "pages",
+    "explain",
+    "reports",
+    "words.py",
     "admin.py",
     "models.py",
     "apps.py",
