@@ -196,7 +196,7 @@ class KeyRing:
 
     @property
     def listening(self) -> bool:
-        """Whether the subscription has answered lately, so that changes arrive at once."""
+        """True while the subscription has answered within TRUST seconds: changes of keys arrive at once."""
         return time.monotonic() - self._confirmed_at <= TRUST
 
     def _trusted(self, digest: bytes, entry: _Entry) -> bool:

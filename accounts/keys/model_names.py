@@ -15,7 +15,7 @@ LONGEST: Final = 64
 
 
 def warning_of(allowed_models: str) -> str:
-    """What to tell whoever has written this list; "" for nothing."""
+    """A sentence that names the entries of this list that mean no model or alias now; "" where all do."""
     wanted = names_in(allowed_models)
     # Only then Redis is asked what is offered.
     unknown = accounts_config().unknown_models(wanted) if wanted else []

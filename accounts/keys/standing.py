@@ -15,7 +15,7 @@ from gateway_project.lib.visible import visible
 
 
 def standing(key: ApiKey, now: datetime) -> str:
-    """What the key opens now, and what will change that."""
+    """Sentences for pages: whether the key opens anything at `now`, why not, and what will change that."""
     match key.state(now):
         case ApiKey.State.REVOKED:
             return gettext("Revoked on %(time)s: it opens nothing any more.") % {"time": _shown(key.revoked_at)}

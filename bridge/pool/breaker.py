@@ -100,7 +100,7 @@ class Breaker:
         return self._probed_at is not None
 
     def lets_in(self, now: float) -> bool:
-        """Whether a turn may be asked now."""
+        """True where no pause goes on, or its time is over and no turn probes. Monotonic seconds."""
         if self.is_closed:
             return True
         probed_at = self._probed_at
@@ -128,7 +128,7 @@ class Breaker:
                 self._open(Cause.FAILED, now, jitter, None)
 
     def probed(self, outcome: Outcome, now: float, jitter: float, retry_after: float | None = None) -> None:
-        """What came of the turn that probes."""
+        """Take what came of the turn that probes: it ends the pause, or begins another. `retry_after` in seconds."""
         self._probed_at = None
         match outcome:
             case Outcome.GOOD:

@@ -32,7 +32,7 @@ class Spell:
         """Since when it has been the other way at each look."""
 
     def look(self, now: float, *, is_full: bool) -> tuple[TransitionReason, float, float] | None:
-        """What begins now, the time that it did, and how long the spell has lasted."""
+        """FULL or ROOM, since when (Unix seconds), and for ROOM how many seconds it was full. None: nothing new."""
         if is_full is self._is_on:
             self._since = None
             return None

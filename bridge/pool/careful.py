@@ -146,7 +146,7 @@ class Careful(Generic[W]):
             self.holds[chosen.name] = _Hold(waiter.care, self._loop.time() + self._window(), reserved=True)
 
     def release(self, places: Sequence[HeldInstance]) -> None:
-        """What is not in doubt any more is free for all, unless the next of the row needs it."""
+        """Free the instances whose turn is not in doubt any more; the next of the row gets those that it needs."""
         for place in places:
             hold = self.holds.get(place.name)
             if hold is None or hold.reserved or not self._is_over(hold, place):

@@ -98,7 +98,7 @@ class Crashes:
         return record
 
     def judged(self, name: str, now: float) -> CrashRecord | None:
-        """What is known of it, with what follows from all others: two exits that have nothing but it in common.
+        """The record of the prompt, proven where two exits have nothing but it in common; None: nothing is known of it.
 
         Asked when the turns of an exit have told what they were, not while they do: the first would always be alone.
         """
@@ -176,7 +176,7 @@ class RetestLocks(Protocol):
     """
 
     async def begin(self, name: str, turn: str) -> bool:
-        """Whether it may, until `end`; what other processes know of the prompt is known here then."""
+        """True: the turn may ask the prompt, until `end`. What other processes know of it is known here then."""
 
     async def end(self, name: str, turn: str) -> None:
         """Another may. What this process knows of the prompt is known to the others before."""

@@ -189,7 +189,7 @@ class Instance:
         return self.log.late_acks if self.log else 0
 
     def back_within(self, seconds: float) -> bool:
-        """Whether it may take turns by then without anybody's help: worth waiting for."""
+        """True where it may take turns within so many seconds without anybody's help: worth waiting for."""
         return self._life.back_within(seconds)
 
     def back_in(self) -> float:
@@ -202,7 +202,7 @@ class Instance:
         return self._current.away_for
 
     async def crashed(self, generation: int) -> Exit | None:
-        """How that run ended by itself; None: only a connection to it did. Returns as soon as it is known."""
+        """The exit of that run, as soon as it is known; None: it goes on, and only a connection to it has ended."""
         return await self._life.runs.crashed(generation)
 
     def model_key(self, name: str) -> str | None:

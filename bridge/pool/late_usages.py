@@ -70,7 +70,7 @@ class LateUsages:
         self._ticker.add(self)
 
     def waits_for(self, log: UsageLog | None) -> bool:
-        """Whether a turn is still to be found there."""
+        """True while figures of some turn are still expected in that log."""
         return log in self._waiting
 
     def tick(self, now: float) -> None:

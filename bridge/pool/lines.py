@@ -45,7 +45,7 @@ class Lines(Generic[W]):
         self.count += 1
 
     def first(self) -> W:
-        """Who is next; there must be somebody."""
+        """The turn that gets the next place. Not to be asked where nobody waits."""
         # Only the first of each line is looked at: the cost grows with the keys that wait and not with their turns.
         heads = [line[0] for line in self._lines.values()]
         if len(heads) == 1:
@@ -74,7 +74,7 @@ class Lines(Generic[W]):
             del self._lines[key]
 
     def everybody(self) -> list[W]:
-        """Who waits, the longest waiting of each line first."""
+        """All turns that wait, line by line, the longest waiting of each first."""
         return [waiter for line in self._lines.values() for waiter in line]
 
     def clear(self) -> list[W]:

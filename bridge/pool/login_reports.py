@@ -20,7 +20,7 @@ class LoginReports:
         self._reported: Report | None = None
 
     def run_begins(self) -> None:
-        """Whether the login works is to be seen anew."""
+        """Forget that the login has worked: the new run has to show it again."""
         self._worked = False
 
     async def report(self, store: LoginStore, held: Held) -> None:

@@ -106,7 +106,7 @@ def next_line(lines: Sequence[Line]) -> int:
 
 
 def goes_first(other: Line, ours: Line) -> bool:
-    """Whether a turn that waits in another process gets the place that has become free in this one."""
+    """True: a place that has become free here goes to the turn that waits in another process."""
     # Strictly fewer: among equals the own turn goes first, or two processes would pass places back and forth.
     # `served` counts within one process and cannot be compared.
     return (other.held, other.held_by_team) < (ours.held, ours.held_by_team)

@@ -123,7 +123,7 @@ class RemoteInstance:
         return turn
 
     async def crashed(self, generation: int) -> Exit | None:
-        """How that run ended by itself; None: only a connection to it did."""
+        """The exit of that run; None: only a connection to it ended, or its process did not say so within CRASH_SEC."""
         result = self._link.crashed(Affinity(self.name, generation))
         await asyncio.wait({result}, timeout=CRASH_SEC)
         # Without an answer in time it counts as no crash: the turn is then simply asked again.

@@ -25,7 +25,7 @@ class Renewals:
         self._end_rose_at = -math.inf
 
     def look(self, log: LogTail | None, end: float, now: float) -> AttemptResult | None:
-        """How a renewal has failed, as is known since the last look; None: none has. A good one is no news here."""
+        """The result of a renewal that has failed since the last look; None: none has, or it went well."""
         self._watch_end(end, now)
         if log is None:
             return None

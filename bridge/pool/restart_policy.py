@@ -73,7 +73,7 @@ class RestartPolicy:
         return min(CALM_SEC, restart_delay(excess, jitter)) if excess > 0 else 0.0
 
     def keeps_failing(self, now: float) -> bool:
-        """Whether it has failed for so long that no turn should wait for the next try."""
+        """True where it has failed twice or more and been away for HOPE_SEC: no turn should wait for its next try."""
         return self.failures > 1 and self._away_since is not None and now - self._away_since > HOPE_SEC
 
     def _away(self, now: float) -> None:

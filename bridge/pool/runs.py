@@ -62,7 +62,7 @@ class Runs:
         self.generation = max(self.generation, before.generation + 1)
 
     def is_same(self, identity: Identity | None) -> bool:
-        """Whether the service that was connected to proves to be the process from before; else another run begins."""
+        """True where the service proves to be the process from before. Else another run begins, without sessions."""
         was, self._identity = self._identity, identity
         # Not proven counts as another process: to use a session that is gone costs an answer, a new one costs some
         # tokens.

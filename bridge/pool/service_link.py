@@ -64,7 +64,7 @@ class ServiceLink:
 
     @property
     def reads(self) -> int:
-        """How often something has come over this connection."""
+        """So many reads of this connection have brought something; 0 without one."""
         return self.connection.reads if self.connection is not None else 0
 
     def attach(self, connection: Connection) -> None:
@@ -102,7 +102,7 @@ class ServiceLink:
         return result
 
     async def read_account(self, *, reload: bool) -> None:
-        """Who is logged in, and what the account offers: the latter with `reload`, or now and then."""
+        """Ask the service who is logged in, and with `reload`, or now and then, which models the account offers."""
         await self.account.read(self.request, reload=reload)
 
     def ask(self, ask: Ask) -> ReplyStream:

@@ -57,7 +57,7 @@ class Shares:
             _less(self.here.teams, owner.team_id)
 
     def update_others(self, others: list[Held]) -> None:
-        """What the other processes hold now."""
+        """Put these reports in the place of the last ones: what each other process holds now."""
         keys: list[Mapping[int, int]] = [each.keys for each in others]
         teams: list[Mapping[int, int]] = [each.teams for each in others]
         waiting: list[Mapping[int, int]] = [each.waiting for each in others]
@@ -65,7 +65,7 @@ class Shares:
         self._elsewhere = Held(_sum(keys), _sum(teams), _sum(waiting))
 
     def report(self) -> Held:
-        """What the others are told of this process."""
+        """The report to other processes: places held by each key and team here, and turns of each key that wait."""
         return Held(self.here.keys, self.here.teams, self.waiting_here())
 
     @property
@@ -74,7 +74,7 @@ class Shares:
         return self._elsewhere.waiting
 
     def line(self, owner: Owner) -> Line:
-        """What a choice needs to know of this owner. A key without a team is a team of its own."""
+        """Places that the owner's key and team hold in all processes. A key without a team is a team of its own."""
         held = self.here.keys.get(owner.key, 0) + self._elsewhere.keys.get(owner.key, 0)
         served = self._served.get(owner.key, 0)
         # Otherwise a key without a team would always look poorer than any team.

@@ -23,7 +23,7 @@ class SiblingPools(Protocol):
         """The instances there."""
 
     def models(self) -> list[Model]:
-        """What their accounts offer."""
+        """The models that accounts of other processes offer."""
 
     def waiting_changed(self) -> None:
         """More or fewer turns wait here than before."""

@@ -16,7 +16,7 @@ class SmokeRecord:
         self._obeyed_until = time.time()
 
     def takes(self, ordered_at: float) -> bool:
-        """Whether that order is one to obey, which it is once."""
+        """True once for each order (Unix seconds), and never for one that is older than the last."""
         if ordered_at <= self._obeyed_until:
             return False
         self._obeyed_until = ordered_at

@@ -31,7 +31,7 @@ class SmokeTests:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def look(self) -> None:
-        """What operators do not want to run is asked when they do."""
+        """Begin the tests that are ordered and not yet begun. One of a stopped instance begins when it may run."""
         for instance in self._members.instances:
             if not instance.is_stopped and instance.smokes.takes(instance.order.smoke_at):
                 task = asyncio.get_running_loop().create_task(self._test(instance))

@@ -36,7 +36,7 @@ class WaitPolicy:
         self._loop = asyncio.get_running_loop()
 
     def may_be_served(self, until: float) -> bool:
-        """Whether a turn may get a place by then, as far as the instances know."""
+        """False where no instance, here or in other processes, can have a place by then (seconds of the loop)."""
         # An instance elsewhere counts even without a free place: one may become free, and is then lent.
         return (self._members.siblings.ready and not self._places.closed) or self.may_be_served_here(until)
 

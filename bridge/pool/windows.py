@@ -74,7 +74,7 @@ def open_at(windows: Iterable[Window], now: float) -> list[Occurrence]:
 
 
 def next_change(windows: Iterable[Window], now: float) -> float:
-    """When the next one opens or closes; infinity: never."""
+    """The time (Unix seconds) at which the next one opens or closes; infinity: none does."""
     found = (occurrence(window, now) for window in windows)
     times = (each.begins_at if each.begins_at > now else each.ends_at for each in found if each is not None)
     return min(times, default=math.inf)

@@ -19,7 +19,7 @@ class WrittenLogin:
         self._stored: Stamp | None = None
 
     def look(self, stamp: Stamp | None, now: float) -> bool:
-        """Whether they are others than at the last look."""
+        """True where the files have another stamp than at the last look."""
         if stamp == self._seen:
             return False
         self._seen, self.changed_at = stamp, now
@@ -30,5 +30,5 @@ class WrittenLogin:
         return self._seen is not None and self._seen != self._stored and now - self.changed_at >= STABLE_SEC
 
     def stored(self) -> None:
-        """What was seen last need not be looked at again."""
+        """Note that the files seen last are stored: they are no news until they change."""
         self._stored = self._seen

@@ -51,7 +51,7 @@ class DirectWriter:
         return self._pass_on([TextDelta(text)] if events is None else events)
 
     def pieces(self, pieces: list[Piece]) -> bool:
-        """What came together. False: the turn goes on in its task."""
+        """Pieces that came together. True: they are written; False: the turn goes on in its task."""
         return self._pass_on(self._reader.feed(pieces))
 
     def _pass_on(self, events: Batch) -> bool:

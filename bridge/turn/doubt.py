@@ -81,7 +81,7 @@ class Doubt:
         return record.proven
 
     async def judged(self) -> bool:
-        """Whether the exits the turn was there at have nothing in common but its prompt."""
+        """True where the exits that the turn was there at have nothing in common but its prompt. Takes TOLD_SEC."""
         await asyncio.sleep(TOLD_SEC)
         record = self._crashes.judged(self.name(), time())
         return record is not None and record.proven

@@ -49,7 +49,7 @@ class History:
         return self._prefix.tools
 
     def places(self) -> Iterator[str]:
-        """Where a session of the prefix may lie; the next one is only worked out when it is asked for."""
+        """Fingerprints under which a session of the prefix may lie; each is worked out when it is asked for."""
         prefix = self._prefix
         # Everything is proven: the loose fingerprint alone, which forgives what agents change.
         if prefix.proven_to and prefix.proven_to == len(prefix.messages):
@@ -70,12 +70,12 @@ class History:
             yield without_extras.hexdigest()
 
     def fits(self, knows: SessionContents) -> bool:
-        """Whether this request still says all that the session was sent and that would stay in force there."""
+        """False where the session was sent something that this request withdraws and that would stay in force there."""
         # Only a loose session can hold what the request left out: to the letter, all of it is in the fingerprint.
         return self._prefix.loose is None or not (knows.proven and self._prefix.loose.withdrawn(knows.late))
 
     def changes(self, knows: SessionContents) -> list[Message]:
-        """What agents have changed in the prefix since it was sent to the session."""
+        """Messages to send along: those of the prefix that agents have changed since the session was sent them."""
         if not knows.proven or self._prefix.loose is None:
             return []
         changed = [
@@ -87,7 +87,7 @@ class History:
         return changed
 
     def key_after(self, text: str, calls: Sequence[tuple[str, str]], given: Sequence[str]) -> SessionKey | None:
-        """Where the conversation with this answer will be looked for; None if others could be taken for it.
+        """The key under which to store the session with this answer; None if other conversations could be taken for it.
 
         `given` is what each of the calls was given, as JSON text.
         """

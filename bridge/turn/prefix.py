@@ -107,7 +107,7 @@ class Prefix:
         return StrictFingerprint(self._caller_id, self._request.ids.values, extras)
 
     def extras(self) -> bytes:
-        """What the prompts of this conversation say beside its messages."""
+        """What counts for a fingerprint beside the messages: tools, the choice among them, the schema; b"" without."""
         if not (lasting := self.lasting()):
             return b""
         request = self._request
@@ -117,7 +117,7 @@ class Prefix:
         return rules.encode("utf-8", "surrogatepass") + lasting
 
     def lasting(self) -> bytes:
-        """What of it is not for one reply alone, as the choice among tools is."""
+        """The same without what is for one reply alone, the choice among tools."""
         request = self._request
         return f"{self.tools} ".encode() + request.reply_schema if request.tools or request.reply_schema else b""
 
