@@ -109,7 +109,9 @@ class Environment(BaseSettings):
     web_processes: int = Field(1, ge=1, le=64, description="Gateway processes; each lends places to the others.")
     web_process: int = Field(1, ge=1, description="Number of this gateway process; `make run` sets it.")
     node_name: NodeName = Field(
-        "", description="First part of instance names where several machines share one Redis. Empty: the host's name."
+        "",
+        description="First part of instance names where several machines share one Redis. `hostname`: the name of the "
+        "host, which is also taken where `PEER_LISTEN` is set.",
     )
     peer_listen: PeerAddress = Field(
         "",
@@ -343,7 +345,9 @@ class Environment(BaseSettings):
     @property
     def node(self) -> str:
         """The name of this machine."""
-        return self.node_name or re.sub("[^A-Za-z0-9._-]", "-", socket.gethostname())[:40] or "host"
+        if self.node_name not in {"", "hostname"}:
+            return self.node_name
+        return re.sub("[^A-Za-z0-9._-]", "-", socket.gethostname())[:40] or "host"
 
     @property
     def named_node(self) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,14 @@ def test_only_nginx_begins_as_root():
     others = {label for label, each in all_services() if re.split("[:@]", each["image"])[0] not in of_themselves}
     assert {label for label, each in all_services() if label in others and "user" not in each} == {"full nginx"}
     assert {label for label, each in all_services() if each.get("cap_add")} == {"full nginx"}
+
+
+def test_web_containers_have_names_of_their_own(monkeypatch):
+    """They share one Redis, so their instances may not have the same names."""
+    for name, value in services("full")["web"]["environment"].items():
+        if name == "NODE_NAME":
+            monkeypatch.setenv(name, value)
+    assert Environment(_env_file=None).named_node == re.sub("[^A-Za-z0-9._-]", "-", socket.gethostname())[:40]
 
 
 def test_nginx_reaches_web_as_trusted_proxy():
