@@ -24,15 +24,19 @@ LIST = ROOT / "bridge/status/states.py"
 READERS = {
     "COOLING": {"bridge/pool/wait_policy.py", "bridge/pool/plans.py"},
     "READY": {"bridge/pool/plans.py"},
+    "STOPPED": {"bridge/fleet/obeyed.py"},
     "GONE": {
         "bridge/admin/troubles.py",
+        "bridge/admin/versions.py",
         "bridge/fleet/logins.py",
         "bridge/fleet/mirror.py",
         "bridge/fleet/orders.py",
+        "bridge/fleet/pool_list.py",
+        "bridge/management/commands/pool.py",
     },
 }
-"""Who asks for one state: whether all cool down, whether a pause goes on, and whether its heartbeat stopped. Who can
-take a turn is a list."""
+"""Who asks for one state: whether all cool down, whether a pause goes on, whether a stop was obeyed, and whether its
+heartbeat stopped. Who can take a turn is a list."""
 OF_ALL = {"bridge/doctor/upstream.py", "bridge/alerts/checks.py"}
 """What tells people of states one by one."""
 
