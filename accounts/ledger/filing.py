@@ -59,10 +59,20 @@ def flush(client: redis.Redis, spool: Path) -> int:
         # What comes meanwhile is for the next flush: at rest the second look would take as long as the first.
         is_last = len(entries) < BATCH
         filed += file_rows([_line(fields) for _, fields in entries], spool)
-        # After the insert: a crash in between files the rows again, which changes nothing. By the last id and not by
-        # each, which takes Redis and us a tenth of the time of a row: nothing comes in before an entry that is there.
-        client.xtrim(redis_keys.USAGE, minid=_behind(entries[-1][0]), approximate=False)
+        # After the insert: a crash in between files the rows again, which changes nothing.
+        _drop(client, [entry for entry, _ in entries])
     return filed
+
+
+def _drop(client: redis.Redis, entries: list[bytes]) -> None:
+    """Take the oldest entries out of the stream."""
+    # By the last id and not by each, which takes Redis and us a tenth of the time of a row: nothing comes in before an
+    # entry that is there. But a server that has lost its last second meanwhile may have given ids before these.
+    oldest: Any = client.xrange(redis_keys.USAGE, count=1)
+    if oldest and oldest[0][0] == entries[0]:
+        client.xtrim(redis_keys.USAGE, minid=_behind(entries[-1]), approximate=False)
+    else:
+        client.xdel(redis_keys.USAGE, *entries)
 
 
 def _oldest(client: redis.Redis) -> list[tuple[bytes, list[bytes]]]:

@@ -109,7 +109,7 @@ def _rows(lines: list[bytes]) -> Iterator[UsageRow | None]:
         whole = b"[%b]" % b",\n".join(some)
         # What is none of ours may be half a row, or two in a line, and must stay that beside others.
         if NUL not in whole and whole.count(b"},\n{") == len(some) - 1:
-            with suppress(msgspec.DecodeError, RecursionError):
+            with suppress(*UNREADABLE):
                 rows = _clean_rows(whole)
                 if len(rows) == len(some):
                     yield from rows

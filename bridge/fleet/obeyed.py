@@ -151,4 +151,5 @@ def _told(status: InstanceStatus) -> str:
         told.append(f"its last short chat failed: {status.smoke.error}")
     if status.last_error and (status.state.needs_attention or status.not_replaced):
         told.append(status.last_error)
-    return ", ".join(told)
+    # On one line: a service's own words may have several.
+    return " ".join(", ".join(told).split())

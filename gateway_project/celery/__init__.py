@@ -25,7 +25,8 @@ install_fast_values()
 class UsageFlush(bootsteps.StartStopStep):
     """Usage is filed by a clock of the worker's own: through a Redis that is full, no task comes to it."""
 
-    # A scheduler inside of the worker is a fork of it: a lock that a thread holds then is never given back there.
+    # With Celery's own `--beat` the scheduler is a fork of the worker: a lock that a thread holds then is never given
+    # back there.
     requires = ("celery.worker.components:Beat",)
 
     def __init__(self, parent: Any, **options: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -23,16 +24,31 @@ class StaysDeleted:
     """
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
-        """Before whatever `save_model` does. From then on nobody deletes the row until this request ends."""
+        """Before whatever `save_model` does. From then on nobody deletes the row until this request ends.
+
+        Rows that refer to it, such as those of usage, are written all the same (`no_key`).
+        """
         obj = super().save_form(request, form, change)  # type: ignore[misc]  # a ModelAdmin's
-        if change and type(obj)._base_manager.select_for_update().only("pk").filter(pk=obj.pk).first() is None:
+        if (
+            change
+            and type(obj)._base_manager.select_for_update(no_key=True).only("pk").filter(pk=obj.pk).first() is None
+        ):
             raise DeletedMeanwhile(str(obj))
         return obj
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self._shown(super().changeform_view, request, *args, **kwargs)  # type: ignore[misc]
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Lists whose rows are edited in place have a form for each."""
+        return self._shown(super().changelist_view, request, *args, **kwargs)  # type: ignore[misc]
+
+    def _shown(
+        self, view: Callable[..., HttpResponse], request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         page: Any = self
         try:
-            shown: HttpResponse = super().changeform_view(request, *args, **kwargs)  # type: ignore[misc]
+            return view(request, *args, **kwargs)
         except DeletedMeanwhile as exc:
             messages.error(
                 request,
@@ -40,4 +56,3 @@ class StaysDeleted:
             )
             opts = page.opts
             return HttpResponseRedirect(reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist"))
-        return shown

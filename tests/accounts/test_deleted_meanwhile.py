@@ -84,6 +84,22 @@ def test_row_deleted_while_saved_stays_deleted(admin_client, form):
     assert deleter.inserts == []
 
 
+def test_row_deleted_while_list_saved_stays_deleted(admin_client):
+    row = ROWS["bridge_modelalias"]()
+    page = reverse("admin:bridge_modelalias_changelist")
+    formset = admin_client.get(page).context["cl"].formset
+    sent = {f"form-{name}": value for name, value in formset.management_form.initial.items()}
+    for form in formset.forms:
+        sent |= {f"{form.prefix}-id": form.instance.pk, f"{form.prefix}-position": form.instance.position + 1}
+    deleter = Deleter(row)
+    with connection.execute_wrapper(deleter):
+        answer = admin_client.post(page, sent | {"_save": "Save"})
+    assert deleter.is_done
+    assert (answer.status_code, answer["Location"]) == (302, page)
+    assert "has been deleted meanwhile. Nothing was saved." in admin_client.get(page).content.decode()
+    assert deleter.inserts == []
+
+
 def test_all_pages_with_forms_refuse_deleted_rows(rf, admin_user):
     request = rf.get("/")
     request.user = admin_user

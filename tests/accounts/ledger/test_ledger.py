@@ -134,7 +134,35 @@ def test_row_of_a_deleted_key_is_kept(client, redis_server, tmp_path):
     assert Usage.objects.get().api_key is None
 
 
-POISON = [b"no json", b'{"request_id":"x"}', b'{"half', b"\xff\xfe", b"[]"]
+class LosesItsLastSecond:
+    """A Redis that is started again, without its last second and with a clock behind, while rows are filed."""
+
+    def __init__(self, client, lines):
+        self._client, self._lines = client, lines
+
+    def execute_command(self, *command):
+        found = self._client.execute_command(*command)
+        if self._lines:
+            self._client.delete(STREAM)
+            self._client.xadd(STREAM, {"row": self._lines.pop()}, id="1-1")
+        return found
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+
+def test_row_that_came_before_those_read_is_kept(client, redis_server, tmp_path):
+    write(redis_server, tmp_path, row("late"))
+    line = client.xrange(STREAM)[0][1][b"row"]
+    client.delete(STREAM)
+    write(redis_server, tmp_path, row("early"))
+    flush(LosesItsLastSecond(client, [line]), tmp_path)
+    flush(client, tmp_path)
+    assert filed() == {"early", "late"}
+    assert client.xlen(STREAM) == 0
+
+
+POISON = [b"no json", b'{"request_id":"x"}', b'{"half', b"\xff\xfe", b'{"request_id":"\xff"}', b"[]"]
 
 
 def test_malformed_row_is_set_aside(client, redis_server, tmp_path):
