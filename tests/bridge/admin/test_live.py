@@ -1,5 +1,6 @@
 """The live page in the console, without its scripts."""
 
+import re
 import time
 
 import msgspec
@@ -73,7 +74,7 @@ def test_page_is_right_when_it_is_loaded(admin_client, running):
     assert 'data-row="w1-i1"' in page
     assert "login required" in page
     assert "2 / 8" in page
-    assert "by order for 60 s" in page
+    assert re.search(r"by order for [1-6]\d s", page)
     assert reverse("admin:bridge_instance_drain_one", args=["w2-i1"]) in page
     assert 'data-figure="load">4 / 8<' in page
     assert 'data-figure="turns">–<' in page
