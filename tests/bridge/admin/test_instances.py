@@ -242,7 +242,7 @@ def test_pauses_have_a_countdown(admin_client, beat, why, words):
     beat("w1-i1", state=InstanceState.COOLING, at=now, cool_until=now + 90, cools_for=why)
     page = text(admin_client.get(LIST))
     assert words in page
-    assert re.search(r"(89|90) s", page)
+    assert re.search(r"[6-9]\d s", page)
     found = admin_client.get("/api/instances/w1-i1/").json()
     assert found["cools_for"] == why
     assert found["cool_until"]
