@@ -152,7 +152,7 @@ def test_which_keys_a_limit_refused_yesterday(walk, sample):
 
 
 def test_whether_first_token_is_slower(walk):
-    assert re.search(r"before: [\d,]+ / [\d,]+\sms", "".join(walk("24 hours").text))
+    assert re.search(r"before: (≤\s)?[\d,]+ / (≥\s)?[\d,]+\sms", "".join(walk("24 hours").text))
 
 
 def test_which_programs_people_use(walk, sample):
