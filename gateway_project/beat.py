@@ -63,7 +63,7 @@ class ThreadService(Service):
 
 
 class SchedulerThread(bootsteps.StartStopStep):
-    """The scheduler as a thread of the worker, for one machine that has both: as a process it takes 30 MiB more."""
+    """The scheduler as a thread of the worker, for one machine that has both: a process more would take memory."""
 
     requires = ("celery.worker.components:Timer",)
 
