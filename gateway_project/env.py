@@ -157,17 +157,21 @@ class Environment(BaseSettings):
     dedicated_domain_url: str = Field("", description="Enterprise endpoint.")
     login_browser: str = Field("", description="Chromium for automatic log-ins at Lingma. Empty: found on `PATH`.")
     login_refresh_lead_days: float = Field(
-        7,
-        ge=0,
-        le=365,
+        7, ge=0, le=365,
         description="Days before its end at which a login is made again by itself, where it can be. The console goes "
         "before, in this and the next two: the page of a login, then that of all logins.",
-    )
+    )  # fmt: skip
     login_refresh_period_days: float = Field(
         0, ge=0, le=365, description="Days after which a login is made again in any case. 0: only before its end."
     )
     login_refresh_jitter_hours: float = Field(
         12, ge=0, le=720, description="Hours by which that comes earlier, another time for each login."
+    )
+    logins_spread: bool = Field(
+        False,
+        description="An instance that is logged out, and has no login assigned, is given one by itself, as by the "
+        'console\'s "Spread over instances"; none from which one was taken away since its web process began. For '
+        "machines whose names change, such as containers.",
     )
     login_timeout_sec: float = Field(
         600, gt=0, le=1800, description="How long a person may take to log in to Lingma in a browser."

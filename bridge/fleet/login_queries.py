@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -19,14 +20,17 @@ T = TypeVar("T")
 
 
 class LoginQueries:
-    """On a thread of their own. What they change is no change of an operator, so the audit log has none of it."""
+    """On a thread of their own. What they change is no change of an operator, so the audit log has none of it.
+
+    Unless they say who it is that acts.
+    """
 
     def __init__(self, name: str) -> None:
         self._thread = QueryThread(name)
 
-    async def _run(self, query: Callable[[], T]) -> T:
+    async def _run(self, query: Callable[[], T], who: Callable[[], AbstractContextManager[None]] = unrecorded) -> T:
         try:
-            found = await self._thread.run(lambda: _within(query), GIVE_UP_SEC)
+            found = await self._thread.run(lambda: _within(query, who), GIVE_UP_SEC)
         except Error as exc:
             database.failed(exc)
             raise StoreAway from exc
@@ -34,9 +38,9 @@ class LoginQueries:
         return found
 
 
-def _within(query: Callable[[], T]) -> T:
+def _within(query: Callable[[], T], who: Callable[[], AbstractContextManager[None]]) -> T:
     try:
-        with database.within(QUERY_SEC, ahead=True), unrecorded():
+        with database.within(QUERY_SEC, ahead=True), who():
             return query()
     finally:
         connection.close()  # as every thread of our own does

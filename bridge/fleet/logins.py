@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from functools import partial
 from typing import Final
 
 import redis
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext
 
 from bridge.fleet import mirror
@@ -109,26 +111,51 @@ def assign(login: Login, names: Collection[str], redis_url: str) -> None:
 
 def spreading(redis_url: str) -> dict[str, Login]:
     """Which login each instance without one would get, evenly; none that is known to be of no use now."""
+    there = _names_there(redis_url)
+    return _evenly(_useful(), there, there)
+
+
+def spread(redis_url: str, names: Collection[str] | None = None) -> dict[str, Login]:
+    """Do it, for these of them. Of several processes that do it at once each knows what the others have given."""
+    if not _useful().exists():
+        return {}
+    there = _names_there(redis_url)  # before the transaction, which Redis must not hold up
+    with transaction.atomic():
+        # Not against keys that refer to them: who assigns one of them by hand waits for nobody.
+        locked = _useful().select_for_update(no_key=True).order_by("pk")
+        given = _evenly(locked, there if names is None else sorted(names), there)
+        for name, login in given.items():
+            changed(InstanceOrder, partial(_fill, login), name=name)
+    return given
+
+
+def _useful() -> QuerySet[Login]:
     useful = Login.objects.filter(generation__gt=0, problem="", account__in=USEFUL)
-    logins = list(useful.defer("bundle", "credentials"))
+    return useful.defer("bundle", "credentials")
+
+
+def _names_there(redis_url: str) -> list[str]:
+    return [each.name for each in instances_there(redis_url)]
+
+
+def _evenly(logins: Iterable[Login], names: Iterable[str], there: Collection[str]) -> dict[str, Login]:
+    """A login for each of the names without one. Those of instances that are gone for good are in nobody's use."""
+    logins = list(logins)
     taken = dict(InstanceOrder.objects.exclude(login=None).values_list("name", "login"))
-    uses, given = Counter(taken.values()), {}
-    for instance in instances_there(redis_url):
-        if instance.name in taken or not logins:
+    uses, given = Counter(login for name, login in taken.items() if name in there), {}
+    for name in names:
+        if name in taken or not logins:
             continue
         login = min(logins, key=lambda each: (uses[each.pk], each.label))
         uses[login.pk] += 1
-        given[instance.name] = login
+        given[name] = login
     return given
 
 
-def spread(redis_url: str) -> dict[str, Login]:
-    """Do it."""
-    with transaction.atomic():
-        given = spreading(redis_url)
-        for name, login in given.items():
-            _give(name, login)
-    return given
+def _fill(login: Login, order: InstanceOrder) -> None:
+    """Unless somebody has assigned one meanwhile."""
+    if order.login_id is None:
+        order.login = login
 
 
 def _give(name: str, login: Login | None) -> None:

@@ -11,7 +11,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.alerts.raising import raise_alert
-from bridge.fleet import behaviours, heartbeats, sizes
+from bridge.fleet import behaviours, heartbeats, sizes, spread_orders
 from bridge.models import Instance
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import TAKING_TURNS, InstanceState
@@ -74,7 +74,9 @@ def record(found: Iterable[InstanceStatus], now: datetime) -> list[Instance]:
             rows.values(), update_conflicts=True, unique_fields=["name"], update_fields=MUTABLE
         )
         missing = Instance.objects.exclude(pk__in=rows)
-        missing.filter(seen_at__lt=now - REMEMBERED).delete()
+        forgotten = missing.filter(seen_at__lt=now - REMEMBERED)
+        spread_orders.forget(list(forgotten.values_list("name", flat=True)))
+        forgotten.delete()
         Instance.objects.filter(pk__in=sizes.taken_away(missing.values_list("name", flat=True))).delete()
         # Kept for a day as "gone": an operator looks for what is missing, and a row that vanished says nothing.
         missing.update(state=InstanceState.GONE, in_flight=0, login=False)

@@ -20,18 +20,21 @@ class LoginWish:
         self.login: WantedLogin | None = None
         self.is_known = asyncio.Event()
         """Set as soon as it is known what is wanted: until then the work dir keeps what it has."""
+        self.was_taken = False
+        """Operators have taken the last one away."""
         self._delivery: Delivery | None = None
         self._unreadable: WantedLogin | None = None
         self._again_at = -math.inf
 
     def want(self, login: WantedLogin | None) -> None:
         """None: no login of ours."""
+        self.was_taken = login is None and (self.was_taken or self.login is not None)
         self.login = login
         self.is_known.set()
 
     def succeed(self, before: LoginWish) -> None:
         """Want what that one wants; its files need not be fetched again."""
-        self.login, self._delivery = before.login, before._delivery
+        self.login, self._delivery, self.was_taken = before.login, before._delivery, before.was_taken
         if before.is_known.is_set():
             self.is_known.set()
 

@@ -61,6 +61,12 @@ class InstanceLogin:
         """Of the login in the work dir; "" where it has none of its own."""
         return self.held.endpoint if self.held is not None else ""
 
+    @property
+    def may_be_given(self) -> bool:
+        """It has none of ours, and not because operators have taken it away. An attached service keeps its own."""
+        wish = self.wish
+        return self._dir is not None and wish.is_known.is_set() and wish.login is None and not wish.was_taken
+
     def back_in(self, lost_for: float) -> float:
         """Seconds until it may be there again without a person, lost for so many; infinity: nobody knows."""
         # An attached service is logged in where it runs.

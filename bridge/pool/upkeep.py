@@ -22,6 +22,7 @@ from bridge.pool.sizing import Sizing, number_of
 from bridge.pool.smoke_tests import SmokeTests
 from bridge.pool.versions import Versions
 from bridge.pool.windows import Window
+from bridge.status.states import InstanceState
 from bridge.status.wanted import Mode
 from gateway_project.lib.background import end, keep_going
 
@@ -97,6 +98,11 @@ class Upkeep:
         for instance in self._members.in_service():
             await instance.login.tick()
         self._replacements.wake()  # another login may be at hand
+
+    def without_login(self) -> list[str]:
+        """The names of those that nobody is logged in to, and that no login of ours is meant for."""
+        lost = (each for each in self._members.instances if each.state is InstanceState.LOGIN_REQUIRED)
+        return [each.name for each in lost if each.login.may_be_given]
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()

@@ -14,6 +14,7 @@ from bridge.fleet import sizes
 from bridge.fleet.crash_exchange import CrashExchange, RedisRetestLocks
 from bridge.fleet.heartbeat import Heartbeat
 from bridge.fleet.live_reports import LiveReports
+from bridge.fleet.login_spread import LoginSpread
 from bridge.fleet.login_store import DatabaseLogins, look_after
 from bridge.fleet.maintenance import WindowLog
 from bridge.fleet.modes import Modes
@@ -74,6 +75,7 @@ class Followers:
             crashes.follow, windows.follow, self.live.follow, *more,
             # One judge, as for the modes that it goes by.
             *([self._stand_in().follow] if self._env.web_process == 1 else []),
+            *([LoginSpread(pool, self._env.redis_or_embedded_url).follow] if self._env.logins_spread else []),
         )  # fmt: skip
         # References are kept, as the loop holds tasks only weakly.
         self._tasks = [loop.create_task(keep_going(each)) for each in work]

@@ -11,7 +11,9 @@ from django.core.management import call_command
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
-from bridge.models import Instance
+from bridge.fleet.logins import spread
+from bridge.fleet.spread_orders import by_itself
+from bridge.models import Instance, InstanceOrder, Login
 from bridge.status.instance import InstanceStatus
 from bridge.tasks import check_instances
 from gateway_project.celery import app as celery
@@ -83,6 +85,29 @@ def test_what_was_gone_for_a_day_is_removed(beat):
     beat.client.flushdb()
     check_instances()
     assert states() == {}
+
+
+def test_given_logins_of_gone_instances_are_forgotten(beat, settings):
+    login = Login.objects.create(label="main", generation=1)
+    for name in ("given", "changed", "held", "by-hand"):
+        beat(f"{name}-w1-i1")
+    with by_itself():
+        spread(settings.REDIS_URL, [f"{name}-w1-i1" for name in ("given", "changed", "held")])
+    InstanceOrder.objects.create(name="by-hand-w1-i1", login=login)
+    other = Login.objects.create(label="other")
+    for name, columns in (("changed", {"login": other}), ("held", {"mode": "stop"})):
+        changed = InstanceOrder.objects.get(name=f"{name}-w1-i1")
+        for column, value in columns.items():
+            setattr(changed, column, value)
+        changed.save()
+    check_instances()
+    beat.client.flushdb()
+    check_instances()
+    assert InstanceOrder.objects.count() == 4  # gone for a moment
+    Instance.objects.update(seen_at=timezone.now() - timedelta(hours=25))
+    check_instances()
+    kept = set(InstanceOrder.objects.values_list("name", flat=True))
+    assert kept == {"changed-w1-i1", "held-w1-i1", "by-hand-w1-i1"}
 
 
 def test_a_change_of_state_is_logged_once(beat, caplog):

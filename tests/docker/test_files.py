@@ -196,39 +196,53 @@ def test_redis_keeps_rows_and_asks_for_password(redis_of_compose):
 
 ENGINE = """#!/bin/sh
 echo "$WEB_REPLICAS|$*" >> "${0%/*}/calls"
-case "$*" in *"ps --quiet web") printf "$RUNNING" ;; esac
+case "$*" in
+*"ps --quiet web") printf "$RUNNING"; ! grep -q "compose.full.yaml up" "${0%/*}/calls" || printf "$NEW" ;;
+"exec $UNREADY "*) exit 1 ;;
+esac
 """
-"""In place of an engine: it writes down what it is asked, and has these web containers."""
+"""In place of an engine: it writes down what it is asked, and has these web containers, the new ones once started."""
 PAUSE = """#!/bin/sh
 echo "sleep $*" >> "${0%/*}/calls"
 """
 
 
-def rolled(tmp_path, running):
-    """What `docker/roll` asks an engine that runs these."""
+def rolled(tmp_path, running, new="", unready="-"):
+    """What `docker/roll` asks an engine that runs these, and then the new ones, of which one does not get ready."""
     for name, script in (("docker", ENGINE), ("sleep", PAUSE)):
         (tmp_path / name).write_text(script)
         (tmp_path / name).chmod(0o755)
-    variables = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "RUNNING": running, "WEB_REPLICAS": ""}
-    done = subprocess.run([DOCKER / "roll"], capture_output=True, text=True, check=False, timeout=30, env=variables)
+    variables = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "RUNNING": running, "WEB_REPLICAS": "",
+                 "NEW": new, "UNREADY": unready}  # fmt: skip
+    done = subprocess.run([DOCKER / "roll"], capture_output=True, text=True, check=False, timeout=120, env=variables)
     calls = (tmp_path / "calls").read_text().replace(f"compose -f {COMPOSE['full']} ", "compose ")
-    return done, calls.splitlines()
+    return done, [re.sub("^(.exec [a-z]+) .*/readyz.*", r"\1 /readyz", call) for call in calls.splitlines()]
 
 
 def test_roll_stops_old_containers_after_new_ones(tmp_path):
-    done, calls = rolled(tmp_path, "one\\ntwo\\n")
+    done, calls = rolled(tmp_path, "one\\ntwo\\n", "three\\nfour\\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert calls == [
         "|compose ps --quiet web",
         "|compose build",
         "|compose run --rm --no-deps migrate",
         "|compose up --detach --no-deps --no-recreate --wait --scale web=4 web",
+        "|compose ps --quiet web",
+        "|exec three /readyz", "|exec four /readyz",
         "sleep 6",
         "|stop one", "sleep 6", "|rm --volumes one", "|stop two", "sleep 6", "|rm --volumes two",
         "|compose up --detach --no-deps worker beat login-worker",
     ]  # fmt: skip
     others = {name for name in services("full") if OURS.match(services("full")[name]["image"])} - {"web", "migrate"}
     assert set(calls[-1].split()[-3:]) == others
+
+
+def test_roll_waits_for_ready_instances_in_bounds(tmp_path):
+    done, calls = rolled(tmp_path, "one\\n", "two\\nthree\\n", unready="two")
+    assert (done.returncode, calls.count("|exec two /readyz"), calls.count("|exec three /readyz")) == (0, 15, 1)
+    assert done.stderr.startswith("two is not ready yet")
+    assert calls.index("|stop one") > calls.index("|exec three /readyz")
+    assert calls[-1] == "|compose up --detach --no-deps worker beat login-worker"
 
 
 def test_roll_without_containers_changes_nothing(tmp_path):

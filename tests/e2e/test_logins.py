@@ -20,6 +20,10 @@ import json
 from bridge.models import Login
 print(json.dumps(list(Login.objects.values("label", "generation", "account", "problem"))))
 """
+ASSIGNED = """
+from bridge.models import InstanceOrder
+print(dict(InstanceOrder.objects.values_list("name", "login__label")))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +91,23 @@ def test_login_is_given_changed_and_stored_again(tmp_path, template, program):
         assert facts(gateway) == {"label": "main", "generation": 3, "account": "logged_in", "problem": ""}
         logged = gateway.output()
     assert [secret for secret in ("pt-secret", "rt-secret", "machine-1", "machine-2") if secret in logged] == []
+
+
+def test_new_instance_is_given_login_where_set(tmp_path, template, program):
+    settings = {"LINGMA_BIN": program, "WEB_PROCESSES": "2"}
+    with Gateway(tmp_path / "data", template, wait=False, **settings) as gateway, gateway.redis() as client:
+
+        def state(name):
+            return json.loads(client.get(f"lgw:instance:{name}") or "{}").get("state")
+
+        until(lambda: state("w1-i1") == "login_required")
+        lingma_login(gateway, "main", "--bundle", write_login(tmp_path / "a", days=1))
+        gateway.processes.append(gateway.start(2, LOGINS_SPREAD="true"))
+        until(lambda: state("w2-i1") == "ready")
+        # By whichever process it comes: the one has no login, and has the other's.
+        until(lambda: gateway.ask(OPENAI, "[[sim: text=hello]] x").text == "hello")
+        assert django(gateway.data_dir, ASSIGNED) == "{'w2-i1': 'main'}"
+        assert state("w1-i1") == "login_required"
 
 
 def test_login_is_shared_by_processes(tmp_path, template, program):

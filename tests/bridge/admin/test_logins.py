@@ -16,9 +16,10 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import AuditEntry
+from bridge.fleet.logins import spread
 from bridge.fleet.orders import read_orders
 from bridge.logins.bundle import Bundle
-from bridge.models import Login
+from bridge.models import InstanceOrder, Login
 from bridge.status.instance import InstanceStatus
 from tests.bridge.logins.files import user_file, write_login
 from tests.bridge.logins.test_bundle import zipped
@@ -207,6 +208,17 @@ def test_instances_without_login_get_one_evenly(admin_client, instances, tmp_pat
     admin_client.post(f"{LIST}spread/")
     assert assigned() == {"w1-i1": "a", "w1-i2": "b"}
     assert "Every instance has a login" in admin_client.get(f"{LIST}spread/").content.decode()
+
+
+def test_logins_of_gone_instances_are_free_again(admin_client, instances, settings, tmp_path):
+    for label in ("a", "b"):
+        by_command(label, "--bundle", write_login(tmp_path / label))
+    for name in ("gone-w1-i1", "gone-w1-i2"):
+        InstanceOrder.objects.create(name=name, login=Login.objects.get(label="a"))
+    InstanceOrder.objects.create(name="w1-i1", login=Login.objects.get(label="b"))
+    # A new one need not have been seen by others.
+    assert set(spread(settings.REDIS_URL, ["new-w1-i1", "w1-i1"])) == {"new-w1-i1"}
+    assert {name: label for name, label in assigned().items() if "gone" not in name} == {"w1-i1": "b", "new-w1-i1": "a"}
 
 
 def test_api_has_logins_without_secrets(admin_client, instances, tmp_path):
