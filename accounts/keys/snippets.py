@@ -189,7 +189,7 @@ print(reply.content[0].text)
 """,
     ),
     (
-        "OpenAI SDK for Node",
+        "OpenAI Node SDK",
         gettext_noop("Node, npm install openai, as an .mjs file"),
         """
 import OpenAI from "openai";
@@ -206,7 +206,7 @@ console.log(reply.choices[0].message.content);
 """,
     ),
     (
-        "Anthropic SDK for Node",
+        "Anthropic Node SDK",
         gettext_noop("Node, npm install @anthropic-ai/sdk, as an .mjs file"),
         """
 import Anthropic from "@anthropic-ai/sdk";

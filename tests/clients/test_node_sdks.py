@@ -37,7 +37,7 @@ def test_an_sdk_runs_its_tools_to_the_end(script, package, node_clients, gateway
     report(f"{package}, {script}", seen)
 
 
-@pytest.mark.parametrize("name", ["OpenAI SDK for Node", "Anthropic SDK for Node"])
+@pytest.mark.parametrize("name", ["OpenAI Node SDK", "Anthropic Node SDK"])
 def test_shown_node_works_as_it_stands(name, node_clients, gateway, folder, tmp_path):
     texts = {each.client: each.text for each in setups(f"http://127.0.0.1:{gateway.port}", KEY, MODEL)}
     (tmp_path / "node_modules").symlink_to(node_clients)

@@ -32,7 +32,7 @@ UNSHOWN = {"script", "style", "code", "pre", "textarea", "datalist"}
 WORDS = re.compile(r"\b[A-Za-z][A-Za-z']*(?:,? [A-Za-z][A-Za-z']*)+")
 NAMES = re.compile(
     "Lingma Gateway|appendonly yes|make run|manage.py lingma_[a-z]+|manage.py pool [a-z]+ [\\w-]+|"
-    "Claude Code|Cherry Studio|OpenAI Compatible|(OpenAI|Anthropic) SDK( for Node)?|"
+    "Claude Code|Cherry Studio|OpenAI Compatible|(OpenAI|Anthropic) (Node )?SDK|"
     "(pip|npm) install( openai)?|java Main|Celery worker|"
     "Check (alerts|instances)|Clean sessions|Prune answers of the API|Prune usage|manage.py create_api_token USER|"
     "Ask short questions|Look after logins|Sum finished days|Team lead|"

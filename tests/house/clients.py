@@ -12,7 +12,7 @@ BASE, KEY, MODEL = "http://127.0.0.1:8317", "lgw_...", "org_auto"
 SYNTAX = {
     "Claude Code": "sh", "Codex": "sh", "aider": "sh", "curl": "sh", "opencode": "json", "Continue": "yaml",
     "OpenAI SDK": "python", "Anthropic SDK": "python", "LangChain": "python",
-    "OpenAI SDK for Node": "js", "Anthropic SDK for Node": "js", "Java": "java",
+    "OpenAI Node SDK": "js", "Anthropic Node SDK": "js", "Java": "java",
 }  # fmt: skip
 HEAD = """\
 # Clients
@@ -49,8 +49,8 @@ address ends with a slash.""",
 Python and Node were tried in two major versions, with streams, tools, structured outputs and Responses. The SDKs repeat
 what is refused by themselves, as the header `x-should-retry` says.""",
     "Anthropic SDK": "Python and Node were tried in two major versions, with streams, thinking and the tool runner.",
-    "OpenAI SDK for Node": "Tried in two major versions, with streams, tools and Responses.",
-    "Anthropic SDK for Node": "Tried in two major versions, with streams, thinking and the tool runner.",
+    "OpenAI Node SDK": "Tried in two major versions, with streams, tools and Responses.",
+    "Anthropic Node SDK": "Tried in two major versions, with streams, thinking and the tool runner.",
     "LangChain": """\
 LangChain's own standard tests pass for `langchain-openai` and `langchain-anthropic` but for what the tests list. With
 `ChatAnthropic` the address has no `/v1`.""",
@@ -92,8 +92,8 @@ CHINESE_NOTES = {
 Python 和 Node 版各试过两个大版本，包括流式、工具、结构化输出和 Responses。\
 被拒绝的请求，SDK 会按响应头 `x-should-retry` 自行重试。""",
     "Anthropic SDK": "Python 和 Node 版各试过两个大版本，包括流式、思考和 tool runner。",
-    "OpenAI SDK for Node": "试过两个大版本，包括流式、工具和 Responses。",
-    "Anthropic SDK for Node": "试过两个大版本，包括流式、思考和 tool runner。",
+    "OpenAI Node SDK": "试过两个大版本，包括流式、工具和 Responses。",
+    "Anthropic Node SDK": "试过两个大版本，包括流式、思考和 tool runner。",
     "LangChain": """\
 `langchain-openai` 和 `langchain-anthropic` 通过 LangChain 自己的标准测试，例外由测试列出。\
 使用 `ChatAnthropic` 时，地址不带 `/v1`。""",

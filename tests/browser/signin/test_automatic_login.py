@@ -65,7 +65,7 @@ async def test_failures_have_a_picture(options, argument, credentials, result):
     attempt = await ran(found, options(argument))
     assert (attempt.state, attempt.result, found.generation) == ("failed", result, 0)
     assert attempt.screenshot.read().startswith(b"\x89PNG")
-    assert b"PNG" not in attempt.screenshot.token
+    assert b"\x89PNG" not in attempt.screenshot.token
     assert "wrong-secret" not in attempt.detail
 
 
