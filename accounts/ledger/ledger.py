@@ -89,11 +89,17 @@ class Ledger:
     Redis is lost. Rows that it had stored after all are recognised by their request ids.
     """
 
-    def __init__(self, link: RedisLink, spool: Path, run: str = "") -> None:
-        """`run` names this process and its start, among all that ever write to this ledger."""
+    def __init__(self, link: RedisLink, spool: Path, run: str = "", *, sends_spool: bool = False) -> None:
+        """`run` names this process and its start, among all that ever write to this ledger.
+
+        `sends_spool`: no worker files this spool, so a `SpoolSender` sends it on.
+        """
         self._link = link
         self._spool = spool
         self._run = run
+        self._sends_spool = sends_spool
+        self.spooled = False
+        """Rows may wait in files that are still to be sent on."""
         # What all openings of this process begin with.
         self._opening = b"%b%b," % (OPENING, msgspec.json.encode(run)) + b'"row":'
         self._open: dict[str, float] = {}
@@ -153,15 +159,15 @@ class Ledger:
     async def _sent(self, line: bytes, sent: asyncio.Future[Any] | None, closes: str) -> None:
         try:
             if sent is None:
-                append(self._spool, [line])
+                self._keep([line])
                 return
             await sent
         except asyncio.CancelledError:
-            append(self._spool, [line])  # whether it was sent is unknown; twice is once, by its request id
+            self._keep([line])  # whether it was sent is unknown; twice is once, by its request id
             raise
         # ResponseError: a full Redis refuses XADD with OOM, and the file has to take it as well.
         except (RedisUnavailable, redis.ResponseError):
-            append(self._spool, [line])
+            self._keep([line])
         else:
             self.taken(line)
         finally:
@@ -188,12 +194,17 @@ class Ledger:
 
     def refused(self, line: bytes) -> None:
         """Redis has not taken the line."""
-        append(self._spool, [line])
+        self._keep([line])
+
+    def _keep(self, lines: list[bytes]) -> None:
+        append(self._spool, lines)
+        self.spooled = self._sends_spool
 
     async def sign_of_life(self) -> None:
         """Say that this process lives, and since when its oldest open turn runs. Redis may be away."""
-        # A row in memory alone is not filed yet, whatever the worker sees: no turn of ours may count as lost.
-        oldest = 0.0 if unwritten else min(self._open.values(), default=time.time())
+        # A row in memory alone, or in a file that no worker reads, is not filed yet, whatever the worker sees: no turn
+        # of ours may count as lost.
+        oldest = 0.0 if unwritten or self.spooled else min(self._open.values(), default=time.time())
         with suppress(RedisUnavailable, redis.ResponseError):
             await self._link.execute("SET", redis_keys.RUN + self._run, oldest, "EX", RUN_SEC)
 
@@ -201,7 +212,7 @@ class Ledger:
         since = time.monotonic() - UNCONFIRMED_SEC
         # Rows that Redis had stored are written a second time here; `filing` drops them by their request id.
         if unconfirmed := [line for at, line in self._taken if at >= since]:
-            append(self._spool, unconfirmed)
+            self._keep(unconfirmed)
         self._taken.clear()
 
     async def backlog(self) -> int:
@@ -227,5 +238,5 @@ class Ledger:
                     await asyncio.gather(*sent)
             # Also on cancellation: `take` made these rows ours, and nobody else has them.
             except BaseException:
-                append(self._spool, lines)  # what was sent all the same is recognised by its request id
+                self._keep(lines)  # what was sent all the same is recognised by its request id
                 raise

@@ -8,9 +8,10 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from accounts.ledger.unwritten import Unwritten
 from gateway_project.lib import disk
@@ -114,12 +115,32 @@ def _settled(path: Path) -> bool:
     return True
 
 
+def hold(directory: Path, most: int, held: ExitStack) -> list[BinaryIO]:
+    """Of the same files up to `most`, open and locked until `held` ends: no other process holds them as well."""
+    return [file for path in islice(take(directory), most) if (file := _held(path, held))]
+
+
+def _held(path: Path, held: ExitStack) -> BinaryIO | None:
+    with ExitStack() as opened, suppress(FileNotFoundError, BlockingIOError):
+        file = opened.enter_context(path.open("rb"))
+        _lock(file.fileno(), fcntl.LOCK_EX)
+        if _is_still(file.fileno(), path):  # else another one has done with it, and deleted it
+            held.push(opened.pop_all())
+            return file
+    return None
+
+
 def lines_of(path: Path) -> list[bytes]:
     """The lines of a file, none when it is gone."""
     try:
         return [line for line in path.read_bytes().split(b"\n") if line]
     except FileNotFoundError:
         return []
+
+
+def is_empty(directory: Path) -> bool:
+    """No line of this or any other process waits."""
+    return not unwritten and not _files(directory)
 
 
 def _files(directory: Path) -> list[Path]:

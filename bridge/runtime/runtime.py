@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +14,7 @@ from accounts.keys.in_use import KeysInUse
 from accounts.keys.keyring import KeyRing
 from accounts.ledger.ledger import Ledger
 from accounts.ledger.row import Amendment
+from accounts.ledger.spool_sender import SpoolSender
 from accounts.limits.admission import Limits
 from accounts.limits.admitted import Admission
 from accounts.limits.key_report import KeyReports
@@ -57,7 +61,11 @@ class Runtime:
         self.key_reports = KeyReports()
         self.limits = Limits(self.link, lambda: self.neighbours.processes)
         self.bodies = BodyLoad(env.request_buffer_bytes)
-        self.ledger = Ledger(self.link, data_dir / "spool", f"w{env.web_process}-{new_id()}")
+        # Set by a supervisor that runs a worker as well, which files what this process spools.
+        sends = "SPOOL_IS_FILED" not in os.environ
+        spool = data_dir / "spool"
+        self.ledger = Ledger(self.link, spool, f"w{env.web_process}-{new_id()}", sends_spool=sends)
+        self._sender = SpoolSender(env.redis_or_embedded_url, self.ledger, spool) if sends else None
         self.refusals = Refusals(self.ledger)
         self.pool = made_pool(env, data_dir, dialect or DialectA(env.lingma_ask_overrides))
         self.ticker = self.pool.ticker
@@ -78,6 +86,8 @@ class Runtime:
         """Start the instances and what runs beside the turns."""
         # Before the pool starts: the first change of state is announced already.
         self.pool.on_change = self._on_change
+        if self._sender is not None:
+            self._sender.start()
         of_neighbours = self.neighbours.start()
         self.pool.start()
         self.followers.start(
@@ -116,6 +126,10 @@ class Runtime:
         upstream.set_running("")
         await self.link.close()
         await self.bulk.close()
+        # Last: a row whose answer from Redis was still due is in the spool only now.
+        if self._sender is not None:
+            with suppress(RuntimeError):  # no thread is left; the files are sent at the next start
+                await asyncio.to_thread(self._sender.stop)
 
     def _sessions(self) -> SessionStore | None:
         if not self.env.session_reuse_enabled:

@@ -60,13 +60,15 @@ def fork_server(env: Environment, data_dir: Path) -> Program:
     return Program("forks", command, shared_environment(env, data_dir, "forks"))
 
 
-def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Program]:
+def web(env: Environment, data_dir: Path, listeners: Sequence[int], named: frozenset[str]) -> list[Program]:
+    # A worker on the same machine files what they spool; else they send it to Redis themselves.
+    filed = {"SPOOL_IS_FILED": "1"} if WORKER in named else {}
     return [
         ours(
             f"web-{number}",
             "gateway_project.server",
             *(f"--fd={each}" for each in listeners),
-            environment={**shared_environment(env, data_dir, f"web-{number}"), "WEB_PROCESS": str(number)},
+            environment={**shared_environment(env, data_dir, f"web-{number}"), "WEB_PROCESS": str(number), **filed},
             inherited=tuple(listeners),
             grace=env.drain_sec + 5,  # the server itself ends the streams after DRAIN_SEC
             silence=WEB_SILENCE,

@@ -120,7 +120,8 @@ class Supervisor:
         self._background = self._launch(programs.background(self._env, self._data_dir, self._named))
 
     async def _start_web(self) -> None:
-        self._web = self._launch(programs.web(self._env, self._data_dir, [each.fileno() for each in self._listeners]))
+        listeners = [each.fileno() for each in self._listeners]
+        self._web = self._launch(programs.web(self._env, self._data_dir, listeners, self._named))
         ready = await self._becomes_ready()
         self._show("ready" if ready else "NOT READY YET: see the lines above")
 

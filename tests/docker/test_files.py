@@ -199,21 +199,28 @@ echo "$WEB_REPLICAS|$*" >> "${0%/*}/calls"
 case "$*" in
 *"ps --quiet web") printf "$RUNNING"; ! grep -q "compose.full.yaml up" "${0%/*}/calls" || printf "$NEW" ;;
 "exec $UNREADY "*) exit 1 ;;
+"cp $SPOOLED:/data/spool -") tar --create --file - --directory "${0%/*}" spool ;;
+cp*) exit 1 ;;
 esac
 """
-"""In place of an engine: it writes down what it is asked, and has these web containers, the new ones once started."""
+"""In place of an engine: it writes down what it is asked, and has these web containers, the new ones once started.
+One may have a spool.
+"""
 PAUSE = """#!/bin/sh
 echo "sleep $*" >> "${0%/*}/calls"
 """
 
 
-def rolled(tmp_path, running, new="", unready="-"):
-    """What `docker/roll` asks an engine that runs these, and then the new ones, of which one does not get ready."""
+def rolled(tmp_path, running, new="", unready="-", spooled="-"):
+    """What `docker/roll` asks an engine that runs these, and then the new ones, of which one does not get ready.
+
+    One of them has this directory's spool.
+    """
     for name, script in (("docker", ENGINE), ("sleep", PAUSE)):
         (tmp_path / name).write_text(script)
         (tmp_path / name).chmod(0o755)
     variables = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "RUNNING": running, "WEB_REPLICAS": "",
-                 "NEW": new, "UNREADY": unready}  # fmt: skip
+                 "NEW": new, "UNREADY": unready, "SPOOLED": spooled}  # fmt: skip
     done = subprocess.run([DOCKER / "roll"], capture_output=True, text=True, check=False, timeout=120, env=variables)
     calls = (tmp_path / "calls").read_text().replace(f"compose -f {COMPOSE['full']} ", "compose ")
     return done, [re.sub("^(.exec [a-z]+) .*/readyz.*", r"\1 /readyz", call) for call in calls.splitlines()]
@@ -230,7 +237,8 @@ def test_roll_stops_old_containers_after_new_ones(tmp_path):
         "|compose ps --quiet web",
         "|exec three /readyz", "|exec four /readyz",
         "sleep 6",
-        "|stop one", "sleep 6", "|rm --volumes one", "|stop two", "sleep 6", "|rm --volumes two",
+        "|stop one", "sleep 6", "|cp one:/data/spool -", "|rm --volumes one",
+        "|stop two", "sleep 6", "|cp two:/data/spool -", "|rm --volumes two",
         "|compose up --detach --no-deps worker beat login-worker",
     ]  # fmt: skip
     others = {name for name in services("full") if OURS.match(services("full")[name]["image"])} - {"web", "migrate"}
@@ -242,6 +250,16 @@ def test_roll_waits_for_ready_instances_in_bounds(tmp_path):
     assert (done.returncode, calls.count("|exec two /readyz"), calls.count("|exec three /readyz")) == (0, 15, 1)
     assert done.stderr.startswith("two is not ready yet")
     assert calls.index("|stop one") > calls.index("|exec three /readyz")
+    assert calls[-1] == "|compose up --detach --no-deps worker beat login-worker"
+
+
+@pytest.mark.parametrize("name", ["usage.jsonl", "usage.jsonl.0f3c"])
+def test_roll_keeps_volumes_with_usage_rows(tmp_path, name):
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / name).touch()
+    done, calls = rolled(tmp_path, "one\\ntwo\\n", "three\\nfour\\n", spooled="two")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "Usage rows are still in: two")
+    assert [call for call in calls if "|rm" in call] == ["|rm --volumes one"]
     assert calls[-1] == "|compose up --detach --no-deps worker beat login-worker"
 
 

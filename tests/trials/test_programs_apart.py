@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from accounts.ledger.spool import waiting
+from tests.accounts.conftest import OwnRedis
 from tests.e2e.installation import until
 from tests.environment import start_redis
 from tests.gateway_project.gateway import Gateway
@@ -85,3 +87,26 @@ def test_turn_of_one_place_is_filed_by_another(shared, tmp_path):
         for gateway in (web, back, clock):
             gateway.process.send_signal(signal.SIGTERM)
             assert gateway.ended() == (0, "")
+
+
+@pytest.fixture
+def own_redis(tmp_path):
+    server = OwnRedis(tmp_path)
+    yield server
+    server.kill()
+
+
+def test_rows_of_an_outage_are_filed_elsewhere(shared, own_redis, tmp_path):
+    variables = {**shared, "REDIS_URL": own_redis.url}
+    with (
+        Gateway(tmp_path / "web", programs=["web"], NODE_NAME="web", **variables) as web,
+        Gateway(tmp_path / "worker", programs=["worker"], NODE_NAME="back", **variables) as back,
+    ):
+        web.until("Lingma gateway, ready")
+        back.until(r"^worker .* ready")
+        own_redis.kill()
+        request_id = ask(web.port)
+        assert until(lambda: waiting(tmp_path / "web/spool"))
+        own_redis.start()
+        filed(shared["DATABASE_URL"], request_id)
+        assert until(lambda: not waiting(tmp_path / "web/spool"))
