@@ -98,8 +98,8 @@ class Ledger:
         self._spool = spool
         self._run = run
         self._sends_spool = sends_spool
-        self.spooled = False
-        """Rows may wait in files that are still to be sent on."""
+        self.spooled = 0
+        """How often rows were put into files that are still to be sent on."""
         # What all openings of this process begin with.
         self._opening = b"%b%b," % (OPENING, msgspec.json.encode(run)) + b'"row":'
         self._open: dict[str, float] = {}
@@ -198,7 +198,7 @@ class Ledger:
 
     def _keep(self, lines: list[bytes]) -> None:
         append(self._spool, lines)
-        self.spooled = self._sends_spool
+        self.spooled += self._sends_spool
 
     async def sign_of_life(self) -> None:
         """Say that this process lives, and since when its oldest open turn runs. Redis may be away."""

@@ -14,7 +14,7 @@ import redis
 
 from accounts.ledger.ledger import UNCONFIRMED_SEC, Ledger
 from accounts.ledger.spool import hold, is_empty
-from gateway_project.lib import disk, redis_keys
+from gateway_project.lib import disk, redis_fitness, redis_keys
 from gateway_project.lib.redis_client import connect
 
 logger = logging.getLogger(__name__)
@@ -81,13 +81,16 @@ class SpoolSender:
             disk.works("sending usage rows")
 
     def _send_files(self) -> None:
-        # First: what is spooled from now on is for the next round, and sets it again.
-        self._ledger.spooled = False
+        spooled = self._ledger.spooled
         if is_empty(self._spool):
+            if self._ledger.spooled == spooled:  # else something is in a file only now
+                self._ledger.spooled = 0
             return
-        self._ledger.spooled = True
+        self._ledger.spooled = spooled or 1  # of a process before this one
         with connect(self._url, REDIS_WAIT_SEC) as client, ExitStack() as held:
-            # Before a file is moved: while Redis is away all lines gather in one.
+            # Before a file is moved: while Redis is away, or full, all lines gather in one.
+            if redis_fitness.refusal(client):
+                return
             server = _run_of(client)
             files = hold(self._spool, MOST_FILES, held)
             counts = [self._send_file(client, file) for file in files]

@@ -149,6 +149,7 @@ WAITS = {
         "bridge/runtime/runtime.py: await self.link.close()",
         "bridge/runtime/runtime.py: await self.bulk.close()",
         "bridge/runtime/runtime.py: await self.spans.close()",
+        "bridge/runtime/runtime.py: await asyncio.to_thread(self._sender.stop)",
     ],
     "A start, whose steps have deadlines, or the signal to stop; each child's stop has its grace.": [
         "bridge/lingma/install/vsix.py: fcntl.flock(lock, fcntl.LOCK_EX)",

@@ -6,6 +6,7 @@ import time
 
 import pytest
 import redis
+from msgspec import structs
 
 from accounts.ledger.filing import flush
 from accounts.ledger.ledger import Ledger
@@ -45,7 +46,7 @@ def spool(web, *rows, closes=(), amends=()):
         link = RedisLink(f"unix://{web}/nobody.sock")
         ledger = Ledger(link, web, "w1", sends_spool=True)
         for each in closes:
-            await ledger.open(each).wait()
+            await ledger.open(structs.replace(each, status="open")).wait()
         await asyncio.gather(*map(ledger.write, [*rows, *closes]), *map(ledger.amend, amends))
         await link.close()
         return ledger
@@ -113,6 +114,13 @@ def test_stop_without_redis_leaves_the_files(sending, own_redis, web):
     spool(web, row("one"))
     sending().stop()
     assert waiting(web) == 1
+
+
+def test_full_redis_leaves_the_file_where_it_is(sending, client, web):
+    spool(web, row("one"))
+    client.config_set("maxmemory", 1)
+    sending().stop()
+    assert [path.name for path in web.iterdir()] == [SPOOL]
 
 
 def test_file_that_is_written_to_is_left(sending, client, web, elsewhere):
