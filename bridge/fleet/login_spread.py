@@ -27,11 +27,17 @@ class LoginSpread(LoginQueries):
         super().__init__("login-spread")
         self._pool = pool
         self._redis_url = redis_url
+        self._given: set[str] = set()
+        """Those that have not heard of it yet."""
 
     async def follow(self) -> None:
+        upkeep = self._pool.upkeep
+        upkeep.expect_logins(expected=True)
         while True:
-            names = self._pool.upkeep.without_login()
-            has_given = not names or await self._give(names)
+            names = set(upkeep.without_login())
+            self._given &= names
+            has_given = names <= self._given or await self._give(names - self._given)
+            upkeep.expect_logins(expected=has_given)
             await asyncio.sleep(EVERY_SEC if has_given else AGAIN_SEC)
 
     async def _give(self, names: Collection[str]) -> bool:
@@ -43,4 +49,5 @@ class LoginSpread(LoginQueries):
             return False
         for name, login in given.items():
             logger.info("%s had no login, and is given %s", name, login.label)
+        self._given |= set(given)
         return bool(given)

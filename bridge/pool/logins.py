@@ -30,6 +30,7 @@ from bridge.status.logins import LoginProblem, WantedLogin
 
 logger = logging.getLogger(__name__)
 
+GIVEN_SEC: Final = 30.0  # a login is given within seconds, or not at all
 RENEWAL_SEC: Final = 180.0  # as long a login that makes itself again is waited for: a browser may need minutes
 
 
@@ -41,6 +42,8 @@ class InstanceLogin:
         """What the work dir has."""
         self.wish = LoginWish()
         self.store: LoginStore | None = None
+        self.is_expected = False
+        """Where it has none, it is about to be given one."""
         self.is_connected: Callable[[], bool] = lambda: False
         """Whether the account is that of the service that runs now."""
         self.wake: Callable[[], None] = lambda: None
@@ -70,7 +73,12 @@ class InstanceLogin:
     def back_in(self, lost_for: float) -> float:
         """Seconds until it may be there again without a person, lost for so many; infinity: nobody knows."""
         # An attached service is logged in where it runs.
-        if self._dir is None or self.wish.login is None:
+        if self._dir is None:
+            return math.inf
+        # Also between the order and its files: then a successor is awaited.
+        if self.is_expected and self.held is None and not self.wish.was_taken and lost_for < GIVEN_SEC:
+            return 0.0
+        if self.wish.login is None:
             return math.inf
         due = self.wish.login.renewed_from - time.time()
         if due > 0:

@@ -21,6 +21,7 @@ class InstanceMaker:
     ) -> None:
         self.options = options
         self.login_store: LoginStore | None = None
+        self.expects_logins = False
         self._process_number = process_number
         self._ticker = ticker
         self._made = made
@@ -32,7 +33,7 @@ class InstanceMaker:
     def make(self, name: str, spec: InstanceSpec, changed: Callable[[], None]) -> Instance:
         """One that is not started; `changed` is called with each change of it."""
         instance = Instance(name, self._process_number, spec, self.options, self._ticker, changed)
-        instance.login.store = self.login_store
+        instance.login.store, instance.login.is_expected = self.login_store, self.expects_logins
         self._made(instance)
         return instance
 

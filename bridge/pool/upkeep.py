@@ -93,6 +93,14 @@ class Upkeep:
         for instance in self._members.instances:
             instance.login.store = store
 
+    def expect_logins(self, *, expected: bool) -> None:
+        """Whether instances without one are about to be given one: turns wait for that."""
+        if expected != self._maker.expects_logins:
+            self._maker.expects_logins = expected
+            for instance in self._members.instances:
+                instance.login.is_expected = expected
+            self._changed()
+
     async def look_after_logins(self) -> None:
         """One round: fetch, store and report. Raise StoreAway."""
         for instance in self._members.in_service():

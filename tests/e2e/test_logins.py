@@ -110,6 +110,22 @@ def test_new_instance_is_given_login_where_set(tmp_path, template, program):
         assert state("w1-i1") == "login_required"
 
 
+def test_turns_wait_for_login_that_is_given(tmp_path, template, program):
+    settings = {"LINGMA_BIN": program, "WEB_PROCESSES": "2", "QUEUE_TIMEOUT_SEC": "60"}
+    with Gateway(tmp_path / "data", template, wait=False, **settings) as gateway:
+        until(lambda: b"not logged in to Lingma" in send(gateway, "GET", "/readyz").body)
+        lingma_login(gateway, "main", "--bundle", write_login(tmp_path / "a", days=1))
+        gateway.processes[0].terminate()
+        gateway.processes[0].wait(60)
+        gateway.processes.append(gateway.start(2, LOGINS_SPREAD="true"))
+        # From its first moment on, also while its instance is not logged in.
+        answers = []
+        while not answers or (answers[-1] == (200, "hello") and not ready(gateway)):
+            answer = gateway.ask(OPENAI, "[[sim: text=hello]] x")
+            answers.append((answer.status, answer.text))
+        assert set(answers) == {(200, "hello")}
+
+
 def test_login_is_shared_by_processes(tmp_path, template, program):
     with Gateway(tmp_path / "data", template, processes=2, wait=False, LINGMA_BIN=program) as gateway:
         names = ("w1-i1", "w2-i1")

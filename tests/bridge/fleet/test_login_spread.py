@@ -42,6 +42,9 @@ async def test_instances_without_login_are_given_one(redis_server, tmp_path, spr
     async with fleet(redis_server, tmp_path / "w1", tmp_path / "w2") as pool:
         await in_state(pool, "login_required", "login_required")
         spread(pool)  # there is none yet: it looks again
+        # Turns wait for one until that is known.
+        await until(pool, lambda: any(each.back_within(1) for each in pool.instances))
+        await until(pool, lambda: not any(each.back_within(1) for each in pool.instances))
         await bring(tmp_path / "files")
         await in_state(pool, "ready", "ready")
     assert await assigned() == {"w1-i1": "main", "w1-i2": "main"}
