@@ -320,10 +320,11 @@ def test_number_of_queries_does_not_grow(viewer, sample, path, most, django_asse
 @pytest.mark.parametrize(
     ("filter_", "most", "first"),
     [
-        ("status=ok", 20, 2),
-        ("instance=w1-i1", 14, 1),
-        ("model=org_auto&status=ok", 14, 1),
-        ("team=Ads&status=ok&source=none", 25, 2),
+        # One of them is asked in the first hours of a day alone: today has too few rows for the list then.
+        ("status=ok", 21, 2),
+        ("instance=w1-i1", 15, 1),
+        ("model=org_auto&status=ok", 15, 1),
+        ("team=Ads&status=ok&source=none", 26, 2),
     ],
 )
 def test_finished_days_cost_few_queries(viewer, sample, filter_, most, first, django_assert_max_num_queries):

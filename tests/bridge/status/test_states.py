@@ -24,6 +24,7 @@ LIST = ROOT / "bridge/status/states.py"
 READERS = {
     "COOLING": {"bridge/pool/wait_policy.py", "bridge/pool/plans.py"},
     "READY": {"bridge/pool/plans.py"},
+    "LOGIN_REQUIRED": {"bridge/pool/upkeep.py"},
     "STOPPED": {"bridge/fleet/obeyed.py"},
     "GONE": {
         "bridge/admin/troubles.py",
@@ -35,8 +36,8 @@ READERS = {
         "bridge/management/commands/pool.py",
     },
 }
-"""Who asks for one state: whether all cool down, whether a pause goes on, whether a stop was obeyed, and whether its
-heartbeat stopped. Who can take a turn is a list."""
+"""Who asks for one state: whether all cool down, whether a pause goes on, whether it is to be given a login, whether
+a stop was obeyed, and whether its heartbeat stopped. Who can take a turn is a list."""
 OF_ALL = {"bridge/doctor/upstream.py", "bridge/alerts/checks.py"}
 """What tells people of states one by one."""
 
