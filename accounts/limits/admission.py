@@ -11,7 +11,7 @@ from typing import Final
 from redis import ResponseError
 
 from accounts.keys.keyring import Caller
-from accounts.limits.admitted import UNLIMITED, Admission
+from accounts.limits.admitted import UNLIMITED, Admission, HoldsNothing
 from accounts.limits.alone import LocalCounter, Refusal
 from accounts.limits.breaker import SLOW_SEC, Breaker
 from accounts.limits.counters import CallerCounters, Counters, Held, LimitState, Place, Scopes, Seen
@@ -137,7 +137,7 @@ class Limits:
         else:
             seen = self._seen(reply, counters)
         if not turn or not (alone or counters.is_held):
-            return _Admitted(seen)
+            return HoldsNothing(seen)
         if self._counters.get(caller.key_id) is not counters:
             # They were forgotten meanwhile: what is held in those would not be renewed.
             counters = self._counters_of(caller, at)
@@ -326,32 +326,6 @@ class Limits:
         own = sorted(held.keys() - self._lent)
         # Of its four names those of the turns and of what is reserved for them.
         return [2, *redis_keys.limits(*place)[2:], len(own), *own, *sorted(held.keys() & self._lent)]
-
-
-class _Admitted:
-    """A request that holds nothing."""
-
-    __slots__ = ("seen",)
-
-    def __init__(self, seen: Seen) -> None:
-        self.seen: Seen | None = seen
-
-    def release(self, tokens: int = 0) -> None:
-        pass
-
-    async def amend(self, difference: int) -> None:
-        pass
-
-    is_shared = True
-
-    def lend(self) -> None:
-        pass
-
-    take_back = leave = lend
-    is_ending = False
-
-    async def ended(self) -> None:
-        pass
 
 
 class _Turn:

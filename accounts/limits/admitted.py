@@ -40,8 +40,13 @@ class Admission(Protocol):
         """Wait until it has, or takes too long: whoever is told that the turn has ended may ask again at once."""
 
 
-class _Unlimited:
-    seen: Seen | None = None
+class HoldsNothing:
+    """A request that nothing has to be given back for."""
+
+    __slots__ = ("seen",)
+
+    def __init__(self, seen: Seen | None = None) -> None:
+        self.seen = seen
 
     def release(self, tokens: int = 0) -> None:
         pass
@@ -61,4 +66,4 @@ class _Unlimited:
         pass
 
 
-UNLIMITED: Admission = _Unlimited()
+UNLIMITED: Admission = HoldsNothing()
