@@ -78,10 +78,15 @@ def test_killed_process_leaves_its_earlier_counts(tmp_path, other):
     run(
         tmp_path,
         """
-        from bridge.telemetry import metrics
         from pathlib import Path
+        from prometheus_client.mmap_dict import MmapedDict
+        from bridge.telemetry import metrics
         count(3)
-        while not [path for path in Path(sys.argv[1]).glob("counter_*.db") if b"outcome-2" in path.read_bytes()]:
+        def written():
+            files = [path for path in Path(sys.argv[1]).glob("counter_*.db") if path.stat().st_size]
+            values = [value for path in files for value in MmapedDict.read_all_values_from_file(path)]
+            return [key for key, value, *_ in values if "outcome-2" in key and value == 1]
+        while not written():
             pass
         os._exit(0)
     """,
