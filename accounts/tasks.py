@@ -7,8 +7,8 @@ from django.utils import timezone
 from accounts.content import retention
 from accounts.ledger import days, prune, services
 from accounts.models import IdempotentRequest
-from gateway_project.lib import database_state as database
-from gateway_project.lib.redis_client import AWAY
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.redis.redis_client import AWAY
 
 PRUNE_SEC = 60.0  # a task may take 100
 CONTENT_SEC = 20.0

@@ -12,7 +12,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags
 
 from bridge.lingma.install.download import can_fetch
-from gateway_project.lib import private
+from gateway_project.lib.secrets import private
 
 if TYPE_CHECKING:
     from gateway_project.env import Environment

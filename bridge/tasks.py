@@ -13,8 +13,8 @@ from accounts.audit.context import unrecorded
 from bridge.alerts.run import run
 from bridge.alerts.view import AlertOptions
 from bridge.fleet import attempts, behaviours, login_refresh, mirror, orders
-from gateway_project.lib import database_state as database
-from gateway_project.lib.redis_client import AWAY
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.redis.redis_client import AWAY
 
 
 @shared_task(name="bridge.check_instances", throws=AWAY)

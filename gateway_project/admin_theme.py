@@ -10,7 +10,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-from gateway_project.lib.paths import path_lazy
+from gateway_project.lib.pages.paths import path_lazy
 from gateway_project.lib.upstream import shown
 
 

@@ -9,8 +9,9 @@ from django.contrib.admin import apps as admin_apps
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
-from gateway_project.lib import console, lean_redis  # noqa: F401  # before the models import the other
-from gateway_project.lib.absent import absent, late
+from gateway_project.lib.processes import console  # before the models import the other
+from gateway_project.lib.processes.absent import absent, late
+from gateway_project.lib.redis import lean_redis  # noqa: F401  # before the models import the other
 
 
 class ProjectConfig(AppConfig):

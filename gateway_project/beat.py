@@ -20,10 +20,11 @@ from django.db import Error, close_old_connections
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 from redis import RedisError
 
-from gateway_project.lib import database_state as database
-from gateway_project.lib import degraded, life_signs
-from gateway_project.lib.redis_client import connect
-from gateway_project.lib.redis_link import SKEW_SEC
+from gateway_project.lib import degraded
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.processes import life_signs
+from gateway_project.lib.redis.redis_client import connect
+from gateway_project.lib.redis.redis_link import SKEW_SEC
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,10 @@ from kombu import Connection
 from kombu.exceptions import KombuError
 from kombu.transport import redis as redis_transport
 
-from gateway_project.lib import degraded, life_signs
-from gateway_project.lib.redis_client import connect
-from gateway_project.lib.redis_fitness import refusal
+from gateway_project.lib import degraded
+from gateway_project.lib.processes import life_signs
+from gateway_project.lib.redis.redis_client import connect
+from gateway_project.lib.redis.redis_fitness import refusal
 
 RETRY_SEC: Final = 1
 WAIT_SEC: Final = 2.0

@@ -21,7 +21,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from gateway_project.lib import redis_url
+from gateway_project.lib.redis import redis_url
 from gateway_project.lib.setting_types import (
     SHORTEST_KEY,
     Attachment,

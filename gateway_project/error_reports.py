@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bridge.version import VERSION
-from gateway_project.lib.redaction import redacted
+from gateway_project.lib.secrets.redaction import redacted
 
 DEEPEST: Final = 12
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway_project.lib.redaction import redacted
+from gateway_project.lib.secrets.redaction import redacted
 from gateway_project.lib.visible import visible
 
 PLAIN: Final = re.compile(r"[^\s\"'=]+").fullmatch

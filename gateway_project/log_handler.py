@@ -12,7 +12,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from gateway_project.lib import preloading
+from gateway_project.lib.processes import preloading
 from gateway_project.log_formatters import stamp
 from gateway_project.log_repeats import Repeats
 

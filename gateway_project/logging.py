@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Final, Literal
 
-from gateway_project.lib.redaction import redacted
+from gateway_project.lib.secrets.redaction import redacted
 
 LogFormat = Literal["text", "json"]
 

@@ -13,9 +13,9 @@ import sys
 import time
 from contextlib import closing
 
-from gateway_project.lib import redis_keys
-from gateway_project.lib.life_signs import ALIVE, LIFE_FD
-from gateway_project.lib.redis_url import Target, read
+from gateway_project.lib.processes.life_signs import ALIVE, LIFE_FD
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_url import Target, read
 
 URL = "LOGIN_QUEUE"
 """The variable with the URL of Redis: to read all settings would cost more than to wait."""

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bridge.logins.bundle import BadBundle, Bundle, from_folder
 from gateway_project.env import SECRETS, Environment
-from gateway_project.lib.key_secret import is_mistyped
+from gateway_project.lib.secrets.key_secret import is_mistyped
 from gateway_project.lib.setting_types import SHORTEST_KEY, split
 
 KEYS: Final = "API_KEYS"

@@ -9,7 +9,7 @@ from bridge.version import VERSION
 from gateway_project.admin_theme import UNFOLD as UNFOLD
 from gateway_project.databases import database
 from gateway_project.env import BASE_DIR, key_pepper, keys_at_rest, load, stored_secret
-from gateway_project.lib import redis_keys
+from gateway_project.lib.redis import redis_keys
 from gateway_project.logging import config as logging_config
 
 ENV = load()

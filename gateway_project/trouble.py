@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext
 
 from accounts.api.problems import BELOW
-from gateway_project.lib import database_state as database
+from gateway_project.lib.database import database_state as database
 from gateway_project.lib.problem_details import PROBLEM, problem
 
 RETRY_AFTER = "5"

@@ -17,9 +17,9 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from accounts.audit.entries import record
-from gateway_project.lib.cells import VisibleText, lasting
-from gateway_project.lib.live_rows import LiveRows, redis_away
-from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.pages.cells import VisibleText, lasting
+from gateway_project.lib.pages.live_rows import LiveRows, redis_away
+from gateway_project.lib.pages.lookups import ClosedLookups
 from sessions_store import services
 from sessions_store.models import Entry
 

@@ -12,7 +12,7 @@ from rest_framework.routers import SimpleRouter
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from accounts.api.lists import is_equal
-from gateway_project.lib.live_rows import query_set_of
+from gateway_project.lib.pages.live_rows import query_set_of
 from sessions_store import services
 from sessions_store.models import Entry
 

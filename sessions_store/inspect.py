@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 import msgspec
 import redis
 
-from gateway_project.lib import redis_keys
+from gateway_project.lib.redis import redis_keys
 from sessions_store import lua
 from sessions_store.store import StoredEntry
 

@@ -1,7 +1,7 @@
 """Lua scripts, which Redis runs in one step: no two turns can hold the same session. Key names: `redis_keys`."""
 
-from gateway_project.lib.redis_keys import SESSION, SESSION_FORGOTTEN, SESSIONS_AT, SESSIONS_OF
-from gateway_project.lib.redis_link import SKEW_SEC
+from gateway_project.lib.redis.redis_keys import SESSION, SESSION_FORGOTTEN, SESSIONS_AT, SESSIONS_OF
+from gateway_project.lib.redis.redis_link import SKEW_SEC
 
 MOST_ALIKE = 8
 """Sessions under one fingerprint; the oldest goes."""

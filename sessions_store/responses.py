@@ -11,8 +11,8 @@ from weakref import WeakValueDictionary
 
 from redis import RedisError
 
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import SKEW_SEC, Arg, RedisLink, RedisUnavailable
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import SKEW_SEC, Arg, RedisLink, RedisUnavailable
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from gateway_project.lib import database_state as database
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.redis.redis_client import connect
 from sessions_store import inspect
 from sessions_store.models import Entry, mirrored
 

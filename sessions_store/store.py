@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from redis import RedisError, ResponseError
 
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable, Script, ScriptCall, is_unknown
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import Arg, RedisLink, RedisUnavailable, Script, ScriptCall, is_unknown
 from sessions_store import lua
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.conf import settings
 
-from gateway_project.lib.redis_client import AWAY
+from gateway_project.lib.redis.redis_client import AWAY
 from sessions_store import services
 
 

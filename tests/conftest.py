@@ -15,8 +15,8 @@ from django.test import TransactionTestCase
 from django.test.signals import template_rendered
 from xdist.scheduler import LoadFileScheduling
 
-from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded
+from gateway_project.lib.database import database_state as database
 from gateway_project.log_handler import QueuedHandler
 from tests import simulators
 from tests.by_file import AllTests

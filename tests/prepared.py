@@ -171,7 +171,7 @@ def _become(request, descriptors):
     os.environ.update(request["environment"])
     from prometheus_client import values
 
-    from gateway_project.lib import process_title
+    from gateway_project.lib.processes import process_title
 
     # The one choice that a library makes by a variable, when it is imported.
     values.ValueClass = values.get_value_class()

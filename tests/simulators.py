@@ -16,7 +16,7 @@ import signal
 import sys
 import warnings
 
-from gateway_project.lib import process_death, process_title
+from gateway_project.lib.processes import process_death, process_title
 
 SIMULATOR = (sys.executable, "-m", "bridge.simulator")
 LAUNCHED = ("-I", "-S", str(process_death.__file__), str(int(signal.SIGKILL)))

@@ -19,8 +19,8 @@ from accounts.alerts import raising
 from accounts.alerts.words import SEVERITIES, Severity, about, clock, kind_names, kinds_from, sentence, severity
 from accounts.models import Alert
 from accounts.roles.reach import SEE_KEYS, teams_of
-from gateway_project.lib.cells import cut
-from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.pages.cells import cut
+from gateway_project.lib.pages.lookups import ClosedLookups
 
 COLOURS: Final = {"info": "info", "warning": "warning", "critical": "danger"}
 

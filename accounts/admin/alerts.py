@@ -16,7 +16,7 @@ from accounts.alerts import raising
 from accounts.alerts.words import about, sentence, severity
 from accounts.models import Alert, ApiKey
 from accounts.roles.reach import CHANGE_KEYS, SEE_KEYS, teams_of
-from gateway_project.lib.panels import Page, Section
+from gateway_project.lib.pages.panels import Page, Section
 
 MOST: Final = 20
 ID_DIGITS: Final = 18

@@ -25,8 +25,8 @@ from accounts.audit.export import exported
 from accounts.audit.history import address_of
 from accounts.audit.words import ACTIONS, COLOURS, action_name, changes_of, kind_name, kinds, time_of
 from accounts.models import AuditEntry
-from gateway_project.lib.cells import cut
-from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.pages.cells import cut
+from gateway_project.lib.pages.lookups import ClosedLookups
 
 MOST_CHANGES, LONGEST = 3, 40  # in a cell of the list; characters of a value
 

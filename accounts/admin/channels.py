@@ -24,7 +24,7 @@ from accounts.alerts.notices import notice_options, send_test
 from accounts.alerts.words import clock, kind_names
 from accounts.audit.history import AuditHistory
 from accounts.models import AlertChannel
-from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.pages.lookups import ClosedLookups
 from gateway_project.lib.visible import visible
 
 UNCHANGED = _("Left empty, it stays as it is. It is encrypted and never shown.")

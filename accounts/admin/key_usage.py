@@ -22,7 +22,7 @@ from accounts.reports.period import Span
 from accounts.reports.summary import summarize
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility, visible_to
-from gateway_project.lib.cells import ago, cut
+from gateway_project.lib.pages.cells import ago, cut
 from gateway_project.lib.translated import translated
 from gateway_project.lib.visible import visible
 

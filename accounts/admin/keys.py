@@ -33,8 +33,8 @@ from accounts.keys import services
 from accounts.keys.snippets import PLACEHOLDER, Setup, setups_of
 from accounts.keys.standing import standing
 from accounts.models import LIMITS, ApiKey, Policy
-from gateway_project.lib.cells import ago, cut, lasting
-from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.pages.cells import ago, cut, lasting
+from gateway_project.lib.pages.lookups import ClosedLookups
 
 PLAYGROUND = "playground"
 """Keys of the playground come last, and are no live keys to count: each is of one person, for an hour."""

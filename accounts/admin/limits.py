@@ -26,7 +26,7 @@ from accounts.limits.standing import Standing, last_days, limits_for, standing_o
 from accounts.models import LIMITS, ApiKey, Team
 from accounts.reports.visibility import visible_to
 from accounts.roles.reach import keys_of
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis.redis_client import connect
 
 OWNERS: Final = {"key": _("the key"), "team": _("its team")}
 SIZED: Final[dict[str, Callable[[int], str]]] = {

@@ -12,7 +12,7 @@ from accounts.admin.recent import between
 from accounts.reports.recent import Interval, current, recent
 from accounts.reports.visibility import Visibility
 from accounts.reports.words import number, share
-from gateway_project.lib.panels import Figure
+from gateway_project.lib.pages.panels import Figure
 
 HEIGHT: Final = 100
 

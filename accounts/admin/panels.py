@@ -32,8 +32,8 @@ from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility, visible_to
 from accounts.reports.words import UNKNOWN, number, tokens, tokens_of
 from accounts.roles.reach import keys_of
-from gateway_project.lib.cells import ago, cut
-from gateway_project.lib.panels import Figure, Level, Panel, Section
+from gateway_project.lib.pages.cells import ago, cut
+from gateway_project.lib.pages.panels import Figure, Level, Panel, Section
 from gateway_project.lib.visible import visible
 
 LATEST = 10

@@ -19,8 +19,8 @@ from accounts.reports.summary import summarize, total
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility
 from accounts.reports.words import UNKNOWN, percentile_ms, share
-from gateway_project.lib.cells import ago, clock_time, cut
-from gateway_project.lib.panels import Figure
+from gateway_project.lib.pages.cells import ago, clock_time, cut
+from gateway_project.lib.pages.panels import Figure
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 CHANGES = 10

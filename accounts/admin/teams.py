@@ -25,8 +25,8 @@ from accounts.admin.limits import LimitsNow
 from accounts.audit.history import AuditHistory
 from accounts.models import ApiKey, Team, Usage
 from accounts.roles.reach import keys_of
-from gateway_project.lib.cells import ago, cut
-from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.pages.cells import ago, cut
+from gateway_project.lib.pages.lookups import ClosedLookups
 
 MOST_KEYS = 50
 

@@ -11,7 +11,7 @@ from unfold.admin import ModelAdmin
 
 from accounts.audit.history import AuditHistory
 from accounts.models import ApiToken
-from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.pages.lookups import ClosedLookups
 
 
 @admin.register(ApiToken)

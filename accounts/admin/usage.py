@@ -22,8 +22,8 @@ from accounts.explain.ids import request_id_of
 from accounts.ledger import shared_rows
 from accounts.models import OUTCOME_COLOURS, Usage
 from accounts.reports.words import UNKNOWN, source_of, tokens_of
-from gateway_project.lib.cells import VisibleText, cut
-from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.pages.cells import VisibleText, cut
+from gateway_project.lib.pages.lookups import ClosedLookups
 from gateway_project.lib.public_formats import PROTOCOLS
 
 SAME_FILTERS: Final = {

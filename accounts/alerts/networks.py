@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from accounts.alerts.raising import raise_alert
 from accounts.alerts.words import NEW_NETWORK
 from accounts.models import CLOSED, ApiKey, KeyNetwork, Usage
-from gateway_project.lib.many_values import select
+from gateway_project.lib.database.many_values import select
 
 KNOWN_FOR: Final = timedelta(days=30)
 MOST: Final = 256

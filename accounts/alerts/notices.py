@@ -19,7 +19,7 @@ from accounts.alerts.post import PostFailed, PostOptions, post
 from accounts.alerts.words import SEVERITIES, about, clock, sentence, severity
 from accounts.models import Alert, AlertChannel, AlertNotice
 from gateway_project.lib.backoff import growing
-from gateway_project.lib.secrets_at_rest import SecretUnreadableError
+from gateway_project.lib.secrets.secrets_at_rest import SecretUnreadableError
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext
 
 from accounts.alerts.post import PORTS
 from accounts.models import AlertChannel
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 from gateway_project.lib.web_url import BadUrl, parse
 
 

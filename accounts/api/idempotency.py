@@ -16,7 +16,7 @@ from rest_framework.response import Response
 
 from accounts.api.problems import Conflict
 from accounts.models import IdempotentRequest
-from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
+from gateway_project.lib.secrets.secrets_at_rest import Secret, SecretUnreadableError
 
 HEADER: Final = "Idempotency-Key"
 LONGEST: Final = 255

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from accounts.api.problems import Unavailable
 from accounts.limits.standing import Standing, limits_for, standing_of
 from accounts.models import LIMITS
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis.redis_client import connect
 
 
 class ShadowedSerializer(serializers.Serializer[Any]):

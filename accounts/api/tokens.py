@@ -17,7 +17,7 @@ from rest_framework.request import Request
 
 from accounts.apps import accounts_config
 from accounts.models import ApiToken, names_in
-from gateway_project.lib.key_secret import digest_of
+from gateway_project.lib.secrets.key_secret import digest_of
 
 PREFIX: Final = "lgw_api_"
 """As keys begin, so that logs are cleaned of both by one rule."""

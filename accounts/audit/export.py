@@ -14,7 +14,7 @@ from django.http import StreamingHttpResponse
 from django.utils import timezone
 
 from accounts.models import AuditEntry
-from gateway_project.lib.csv_cells import defused
+from gateway_project.lib.pages.csv_cells import defused
 
 PAGE: Final = 1000
 COLUMNS: Final = ("at", "actor", "source", "address", "action", "object_type", "object_id", "object_text", "changes")

@@ -11,7 +11,7 @@ from django.utils.http import urlencode
 
 from accounts.audit.words import action_name, changes_of, time_of
 from accounts.models import AuditEntry
-from gateway_project.lib.deleted_rows import StaysDeleted
+from gateway_project.lib.pages.deleted_rows import StaysDeleted
 
 MOST: Final = 100
 """Rows on the page; the audit log has them all."""

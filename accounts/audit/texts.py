@@ -10,7 +10,7 @@ from django.db.models import Field, ForeignKey, Model
 from django.utils.text import Truncator
 
 from accounts.audit.watched import SECRETS
-from gateway_project.lib.secrets_at_rest import SecretField
+from gateway_project.lib.secrets.secrets_at_rest import SecretField
 
 MASK: Final = "***"
 LONGEST: Final = 1000

@@ -12,8 +12,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import ApiKey, UsageContent
-from gateway_project.lib import redis_keys
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from django.db import OperationalError
 
 from accounts.content.redaction import redacted
 from accounts.content.turn_content import TurnContent, packed
-from gateway_project.lib import redis_keys
-from gateway_project.lib.query_thread import QueryThread
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
-from gateway_project.lib.secrets_at_rest import box
+from gateway_project.lib.database.query_thread import QueryThread
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable, Script
+from gateway_project.lib.secrets.secrets_at_rest import box
 
 logger = logging.getLogger(__name__)
 

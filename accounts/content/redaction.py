@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gateway_project.lib.redaction import BEFORE
+from gateway_project.lib.secrets.redaction import BEFORE
 
 PRIVATE_KEY: Final = re.compile(
     r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----(?:[^-]|-(?!----)){0,16384}+(?:-----END [A-Z ]{0,32}PRIVATE KEY-----)?"

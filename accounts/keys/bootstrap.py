@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.keys import services
 from accounts.models import ApiKey
-from gateway_project.lib.key_secret import digest_of
+from gateway_project.lib.secrets.key_secret import digest_of
 
 
 def import_keys(texts: Iterable[str], pepper: bytes) -> int:

@@ -30,11 +30,11 @@ from accounts.keys.reader import (
 )
 from accounts.models import Closing, first_that_closes
 from accounts.models.changes import changed_in
-from gateway_project.lib import database_state as database
-from gateway_project.lib import redis_keys
-from gateway_project.lib.key_secret import Digester, is_mistyped
-from gateway_project.lib.redis_client import connect_async
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_client import connect_async
+from gateway_project.lib.redis.redis_link import RedisLink
+from gateway_project.lib.secrets.key_secret import Digester, is_mistyped
 
 __all__ = ["Caller", "KeyRecord", "KeyRing", "KeyStatus", "TooManyUnknown"]
 

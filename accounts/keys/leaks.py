@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from accounts.apps import accounts_config
 from accounts.models import ApiKey
-from gateway_project.lib.key_secret import ALPHABET, BODY, CHECK, LENGTH, PREFIX, Digester
+from gateway_project.lib.secrets.key_secret import ALPHABET, BODY, CHECK, LENGTH, PREFIX, Digester
 
 # How much callers should read at a time: this and a few times as much is all that a search takes of memory.
 BLOCK: Final = 1 << 18

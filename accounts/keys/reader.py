@@ -21,8 +21,8 @@ from accounts.audit.context import by_first_use
 from accounts.keys.limit_set import LimitSet, limit_set
 from accounts.keys.networks import Network, networks_in
 from accounts.models import ApiKey, Closing, first_that_closes, names_in
-from gateway_project.lib import database_state as database
-from gateway_project.lib.query_thread import QueryThread
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.database.query_thread import QueryThread
 from gateway_project.lib.tool_approval import DENY, Approval, ToolPolicy
 
 # Digests of one query: one that grew with a flood of unknown secrets would miss its own deadline.

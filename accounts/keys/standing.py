@@ -10,7 +10,7 @@ from django.utils.translation import gettext, ngettext
 
 from accounts.apps import accounts_config
 from accounts.models import ApiKey
-from gateway_project.lib.cells import lasting
+from gateway_project.lib.pages.cells import lasting
 from gateway_project.lib.visible import visible
 
 

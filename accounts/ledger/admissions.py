@@ -13,7 +13,7 @@ from django.db import connection
 from accounts.ledger.hours import hour_at
 from accounts.ledger.row import Opening, UsageRow
 from accounts.models import OpenTurn
-from gateway_project.lib.many_values import select
+from gateway_project.lib.database.many_values import select
 
 ADD: Final = (
     "INSERT INTO accounts_admittedhour (hour, admitted, unopened) VALUES (%s, %s, %s) ON CONFLICT (hour) DO UPDATE SET "

@@ -12,7 +12,7 @@ from django.db import connection
 from accounts.ledger.hours import HourSums, hour_of
 from accounts.ledger.row import Amendment, UsageRow
 from accounts.models import Usage, WaitingAmendment
-from gateway_project.lib.many_values import any_of
+from gateway_project.lib.database.many_values import any_of
 from gateway_project.lib.token_sources import UPSTREAM
 
 KEPT: Final = timedelta(hours=1)

@@ -22,8 +22,8 @@ from accounts.ledger.lines import read
 from accounts.ledger.row import Amendment, Opening, UsageRow
 from accounts.ledger.spool import REJECTED, append, lines_of, take
 from accounts.models import CLOSED, ApiKey, Usage
-from gateway_project.lib import redis_keys
-from gateway_project.lib.many_values import select
+from gateway_project.lib.database.many_values import select
+from gateway_project.lib.redis import redis_keys
 
 log = logging.getLogger(__name__)
 

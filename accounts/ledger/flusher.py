@@ -15,10 +15,10 @@ from accounts.content import filing as contents
 from accounts.ledger import filing
 from accounts.ledger.auditor import Auditor
 from accounts.ledger.orphans import Orphans
-from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded, disk
-from gateway_project.lib.database_file import is_in_place
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.database.database_file import is_in_place
+from gateway_project.lib.redis.redis_client import connect
 
 logger = logging.getLogger(__name__)
 

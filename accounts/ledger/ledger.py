@@ -16,8 +16,8 @@ import redis
 from accounts.ledger import shared_rows
 from accounts.ledger.row import OPENED, OPENING, Amendment, UsageRow
 from accounts.ledger.spool import SPOOL, append, unwritten, waiting
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable
 
 BATCH = 500
 COUNT_SEC = 1.0

@@ -14,7 +14,7 @@ import redis
 from accounts.ledger import filing
 from accounts.ledger.row import UsageRow
 from accounts.models import OpenTurn
-from gateway_project.lib import redis_keys
+from gateway_project.lib.redis import redis_keys
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from accounts.ledger import filing
-from gateway_project.lib import database_state as database
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_client import connect
 
 
 def flush(redis_url: str, spool: Path) -> int:

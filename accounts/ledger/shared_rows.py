@@ -12,9 +12,9 @@ from typing import Final
 import redis
 from redis import ResponseError
 
-from gateway_project.lib.redis_client import connect
-from gateway_project.lib.redis_keys import SHARED_ROWS
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
+from gateway_project.lib.redis.redis_client import connect
+from gateway_project.lib.redis.redis_keys import SHARED_ROWS
+from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable, Script
 
 HOUR: Final = 3600
 HOURS: Final = 24

@@ -14,8 +14,9 @@ import redis
 
 from accounts.ledger.ledger import UNCONFIRMED_SEC, Ledger
 from accounts.ledger.spool import hold, is_empty
-from gateway_project.lib import disk, redis_fitness, redis_keys
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib import disk
+from gateway_project.lib.redis import redis_fitness, redis_keys
+from gateway_project.lib.redis.redis_client import connect
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from gateway_project.lib.redaction import redacted
+from gateway_project.lib.secrets.redaction import redacted
 
 # As wide as the column (LONGEST_TRACE).
 MOST_BYTES: Final = 1024

@@ -19,8 +19,8 @@ from accounts.limits.ledger_budgets import LedgerBudgets
 from accounts.limits.scripts import ADMIT, EXTEND, MISSING, SETTLE, numbers_of
 from accounts.limits.settlements import Settlement, Settlements
 from accounts.patterns import allows
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable, Reply, is_unknown
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import Arg, RedisLink, RedisUnavailable, Reply, is_unknown
 
 # Three times within a lease: a renewal or two that are late cost no place.
 RENEW = 1.5

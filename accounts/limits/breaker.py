@@ -10,7 +10,7 @@ from typing import Any, Final
 from redis import ResponseError
 
 from gateway_project.lib import degraded
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script, is_unknown
+from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable, Script, is_unknown
 
 SLOW_SEC: Final = 0.05
 TICK_SEC: Final = SLOW_SEC / 2

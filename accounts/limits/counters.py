@@ -14,8 +14,8 @@ from accounts.keys.limit_set import LimitSet, Scope
 from accounts.limits.periods import PERIODS, periods_at
 from accounts.limits.scripts import ADMIT, RESERVED, SEEN_EACH, SETTLE, numbers_in
 from accounts.models.policy import LIMITS
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import Arg, ScriptCall
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import Arg, ScriptCall
 
 Places = tuple[int, int, int, int]
 REQUESTS: Final[Places] = (0, 3, 4, 5)

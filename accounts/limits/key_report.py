@@ -29,8 +29,8 @@ from accounts.reports.period import Span
 from accounts.reports.summary import summarize
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility
-from gateway_project.lib import database_state as database
-from gateway_project.lib.query_thread import QueryThread
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.database.query_thread import QueryThread
 
 DAYS: Final = 30
 REQUESTS: Final = 50

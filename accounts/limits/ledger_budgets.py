@@ -22,9 +22,9 @@ from accounts.reports.filters import Filters
 from accounts.reports.period import Span
 from accounts.reports.summary import total
 from accounts.reports.visibility import Visibility
-from gateway_project.lib import database_state as database
-from gateway_project.lib.query_thread import QueryThread
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.database.query_thread import QueryThread
+from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable
 
 AFTER_SEC: Final = 5.0
 """How long after a counter was made: the rows of turns that ended before are filed by then."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from struct import pack, unpack
 from typing import Final
 
-from gateway_project.lib.redis_link import Script
+from gateway_project.lib.redis.redis_link import Script
 
 WINDOW: Final = 60  # seconds
 SLICE: Final = 5  # tokens are counted per this many seconds

@@ -9,7 +9,7 @@ from typing import Any, Final
 from redis import ResponseError
 
 from accounts.limits.counters import CallerCounters
-from gateway_project.lib.redis_link import NotSent, RedisLink, RedisUnavailable, Reply, is_unknown
+from gateway_project.lib.redis.redis_link import NotSent, RedisLink, RedisUnavailable, Reply, is_unknown
 
 MOST_PUT_OFF: Final = 4096
 """Turns that ended while Redis was away."""

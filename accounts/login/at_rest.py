@@ -7,8 +7,8 @@ from typing import Final
 from allauth.mfa.models import Authenticator
 from django.db import transaction
 
-from gateway_project.lib.secret_rotation import BATCH, Rotated
-from gateway_project.lib.secrets_at_rest import SecretUnreadableError, box
+from gateway_project.lib.secrets.secret_rotation import BATCH, Rotated
+from gateway_project.lib.secrets.secrets_at_rest import SecretUnreadableError, box
 
 SECRETS: Final = {"totp": "secret", "recovery_codes": "seed"}
 """By the type of factor. What a security key has given us is public."""

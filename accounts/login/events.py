@@ -14,9 +14,9 @@ from django.db import DatabaseError
 
 from accounts.audit.entries import record
 from accounts.login.waits import address_of
-from gateway_project.lib import redis_keys
 from gateway_project.lib.address_share import share_of
 from gateway_project.lib.attempts import counted
+from gateway_project.lib.redis import redis_keys
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.login import waits
-from gateway_project.lib.secrets_at_rest import SecretUnreadableError
+from gateway_project.lib.secrets.secrets_at_rest import SecretUnreadableError
 
 LONGEST_CODE = 32
 

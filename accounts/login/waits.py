@@ -13,10 +13,10 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 
-from gateway_project.lib import redis_keys
 from gateway_project.lib.address_share import share_of
 from gateway_project.lib.attempts import Attempts
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_client import connect
 
 NAMES: Final = Attempts(f"{redis_keys.LOG_INS}name:", free=5, longest_sec=900, memory_sec=3600)
 """Of one name from one address: others who try this name do not make its owner wait."""

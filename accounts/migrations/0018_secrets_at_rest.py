@@ -1,6 +1,6 @@
 from typing import Any
 
-import gateway_project.lib.secrets_at_rest
+import gateway_project.lib.secrets.secrets_at_rest
 from django.db import migrations
 
 
@@ -20,6 +20,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='idempotentrequest',
             name='answer',
-            field=gateway_project.lib.secrets_at_rest.SecretField(null=True, verbose_name='answer'),
+            field=gateway_project.lib.secrets.secrets_at_rest.SecretField(null=True, verbose_name='answer'),
         ),
     ]

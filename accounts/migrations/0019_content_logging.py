@@ -1,5 +1,5 @@
 import django.db.models.deletion
-import gateway_project.lib.secrets_at_rest
+import gateway_project.lib.secrets.secrets_at_rest
 from django.db import migrations, models
 
 
@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('request_id', models.CharField(max_length=64, primary_key=True, serialize=False, verbose_name='request')),
                 ('started_at', models.DateTimeField(verbose_name='started at')),
-                ('content', gateway_project.lib.secrets_at_rest.SecretField(verbose_name='content')),
+                ('content', gateway_project.lib.secrets.secrets_at_rest.SecretField(verbose_name='content')),
                 ('api_key', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='contents', to='accounts.apikey', verbose_name='key')),
             ],
             options={

@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import gateway_project.lib.secrets_at_rest
+import gateway_project.lib.secrets.secrets_at_rest
 from django.db import migrations, models
 
 
@@ -19,8 +19,8 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=100, unique=True, verbose_name='name')),
                 ('kind', models.CharField(choices=[('webhook', 'webhook'), ('dingtalk', 'DingTalk'), ('feishu', 'Feishu'), ('wecom', 'WeCom'), ('email', 'e-mail')], default='webhook', max_length=16, verbose_name='kind')),
-                ('address', gateway_project.lib.secrets_at_rest.SecretField(verbose_name='address')),
-                ('secret', gateway_project.lib.secrets_at_rest.SecretField(blank=True, null=True, verbose_name='secret')),
+                ('address', gateway_project.lib.secrets.secrets_at_rest.SecretField(verbose_name='address')),
+                ('secret', gateway_project.lib.secrets.secrets_at_rest.SecretField(blank=True, null=True, verbose_name='secret')),
                 ('least', models.PositiveSmallIntegerField(choices=[(0, 'info'), (1, 'warning'), (2, 'critical')], default=1, verbose_name='least severity')),
                 ('alert_kinds', models.JSONField(blank=True, default=list, verbose_name='alerts')),
                 ('language', models.CharField(choices=[('en', 'English'), ('zh-hans', 'Simplified Chinese')], default='en', max_length=16, verbose_name='language')),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from gateway_project.lib import redis_keys
 from gateway_project.lib.changes import after_commit
+from gateway_project.lib.redis import redis_keys
 
 ANY = b"changed"
 MOST = 500  # more than these are announced as `ANY`

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.alert import Alert
-from gateway_project.lib.secrets_at_rest import SecretField
+from gateway_project.lib.secrets.secrets_at_rest import SecretField
 
 RESULTS = ("failures", "retry_at", "claimed_until", "last_tried_at", "last_result")
 """Columns that the gateway keeps up by itself."""

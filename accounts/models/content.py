@@ -8,7 +8,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.key import ApiKey
-from gateway_project.lib.secrets_at_rest import SecretField
+from gateway_project.lib.secrets.secrets_at_rest import SecretField
 
 
 class UsageContent(models.Model):

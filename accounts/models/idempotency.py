@@ -9,7 +9,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from gateway_project.lib.secrets_at_rest import SecretField
+from gateway_project.lib.secrets.secrets_at_rest import SecretField
 
 KEPT_FOR: Final = timedelta(hours=24)
 MOST_PRUNED: Final = 5_000

@@ -18,7 +18,7 @@ from accounts.apps import accounts_config
 from accounts.models.changes import NAMED, announce
 from accounts.models.policy import Policy
 from accounts.models.team import Team
-from gateway_project.lib.key_secret import digest_of, generate, hint_of
+from gateway_project.lib.secrets.key_secret import digest_of, generate, hint_of
 from gateway_project.lib.visible import visible
 
 SOON = timedelta(days=14)

@@ -12,7 +12,7 @@ from accounts.content.turn_content import Picture, Piece, StoredMessage, TurnCon
 from accounts.content.viewing import SEES, view
 from accounts.keys.standing import content_notice
 from accounts.models import Usage
-from gateway_project.lib.secrets_at_rest import SecretUnreadableError
+from gateway_project.lib.secrets.secrets_at_rest import SecretUnreadableError
 
 ROLES: Final = {
     "system": pgettext_lazy("who said it", "System"),

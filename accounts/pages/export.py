@@ -22,7 +22,7 @@ from accounts.pages.refusals import flawed, may_see_nothing, no_such_filter
 from accounts.pages.rows import EXPORTED, Exported
 from accounts.reports.summary import rows
 from accounts.reports.visibility import visible_to
-from gateway_project.lib.csv_cells import defused
+from gateway_project.lib.pages.csv_cells import defused
 
 Encode = Callable[[list[dict[str, Any]], bool], str]
 

@@ -31,7 +31,7 @@ from accounts.login.adapters import home_of
 from accounts.login.forms import ChangePasswordForm
 from accounts.login.required import is_missing
 from accounts.pages.layout import View, page
-from gateway_project.lib.secrets_at_rest import SecretUnreadableError
+from gateway_project.lib.secrets.secrets_at_rest import SecretUnreadableError
 
 
 class Account(IndexView):  # type: ignore[misc]  # allauth has no types

@@ -31,8 +31,8 @@ from accounts.pages.layout import page
 from accounts.pages.me_days import day_in, days_shown
 from accounts.pages.trace_words import SCOPES
 from accounts.reports.words import mark_of, tokens_of
-from gateway_project.lib.key_secret import digest_of, is_mistyped
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis.redis_client import connect
+from gateway_project.lib.secrets.key_secret import digest_of, is_mistyped
 from gateway_project.lib.texts import Text
 from gateway_project.lib.translated import translated
 

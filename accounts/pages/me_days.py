@@ -19,7 +19,7 @@ from accounts.pages.timeline import Bucket, bars
 from accounts.reports.key_sums import KeySums, sums_of_key
 from accounts.reports.sums import Sums
 from accounts.reports.words import number, tokens
-from gateway_project.lib.paths import path_of
+from gateway_project.lib.pages.paths import path_of
 
 TOP: Final = 10
 

@@ -6,9 +6,9 @@ from typing import Final
 
 from django.conf import settings
 
-from gateway_project.lib import redis_keys
 from gateway_project.lib.address_share import share_of
 from gateway_project.lib.attempts import Attempts
+from gateway_project.lib.redis import redis_keys
 
 FREE: Final = 5
 """Wrong pastes without a wait."""

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from accounts.reports.filters import NAMES, TIMES, Filters, parse
-from gateway_project.lib.paths import path_of
+from gateway_project.lib.pages.paths import path_of
 from gateway_project.lib.visible import visible
 
 DEFAULT_RANGE: Final = "24h"

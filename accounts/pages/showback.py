@@ -31,7 +31,7 @@ from accounts.reports.filters import NONE, TIMES, parse
 from accounts.reports.showback import Line, Showback, as_rows, last_day, month_of, months, showback
 from accounts.reports.visibility import Visibility, visible_to
 from accounts.reports.words import UNKNOWN, fine_share, number, share, tokens
-from gateway_project.lib.csv_cells import defused
+from gateway_project.lib.pages.csv_cells import defused
 from gateway_project.lib.visible import visible
 
 PAGE: Final = 50

@@ -20,7 +20,7 @@ from bridge.models import Login, LoginAttempt
 from bridge.models.attempt import KEPT
 from bridge.status.attempts import WAYS, AttemptReason, AttemptResult, AttemptState
 from bridge.status.logins import LoginKind
-from gateway_project.lib.secrets_at_rest import SecretUnreadableError
+from gateway_project.lib.secrets.secrets_at_rest import SecretUnreadableError
 from gateway_project.lib.visible import visible
 
 

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from gateway_project.lib.panels import Page
+from gateway_project.lib.pages.panels import Page
 
 LEVELS: Final = {"fail": (_("to mend"), "danger"), "warn": (_("to look at"), "warning"), "ok": ("OK", "success")}
 """The worst first."""

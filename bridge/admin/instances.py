@@ -27,9 +27,9 @@ from bridge.admin.troubles import advice_of
 from bridge.fleet import mirror, timelines
 from bridge.models import Instance, InstanceOrder
 from bridge.status.states import InstanceState
-from gateway_project.lib.cells import VisibleText, ago, lasting, seconds_ago
-from gateway_project.lib.live_rows import LiveRows
-from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.pages.cells import VisibleText, ago, lasting, seconds_ago
+from gateway_project.lib.pages.live_rows import LiveRows
+from gateway_project.lib.pages.lookups import ClosedLookups
 from gateway_project.lib.texts import gettext_noop
 from gateway_project.lib.visible import visible
 

@@ -22,9 +22,9 @@ from bridge.fleet.live_view import PEOPLE, encode, live_view, read_reports, repo
 from bridge.fleet.log_tail_facts import WHY, ask_for
 from bridge.status.instance import InstanceStatus
 from bridge.status.live import MOST_SHOWN, LiveLogin, LiveReport, LiveView
-from gateway_project.lib.live_rows import redis_away
-from gateway_project.lib.panels import Page
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.pages.live_rows import redis_away
+from gateway_project.lib.pages.panels import Page
+from gateway_project.lib.redis.redis_client import connect
 
 SOCKET: Final = "/admin/live/socket/"
 """The address of the WebSocket, which no view of Django's serves."""

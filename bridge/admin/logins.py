@@ -38,9 +38,9 @@ from bridge.logins.bundle import LARGEST, BadBundle, Bundle, from_zip, of_two
 from bridge.models import TIMES, Login, LoginRefresh
 from bridge.status.accounts import AccountState, Remedy
 from bridge.status.logins import LoginKind, LoginProblem
-from gateway_project.lib.cells import ago, cut
-from gateway_project.lib.lookups import ClosedLookups
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.pages.cells import ago, cut
+from gateway_project.lib.pages.lookups import ClosedLookups
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 from gateway_project.lib.translated import translated
 
 COLOURS: Final = {

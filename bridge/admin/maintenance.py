@@ -22,8 +22,8 @@ from accounts.audit.history import AuditHistory
 from bridge.fleet import logins, maintenance
 from bridge.models import MaintenanceWindow
 from bridge.status.wanted import Maintenance
-from gateway_project.lib.cells import cut
-from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.pages.cells import cut
+from gateway_project.lib.pages.lookups import ClosedLookups
 
 TIMES = ("starts_at", "ends_at")
 

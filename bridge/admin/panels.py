@@ -31,8 +31,8 @@ from bridge.models import Instance
 from bridge.status.states import TAKING_TURNS
 from gateway_project.lib import degraded
 from gateway_project.lib.degraded import Mode
-from gateway_project.lib.live_rows import redis_away
-from gateway_project.lib.panels import Figure, Level, Panel, Section
+from gateway_project.lib.pages.live_rows import redis_away
+from gateway_project.lib.pages.panels import Figure, Level, Panel, Section
 
 PAGES = (DOCTOR, *live.PAGES)
 OLD = timedelta(seconds=30)  # a heartbeat; they come every second

@@ -29,8 +29,8 @@ from bridge.prompt.profile import PLACEHOLDERS, check
 from bridge.prompt.tool_instructions import tool_instructions
 from bridge.routing.explain import explain, offered_names
 from bridge.routing.watcher import profile_of
-from gateway_project.lib.cells import cut
-from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.pages.cells import cut
+from gateway_project.lib.pages.lookups import ClosedLookups
 from gateway_project.lib.translated import translated
 
 STEP = 10

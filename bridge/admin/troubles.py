@@ -23,8 +23,8 @@ from bridge.status.accounts import AccountState
 from bridge.status.states import TAKING_TURNS, InstanceState
 from bridge.status.transitions import Transition, TransitionReason
 from bridge.status.wanted import Maintenance
-from gateway_project.lib.cells import clock_time
 from gateway_project.lib.degraded import STILL_WORKS, WHAT_TO_DO, Mode
+from gateway_project.lib.pages.cells import clock_time
 from gateway_project.lib.visible import visible
 
 LONGEST_REASON: Final = 160

@@ -26,10 +26,10 @@ from bridge.fleet.orders import ALL, UnknownInstance
 from bridge.fleet.versions import NotInstalled
 from bridge.models import Instance, InstanceOrder, Version
 from bridge.status.states import InstanceState
-from gateway_project.lib.cells import ago
-from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.pages.cells import ago
+from gateway_project.lib.pages.lookups import ClosedLookups
+from gateway_project.lib.pages.uploads import NotUploaded, is_asked, upload_of, was_tried
 from gateway_project.lib.translated import translated
-from gateway_project.lib.uploads import NotUploaded, is_asked, upload_of, was_tried
 
 
 def instances_there() -> list[Instance]:

@@ -15,8 +15,8 @@ from accounts.alerts import lasting
 from accounts.alerts.raising import open_alerts
 from bridge.alerts.checks import CHECKS, KINDS
 from bridge.alerts.view import AlertOptions, look
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_client import connect
 
 log = logging.getLogger(__name__)
 

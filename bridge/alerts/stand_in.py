@@ -14,8 +14,8 @@ from accounts.alerts.notices import deliver, notice_options
 from bridge.alerts.run import run
 from bridge.alerts.view import AlertOptions
 from bridge.fleet import modes
-from gateway_project.lib import database_state as database
-from gateway_project.lib.query_thread import QueryThread
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.database.query_thread import QueryThread
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,10 @@ from bridge.fleet.login_refresh import facts_of, known
 from bridge.logins.schedule import needs_person
 from bridge.models import Instance, LoginAttempt
 from bridge.status.attempts import AttemptReason, AttemptState
-from gateway_project.lib import degraded, redis_keys
+from gateway_project.lib import degraded
 from gateway_project.lib.degraded import Mode
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_client import connect
 
 WINDOW = timedelta(minutes=5)
 """Of which the share of failed turns is taken."""

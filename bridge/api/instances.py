@@ -31,7 +31,7 @@ from bridge.models import Instance, Login
 from bridge.status.smoke import Behaviour
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Transition, TransitionReason
-from gateway_project.lib.live_rows import query_set_of
+from gateway_project.lib.pages.live_rows import query_set_of
 
 
 class SmokeSerializer(serializers.Serializer[Any]):

@@ -20,8 +20,8 @@ from accounts.api.problems import Conflict
 from bridge.fleet import versions
 from bridge.fleet.versions import NotInstalled, VersionInUse
 from bridge.models import Version
+from gateway_project.lib.pages.uploads import NotUploaded, is_asked, upload_of
 from gateway_project.lib.translated import translated
-from gateway_project.lib.uploads import NotUploaded, is_asked, upload_of
 
 
 class VersionSerializer(serializers.ModelSerializer[Version]):

@@ -20,7 +20,7 @@ from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.installation_state import WAIT_SEC, InstallationState
 from bridge.fleet import heartbeats
 from bridge.models import Instance
-from gateway_project.lib import redis_fitness, redis_keys
+from gateway_project.lib.redis import redis_fitness, redis_keys
 
 SLOW_SEC = 60
 LONGEST_ANSWER = 1 << 20

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from bridge.status.instance import InstanceStatus
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis.redis_client import connect
 
 if TYPE_CHECKING:
     from gateway_project.env import Environment

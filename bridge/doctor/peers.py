@@ -19,7 +19,7 @@ from bridge.peers.listeners import Tls
 from bridge.peers.report import PeerReport, decoded
 from bridge.peers.secret import peer_secret
 from gateway_project.env import stored_secret
-from gateway_project.lib import redis_keys
+from gateway_project.lib.redis import redis_keys
 
 TOPIC: Final = "peers"
 

@@ -12,7 +12,7 @@ from django_celery_beat.models import PeriodicTask
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.installation_state import InstallationState
 from bridge.schedules import shown_name
-from gateway_project.lib import redis_keys
+from gateway_project.lib.redis import redis_keys
 
 TOPIC: Final = "schedules"
 LATE_SEC: Final = 300.0

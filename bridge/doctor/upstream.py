@@ -21,7 +21,7 @@ from bridge.lingma.errors import VsixError
 from bridge.lingma.install import vsix
 from bridge.models import InstanceOrder
 from bridge.models.order import ALL
-from bridge.pool import work_dirs
+from bridge.pool.instances import work_dirs
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
 from bridge.status.wanted import Mode

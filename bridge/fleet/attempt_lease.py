@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import redis
 
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_client import connect_async
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_client import connect_async
 
 LEASE_SEC: Final = 20
 WAIT_SEC: Final = 1.0

@@ -26,7 +26,7 @@ from bridge.status.accounts import AccountState
 from bridge.status.attempts import AttemptReason, AttemptResult, AttemptState
 from bridge.status.logins import LoginKind, LoginProblem
 from bridge.status.versions import WantedVersion
-from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
+from gateway_project.lib.secrets.secrets_at_rest import Secret, SecretUnreadableError
 
 logger = logging.getLogger(__name__)
 

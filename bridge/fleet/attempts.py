@@ -24,7 +24,7 @@ from bridge.models import Login, LoginAttempt, announce_orders
 from bridge.status.attempts import SERVICE, WAYS, AttemptReason, AttemptResult, AttemptState
 from bridge.status.logins import LoginKind
 from gateway_project.lib import task_queue
-from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
+from gateway_project.lib.secrets.secrets_at_rest import Secret, SecretUnreadableError
 from gateway_project.lib.translated import translated
 
 TASK: Final = "bridge.log_in"

@@ -10,8 +10,8 @@ import msgspec
 from redis import ResponseError
 
 from bridge.pool.crashes import LIFETIME_SEC, MOST, MOST_SEEN, Crashes, CrashRecord, LocalRetestLocks
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import SKEW_SEC, RedisLink, RedisUnavailable, Script
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import SKEW_SEC, RedisLink, RedisUnavailable, Script
 
 EVERY_SEC = 0.5
 """What is known here is sent at once; so long a prompt may go on costing instances elsewhere."""

@@ -14,13 +14,14 @@ from redis import ResponseError
 
 from accounts.ledger.ledger import Ledger
 from bridge.fleet import modes, timelines
-from bridge.pool.instance import Instance
+from bridge.pool.instances.instance import Instance
 from bridge.pool.pool import Pool
 from bridge.status.instance import InstanceStatus
 from bridge.telemetry import metrics
 from bridge.telemetry.rates import RATES
-from gateway_project.lib import degraded, redis_keys
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
+from gateway_project.lib import degraded
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable
 
 logger = logging.getLogger(__name__)
 

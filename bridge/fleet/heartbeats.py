@@ -9,7 +9,7 @@ import msgspec
 import redis
 
 from bridge.status.instance import InstanceStatus
-from gateway_project.lib import redis_keys
+from gateway_project.lib.redis import redis_keys
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from bridge.pool.pool import Pool
 from bridge.status.live import LiveReport
 from bridge.telemetry.rates import RATES
 from bridge.telemetry.running import RunningTurns
-from gateway_project.lib import redis_keys
-from gateway_project.lib.memory import resident
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
+from gateway_project.lib.processes.memory import resident
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable, Script
 
 IDLE_SEC: Final = 0.5
 """So often each process asks whether somebody looks: as long as a page that is loaded may have to wait."""

@@ -24,8 +24,9 @@ from bridge.status.live import (
 )
 from bridge.status.states import TAKING_TURNS
 from bridge.status.wanted import Mode
-from gateway_project.lib import degraded, redis_keys
-from gateway_project.lib.redaction import redacted
+from gateway_project.lib import degraded
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.secrets.redaction import redacted
 from gateway_project.lib.visible import visible
 
 LONGEST_ERROR: Final = 300

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 import redis
 
-from gateway_project.lib import redis_keys
+from gateway_project.lib.redis import redis_keys
 from gateway_project.lib.texts import gettext_noop
 
 WANTED_SEC: Final = 10

@@ -11,12 +11,12 @@ from django.db import OperationalError
 
 from bridge.fleet.log_tail_facts import KEPT_SEC, LogTailFacts
 from bridge.lingma.process.last_lines import last_lines
-from bridge.pool.instance import Instance
+from bridge.pool.instances.instance import Instance
 from bridge.pool.pool import Pool
-from gateway_project.lib import redis_keys
-from gateway_project.lib.query_thread import QueryThread
-from gateway_project.lib.redaction import redacted
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.database.query_thread import QueryThread
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink
+from gateway_project.lib.secrets.redaction import redacted
 from gateway_project.lib.visible import visible
 
 logger = logging.getLogger(__name__)

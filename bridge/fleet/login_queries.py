@@ -10,9 +10,9 @@ from typing import Final, TypeVar
 from django.db import Error, connection
 
 from accounts.audit.context import unrecorded
-from bridge.pool.login_store import StoreAway
-from gateway_project.lib import database_state as database
-from gateway_project.lib.query_thread import QueryThread
+from bridge.pool.logins.login_store import StoreAway
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.database.query_thread import QueryThread
 
 QUERY_SEC: Final = 5.0
 GIVE_UP_SEC: Final = 8.0

@@ -11,7 +11,7 @@ from typing import Final
 from bridge.fleet import logins
 from bridge.fleet.login_queries import LoginQueries
 from bridge.fleet.spread_orders import by_itself
-from bridge.pool.login_store import StoreAway
+from bridge.pool.logins.login_store import StoreAway
 from bridge.pool.pool import Pool
 
 logger = logging.getLogger(__name__)

@@ -15,12 +15,12 @@ from bridge.fleet.login_queries import LoginQueries, moment
 from bridge.logins.bundle import BadBundle, Bundle
 from bridge.logins.work_dir import Held
 from bridge.models import Login, LoginAttempt, announce_orders
-from bridge.pool.login_store import Delivery, Report, StoreAway
+from bridge.pool.logins.login_store import Delivery, Report, StoreAway
 from bridge.pool.pool import Pool
 from bridge.status.accounts import AccountState, Remedy
 from bridge.status.attempts import AttemptResult
 from bridge.status.logins import LoginProblem
-from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
+from gateway_project.lib.secrets.secrets_at_rest import Secret, SecretUnreadableError
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from bridge.models import Instance, InstanceOrder, Login
 from bridge.status.accounts import AccountState
 from bridge.status.logins import LoginKind
 from bridge.status.states import InstanceState
-from gateway_project.lib.first_change import changed
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.database.first_change import changed
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 from gateway_project.lib.translated import translated
 
 ATTACHED: Final = "attached"

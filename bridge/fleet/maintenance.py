@@ -14,11 +14,11 @@ from accounts.audit.context import Source, acting
 from accounts.audit.entries import record
 from bridge.models import MaintenanceWindow
 from bridge.models.maintenance import MOST
-from bridge.pool.maintenance import MaintenanceWindows
-from bridge.pool.windows import Window, occurrence
+from bridge.pool.upkeep.maintenance import MaintenanceWindows
+from bridge.pool.upkeep.windows import Window, occurrence
 from bridge.status.wanted import Mode
-from gateway_project.lib import database_state as database
-from gateway_project.lib.query_thread import QueryThread
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.database.query_thread import QueryThread
 
 logger = logging.getLogger(__name__)
 

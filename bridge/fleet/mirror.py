@@ -16,8 +16,8 @@ from bridge.models import Instance
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import TAKING_TURNS, InstanceState
 from bridge.status.versions import numbers
-from gateway_project.lib import database_state as database
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.redis.redis_client import connect
 
 log = logging.getLogger(__name__)
 

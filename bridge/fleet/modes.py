@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from redis import ResponseError
 
-from gateway_project.lib import degraded, redis_keys
+from gateway_project.lib import degraded
 from gateway_project.lib.degraded import LIFETIME_SEC, Mode
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable
 from gateway_project.lib.texts import gettext_noop
 
 EVERY_SEC = 2.0

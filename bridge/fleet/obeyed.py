@@ -9,7 +9,7 @@ from typing import Final
 from bridge.fleet.orders import Action
 from bridge.fleet.sizes import NAME
 from bridge.models.pool_size import EVERY_PROCESS
-from bridge.pool.orders import EVERY, Order
+from bridge.pool.instances.orders import EVERY, Order
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
 from bridge.status.wanted import Mode

@@ -18,13 +18,13 @@ from bridge.fleet import attempts, login_refresh, mirror, versions
 from bridge.models import Instance, InstanceOrder, Login, Version
 from bridge.models.order import ALL as ALL
 from bridge.models.order import mode_of
-from bridge.pool.orders import EVERY, Order
+from bridge.pool.instances.orders import EVERY, Order
 from bridge.status.attempts import AttemptReason
 from bridge.status.logins import WantedLogin
 from bridge.status.states import InstanceState
 from bridge.status.versions import WantedVersion
 from bridge.status.wanted import Mode
-from gateway_project.lib.first_change import changed
+from gateway_project.lib.database.first_change import changed
 
 LONGEST_SEC: Final = 86_400
 """No instance cools down for longer than a day: who wants that drains or stops it."""

@@ -8,8 +8,8 @@ import msgspec
 from redis import ResponseError
 
 from bridge.pool.shares import Held, Shares
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable, Script
 
 EVERY_SEC = 0.5
 LIFETIME_SEC = 3  # of what a process has reported; longer than that it may be dead

@@ -6,8 +6,8 @@ from typing import Final
 
 from redis import ResponseError
 
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable, Script
 
 LIFETIME_SEC: Final = 20
 """Of a process that has died it is free after that."""

@@ -11,7 +11,7 @@ from django.utils.translation import gettext
 
 from bridge.models import PoolSize
 from bridge.models.pool_size import EVERY_PROCESS
-from gateway_project.lib.first_change import changed
+from gateway_project.lib.database.first_change import changed
 
 if TYPE_CHECKING:
     from gateway_project.env import Environment

@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 from django.db import Error, connection
 from redis import ResponseError
 
-from gateway_project.lib import database_state as database
-from gateway_project.lib.query_thread import QueryThread
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.database.query_thread import QueryThread
+from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable
 
 READ_SEC, GIVE_UP_SEC = 5.0, 8.0
 Rows = TypeVar("Rows")

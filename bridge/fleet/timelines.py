@@ -9,11 +9,11 @@ from typing import Any, Final
 import msgspec
 from redis import ResponseError
 
-from bridge.pool.timeline import Timeline
+from bridge.pool.instances.timeline import Timeline
 from bridge.status.transitions import MOST, MOST_OF_LOAD, OF_LOAD, Transition
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_client import connect
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_client import connect
+from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable, Script
 
 log = logging.getLogger(__name__)
 

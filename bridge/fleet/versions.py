@@ -14,8 +14,8 @@ from bridge.lingma.install import vsix
 from bridge.lingma.install.vsix import Unpacked
 from bridge.models import InstanceOrder, Version
 from bridge.status.versions import WantedVersion
+from gateway_project.lib.pages.uploads import Upload
 from gateway_project.lib.texts import Text, gettext_noop
-from gateway_project.lib.uploads import Upload
 
 DIRECTORY: Final = "binaries"
 """Below DATA_DIR."""

@@ -9,10 +9,10 @@ from bridge.fleet.maintenance import read_windows
 from bridge.fleet.orders import read_orders
 from bridge.fleet.sizes import read_sizes
 from bridge.fleet.table_watcher import TableWatcher
-from bridge.pool.orders import Order
-from bridge.pool.windows import Window
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import RedisLink
+from bridge.pool.instances.orders import Order
+from bridge.pool.upkeep.windows import Window
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink
 
 POLL_SEC: Final = 1.0
 EVERY_SEC: Final = 10.0

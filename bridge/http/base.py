@@ -34,7 +34,7 @@ from bridge.runtime.runtime import Runtime
 from bridge.wire import formats
 from bridge.wire.format import WireFormat
 from gateway_project.lib.asgi_extensions import WHOLE, WRITER, PieceWriter
-from gateway_project.lib.redaction import redacted
+from gateway_project.lib.secrets.redaction import redacted
 
 logger = logging.getLogger(__name__)
 

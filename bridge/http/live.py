@@ -15,8 +15,8 @@ from django.http import HttpRequest
 from bridge.fleet.live_view import PEOPLE
 from bridge.http.live_feed import LiveFeed, snapshots_of
 from bridge.runtime.process import get_runtime
-from gateway_project.lib.cookies import cookie_of
-from gateway_project.lib.query_thread import QueryThread
+from gateway_project.lib.database.query_thread import QueryThread
+from gateway_project.lib.pages.cookies import cookie_of
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -15,7 +15,7 @@ from bridge.fleet import modes
 from bridge.fleet.live_logins import read_logins
 from bridge.fleet.live_view import encode, live_view, without_people
 from bridge.fleet.login_queries import LoginQueries
-from bridge.pool.login_store import StoreAway
+from bridge.pool.logins.login_store import StoreAway
 from bridge.runtime.runtime import Runtime
 from bridge.status.live import LiveLogin, LiveView
 

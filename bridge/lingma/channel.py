@@ -18,7 +18,7 @@ from bridge.lingma.transport.rpc import Incoming
 from bridge.lingma.transport.urls import shown
 from bridge.lingma.transport.websocket import WebSocket
 from bridge.lingma.transport.whole import whole_messages
-from gateway_project.lib.random_bytes import random_bytes
+from gateway_project.lib.secrets.random_bytes import random_bytes
 
 SEND_BUFFER_LIMIT = 32 << 20  # bytes the service may leave unread before it counts as dead; no question takes it there
 ROOM_SEC = 1  # until a question may be tried again that found no room

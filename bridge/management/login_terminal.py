@@ -17,7 +17,7 @@ from django.core.management.base import CommandError
 
 from bridge.fleet import attempts
 from bridge.models import LoginAttempt
-from bridge.pool.login_store import StoreAway
+from bridge.pool.logins.login_store import StoreAway
 from bridge.signin import tasks
 from bridge.status.attempts import AttemptResult, AttemptState
 

@@ -4,7 +4,7 @@ import bridge.status.accounts
 import bridge.status.logins
 import django.core.validators
 import django.db.models.deletion
-import gateway_project.lib.secrets_at_rest
+import gateway_project.lib.secrets.secrets_at_rest
 from django.db import migrations, models
 
 
@@ -22,8 +22,8 @@ class Migration(migrations.Migration):
                 ('label', models.CharField(max_length=100, unique=True, verbose_name='label')),
                 ('kind', models.CharField(choices=[('bundle', 'files of a login'), ('browser', 'browser'), ('device', 'device'), ('ak_sk', 'access key'), ('personal_token', 'personal token'), ('automatic', 'automatic')], default=bridge.status.logins.LoginKind['BUNDLE'], max_length=16, verbose_name='kind')),
                 ('endpoint', models.CharField(blank=True, help_text='Of a dedicated domain. Left empty, that of the settings.', max_length=300, validators=[django.core.validators.URLValidator(['http', 'https'])], verbose_name='endpoint')),
-                ('bundle', gateway_project.lib.secrets_at_rest.SecretField(blank=True, null=True, verbose_name='files')),
-                ('credentials', gateway_project.lib.secrets_at_rest.SecretField(blank=True, null=True, verbose_name='credentials')),
+                ('bundle', gateway_project.lib.secrets.secrets_at_rest.SecretField(blank=True, null=True, verbose_name='files')),
+                ('credentials', gateway_project.lib.secrets.secrets_at_rest.SecretField(blank=True, null=True, verbose_name='credentials')),
                 ('generation', models.PositiveBigIntegerField(default=0, editable=False, help_text='Grows whenever its files change.', verbose_name='generation')),
                 ('brought_generation', models.PositiveBigIntegerField(default=0, editable=False, help_text='The last that was imported, and not written by a service that runs with it.', verbose_name='generation from outside')),
                 ('account', models.CharField(choices=[('unknown', 'not read yet'), ('logged_in', 'logged in'), ('logged_out', 'not logged in to Lingma'), ('expired', 'the login to Lingma has expired'), ('error', 'Lingma cannot tell whether it is logged in'), ('network_error', 'Lingma does not reach its servers'), ('address_refused', 'the organisation does not allow this address'), ('app_disabled', 'the organisation has disabled Lingma'), ('not_listed', 'the account is not admitted to Lingma'), ('waiting_for_approval', 'the account waits for approval'), ('no_licence', 'the account has no licence')], default=bridge.status.accounts.AccountState['UNKNOWN'], editable=False, max_length=32, verbose_name='account')),

@@ -3,7 +3,7 @@
 import bridge.status.attempts
 import django.db.models.deletion
 import django.utils.timezone
-import gateway_project.lib.secrets_at_rest
+import gateway_project.lib.secrets.secrets_at_rest
 from django.db import migrations, models
 
 
@@ -29,8 +29,8 @@ class Migration(migrations.Migration):
                 ('result', models.CharField(blank=True, max_length=16, verbose_name='result')),
                 ('detail', models.CharField(blank=True, max_length=300, verbose_name='detail')),
                 ('url', models.TextField(blank=True, verbose_name='address to log in at')),
-                ('pasted', gateway_project.lib.secrets_at_rest.SecretField(blank=True, null=True, verbose_name='what was pasted')),
-                ('screenshot', gateway_project.lib.secrets_at_rest.SecretField(blank=True, null=True, verbose_name='picture of the page')),
+                ('pasted', gateway_project.lib.secrets.secrets_at_rest.SecretField(blank=True, null=True, verbose_name='what was pasted')),
+                ('screenshot', gateway_project.lib.secrets.secrets_at_rest.SecretField(blank=True, null=True, verbose_name='picture of the page')),
                 ('login', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='bridge.login', verbose_name='login')),
             ],
             options={

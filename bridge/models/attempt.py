@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.models.login import Login
 from bridge.status.attempts import SERVICE, WAYS, AttemptReason, AttemptResult, AttemptState
-from gateway_project.lib.secrets_at_rest import SecretField
+from gateway_project.lib.secrets.secrets_at_rest import SecretField
 
 KEPT: Final = 50
 """Attempts of a login that are remembered."""

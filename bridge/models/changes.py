@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway_project.lib import redis_keys
 from gateway_project.lib.changes import after_commit
+from gateway_project.lib.redis import redis_keys
 
 
 def announce() -> None:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from bridge.models.order import announce_orders
 from bridge.status.accounts import AccountState
 from bridge.status.logins import LoginKind, LoginProblem
-from gateway_project.lib.secrets_at_rest import Secret, SecretField
+from gateway_project.lib.secrets.secrets_at_rest import Secret, SecretField
 
 CHANGES_OF_SERVICE = ("account", "expires_at", "refreshed_at", "reported_at", "problem", "failures", "retry_at")
 """Columns that the gateway keeps up."""

@@ -10,8 +10,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from bridge.status.wanted import Mode
-from gateway_project.lib import redis_keys
 from gateway_project.lib.changes import after_commit
+from gateway_project.lib.redis import redis_keys
 
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 ALL: Final = "all"

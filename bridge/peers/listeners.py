@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway_project.lib.unix_sockets import socket_path
+from gateway_project.lib.processes.unix_sockets import socket_path
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from bridge.peers import report as reports
 from bridge.peers.client import PeerClient
 from bridge.peers.report import PeerReport
 from bridge.pool.policy import Affinity
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable
 
 EVERY_SEC: Final = 1.0
 LOOK_SEC: Final = 0.1

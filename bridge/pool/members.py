@@ -8,7 +8,7 @@ import math
 import msgspec
 
 from bridge.lingma.dialects.base import Model
-from bridge.pool.instance import Instance
+from bridge.pool.instances.instance import Instance
 from bridge.pool.siblings import ALONE, SiblingPools
 from bridge.status.instance import InstanceStatus
 

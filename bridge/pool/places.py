@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Collection, Sequence
 
 from bridge.pool import policy
-from bridge.pool.instance import Instance
+from bridge.pool.instances.instance import Instance
 from bridge.pool.lease import Lease
 from bridge.pool.policy import Affinity, Owner
 from bridge.pool.remote import RemoteInstance

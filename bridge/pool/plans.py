@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from bridge.pool.breaker import Cause
-from bridge.pool.instance import Instance
+from bridge.pool.instances.breaker import Cause
+from bridge.pool.instances.instance import Instance
 from bridge.pool.members import Members
 from bridge.status.states import TAKING_TURNS, InstanceState
 

@@ -10,10 +10,9 @@ import msgspec
 from bridge.chat.errors import GatewayError, LoggedOut, NoPlan, RateLimited
 from bridge.lingma.dialects.base import Model
 from bridge.pool import policy
-from bridge.pool.instance import Instance
+from bridge.pool.instances.instance import Instance
 from bridge.pool.late_usages import LateUsages
 from bridge.pool.lease import Lease, Waiter
-from bridge.pool.making import InstanceMaker
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.pool.places import Places
@@ -23,7 +22,8 @@ from bridge.pool.queue import TurnQueue
 from bridge.pool.remote import RemoteInstance
 from bridge.pool.shares import Shares
 from bridge.pool.siblings import SiblingPools
-from bridge.pool.upkeep import Upkeep
+from bridge.pool.upkeep.making import InstanceMaker
+from bridge.pool.upkeep.upkeep import Upkeep
 from bridge.pool.wait_policy import WaitPolicy
 from bridge.status.instance import InstanceStatus
 from gateway_project.lib.ticker import EVERY_SEC, Ticker

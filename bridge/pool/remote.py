@@ -13,9 +13,9 @@ from bridge.chat.events import LingmaToolCall, Overwritten, Piece, TextDelta, Th
 from bridge.lingma.dialects.base import Ask, LoggedUsage
 from bridge.lingma.errors import UploadFailed
 from bridge.lingma.stream import ReplyStream, TurnLimits
-from bridge.pool.account import key_of
+from bridge.pool.instances.runs import Exit
+from bridge.pool.logins.account import key_of
 from bridge.pool.policy import Affinity
-from bridge.pool.runs import Exit
 from gateway_project.lib.ticker import Ticker
 
 NEVER = float("inf")

@@ -12,7 +12,7 @@ from math import ceil
 
 from bridge.chat.errors import GatewayError, NoPlan, Overloaded, RateLimited, Unavailable
 from bridge.pool import policy
-from bridge.pool.breaker import Cause
+from bridge.pool.instances.breaker import Cause
 from bridge.pool.members import Members
 from bridge.pool.places import Places
 from bridge.pool.policy import Owner

@@ -11,7 +11,7 @@ from bridge.fleet import heartbeats
 from bridge.models import ModelAlias, PromptTemplate
 from bridge.routing.routes import AGENT_NAMES, Routes, matcher
 from bridge.routing.watcher import read_rules
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis.redis_client import connect
 
 Decider = Literal["model", "alias", "agent", "default"]
 

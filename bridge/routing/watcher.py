@@ -11,8 +11,8 @@ from bridge.fleet.table_watcher import TableWatcher
 from bridge.models import ModelAlias, PromptTemplate
 from bridge.prompt.profile import PromptProfile, check
 from bridge.routing.routes import Alias
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from bridge.runtime.new_id import new_id
 from bridge.telemetry.running import RunningTurns
 from bridge.turn.engine import Engine
 from gateway_project.lib.background import end, keep_going
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 
 if TYPE_CHECKING:
     from gateway_project.env import Environment

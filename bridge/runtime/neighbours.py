@@ -17,7 +17,7 @@ from bridge.peers.secret import peer_secret
 from bridge.pool.pool import Pool
 from bridge.runtime.new_id import new_id
 from bridge.siblings.siblings import Siblings
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 
 if TYPE_CHECKING:
     from bridge.peers.peers import Peers

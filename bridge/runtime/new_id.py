@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway_project.lib.random_bytes import random_bytes
+from gateway_project.lib.secrets.random_bytes import random_bytes
 
 _random = random_bytes(16)
 _rest = random_bytes(12)

@@ -33,7 +33,7 @@ from bridge.telemetry.running import RunningTurns
 from bridge.turn.engine import Engine
 from bridge.turn.record import TurnRecord
 from gateway_project.lib import upstream
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 from sessions_store.responses import ResponseStore
 from sessions_store.store import SessionStore
 

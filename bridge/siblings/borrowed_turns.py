@@ -8,9 +8,9 @@ from itertools import count
 from bridge.chat.errors import UpstreamFailed
 from bridge.lingma.dialects.base import Ask
 from bridge.lingma.stream import ReplyStream
+from bridge.pool.instances.runs import Exit
 from bridge.pool.policy import Affinity
 from bridge.pool.remote import RemoteLog, lost, put
-from bridge.pool.runs import Exit
 from bridge.siblings.link import Link
 from bridge.siblings.messages import (
     CrashCheck,

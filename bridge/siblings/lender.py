@@ -12,7 +12,7 @@ import msgspec
 from bridge.chat.errors import GatewayError, InternalError
 from bridge.lingma.dialects.base import LoggedUsage
 from bridge.lingma.stream import ReplyStream
-from bridge.pool.instance import Instance
+from bridge.pool.instances.instance import Instance
 from bridge.pool.late_usages import Awaited
 from bridge.pool.lease import Lease
 from bridge.pool.policy import Line

@@ -12,8 +12,8 @@ from bridge.chat.errors import GatewayError, InternalError
 from bridge.chat.events import LingmaToolCall, Overwritten, Piece, TextDelta, ThinkingDelta
 from bridge.lingma.dialects.base import Ask, LoggedUsage, Model
 from bridge.lingma.tools.policy import Decision
+from bridge.pool.instances.runs import Exit
 from bridge.pool.policy import Line
-from bridge.pool.runs import Exit
 from bridge.status.instance import InstanceStatus
 
 MOST_BYTES = 64 << 20

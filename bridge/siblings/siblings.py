@@ -15,7 +15,7 @@ from bridge.siblings.lender import Lender
 from bridge.siblings.link import Link
 from bridge.siblings.messages import SignOfLife, Snapshot
 from bridge.status.instance import InstanceStatus
-from gateway_project.lib.unix_sockets import socket_path
+from gateway_project.lib.processes.unix_sockets import socket_path
 
 logger = logging.getLogger(__name__)
 

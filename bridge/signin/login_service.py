@@ -18,10 +18,10 @@ from bridge.lingma.errors import LingmaError, RpcError
 from bridge.lingma.process.process import lock_of
 from bridge.logins import work_dir
 from bridge.logins.bundle import NEEDED, Bundle
-from bridge.pool.incidents import Incidents
+from bridge.pool.instances.incidents import Incidents
+from bridge.pool.instances.service_link import ServiceLink
+from bridge.pool.instances.upstream import Upstream
 from bridge.pool.options import InstanceOptions, InstanceSpec
-from bridge.pool.service_link import ServiceLink
-from bridge.pool.upstream import Upstream
 from bridge.signin.failure import AttemptFailed
 from bridge.signin.options import SignInOptions
 from bridge.status.attempts import AttemptResult

@@ -13,7 +13,7 @@ from bridge.fleet.attempt_store import AttemptStore, Job
 from bridge.lingma.errors import LingmaError
 from bridge.logins import credentials
 from bridge.logins.bundle import Bundle
-from bridge.pool.login_store import StoreAway
+from bridge.pool.logins.login_store import StoreAway
 from bridge.signin import ways
 from bridge.signin.automatic import automatically
 from bridge.signin.failure import AttemptFailed

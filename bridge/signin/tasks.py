@@ -14,7 +14,7 @@ from django.conf import settings
 from bridge.fleet.attempt_store import AttemptStore
 from bridge.fleet.attempts import TASK
 from bridge.lingma.dialects.a.dialect import DialectA
-from bridge.pool.login_store import StoreAway
+from bridge.pool.logins.login_store import StoreAway
 from bridge.pool.options import InstanceSpec
 from bridge.programs import of_version, program
 from bridge.signin import runner

@@ -15,7 +15,7 @@ from bridge.lingma.errors import NotReady, RpcError
 from bridge.logins import credentials
 from bridge.logins.callback import organisations_in
 from bridge.logins.credentials import AccessKey, BadCredentials, DeviceTokens, PersonalToken
-from bridge.pool.login_store import StoreAway
+from bridge.pool.logins.login_store import StoreAway
 from bridge.signin.failure import AttemptFailed
 from bridge.signin.login_service import LoginService
 from bridge.signin.relay import relay

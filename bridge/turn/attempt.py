@@ -19,7 +19,7 @@ from bridge.chat.events import (
 )
 from bridge.lingma.dialects.base import Ask, LoggedUsage
 from bridge.lingma.stream import ReplyStream
-from bridge.pool.instance import Instance
+from bridge.pool.instances.instance import Instance
 from bridge.pool.late_usages import Awaited
 from bridge.pool.lease import Lease
 from bridge.pool.pool import retry_hint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.pool.smoke import SmokeResult, smoke_chat
+from bridge.pool.upkeep.smoke import SmokeResult, smoke_chat
 from bridge.turn.engine import Engine
 
 

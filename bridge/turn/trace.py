@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from accounts.ledger.trace import LONGEST_NAME, MOST_OTHERS, NamedBy, Trace, shown
 from bridge.chat.request import ChatRequest
-from bridge.pool.instance import Instance
+from bridge.pool.instances.instance import Instance
 from bridge.pool.pool import NOT_READY
 from bridge.routing.routes import AGENT_NAMES, Route, Routes
 from bridge.turn.engine import Engine

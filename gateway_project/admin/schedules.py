@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.audit.history import AuditHistory
 from bridge.schedules import shown_name
-from gateway_project.lib.cells import seconds_ago
+from gateway_project.lib.pages.cells import seconds_ago
 
 CRON_LOCALES = {"zh-hans": "zh_CN"}  # what cron_descriptor calls our languages
 

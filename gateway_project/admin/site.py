@@ -24,7 +24,7 @@ from django.views.i18n import JavaScriptCatalog
 from unfold.sites import UnfoldAdminSite
 
 from gateway_project.lib import upstream
-from gateway_project.lib.panels import Level, Page, Panel
+from gateway_project.lib.pages.panels import Level, Page, Panel
 
 View = Callable[..., HttpResponse]
 
@@ -37,7 +37,7 @@ class ScriptTexts(JavaScriptCatalog):
 
 
 class GatewayAdminSite(UnfoldAdminSite):
-    """unfold's, whose first page and further pages come from the apps (`gateway_project.lib.panels`)."""
+    """unfold's, whose first page and further pages come from the apps (`gateway_project.lib.pages.panels`)."""
 
     index_title = _("Overview")
     # The sign of our own pages for what nobody knows; Django's is a hyphen.

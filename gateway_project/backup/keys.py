@@ -16,7 +16,7 @@ from accounts.audit.context import unrecorded
 from accounts.login import at_rest
 from gateway_project.backup.records import Manifest
 from gateway_project.backup.whole_file import sync_folder
-from gateway_project.lib import secret_rotation
+from gateway_project.lib.secrets import secret_rotation
 
 FOLDER: Final = "secrets"
 DRAFT: Final = ".restoring"

@@ -12,8 +12,8 @@ import redis
 
 from gateway_project import embedded_redis
 from gateway_project.env import Environment, SettingError
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_client import connect
 from gateway_project.supervise.preflight import own_data_dir
 from gateway_project.supervise.prepare import wait_for_redis
 

@@ -18,7 +18,7 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 
 from accounts.audit.context import unrecorded
 from gateway_project.backup.whole_file import sync_folder
-from gateway_project.lib.private import BESIDE_SQLITE
+from gateway_project.lib.secrets.private import BESIDE_SQLITE
 
 SOMEBODYS: Final = (
     "auth_user", "accounts_apikey", "accounts_team", "accounts_usage", "accounts_auditentry", "bridge_login",

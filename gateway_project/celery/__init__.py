@@ -12,10 +12,11 @@ from celery import Celery, Task, bootsteps
 from celery.signals import setup_logging, task_success, worker_ready
 from django.conf import settings
 
-from gateway_project.lib import life_signs, redis_keys
-from gateway_project.lib.lean_redis import redis
+from gateway_project.lib.processes import life_signs
 from gateway_project.lib.prometheus_values import install_fast_values
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.lean_redis import redis
+from gateway_project.lib.redis.redis_client import connect
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 
@@ -133,7 +134,7 @@ def export_migrations(**_: Any) -> None:
     from django.db.migrations.recorder import MigrationRecorder
     from django_prometheus.migrations import applied_migrations, unapplied_migrations
 
-    from gateway_project.lib import database_state as database
+    from gateway_project.lib.database import database_state as database
 
     there = {
         (each.label, name)

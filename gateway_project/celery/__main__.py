@@ -11,7 +11,7 @@ import warnings
 
 from gateway_project import login_worker
 from gateway_project.celery import EndWhenIdle, UsageFlush, app
-from gateway_project.lib import console, life_signs
+from gateway_project.lib.processes import console, life_signs
 from gateway_project.login_worker import URL
 
 LOGINS_AT_ONCE = 4

@@ -10,7 +10,7 @@ from typing import Any, Final
 import redis
 
 from gateway_project.lib.backoff import growing
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis.redis_client import connect
 
 MOST: Final = 4096
 

@@ -9,7 +9,7 @@ import redis
 from django.conf import settings
 from django.db import transaction
 
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis.redis_client import connect
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import ProgrammingError
 
-from gateway_project.lib.database_state import AWAY
+from gateway_project.lib.database.database_state import AWAY
 from gateway_project.lib.visible import visible
 
 

@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from gateway_project.lib import redis_keys
-from gateway_project.lib.lean_redis import redis
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.lean_redis import redis
 from gateway_project.lib.texts import gettext_noop
 
 logger = logging.getLogger(__name__)

@@ -26,7 +26,8 @@ from prometheus_client import Histogram, multiprocess, values
 from prometheus_client.mmap_dict import _read_all_values
 from prometheus_client.values import MultiProcessValue
 
-from gateway_project.lib import disk, preloading
+from gateway_project.lib import disk
+from gateway_project.lib.processes import preloading
 
 log = logging.getLogger(__name__)
 

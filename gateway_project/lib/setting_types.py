@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
-from gateway_project.lib import redis_url
-from gateway_project.lib.key_secret import is_mistyped
+from gateway_project.lib.redis import redis_url
+from gateway_project.lib.secrets.key_secret import is_mistyped
 from gateway_project.lib.tool_approval import Approval
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")

@@ -7,7 +7,7 @@ import logging
 import redis
 from django.conf import settings
 
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis.redis_client import connect
 
 log = logging.getLogger(__name__)
 

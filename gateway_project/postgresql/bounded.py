@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg.abc import RV, PQGen
 
-from gateway_project.lib import database_state as database
+from gateway_project.lib.database import database_state as database
 
 MOST_DIALLING = 16
 _dialling = threading.BoundedSemaphore(MOST_DIALLING)

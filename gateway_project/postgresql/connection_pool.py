@@ -10,7 +10,7 @@ from contextlib import suppress
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from gateway_project.lib import database_state as database
+from gateway_project.lib.database import database_state as database
 from gateway_project.postgresql.bounded import BoundedConnection, dial
 
 MOST = 8

@@ -8,7 +8,7 @@ import sys
 from django.utils.module_loading import import_string
 
 from gateway_project.env import Environment, SettingError, load
-from gateway_project.lib import life_signs
+from gateway_project.lib.processes import life_signs
 from gateway_project.server.collector import settle
 from gateway_project.server.connections import raise_descriptor_limit
 

@@ -16,8 +16,8 @@ from typing import Any
 from django.conf import settings
 
 from gateway_project.lib.address_share import share_of
-from gateway_project.lib.cookies import without_escapes
 from gateway_project.lib.fair_line import FairLine, LineFull
+from gateway_project.lib.pages.cookies import without_escapes
 from gateway_project.server.problems import worded
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]

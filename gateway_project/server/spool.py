@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, TypeVar
 
-from gateway_project.lib.uploads import NotUploaded, Trouble
+from gateway_project.lib.pages.uploads import NotUploaded, Trouble
 
 PIECE: Final = 1 << 20
 DISK_SEC: Final = 30.0

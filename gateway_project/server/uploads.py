@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from bridge.http.body import LONGEST_LENGTH, HungUp, announces_more
-from gateway_project.lib.uploads import KEY, Asked, NotUploaded, Trouble, Upload
+from gateway_project.lib.pages.uploads import KEY, Asked, NotUploaded, Trouble, Upload
 from gateway_project.server.form_data import BadForm, Begins, Ends, Event, FormData, boundary_of
 from gateway_project.server.spool import Spool
 

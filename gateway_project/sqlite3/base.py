@@ -9,7 +9,7 @@ from django.utils.functional import cached_property
 from django_prometheus.db.backends.sqlite3 import base
 from django_prometheus.db.common import ExportingCursorWrapper
 
-from gateway_project.lib.database_file import FileId, file_id
+from gateway_project.lib.database.database_file import FileId, file_id
 
 
 class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it has no types

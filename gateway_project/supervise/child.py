@@ -13,9 +13,9 @@ from typing import Protocol
 
 import msgspec
 
-from gateway_project.lib import process_death
 from gateway_project.lib.backoff import growing
-from gateway_project.lib.life_signs import LIFE_FD
+from gateway_project.lib.processes import process_death
+from gateway_project.lib.processes.life_signs import LIFE_FD
 from gateway_project.supervise import orphans
 from gateway_project.supervise.output import Output
 from gateway_project.supervise.watch import Pings, Signs, until_hung

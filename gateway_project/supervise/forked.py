@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import msgspec
 
-from gateway_project.lib import life_signs, preloading, process_death, process_title
+from gateway_project.lib.processes import life_signs, preloading, process_death, process_title
 
 STARTED = b"1"
 """The supervisor knows the process, and waits for its end."""

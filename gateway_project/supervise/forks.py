@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from gateway_project.lib import heap, process_title
-from gateway_project.lib.life_signs import LIFE_FD
+from gateway_project.lib.processes import heap, process_title
+from gateway_project.lib.processes.life_signs import LIFE_FD
 from gateway_project.supervise import forked, forkserver, orphans
 from gateway_project.supervise.child import Child, Program, Running, spawn
 from gateway_project.supervise.forked import STARTED, Request

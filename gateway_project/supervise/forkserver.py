@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway_project.lib import console, heap, life_signs, preloading, process_title
+from gateway_project.lib.processes import console, heap, life_signs, preloading, process_title
 from gateway_project.supervise.forked import Request, become, run_module
 
 LARGEST = 1 << 16
@@ -23,8 +23,8 @@ MOST_DESCRIPTORS = 64
 MODULE = "gateway_project.supervise.forkserver"
 PREPARE = "gateway_project.supervise.prepare"
 
-APPS = (PREPARE, "django.db.models.sql.compiler", "gateway_project.lib.redis_client",
-        "gateway_project.lib.redis_fitness", "gateway_project.log_formatters",
+APPS = (PREPARE, "django.db.models.sql.compiler", "gateway_project.lib.redis.redis_client",
+        "gateway_project.lib.redis.redis_fitness", "gateway_project.log_formatters",
         "gateway_project.log_handler")  # fmt: skip
 WEB = ("bridge.http.routing", "bridge.runtime.process", "channels.routing", "django.contrib.sessions.backends.db",
        "django.core.asgi", "gateway_project.server.__main__", "gateway_project.server.bodies",

@@ -15,7 +15,7 @@ from bridge.lingma.install import download
 from bridge.lingma.transport.urls import shown
 from bridge.telemetry import spans
 from gateway_project.env import Environment, SettingError
-from gateway_project.lib import private
+from gateway_project.lib.secrets import private
 from gateway_project.supervise import programs
 
 BACKLOG = 2048

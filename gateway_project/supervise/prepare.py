@@ -15,7 +15,7 @@ from bridge.lingma.errors import VsixError
 from bridge.lingma.install import vsix
 from gateway_project.databases import relax_deadlines
 from gateway_project.env import BASE_DIR, Environment, SettingError, load
-from gateway_project.lib import console
+from gateway_project.lib.processes import console
 
 REDIS_PATIENCE = 3.0
 PREPARATION_LOCK = 8317
@@ -46,9 +46,9 @@ class RedisTrouble(NamedTuple):
 def redis_trouble(env: Environment) -> RedisTrouble | None:
     """One check; a server that is only full is fine, for the worker makes room in it."""
     # Imported late: this process is started anew each time, and an error in a setting should be reported soon.
-    from gateway_project.lib.lean_redis import redis
-    from gateway_project.lib import redis_fitness  # isort: skip  # it imports redis by itself
-    from gateway_project.lib.redis_client import connect
+    from gateway_project.lib.redis.lean_redis import redis
+    from gateway_project.lib.redis import redis_fitness  # isort: skip  # it imports redis by itself
+    from gateway_project.lib.redis.redis_client import connect
 
     try:
         with connect(env.redis_or_embedded_url, 2) as client:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 
-from gateway_project.lib.life_signs import READY
+from gateway_project.lib.processes.life_signs import READY
 
 CHECK_SEC = 1.0
 LATE_SEC = 2.0

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.accounts.roles.people import People
 from tests.environment import start_redis
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.ledger import hours
 from accounts.models import ApiKey, Team, Usage, names_in
 from accounts.patterns import allows
-from gateway_project.lib.key_secret import digest_of, is_generated
+from gateway_project.lib.secrets.key_secret import digest_of, is_generated
 
 KEYS = reverse("admin:accounts_apikey_changelist")
 ADD = reverse("admin:accounts_apikey_add")

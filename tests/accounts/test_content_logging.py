@@ -14,7 +14,7 @@ from accounts.content.outbox import sealed
 from accounts.content.turn_content import MadeCall, Picture, Piece, StoredMessage, TurnContent
 from accounts.keys.reader import caller_of
 from accounts.models import AuditEntry, Usage, UsageContent
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 from tests.accounts.api.conftest import Program
 
 pytestmark = pytest.mark.django_db

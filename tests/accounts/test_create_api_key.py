@@ -6,7 +6,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from accounts.models import ApiKey, Team
-from gateway_project.lib.key_secret import is_generated
+from gateway_project.lib.secrets.key_secret import is_generated
 
 pytestmark = pytest.mark.django_db
 

@@ -9,8 +9,8 @@ from django.urls import reverse
 
 from accounts.models import AlertChannel, ApiKey, Team
 from bridge.models import ModelAlias
-from gateway_project.lib.deleted_rows import StaysDeleted
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.pages.deleted_rows import StaysDeleted
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.keys import leaks, services
 from accounts.models import ApiKey, AuditEntry, Team
-from gateway_project.lib.key_secret import generate
+from gateway_project.lib.secrets.key_secret import generate
 
 pytestmark = pytest.mark.django_db
 

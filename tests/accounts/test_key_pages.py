@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.keys import playground, services
 from accounts.models import ApiKey, AuditEntry, Team
-from gateway_project.lib.key_secret import digest_of, is_generated
+from gateway_project.lib.secrets.key_secret import digest_of, is_generated
 from tests.accounts.roles.people import user_of
 
 KEYS = reverse("admin:accounts_apikey_changelist")

@@ -10,8 +10,8 @@ from django.utils import timezone
 from accounts.keys import services
 from accounts.keys.keyring import KeyRing
 from accounts.models import ApiKey, Team
-from gateway_project.lib import database_state as database
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.accounts.conftest import until
 
 PEPPER = b"pepper"

@@ -5,8 +5,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from accounts.models import AuditEntry, UsageContent
-from gateway_project.lib import secret_rotation
-from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
+from gateway_project.lib.secrets import secret_rotation
+from gateway_project.lib.secrets.secrets_at_rest import Secret, SecretUnreadableError
 from tests.accounts.roles.people import make_key
 
 pytestmark = pytest.mark.django_db

@@ -7,7 +7,7 @@ from pathlib import Path
 
 async def main(url, spool):
     from accounts.ledger.ledger import Ledger
-    from gateway_project.lib.redis_link import RedisLink
+    from gateway_project.lib.redis.redis_link import RedisLink
     from tests.accounts.rows import row
 
     ledger = Ledger(RedisLink(url), Path(spool))

@@ -16,7 +16,7 @@ from websockets.uri import parse_uri
 from bridge.lingma.transport.framing import Framer
 from bridge.lingma.transport.websocket import WebSocket
 from bridge.lingma.transport.whole import whole_messages
-from gateway_project.lib.random_bytes import random_bytes
+from gateway_project.lib.secrets.random_bytes import random_bytes
 
 URL = "ws://127.0.0.1:1/"
 BODY = b'{"jsonrpc":"2.0","method":"chat/answer","params":{"requestId":"%s","text":"%s"}}' % (b"0" * 36, b"word " * 20)

@@ -16,8 +16,8 @@ from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.pool.pool import Pool
 from bridge.status.live import MOST_TURNS, LiveTurn
 from bridge.telemetry.running import RunningTurns
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.bridge.lingma.service import DIALECT
 from tests.environment import start_redis
 

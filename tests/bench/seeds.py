@@ -45,7 +45,7 @@ def sessions(count):
 
 
 async def _remember(env, count):
-    from gateway_project.lib.redis_link import RedisLink
+    from gateway_project.lib.redis.redis_link import RedisLink
     from sessions_store.store import SessionStore
 
     link = RedisLink(env.redis_or_embedded_url)

@@ -11,7 +11,7 @@ from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.lingma.stream import TurnLimits
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.turn.engine import Engine, EngineOptions
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 from sessions_store.store import SessionStore
 from tests.accounts.conftest import OwnRedis
 from tests.bridge.lingma.service import DIALECT, Service

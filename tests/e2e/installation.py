@@ -16,7 +16,7 @@ import psutil
 import redis
 
 from accounts.ledger.row import AMENDMENT, OPENING, UsageRow
-from bridge.pool.work_dirs import in_use
+from bridge.pool.instances.work_dirs import in_use
 from tests.directories import copy
 from tests.e2e import shell
 from tests.e2e.formats import Answer, send
@@ -26,7 +26,7 @@ from tests.prepared import Process
 from tests.processes import command_line
 
 ROOT = Path(__file__).parents[2]
-DEATH = ROOT / "gateway_project" / "lib" / "process_death.py"
+DEATH = ROOT / "gateway_project" / "lib" / "processes" / "process_death.py"
 LAUNCHER = (sys.executable, "-I", "-S", str(DEATH), str(int(signal.SIGKILL)))
 
 KEY = "lgw_test-key-of-alice-0001"
@@ -81,7 +81,7 @@ import json
 from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
-from gateway_project.lib.key_secret import digest_of
+from gateway_project.lib.secrets.key_secret import digest_of
 from accounts.models import ApiKey, Team
 key = lambda text: ApiKey.objects.filter(digest=digest_of(text, settings.KEY_PEPPER))
 key({EXPIRED_KEY!r}).update(expires_at=timezone.now() - timedelta(minutes=1))

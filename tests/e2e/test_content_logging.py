@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 import redis
 
-from gateway_project.lib.key_secret import generate
+from gateway_project.lib.secrets.key_secret import generate
 from tests.directories import copy
 from tests.e2e.formats import FORMATS, OPENAI, Stream, send
 from tests.e2e.installation import PASSWORD, SIMULATOR, django, environment, until

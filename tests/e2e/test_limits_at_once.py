@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from gateway_project.lib import redis_keys
+from gateway_project.lib.redis import redis_keys
 from tests.e2e.formats import FORMATS, OPENAI, Stream
 from tests.e2e.installation import KEY, Gateway, limited_key, until
 

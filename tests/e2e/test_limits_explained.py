@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway_project.lib import redis_keys
+from gateway_project.lib.redis import redis_keys
 from tests.accounts.pages.reading import Page
 from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, RESPONSES, Stream, send
 from tests.e2e.installation import django, limited_key, until

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from gateway_project.lib.life_signs import LIFE_FD
+from gateway_project.lib.processes.life_signs import LIFE_FD
 from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import ROOT, Gateway, django, environment, until
 from tests.prepared import Process, manage

@@ -17,7 +17,7 @@ LOGINS = """
 from datetime import timedelta
 from django.utils import timezone
 from bridge.models import Login
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 for number in range(3):
     Login.objects.create(label=f"login-{number}", kind="personal_token", credentials=Secret.of(b"token"), generation=1,
                          account="logged_in", expires_at=timezone.now() + timedelta(hours=1))

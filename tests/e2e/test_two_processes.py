@@ -10,8 +10,8 @@ from itertools import count, cycle, product
 import msgspec
 import pytest
 
-from gateway_project.lib import redis_keys
 from gateway_project.lib.degraded import Mode
+from gateway_project.lib.redis import redis_keys
 from tests.e2e.fixtures import reached_by
 from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, Stream, exchange, send
 from tests.e2e.installation import KEY, METRICS_KEY, REVOCABLE_KEYS, django, limited_key, until
@@ -20,7 +20,7 @@ from tests.e2e.watching import watching
 REVOKE = """
 import time
 from django.conf import settings
-from gateway_project.lib.key_secret import digest_of
+from gateway_project.lib.secrets.key_secret import digest_of
 from accounts.models import ApiKey
 asked = ApiKey.objects.filter(digest=digest_of({secret!r}, settings.KEY_PEPPER))
 {how}

@@ -10,7 +10,7 @@ import redis
 
 from gateway_project import embedded_redis
 from gateway_project.env import Environment
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis.redis_client import connect
 from gateway_project.supervise import programs
 from gateway_project.supervise.child import Child
 from gateway_project.supervise.output import Output

@@ -7,7 +7,7 @@ from kombu.transport.redis import Channel
 from redis.connection import parse_url
 
 from gateway_project.env import SECRETS, Environment, SettingError, keys_at_rest, load, stored_secret
-from gateway_project.lib.key_secret import generate
+from gateway_project.lib.secrets.key_secret import generate
 
 
 @pytest.fixture

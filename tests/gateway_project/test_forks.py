@@ -49,8 +49,8 @@ def test_starts_where_no_fork_can_be_had(data_dir):
 
 LOADED = """
 import os, sys
-from gateway_project.lib import preloading
-from gateway_project.lib.random_bytes import BLOCK
+from gateway_project.lib.processes import preloading
+from gateway_project.lib.secrets.random_bytes import BLOCK
 from gateway_project.supervise.forkserver import STAGES
 preloading.active = True
 drawn, urandom = [], os.urandom

@@ -15,7 +15,7 @@ from bridge.logins.bundle import Bundle
 from bridge.models import Login
 from gateway_project import original
 from gateway_project.backup import variables
-from gateway_project.lib.key_secret import digest_of
+from gateway_project.lib.secrets.key_secret import digest_of
 
 pytestmark = pytest.mark.django_db
 KEYS = ("sk-original-key-of-alice-1", "sk-original-key-of-bob-22")

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from gateway_project.env import BASE_DIR
-from gateway_project.lib.redaction import redacted
+from gateway_project.lib.secrets.redaction import redacted
 from tests.prepared import run_code
 
 SECRET = "lgw_Ab3dEf7h_0123456789abcdefghijABCDEFGHIJ01Zz9Yy8"
@@ -105,7 +105,7 @@ def test_secrets_are_recognised(text, clean):
 @pytest.mark.parametrize("text", ["eyJ-", "eyJ.", "sk-", "://a:", "lgw_-", "key='", "token ", "?akey", "basic aaaaaa"])
 def test_long_text_is_scanned_once(text):
     """Twice as long a text may cost twice as much; a quadratic search takes minutes for this one."""
-    program = f"from gateway_project.lib.redaction import redacted\nprint(len(redacted({text!r} * 100_000)))"
+    program = f"from gateway_project.lib.secrets.redaction import redacted\nprint(len(redacted({text!r} * 100_000)))"
     assert int(run_code(program).stdout) > 0
 
 

@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError
 
 from accounts.models import UsageTotal
 from gateway_project.databases import database as database_settings
-from gateway_project.lib import database_state as database
+from gateway_project.lib.database import database_state as database
 from gateway_project.postgresql import connection_pool
 from gateway_project.postgresql.base import DatabaseWrapper
 from tests.doors import Door

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from gateway_project.env import Environment
-from gateway_project.lib import private
+from gateway_project.lib.secrets import private
 from gateway_project.supervise.preflight import keep_private
 from tests.gateway_project.gateway import ROOT
 

@@ -15,7 +15,7 @@ from django.urls import reverse
 from accounts.admin import panels as access
 from bridge.admin import panels as service
 from gateway_project.admin import site
-from gateway_project.lib.panels import Page, Panel
+from gateway_project.lib.pages.panels import Page, Panel
 from tests.prepared import run_code
 
 

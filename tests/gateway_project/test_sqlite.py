@@ -9,7 +9,7 @@ from django.db import DatabaseError
 from django.db.utils import ConnectionHandler
 
 from gateway_project.databases import database
-from gateway_project.lib.database_file import is_in_place
+from gateway_project.lib.database.database_file import is_in_place
 
 
 def open_files(path):

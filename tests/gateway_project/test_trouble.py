@@ -16,7 +16,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from gateway_project.beat import ResilientScheduler
 from gateway_project.databases import database as database_settings
 from gateway_project.databases import relax_deadlines
-from gateway_project.lib import database_state as database
+from gateway_project.lib.database import database_state as database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -92,7 +92,7 @@ def test_who_works_on_whole_tables_is_patient(tmp_path, url, option):
 
 @pytest.fixture
 def scheduler(monkeypatch):
-    monkeypatch.setattr("gateway_project.lib.database_state.RETRY_SEC", 0.0)
+    monkeypatch.setattr("gateway_project.lib.database.database_state.RETRY_SEC", 0.0)
     return ResilientScheduler(app=Celery(set_as_current=False), lazy=True)
 
 

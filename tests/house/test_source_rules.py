@@ -123,7 +123,7 @@ def test_every_name_in_redis_stands_in_one_table():
     assert named == []
 
 
-TABLE = Path("gateway_project/lib/redis_keys.py")
+TABLE = Path("gateway_project/lib/redis/redis_keys.py")
 KEYS = {
     node.target.id: description.value.value
     for node, description in pairwise(tree(TABLE).body)

@@ -6,7 +6,7 @@ WAITS = {
         "bridge/http/live.py: await upcoming",
     ],
     "A stopped instance rests until operators want something else, or the gateway stops.": [
-        "bridge/pool/lifecycle.py: await self._wake.wait()",
+        "bridge/pool/instances/lifecycle.py: await self._wake.wait()",
     ],
     "A lock that is held for work in memory only; no I/O and no other lock inside.": [
         "gateway_project/lib/disk.py: _lock",
@@ -27,7 +27,7 @@ WAITS = {
         "gateway_project/supervise/preflight.py: lock",
     ],
     "Whoever holds it has deadlines for all that it waits for (WAIT_SEC of a disk, GIVE_UP_SEC of a query).": [
-        "bridge/pool/logins.py: self._lock",
+        "bridge/pool/logins/logins.py: self._lock",
     ],
     "A process that has ended, or does nothing but end.": [
         "gateway_project/supervise/forks.py: os.waitpid(self.pid, 0)",
@@ -42,22 +42,22 @@ WAITS = {
         "bridge/fleet/attempt_lease.py: asking.result()",
         "bridge/pool/disk.py: running.result()",
         "gateway_project/server/spool.py: running.result()",
-        "bridge/pool/replacements.py: running.result()",
+        "bridge/pool/upkeep/replacements.py: running.result()",
         "bridge/signin/runner.py: working.result()",
         "gateway_project/server/pages.py: entering.result()",
         "gateway_project/server/pages.py: gone.result()",
-        "gateway_project/lib/query_thread.py: running.result()",
+        "gateway_project/lib/database/query_thread.py: running.result()",
         "accounts/ledger/ledger.py: self._counting.result()",
         "bridge/turn/attempt.py: work.result()",
         "bridge/turn/places.py: waiter.lease.result()",
         "bridge/http/endpoints.py: running.result()",
         "bridge/lingma/connection.py: done.result()",
         "bridge/lingma/uploads.py: done.result()",
-        "bridge/pool/service_link.py: lost.result()",
+        "bridge/pool/instances/service_link.py: lost.result()",
         "bridge/pool/lease.py: self.lease.result()",
         "bridge/pool/remote.py: result.result()",
-        "bridge/pool/upstream.py: exited.result()",
-        "bridge/pool/upstream.py: process.exited.result()",
+        "bridge/pool/instances/upstream.py: exited.result()",
+        "bridge/pool/instances/upstream.py: process.exited.result()",
         "gateway_project/postgresql/bounded.py: made.result()",
     ],
     "Who does the work has a deadline (GIVE_UP_SEC of a query, WITHIN_SEC of a smoke test, SETTLE_SEC of a crash).": [
@@ -69,13 +69,13 @@ WAITS = {
         "bridge/turn/smoke.py: await asyncio.gather(*[smoke_chat(each, model, new_id) for each in instances])",
     ],
     "Not a stream: each of its requests to the service has RPC_TIMEOUT_SEC.": [
-        "bridge/pool/service_link.py: await self.account.read(self.request, reload=reload)",
+        "bridge/pool/instances/service_link.py: await self.account.read(self.request, reload=reload)",
     ],
     "Its only caller waits within a deadline: a connection to Redis, a fetched image, a start, a pace, an hour.": [
         "gateway_project/server/uploads.py: await receive()",
-        "gateway_project/lib/redis_link.py: await loop.create_unix_connection(lambda: pipe, target.path)",
-        "gateway_project/lib/redis_link.py: await asyncio.to_thread(target.tls.context)",
-        "gateway_project/lib/redis_link.py: "
+        "gateway_project/lib/redis/redis_link.py: await loop.create_unix_connection(lambda: pipe, target.path)",
+        "gateway_project/lib/redis/redis_link.py: await asyncio.to_thread(target.tls.context)",
+        "gateway_project/lib/redis/redis_link.py: "
         "await loop.create_connection(lambda: pipe, target.host, target.port, ssl=secure)",
         "bridge/images/fetch.py: "
         "await asyncio.open_connection(address, target.port, ssl=trusted, server_hostname=name)",
@@ -119,7 +119,7 @@ WAITS = {
     "Work of bounded size on this processor, or a look at files of this host in /proc and beside a socket.": [
         "bridge/lingma/process/process.py: await asyncio.to_thread(ports.holder_of, self.port, self.pid, also)",
         "bridge/lingma/process/process.py: await asyncio.to_thread(download.digest_of, executable)",
-        "bridge/pool/upstream.py: await asyncio.to_thread(self.endpoint.identity)",
+        "bridge/pool/instances/upstream.py: await asyncio.to_thread(self.endpoint.identity)",
     ],
     "As long as the process that has the turn reports; when it is gone, its connections are closed.": [
         "bridge/http/elsewhere.py: await asking",
@@ -143,7 +143,7 @@ WAITS = {
     "The end of a process: what was cancelled ends at once, and the supervisor kills who takes too long.": [
         "bridge/pool/members.py: await asyncio.wait(set(self._runs.values()))",
         "bridge/pool/members.py: await asyncio.wait({self._runs[instance]})",
-        "bridge/pool/replacements.py: await asyncio.wait({running})",
+        "bridge/pool/upkeep/replacements.py: await asyncio.wait({running})",
         "bridge/siblings/siblings.py: await self._returned.wait()",
         "bridge/peers/guests.py: await self._left.wait()",
         "bridge/runtime/runtime.py: await self.link.close()",

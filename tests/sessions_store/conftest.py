@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import redis
 
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 from sessions_store.store import SessionStore
 from tests.bridge.conftest import own_redis as own_redis
 from tests.bridge.conftest import stack as stack

@@ -6,7 +6,7 @@ import time
 import pytest
 import redis
 
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 from sessions_store.responses import LARGE, ResponseStore, StoredTooLarge, StoreUnavailable
 
 

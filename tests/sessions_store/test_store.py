@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 from sessions_store import inspect
 from sessions_store.fingerprint import StrictFingerprint
 from sessions_store.lua import MOST_ALIKE

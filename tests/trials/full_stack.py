@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from bridge.pool.work_dirs import in_use
+from bridge.pool.instances.work_dirs import in_use
 from tests.e2e.formats import ANTHROPIC, OPENAI, exchange
 from tests.e2e.installation import KEY, until
 from tests.environment import start_redis

@@ -45,7 +45,7 @@ LIMITS = f"""
 import django; django.setup()
 from django.conf import settings
 from django.utils import timezone
-from gateway_project.lib.key_secret import digest_of
+from gateway_project.lib.secrets.key_secret import digest_of
 from accounts.models import ApiKey
 key = lambda text: ApiKey.objects.filter(digest=digest_of(text, settings.KEY_PEPPER))
 assert key({KEYS["narrow"]!r}).update(concurrency=1) == 1

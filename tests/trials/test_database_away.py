@@ -21,7 +21,7 @@ FLUSH = """
 from accounts.models import Usage
 from accounts.tasks import flush_usage
 flush_usage()
-from gateway_project.lib import database_state as database
+from gateway_project.lib.database import database_state as database
 print(database.away() or Usage.objects.count())
 """
 

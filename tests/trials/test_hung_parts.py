@@ -66,7 +66,7 @@ def test_hung_part_is_killed_and_restarted(data_dir):
 
 CHILD = """
 import ctypes, time
-from gateway_project.lib import life_signs
+from gateway_project.lib.processes import life_signs
 ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1))  # PR_SET_PTRACER: anybody may look at it
 while True:
     life_signs.alive()
@@ -154,7 +154,7 @@ import django, os, threading
 from contextlib import suppress
 django.setup()
 from gateway_project.celery import app
-from gateway_project.lib import life_signs
+from gateway_project.lib.processes import life_signs
 
 def connect():
     with suppress(Exception):

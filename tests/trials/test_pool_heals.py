@@ -15,7 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from bridge.pool.work_dirs import in_use
+from bridge.pool.instances.work_dirs import in_use
 from tests.bridge.lingma.test_vsix import HERE, packed
 from tests.bridge.logins.files import DAY, write_login
 from tests.directories import copy

@@ -14,9 +14,9 @@ from accounts.audit.context import unrecorded
 from accounts.audit.entries import record
 from accounts.audit.watched import ROTATED
 from accounts.login import at_rest
-from gateway_project.lib import secret_rotation
 from gateway_project.lib.counted import counted
-from gateway_project.lib.secret_rotation import Rotated
+from gateway_project.lib.secrets import secret_rotation
+from gateway_project.lib.secrets.secret_rotation import Rotated
 
 SHOWN = 5
 

@@ -18,7 +18,7 @@ import msgspec
 from bridge.lingma.errors import StartFailed
 from bridge.lingma.install import download
 from bridge.lingma.process import ports
-from gateway_project.lib import process_death
+from gateway_project.lib.processes import process_death
 
 logger = logging.getLogger(__name__)
 

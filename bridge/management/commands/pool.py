@@ -26,7 +26,7 @@ from bridge.fleet.versions import UnknownVersion
 from bridge.models.pool_size import EVERY_PROCESS
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis.redis_client import connect
 
 LIST: Final = "list"
 WAIT_SEC: Final = 300

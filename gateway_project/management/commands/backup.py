@@ -22,7 +22,7 @@ from gateway_project.backup.errors import BackupError
 from gateway_project.backup.whole_file import whole_file
 from gateway_project.backup.writing import Written, write
 from gateway_project.lib.counted import counted
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis.redis_client import connect
 
 WORKER_SEC: Final = 30.0
 """How long the worker may take to file what waits; it does so every two seconds."""

@@ -21,8 +21,8 @@ from gateway_project.backup import variables
 from gateway_project.backup.errors import BackupError
 from gateway_project.backup.whole_file import whole_file
 from gateway_project.lib.counted import counted
-from gateway_project.lib.key_secret import digest_of
-from gateway_project.lib.secrets_at_rest import SecretUnreadableError
+from gateway_project.lib.secrets.key_secret import digest_of
+from gateway_project.lib.secrets.secrets_at_rest import SecretUnreadableError
 from gateway_project.original import Original
 
 

@@ -26,7 +26,7 @@ from gateway_project.backup.sealed import read_head
 from gateway_project.backup.whole_file import whole_file
 from gateway_project.env import SettingError
 from gateway_project.lib.counted import counted
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis.redis_client import connect
 from gateway_project.supervise.preflight import own_data_dir
 
 

@@ -13,7 +13,7 @@ from accounts.alerts.notices import LONGEST_PAUSE_SEC, NoticeOptions, deliver, s
 from accounts.alerts.post import PostOptions
 from accounts.alerts.words import Kind, Severity
 from accounts.models import Alert, AlertChannel, AlertNotice, AuditEntry
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 from tests.accounts.alerts.receivers import receiving
 
 pytestmark = pytest.mark.django_db

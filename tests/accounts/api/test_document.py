@@ -16,7 +16,7 @@ from accounts.api.tokens import issue
 from accounts.ledger import hours
 from accounts.models import AlertChannel, ApiKey, AuditEntry, Team, Usage
 from bridge.models import Login, MaintenanceWindow, ModelAlias, PromptTemplate, Version
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 from tests.accounts.api.conftest import Program
 
 HOUR = timedelta(hours=1)

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, IdempotentRequest, Team
 from accounts.tasks import prune_answers
-from gateway_project.lib.key_secret import digest_of
+from gateway_project.lib.secrets.key_secret import digest_of
 from tests.accounts.api.conftest import program_of
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,7 @@ from django.utils.timezone import get_default_timezone_name
 from accounts.limits.counters import shadow_key
 from accounts.limits.periods import periods_at
 from accounts.models import ApiKey, Team
-from gateway_project.lib import redis_keys
+from gateway_project.lib.redis import redis_keys
 from tests.accounts.api.conftest import program_of
 
 pytestmark = pytest.mark.django_db

@@ -11,10 +11,10 @@ from accounts.content import filing, retention
 from accounts.content.outbox import MOST_PENDING, Outbox, sealed
 from accounts.content.turn_content import Piece, StoredMessage, TurnContent, unpacked
 from accounts.models import AuditEntry, UsageContent
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_client import connect
-from gateway_project.lib.redis_link import RedisLink
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_client import connect
+from gateway_project.lib.redis.redis_link import RedisLink
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 from tests.accounts.roles.people import make_key
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from accounts.content.redaction import redacted
-from gateway_project.lib.key_secret import generate
+from gateway_project.lib.secrets.key_secret import generate
 
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIEow+IBAAKC/AQEA\n-----END RSA PRIVATE KEY-----"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"

@@ -8,7 +8,7 @@ from django.core.management import call_command
 from pydantic import SecretStr
 
 from accounts.models import ApiKey
-from gateway_project.lib.key_secret import digest_of, is_generated
+from gateway_project.lib.secrets.key_secret import digest_of, is_generated
 
 pytestmark = pytest.mark.django_db
 

@@ -7,9 +7,9 @@ from django.db import DatabaseError, InterfaceError
 
 from accounts.keys.in_use import KeysInUse
 from accounts.keys.keyring import Caller, KeyRecord, KeyRing, TooManyUnknown
-from gateway_project.lib import database_state as database
-from gateway_project.lib.key_secret import digest_of, generate
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.redis.redis_link import RedisLink
+from gateway_project.lib.secrets.key_secret import digest_of, generate
 from tests.accounts.conftest import until
 
 PEPPER = b"pepper"
@@ -275,7 +275,7 @@ async def away(records, ring, secret="secret-b"):
 
 
 async def test_absent_database_is_tried_once_a_second(redis_server, monkeypatch):
-    monkeypatch.setattr("gateway_project.lib.database_state.RETRY_SEC", 1000.0)
+    monkeypatch.setattr("gateway_project.lib.database.database_state.RETRY_SEC", 1000.0)
     records = Records(alice="secret-a")
     async with ring_over(records, redis_server) as ring:
         await ring.authenticate("secret-a")
@@ -290,7 +290,7 @@ async def test_absent_database_is_tried_once_a_second(redis_server, monkeypatch)
 
 
 async def test_new_keys_are_known_when_database_returns(redis_server, monkeypatch):
-    monkeypatch.setattr("gateway_project.lib.database_state.RETRY_SEC", 0.01)
+    monkeypatch.setattr("gateway_project.lib.database.database_state.RETRY_SEC", 0.01)
     records = Records(alice="secret-a")
     async with ring_over(records, redis_server) as ring:
         await away(records, ring, "secret-a")

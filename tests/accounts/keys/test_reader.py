@@ -16,8 +16,8 @@ from accounts.keys import services
 from accounts.keys.keyring import KeyRing
 from accounts.keys.reader import KeyReader, unknown_keys_thread, write_first_use
 from accounts.models import ApiKey, AuditEntry, Team
-from gateway_project.lib.query_thread import QueryThread
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.database.query_thread import QueryThread
+from gateway_project.lib.redis.redis_link import RedisLink
 from gateway_project.lib.tool_approval import DENY, ToolPolicy
 
 pytestmark = pytest.mark.django_db(transaction=True)

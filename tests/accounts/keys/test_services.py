@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.keys import services
 from accounts.models import ApiKey, AuditEntry
-from gateway_project.lib.key_secret import digest_of
+from gateway_project.lib.secrets.key_secret import digest_of
 
 pytestmark = pytest.mark.django_db
 

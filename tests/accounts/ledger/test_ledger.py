@@ -17,10 +17,10 @@ from accounts.ledger.ledger import Ledger
 from accounts.ledger.spool import REJECTED, SPOOL, append, lines_of, waiting
 from accounts.models import ApiKey, Usage, UsageHour
 from accounts.tasks import flush_usage
-from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded
-from gateway_project.lib.redis_keys import USAGE as STREAM
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.database import database_state as database
+from gateway_project.lib.redis.redis_keys import USAGE as STREAM
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.accounts.conftest import until
 from tests.accounts.rows import row
 

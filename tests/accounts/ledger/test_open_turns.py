@@ -12,9 +12,9 @@ from accounts.ledger.ledger import Ledger
 from accounts.ledger.orphans import MISSED_SEC, Orphans
 from accounts.ledger.spool import waiting
 from accounts.models import AdmittedHour, OpenTurn, Usage
-from gateway_project.lib.redis_keys import RUN
-from gateway_project.lib.redis_keys import USAGE as STREAM
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_keys import RUN
+from gateway_project.lib.redis.redis_keys import USAGE as STREAM
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.accounts.conftest import until
 from tests.accounts.rows import row
 

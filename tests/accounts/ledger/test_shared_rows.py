@@ -4,8 +4,8 @@ import redis
 
 from accounts.ledger import shared_rows
 from accounts.ledger.shared_rows import MOST, row_of
-from gateway_project.lib.redis_keys import SHARED_ROWS
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_keys import SHARED_ROWS
+from gateway_project.lib.redis.redis_link import RedisLink
 
 AT_ONCE = 1_000
 

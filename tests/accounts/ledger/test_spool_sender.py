@@ -14,8 +14,8 @@ from accounts.ledger.row import Amendment
 from accounts.ledger.spool import REJECTED, SPOOL, append, lines_of, waiting
 from accounts.ledger.spool_sender import MOST_AHEAD, SpoolSender
 from accounts.models import AdmittedHour, OpenTurn, Usage
-from gateway_project.lib.redis_keys import RUN, USAGE
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_keys import RUN, USAGE
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.accounts.rows import row
 
 pytestmark = pytest.mark.django_db(transaction=True)

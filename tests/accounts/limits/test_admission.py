@@ -8,8 +8,8 @@ from accounts.keys.keyring import Caller
 from accounts.keys.limit_set import LimitSet
 from accounts.limits.admission import LimitExceeded, Limits, may_use
 from accounts.limits.admitted import UNLIMITED
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable
 from tests.accounts.conftest import until
 
 NOON = datetime(2026, 11, 11, 12, tzinfo=UTC).timestamp()

@@ -11,7 +11,7 @@ from accounts.keys.limit_set import LimitSet
 from accounts.limits.admission import LimitExceeded, Limits
 from accounts.limits.counters import shadow_key
 from accounts.limits.periods import periods_at
-from gateway_project.lib import redis_keys
+from gateway_project.lib.redis import redis_keys
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 

@@ -15,7 +15,7 @@ from accounts.limits.admission import Limits
 from accounts.limits.ledger_budgets import used_between
 from accounts.limits.standing import limits_for, standing_of
 from accounts.models import ApiKey, Team, Usage
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.accounts.conftest import until
 from tests.accounts.limits.test_budgets import caller, outcome
 

@@ -11,7 +11,7 @@ from django.utils.timezone import get_default_timezone_name
 from accounts.limits.counters import shadow_key
 from accounts.limits.periods import periods_at
 from accounts.models import ApiKey, Team
-from gateway_project.lib import redis_keys
+from gateway_project.lib.redis import redis_keys
 
 pytestmark = pytest.mark.django_db
 

@@ -7,8 +7,9 @@ import pytest
 
 from accounts.limits.admission import LimitExceeded, Limits
 from accounts.limits.breaker import TooSlow
-from gateway_project.lib import degraded, redis_keys
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib import degraded
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.accounts.conftest import until
 from tests.accounts.limits.test_budgets import caller, moment, outcome
 

@@ -8,8 +8,8 @@ import pytest
 from accounts.limits.admission import SCRIPTS, Limits
 from accounts.limits.counters import look_up
 from accounts.limits.scripts import ADMIT
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.accounts.conftest import OwnRedis, until
 from tests.accounts.limits.test_admission import caller
 

@@ -6,7 +6,8 @@ from django.test import Client
 
 from accounts.login import waits
 from accounts.models import AuditEntry
-from gateway_project.lib import attempts, redis_keys
+from gateway_project.lib import attempts
+from gateway_project.lib.redis import redis_keys
 from tests.accounts.login.people import PASSWORD, add_app, code_of, log_in, person
 
 

@@ -14,8 +14,8 @@ from accounts.ledger import hours
 from accounts.limits.key_report import report_of
 from accounts.models import ApiKey, Team, Usage
 from accounts.pages import pastes
-from gateway_project.lib.key_secret import generate
-from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis.redis_client import connect
+from gateway_project.lib.secrets.key_secret import generate
 from tests.accounts.pages.reading import Page
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from accounts.ledger.trace import Trace, encoded
 from accounts.models import ApiKey, OpenTurn, Team, Usage
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Transition, TransitionReason
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 
 pytestmark = pytest.mark.django_db
 DIGITS = "0123456789abcdef" * 2

@@ -13,7 +13,7 @@ from accounts.alerts.words import NEW_NETWORK
 from accounts.models import Alert, AlertChannel, ApiKey
 from accounts.roles.groups import TEAM_LEAD
 from bridge.models import Login, MaintenanceWindow, ModelAlias, PromptTemplate, Version
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 from tests.accounts.roles.people import user_of
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry
 from bridge.models import Login, LoginAttempt, SignInPage
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 
 SECRET = "very-secret-password"
 URL = "https://devops.aliyun.com/lingma/login?nonce=abc"

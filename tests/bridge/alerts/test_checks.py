@@ -23,7 +23,7 @@ from bridge.status.smoke import Behaviour, SmokeReport
 from bridge.tasks import check_alerts, check_instances
 from gateway_project.lib import degraded
 from gateway_project.lib.degraded import Mode
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 
 FIND = {check.kind: check.find for check in CHECKS}
 OPTIONS = AlertOptions()

@@ -11,8 +11,8 @@ from django_celery_beat.models import PeriodicTask
 
 from accounts.ledger.spool import REJECTED, SPOOL, append
 from bridge.doctor import components
-from gateway_project.lib import redis_fitness
-from gateway_project.lib.redis_keys import USAGE as STREAM
+from gateway_project.lib.redis import redis_fitness
+from gateway_project.lib.redis.redis_keys import USAGE as STREAM
 from tests.gateway_project.gateway import free_port
 
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext
 from bridge.doctor import logins
 from bridge.models import InstanceOrder, Login, LoginAttempt
 from bridge.status.accounts import AccountState, Remedy
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 
 pytestmark = pytest.mark.django_db
 

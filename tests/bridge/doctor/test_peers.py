@@ -12,7 +12,7 @@ from bridge.peers import report as reports
 from bridge.peers.report import PeerReport
 from bridge.peers.secret import peer_secret
 from gateway_project.env import stored_secret
-from gateway_project.lib import redis_keys
+from gateway_project.lib.redis import redis_keys
 
 
 @pytest.fixture

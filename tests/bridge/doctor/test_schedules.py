@@ -9,7 +9,7 @@ from django_celery_beat.models import PeriodicTask
 
 from bridge.doctor import schedules
 from bridge.tasks import check_instances, look_after_logins
-from gateway_project.lib import redis_keys
+from gateway_project.lib.redis import redis_keys
 
 pytestmark = pytest.mark.django_db
 NAME, TASK = "Check instances", "bridge.check_instances"

@@ -13,7 +13,7 @@ from bridge.alerts.view import AlertOptions, View
 from bridge.fleet import login_refresh, mirror
 from bridge.models import Instance, Login, LoginAttempt
 from bridge.status.accounts import AccountState, Remedy
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 from tests.bridge.fleet.test_logins import bring, fleet, give, stored, until_stored
 from tests.bridge.pools import in_state
 

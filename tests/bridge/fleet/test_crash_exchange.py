@@ -5,8 +5,8 @@ import redis
 
 from bridge.fleet.crash_exchange import RETEST_SEC, CrashExchange, RedisRetestLocks
 from bridge.pool.crashes import LIFETIME_SEC, MOST, Crashes, CrashRecord
-from gateway_project.lib.redis_keys import CRASHES, RETEST
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_keys import CRASHES, RETEST
+from gateway_project.lib.redis.redis_link import RedisLink
 
 
 def exits(crashes, name, *, alone, now):

@@ -7,8 +7,8 @@ import redis
 
 from accounts.ledger.ledger import Ledger
 from bridge.fleet.heartbeat import Heartbeat
-from gateway_project.lib.redis_keys import INSTANCE
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_keys import INSTANCE
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.bridge.chats import replying
 from tests.bridge.pools import attached, running
 

@@ -15,8 +15,8 @@ from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.pool import Pool
 from bridge.status.live import LiveReport, LiveTurn
 from bridge.telemetry.running import RunningTurns
-from gateway_project.lib.redis_keys import LIVE, LOG, LOG_WANTED, WATCHED
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_keys import LIVE, LOG, LOG_WANTED, WATCHED
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.bridge.pools import simulator
 
 

@@ -20,13 +20,13 @@ from bridge.lingma.dialects.base import Ask
 from bridge.logins.bundle import from_folder, of_two
 from bridge.logins.work_dir import Held
 from bridge.models import InstanceOrder, Login, LoginAttempt
-from bridge.pool.login_store import Report, StoreAway
+from bridge.pool.instances.work_dirs import in_use
+from bridge.pool.logins.login_store import Report, StoreAway
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.pool import Pool
-from bridge.pool.work_dirs import in_use
 from bridge.status.accounts import AccountState
-from gateway_project.lib.redis_link import RedisLink
-from gateway_project.lib.secrets_at_rest import Secret, SecretBox
+from gateway_project.lib.redis.redis_link import RedisLink
+from gateway_project.lib.secrets.secrets_at_rest import Secret, SecretBox
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.living import alive
 from tests.bridge.logins.files import DAY, user_file, write_login

@@ -16,10 +16,10 @@ from accounts.models import AuditEntry
 from bridge.fleet.maintenance import WindowLog, settle
 from bridge.fleet.wanted import read_wanted, wanted_watcher
 from bridge.models import MaintenanceWindow
-from bridge.pool.maintenance import MaintenanceWindows
-from bridge.pool.windows import Window
+from bridge.pool.upkeep.maintenance import MaintenanceWindows
+from bridge.pool.upkeep.windows import Window
 from bridge.status.wanted import Maintenance, Mode
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.bridge.fleet.test_orders import beat, member
 from tests.bridge.fleet.test_orders import instances as instances
 

@@ -13,7 +13,7 @@ from bridge.fleet.modes import Modes
 from bridge.http.readiness import public_modes
 from gateway_project.lib import degraded
 from gateway_project.lib.degraded import Mode
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 
 
 @pytest.fixture

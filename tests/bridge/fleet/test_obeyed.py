@@ -5,7 +5,7 @@ import pytest
 
 from bridge.fleet.obeyed import Given, undone
 from bridge.fleet.orders import Action
-from bridge.pool.orders import EVERY, Order
+from bridge.pool.instances.orders import EVERY, Order
 from bridge.status.instance import InstanceStatus
 from bridge.status.logins import WantedLogin
 from bridge.status.smoke import SmokeReport

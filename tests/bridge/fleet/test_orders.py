@@ -20,7 +20,7 @@ from accounts.models import AuditEntry
 from bridge.fleet.orders import read_orders
 from bridge.fleet.wanted import wanted_watcher
 from bridge.models import InstanceOrder, Login, LoginAttempt
-from bridge.pool.orders import EVERY, Order
+from bridge.pool.instances.orders import EVERY, Order
 from bridge.status.attempts import AttemptReason
 from bridge.status.instance import InstanceStatus
 from bridge.status.logins import LoginKind
@@ -28,7 +28,7 @@ from bridge.status.states import InstanceState
 from bridge.status.transitions import Transition, TransitionReason
 from bridge.status.wanted import Mode
 from bridge.tasks import smoke
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.environment import start_redis
 
 pytestmark = pytest.mark.django_db

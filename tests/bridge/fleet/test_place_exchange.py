@@ -8,8 +8,8 @@ from bridge.fleet.place_exchange import PlaceExchange
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.policy import Owner
 from bridge.pool.shares import Shares
-from gateway_project.lib.redis_keys import PLACES
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_keys import PLACES
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.bridge.lingma.service import Service
 from tests.bridge.pools import attached, running
 

@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.fleet.replacement_lease import LIFETIME_SEC, RedisReplacementLease
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 
 
 @pytest.fixture

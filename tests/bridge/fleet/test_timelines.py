@@ -3,10 +3,10 @@
 import redis
 
 from bridge.fleet import timelines
-from bridge.pool.timeline import Timeline
+from bridge.pool.instances.timeline import Timeline
 from bridge.status.states import InstanceState
 from bridge.status.transitions import LONGEST_DETAIL, MOST, MOST_OF_LOAD, TransitionReason
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 
 NAME = "w1-i7"
 

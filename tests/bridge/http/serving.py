@@ -3,7 +3,7 @@
 import asyncio
 
 from accounts.keys.keyring import Caller, KeyRecord
-from gateway_project.lib.key_secret import digest_of, generate
+from gateway_project.lib.secrets.key_secret import digest_of, generate
 
 SECRET, PEPPER = generate(), b"pepper"
 

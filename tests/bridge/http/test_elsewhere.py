@@ -20,7 +20,7 @@ from bridge.peers.listeners import Listeners, Tls
 from bridge.peers.peers import Peers
 from bridge.peers.report import PeerReport
 from bridge.pool.policy import Affinity
-from gateway_project.lib.redis_keys import PEERS, SESSIONS, USAGE
+from gateway_project.lib.redis.redis_keys import PEERS, SESSIONS, USAGE
 from gateway_project.server import private
 from tests.bridge.chats import replying, say
 from tests.bridge.http.serving import PEPPER, Answer, post

@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.lingma.dialects.base import Ask
-from bridge.pool.runs import Exit
+from bridge.pool.instances.runs import Exit
 from tests.bridge.lingma.conftest import received_pieces
 from tests.bridge.lingma.service import Service
 

@@ -9,7 +9,7 @@ from channels.routing import URLRouter
 
 from bridge.http.routing import chat_consumers, chat_routes
 from bridge.wire.formats import FORMATS
-from gateway_project.lib.redis_keys import USAGE
+from gateway_project.lib.redis.redis_keys import USAGE
 from tests.bridge.chats import replying, say
 from tests.bridge.http import serving
 from tests.bridge.http.serving import Answer

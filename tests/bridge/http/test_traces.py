@@ -9,7 +9,7 @@ from accounts.keys.keyring import Caller, KeyRecord, KeyRing
 from accounts.keys.limit_set import LimitSet
 from accounts.ledger.trace import decoded
 from bridge.http.routing import CHAT_CONSUMERS
-from gateway_project.lib.redis_keys import USAGE
+from gateway_project.lib.redis.redis_keys import USAGE
 from tests.bridge.chats import replying
 from tests.bridge.http.serving import PEPPER, post
 

@@ -9,8 +9,8 @@ from bridge.peers.client import PeerClient
 from bridge.peers.peers import Peers
 from bridge.peers.report import PeerReport
 from bridge.pool.policy import Affinity
-from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis import redis_keys
+from gateway_project.lib.redis.redis_link import RedisLink
 
 
 class Process:

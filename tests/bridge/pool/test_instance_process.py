@@ -11,7 +11,7 @@ import pytest
 
 from bridge.chat.errors import ConnectionLost
 from bridge.lingma.dialects.base import Ask
-from bridge.pool import lifecycle
+from bridge.pool.instances import lifecycle
 from bridge.pool.options import InstanceOptions, InstanceSpec
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import DIALECT

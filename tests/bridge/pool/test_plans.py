@@ -7,7 +7,7 @@ import pytest
 
 from bridge.chat.errors import NoPlan
 from bridge.logins.work_dir import Held
-from bridge.pool.orders import Order
+from bridge.pool.instances.orders import Order
 from bridge.status.wanted import Mode
 from tests.bridge.chats import Reading, chat, once, replying, request
 from tests.bridge.pools import until

@@ -8,8 +8,8 @@ import pytest
 
 from bridge.chat.errors import ConnectionLost, Overloaded, RateLimited, Unavailable, UpstreamFailed
 from bridge.lingma.dialects.base import Ask
+from bridge.pool.instances.orders import Order
 from bridge.pool.options import InstanceOptions, PoolOptions
-from bridge.pool.orders import Order
 from bridge.pool.policy import Owner
 from bridge.pool.pool import Pool, retry_hint
 from tests.bridge.lingma.conftest import ended

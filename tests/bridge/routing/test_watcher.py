@@ -15,8 +15,8 @@ from bridge.prompt.profile import DEFAULT_PROFILE
 from bridge.routing import watcher as watcher_module
 from bridge.routing.routes import Alias, Routes
 from bridge.routing.watcher import Rules, read_rules, route_watcher
-from gateway_project.lib.redis_keys import ROUTES as KEY
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_keys import ROUTES as KEY
+from gateway_project.lib.redis.redis_link import RedisLink
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,14 +11,14 @@ import pytest
 from bridge.chat.errors import ConnectionLost, NoPlan, Overloaded, SlowClient
 from bridge.lingma.dialects.base import Ask
 from bridge.lingma.errors import UploadFailed
+from bridge.pool.instances.orders import Order
+from bridge.pool.instances.runs import Exit
 from bridge.pool.options import InstanceOptions, PoolOptions
-from bridge.pool.orders import Order
 from bridge.pool.policy import Line, Owner
-from bridge.pool.runs import Exit
 from bridge.siblings.messages import Demand
 from bridge.siblings.siblings import Siblings
 from bridge.status.wanted import Mode
-from gateway_project.lib.unix_sockets import socket_path
+from gateway_project.lib.processes.unix_sockets import socket_path
 from tests.bridge.chats import replying, say
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import Service

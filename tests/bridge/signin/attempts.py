@@ -14,7 +14,7 @@ from bridge.signin import runner
 from bridge.signin.options import SignInOptions
 from bridge.status.attempts import AttemptReason
 from bridge.status.logins import LoginKind
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 from tests.bridge.lingma.service import DIALECT
 from tests.bridge.pools import ROOT
 

@@ -24,7 +24,7 @@ LIST = ROOT / "bridge/status/states.py"
 READERS = {
     "COOLING": {"bridge/pool/wait_policy.py", "bridge/pool/plans.py"},
     "READY": {"bridge/pool/plans.py"},
-    "LOGIN_REQUIRED": {"bridge/pool/upkeep.py"},
+    "LOGIN_REQUIRED": {"bridge/pool/upkeep/upkeep.py"},
     "STOPPED": {"bridge/fleet/obeyed.py"},
     "GONE": {
         "bridge/admin/troubles.py",
@@ -63,7 +63,7 @@ def test_state_is_set_in_one_file(state):
     named = files_by_state()[state.name] - READERS.get(state.name, set()) - OF_ALL
     # The life cycle reads them, to say how long an instance may be away; what keeps the state knows the first, and
     # whether it takes turns.
-    assert len(named - {"bridge/pool/lifecycle.py", "bridge/pool/current_state.py"}) <= 1
+    assert len(named - {"bridge/pool/instances/lifecycle.py", "bridge/pool/instances/current_state.py"}) <= 1
 
 
 @pytest.mark.parametrize("state", InstanceState)

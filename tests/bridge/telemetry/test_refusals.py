@@ -8,8 +8,8 @@ from accounts.ledger.ledger import Ledger
 from accounts.ledger.row import UsageRow
 from accounts.ledger.shared_rows import row_of
 from bridge.telemetry.refusals import MOST, MOST_IDS, MOST_WAITING, Refusals
-from gateway_project.lib.redis_keys import USAGE as STREAM
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_keys import USAGE as STREAM
+from gateway_project.lib.redis.redis_link import RedisLink
 
 MINUTE = 60.0
 

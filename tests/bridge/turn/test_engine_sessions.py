@@ -7,9 +7,9 @@ import pytest
 from bridge.chat.errors import Overloaded, UpstreamFailed
 from bridge.chat.events import TextDelta
 from bridge.chat.request import ChatRequest, Message
-from bridge.pool.orders import Order
+from bridge.pool.instances.orders import Order
 from bridge.status.wanted import Mode
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 from sessions_store.store import SessionStore
 from tests.bridge.chats import Reading, chat, hanging_up, replying, request, say
 from tests.bridge.lingma.service import finish

@@ -9,10 +9,11 @@ import redis
 from bridge.chat.errors import CrashingPrompt
 from bridge.fleet.crash_exchange import CrashExchange, RedisRetestLocks
 from bridge.images.pipeline import ImageOptions, ImagePipeline
-from bridge.pool import careful, lifecycle, runs
+from bridge.pool import careful
 from bridge.pool.crashes import LocalRetestLocks
+from bridge.pool.instances import lifecycle, runs
 from bridge.turn.engine import Engine, EngineOptions
-from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.redis.redis_link import RedisLink
 from tests.bridge.chats import Reading, chat, request
 from tests.bridge.pools import running, simulator
 

@@ -5,7 +5,7 @@ from itertools import count
 
 from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.pool.options import InstanceSpec
-from bridge.pool.smoke import QUESTION
+from bridge.pool.upkeep.smoke import QUESTION
 from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.smoke import smoke
 from tests.bridge.lingma.service import DIALECT, Service, answer, finish

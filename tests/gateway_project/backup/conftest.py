@@ -19,7 +19,7 @@ from allauth.mfa.models import Authenticator
 from django.core.management import call_command
 from accounts.login.at_rest import encrypt
 from accounts.models import AlertChannel, ApiKey, Usage, UsageContent
-from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 
 call_command("seed_demo", rows=1500, verbosity=0)
 call_command("lingma_login", "main", bundle=Path("BUNDLE"))

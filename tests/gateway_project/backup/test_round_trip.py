@@ -18,7 +18,7 @@ from accounts.models import ApiKey, AuditEntry, UsageContent
 from allauth.mfa.models import Authenticator
 from bridge.logins.bundle import Bundle
 from bridge.models import Login
-from gateway_project.lib.key_secret import digest_of
+from gateway_project.lib.secrets.key_secret import digest_of
 
 print(json.dumps({
     "key": ApiKey.objects.get(digest=digest_of("sk-an-old-key-of-a-client", settings.KEY_PEPPER)).name,

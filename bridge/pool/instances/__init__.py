@@ -1,0 +1,1 @@
+"""One instance: its service, its life, its state, its health, and what is known of it."""

@@ -1,0 +1,1 @@
+"""What pages and lists are made of, whichever app has them."""
