@@ -102,7 +102,7 @@ def test_invalid_pattern_is_refused_in_the_form(admin_client):
     assert not ApiKey.objects.exists()
 
 
-def test_revoking_one_asks_first(admin_client):
+def test_revocation_of_one_asks_first(admin_client):
     key = make_key()
     url = reverse("admin:accounts_apikey_revoke_one", args=[key.pk])
     assert "Revoke this key?" in text_of(admin_client.get(url))
@@ -458,7 +458,7 @@ def test_the_pages_of_others_look_like_ours(admin_client, model):
         assert "unfold" in text_of(admin_client.get(reverse(f"admin:{model}_{page}")))
 
 
-def test_no_page_needs_another_host(admin_client):
+def test_pages_need_no_other_host(admin_client):
     make_turn(1, make_key())
     for page in (reverse("admin:index"), KEYS, ADD, USAGE):
         loaded = re.findall(r'(?:src|href)="(https?:)?//[^"]+"', text_of(admin_client.get(page)))

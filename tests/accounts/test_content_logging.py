@@ -116,7 +116,7 @@ def test_api_switches_it_on_and_off(people):
         assert (answer.status_code, answer.data["content_logging"]) == (200, value)
 
 
-def test_without_retention_it_is_refused(client, people, settings):
+def test_content_logging_is_refused_without_retention(client, people, settings):
     settings.CONTENT_RETENTION_DAYS = 0
     answer = program(people, "operator")("PATCH", f"keys/{people.key_a.pk}/", {"content_logging": True})
     assert answer.data["errors"] == {"content_logging": ["CONTENT_RETENTION_DAYS is 0, so no contents are kept."]}
@@ -168,7 +168,7 @@ def test_content_stays_in_no_cache(client, people, explained):
 
 
 @pytest.mark.parametrize("role", ROLES[1:])
-def test_no_shipped_role_reads_content(explained, role):
+def test_shipped_roles_read_no_content(explained, role):
     text = explained(role)
     assert "A tag." not in text
     assert 'aria-labelledby="content"' not in text
@@ -203,7 +203,7 @@ def test_damaged_content_is_told_on_the_page(client, people, kept):
     assert "It is damaged and cannot be read." in text
 
 
-def test_too_old_content_is_shown_no_more(explained, kept):
+def test_content_too_old_is_shown_no_more(explained, kept):
     UsageContent.objects.update(started_at=timezone.now() - timedelta(days=8))
     text = explained("superuser")
     assert "A tag." not in text
@@ -249,7 +249,7 @@ def test_operators_delete_what_is_kept(client, people, kept, role):
 
 
 @pytest.mark.parametrize("role", ["lead", "viewer", "staff"])
-def test_others_delete_nothing(client, people, kept, role):
+def test_other_roles_delete_no_content(client, people, kept, role):
     page, key = people.client(client, role), people.key_a
     if role != "staff":
         assert delete_page(key) not in page.get(change_page(key)).content.decode()

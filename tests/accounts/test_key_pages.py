@@ -305,7 +305,7 @@ def test_keys_are_extended_from_their_end_or_now(admin_client):
     assert (round(ends["soon"]), round(ends["late"])) == (12, 10)
 
 
-def test_too_many_keys_at_once_are_refused(admin_client, monkeypatch):
+def test_selection_of_too_many_keys_is_refused(admin_client, monkeypatch):
     monkeypatch.setattr("accounts.admin.key_actions.MOST", 2)
     keys = [made(name)[0] for name in "abc"]
     page = admin_client.post(KEYS, {"action": "pause_selected", "_selected_action": [k.pk for k in keys]}, follow=True)

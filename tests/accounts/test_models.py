@@ -25,7 +25,7 @@ def key(name="alice", **fields):
 
 
 @pytest.mark.django_db
-def test_only_the_digest_of_a_secret_is_kept():
+def test_secret_is_kept_as_its_digest_alone():
     made, secret = key()
     assert made.hint == secret[:12]
     assert secret[13:] not in repr(ApiKey.objects.values().get())
@@ -120,7 +120,7 @@ CHANGES = {
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("change", CHANGES)
-async def test_ending_a_key_reaches_a_listening_ring(redis_server, change):
+async def test_end_of_a_key_reaches_listening_rings(redis_server, change):
     _, other = await sync_to_async(key)("bystander")
     made, secret = await sync_to_async(key)(team=await Team.objects.acreate(name="core"), allowed_models="a, b")
     link = RedisLink(redis_server, timeout=30)

@@ -28,7 +28,7 @@ def stored(settings):
     return stored
 
 
-def test_all_are_encrypted_with_first_key(settings, stored, capsys):
+def test_secrets_are_all_encrypted_with_first_key(settings, stored, capsys):
     stored(OLD, *(f"req_{number}" for number in range(secret_rotation.BATCH + 5)))
     stored(NEW, "req_new")
     settings.SECRET_KEYS = [NEW, OLD]

@@ -77,7 +77,7 @@ def test_supervised_start_needs_no_metrics_directory(ids, settings, tmp_path):
     assert ids(WEB_PROCESSES="2") == set()
 
 
-def test_no_finding_repeats_a_secret(ids):
+def test_findings_repeat_no_secret(ids):
     ids(SECRET_KEY="canary", ADMIN_TOKEN="canary")
     errors = io.StringIO()
     call_command("check", stderr=errors)

@@ -52,7 +52,7 @@ def test_a_heartbeat_becomes_a_row(beat):
     assert (row.name, row.state, row.in_flight, row.limit, row.version) == ("w1-i1", "ready", 3, 8, "2.5.1")
 
 
-def test_running_twice_changes_nothing(beat):
+def test_instances_checked_twice_stay_as_they_are(beat):
     beat()
     check_instances()
     check_instances()
@@ -129,7 +129,7 @@ def test_an_unreadable_heartbeat_hides_no_other(beat, caplog):
     assert "could not be read" in caplog.text
 
 
-def test_without_redis_nothing_is_declared_gone(beat, settings):
+def test_instances_are_not_gone_without_redis(beat, settings):
     beat()
     check_instances()
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
@@ -146,7 +146,7 @@ def tasks():
 
 
 @pytest.mark.parametrize("name", ["bridge.check_instances", "sessions_store.clean", "accounts.flush_usage"])
-def test_without_redis_a_task_fails_without_a_trace(tasks, name, settings, caplog):
+def test_task_without_redis_fails_without_a_trace(tasks, name, settings, caplog):
     """That Redis is away is told as such; a trace of fifty lines for each try would hide it."""
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
     assert tasks[name].apply().state == "FAILURE"
@@ -167,7 +167,7 @@ def test_the_periodic_tasks_come_with_the_tables():
     }
 
 
-def test_migrating_again_leaves_what_an_operator_changed():
+def test_second_migration_leaves_what_operators_changed():
     before = PeriodicTask.objects.count()
     PeriodicTask.objects.filter(task="bridge.check_instances").update(enabled=False)
     PeriodicTask.objects.filter(task="sessions_store.clean").delete()

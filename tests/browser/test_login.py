@@ -106,7 +106,7 @@ def test_authenticator_app_is_added_and_logs_in(page):
         log_out(page)
 
 
-def test_no_page_breaks_its_content_policy(page):
+def test_pages_keep_to_their_content_policy(page):
     page.add_init_script(WATCH)
     log_in(page, "admin")
     page.wait_for_url(re.compile("/admin/$"))

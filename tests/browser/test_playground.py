@@ -333,7 +333,7 @@ def test_gateway_that_is_away_is_told(play):
     assert "cannot be reached" in ended(play)["error"]
 
 
-def test_no_instance_is_told(new_play, tmp_path, template):
+def test_absent_instance_is_told(new_play, tmp_path, template):
     with Gateway(tmp_path, template, wait=False, LINGMA_BIN="/bin/false", QUEUE_TIMEOUT_SEC="1") as gateway:
         until(lambda: send(gateway, "GET", "/healthz").status == 200)
         page = new_play(gateway)

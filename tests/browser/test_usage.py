@@ -85,7 +85,7 @@ def test_member_finds_own_team_alone(browser, seeded, expected):
 
 
 @pytest.mark.parametrize("width", [390, 1440])
-def test_no_page_breaks_its_policy_or_overflows(browser, seeded, width):
+def test_pages_keep_to_their_policy_and_width(browser, seeded, width):
     page = logged_in(browser, seeded, "operator", viewport={"width": width, "height": 900})
     complaints = []
     page.on("console", lambda message: complaints.append(message.text))

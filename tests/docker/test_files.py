@@ -85,7 +85,7 @@ def test_every_service_has_few_rights():
     assert {label for label, each in ours() if not each["read_only"]} == set()
 
 
-def test_only_nginx_begins_as_root():
+def test_nginx_alone_begins_as_root():
     """Root without capabilities may write to no directory of another user, such as a volume's."""
     of_themselves = {"lingma-gateway", "prom/prometheus", "grafana/grafana"}  # their images name an ordinary user
     others = {label for label, each in all_services() if re.split("[:@]", each["image"])[0] not in of_themselves}

@@ -101,7 +101,7 @@ def test_workflows_read_unless_a_job_says_more(name):
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
-def test_no_expression_stands_in_a_script(name):
+def test_scripts_have_no_expressions(name):
     """Whoever chooses a branch's name would choose what runs."""
     scripts = [step["run"] for job in jobs(name).values() for step in steps(job) if "run" in step]
     assert [script for script in scripts if "${{" in script] == []

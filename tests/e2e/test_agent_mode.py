@@ -217,7 +217,7 @@ def test_agent_mode_without_tools_shows_the_default(bridge, api, stream):
     assert done.finish == api.ends
 
 
-def test_only_what_is_allowed_is_allowed(allowing, api, stream):
+def test_tools_beside_the_allowed_are_denied(allowing, api, stream):
     agent = api(allowing, stream, tools=(), more={"model": "agent"})
     knobs = "tools=list_dir,run_in_terminal,read_file,search_codebase tool_shape=named"
     done = agent.ask(f"[[sim: {knobs} text=On.]] x")

@@ -144,7 +144,7 @@ def test_keys_without_it_leave_nothing(installation):
     assert "not to be kept" not in installation.explained(id_)
 
 
-def test_switched_off_it_keeps_nothing(installation):
+def test_content_is_not_kept_when_switched_off(installation):
     installation.log(on=False)
     try:
         until(lambda: not _is_kept(installation))  # the process has followed

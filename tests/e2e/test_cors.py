@@ -85,12 +85,12 @@ def test_what_is_no_preflight_is_405_as_ever(open_):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/admin/login/", "/api/docs/"])
-def test_only_v1_is_open_to_pages(open_, path):
+def test_paths_beside_v1_are_closed_to_pages(open_, path):
     assert told(send(open_, "GET", path, headers={"origin": APP})) == {}
     assert told(send(open_, "OPTIONS", path, headers={"origin": APP, **ASKS})) == {}
 
 
-def test_no_page_may_call_by_default(gateway):
+def test_pages_may_not_call_by_default(gateway):
     answer = send(gateway, "OPTIONS", OPENAI.path, headers={"origin": APP, **ASKS})
     assert (answer.status, told(answer)) == (405, {})
     assert told(send(gateway, "GET", "/v1/models", key=KEY, headers={"origin": APP})) == {}

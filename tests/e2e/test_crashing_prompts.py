@@ -59,7 +59,7 @@ def is_refused(answer):
     return answer.status == 400 or answer.streamed
 
 
-def test_it_is_asked_twice_and_never_again(only, wire, stream):
+def test_crashing_prompt_is_asked_twice_at_most(only, wire, stream):
     poison = POISON.format(after=0, name=f"{wire} {stream}")
     first = only.ask(wire, poison, stream=stream)
     assert is_refused(first)
@@ -73,7 +73,7 @@ def test_it_is_asked_twice_and_never_again(only, wire, stream):
     assert only.ask(wire, "[[sim: text=fine]] x").status == 200
 
 
-def test_it_is_the_same_prompt_on_every_path(only):
+def test_crashing_prompt_is_known_on_every_path(only):
     poison = POISON.format(after=0, name="path")
     assert all(is_refused(only.ask(each, poison)) for each in (*FORMATS, RESPONSES))
     assert len(only.asks(poison)) == 2

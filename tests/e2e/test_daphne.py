@@ -89,7 +89,7 @@ def test_error_after_first_byte_ends_the_stream(gateway, wire):
     assert b"message_stop" not in answer.body
 
 
-def test_leaving_in_mid_stream_stops_the_turn(gateway):
+def test_hang_up_in_mid_stream_stops_turn(gateway):
     question = "leaves in mid-stream"
     with Stream(gateway, OPENAI, LONG + question, key=KEY, model=question) as stream:
         stream.until(b"first")
@@ -99,7 +99,7 @@ def test_leaving_in_mid_stream_stops_the_turn(gateway):
     assert row["request_id"] == stream.request_id
 
 
-def test_leaving_before_first_token_stops_the_turn(gateway):
+def test_hang_up_before_first_token_stops_turn(gateway):
     question = "leaves before the first token"
     with Stream(gateway, ANTHROPIC, f"[[sim: text=x first_ms=60000]] {question}", key=KEY, model=question):
         until(lambda: gateway.asks(question))
@@ -107,7 +107,7 @@ def test_leaving_before_first_token_stops_the_turn(gateway):
     assert left(gateway, question, left_at)["first_token_ms"] is None
 
 
-def test_leaving_a_whole_reply_stops_the_turn(gateway):
+def test_hang_up_on_whole_reply_stops_turn(gateway):
     question = "leaves a whole reply"
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
     data, headers = head_of(OPENAI.body(LONG + question, model=question), KEY, None)

@@ -122,7 +122,7 @@ def inside(reason):
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("code", [112, 10011])
-def test_no_plan_inside_a_403_is_final(gateway, path, stream, code):
+def test_missing_plan_inside_a_403_is_final(gateway, path, stream, code):
     knobs = inside(f'{{"code":{code},"message":"https://example.com/pricing"}}')
     answer = send(gateway, "POST", path, key=KEY, body=PATHS[path](knobs, stream=stream))
     assert (answer.status, answer.headers["x-should-retry"]) == (403, "false")

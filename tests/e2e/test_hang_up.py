@@ -23,7 +23,7 @@ def left(gateway, question, left_at):
     return row
 
 
-def test_leaving_in_mid_stream_stops_the_turn(gateway, wire):
+def test_hang_up_in_mid_stream_stops_turn(gateway, wire):
     question = f"leaves in mid-stream {wire}"
     with Stream(gateway, wire, LONG + question, key=KEY, model=question) as stream:
         stream.until(b"first")
@@ -33,7 +33,7 @@ def test_leaving_in_mid_stream_stops_the_turn(gateway, wire):
     assert row["request_id"] == stream.request_id
 
 
-def test_leaving_before_the_first_token_stops_the_turn(gateway, wire):
+def test_hang_up_before_first_token_stops_turn(gateway, wire):
     question = f"leaves before the first token {wire}"
     with Stream(gateway, wire, f"[[sim: text=x first_ms=60000]] {question}", key=KEY, model=question):
         until(lambda: gateway.asks(question))
@@ -42,7 +42,7 @@ def test_leaving_before_the_first_token_stops_the_turn(gateway, wire):
 
 
 @pytest.mark.parametrize("how", ["reset", "close"])
-def test_leaving_a_whole_reply_stops_the_turn(gateway, wire, how):
+def test_hang_up_on_whole_reply_stops_turn(gateway, wire, how):
     question = f"leaves a whole reply {wire} {how}"
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port)
     data, headers = head_of(wire.body(LONG + question, model=question), KEY, None)

@@ -43,7 +43,7 @@ def is_error_of(wire, answer):
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream", "*/*", "text/html", "nonsense"])
-def test_accept_decides_nothing(gateway, wire, stream, accept):
+def test_accept_header_decides_nothing(gateway, wire, stream, accept):
     answer = post(gateway, wire, headers={"accept": accept}, body=wire.body(HELLO, stream=stream))
     assert (answer.status, answer.streamed, answer.text) == (200, stream, "hello")
 
@@ -333,7 +333,7 @@ def test_100_continue_is_answered(gateway, path):
     assert answer.status == 200
 
 
-def test_no_answer_sets_a_cookie_or_redirects(gateway):
+def test_answers_set_no_cookie_and_never_redirect(gateway):
     for path in ("/v1/models/", "/v1/chat/completions/", "/healthz/", "/v1/nope/"):
         answer = send(gateway, "GET", path, key=KEY)
         assert answer.status in {200, 404, 405}

@@ -95,7 +95,7 @@ def test_running_and_waiting_turns_end_with_their_key(gateway, name):
     assert gateway.asks(f"never asked {name}") == []
 
 
-def test_also_while_redis_is_away(gateway):
+def test_ended_key_stops_its_stream_without_redis(gateway):
     with (
         Stream(gateway, OPENAI, HOLD, key=limited_key("alone")) as stream,
         Stream(gateway, OPENAI, HOLD, key=KEY) as other,

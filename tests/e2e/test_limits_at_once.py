@@ -42,7 +42,7 @@ def reserved(gateway, name):
         return client.hlen(redis_keys.limits("key", gateway.key_id(name))[-1])
 
 
-def test_hanging_up_early_costs_the_prompt(gateway):
+def test_early_hang_up_costs_the_prompt(gateway):
     """Two questions of more than 1,500 tokens are more than 3,000 a minute, also when nobody waits for a reply."""
     key, words = limited_key("early"), "word " * 1300
     for number in range(2):

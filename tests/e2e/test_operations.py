@@ -96,7 +96,7 @@ def test_rejected_question_is_the_services_failure(talkative, wire, stream, knob
     assert (answer.status, answer.error["type"]) == (502, "server_error" if wire is OPENAI else "api_error")
 
 
-def test_asking_by_request_works_like_asking_by_notification(talkative, wire, stream):
+def test_ask_by_request_works_like_by_notification(talkative, wire, stream):
     answer = talkative.ask(wire, "[[sim: text=asked size=2]] x", stream=stream)
     assert (answer.text, answer.finish) == ("asked", wire.done)
 

@@ -77,7 +77,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("path", COUNTS)
-def test_counting_keeps_to_the_models_of_the_key(gateway, path):
+def test_count_keeps_to_the_models_of_keys(gateway, path):
     def count(model):
         return send(gateway, "POST", path, key=limited_key("narrow"), body={"model": model, **COUNTS[path]})
 
@@ -178,7 +178,7 @@ def test_a_flood_is_one_row_with_a_count(gateway):
     assert re.search(r'requests_total\{.*reason="rpm".*status="refused"\} ', metrics(gateway))
 
 
-def test_no_program_or_model_counts_anothers_refusals(gateway):
+def test_refusals_count_apart_by_program_and_model(gateway):
     key, key_id = limited_key("programs"), gateway.key_id("programs")
     assert gateway.ask(OPENAI, "[[sim: text=x]] x", key=key).status == 200
     asked = [("curl/8.5.0", "org_auto"), *[("codex_cli_rs/0.42.0", model) for model in ("org_auto", "gpt-5", "gpt-5")]]

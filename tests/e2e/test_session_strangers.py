@@ -92,7 +92,7 @@ def test_what_stands_beside_the_messages_keeps_people_apart(gateway, wire, hers,
     assert gateway.ask(wire, talk, **hers).headers["x-lingma-session"] == "reused"
 
 
-def test_of_two_alike_both_go_on(gateway):
+def test_conversations_alike_both_go_on(gateway):
     talk = [user(f"both go on {SAY}")]
     answers = [gateway.ask(OPENAI, talk) for _ in range(2)]
     talk += [{"role": "assistant", "content": answers[0].text}, user(HISTORY)]

@@ -185,6 +185,6 @@ def test_a_conversation_outlives_its_instance(pair, wire):
     assert json.loads(answer.text)["isReply"] is False
 
 
-def test_it_can_be_switched_off(tmp_path, template):
+def test_session_reuse_can_be_switched_off(tmp_path, template):
     with Gateway(tmp_path, template, SESSION_REUSE_ENABLED="false") as gateway:
         assert session(gateway.ask(OPENAI, "[[sim: text=x]] x")) == "off"

@@ -86,7 +86,7 @@ def test_adaptive_thinking_is_given_and_disabled_is_not(gateway, stream):
         assert done.thinking == wanted
 
 
-def test_no_effort_is_no_reasoning(gateway, api, stream):
+def test_effort_none_is_no_reasoning(gateway, api, stream):
     agent = api(gateway, stream, tools=())
     if api is not MessagesAgent:
         none = {"reasoning_effort": "none"} if "reasoning_effort" in agent.thinks else {"reasoning": {"effort": "none"}}

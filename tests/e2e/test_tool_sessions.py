@@ -205,7 +205,7 @@ def test_sessions_with_tools_can_be_switched_off(forgetful, api, stream):
     assert "Read a file." in forgetful.asks(rounds[1].calls[0][0])[-1]["questionText"]
 
 
-def test_without_tools_sessions_go_on_all_the_same(forgetful):
+def test_sessions_go_on_without_tools(forgetful):
     agent = ChatAgent(forgetful, stream=False, tools=())
     assert agent.ask('[[sim: text="hello"]]').session == "new"
     assert json.loads(agent.ask("[[sim: echo=history]]").text)["isReply"] is True

@@ -81,7 +81,7 @@ def test_many_rounds_in_one_session(gateway, agent):
     assert agent.ask("and now?").session == "reused"
 
 
-def test_no_tool_may_be_called(gateway, agent):
+def test_choice_none_calls_no_tool(gateway, agent):
     question = f"may not {agent.name}"
     done = agent.ask(plan(call("clock")) + question, **agent.none)
     assert (done.calls, done.finish) == ([], agent.ends)

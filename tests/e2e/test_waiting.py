@@ -74,7 +74,7 @@ def test_retry_after_varies_between_callers(narrow, taken):
     assert len({answer.headers["retry-after"] for answer in answers}) > 1
 
 
-def test_counting_tokens_and_listing_models_wait_for_nobody(narrow, taken):
+def test_token_counts_and_model_lists_never_wait(narrow, taken):
     taken(narrow)
     assert send(narrow, "POST", "/v1/messages/count_tokens", key=KEY, body=ANTHROPIC.body("x")).status == 200
     assert send(narrow, "GET", "/v1/models", key=KEY).status == 200
@@ -102,7 +102,7 @@ def queue_length(gateway):
     return float(line.split()[-1])
 
 
-def test_first_come_first_served(patient, taken):
+def test_waiting_requests_are_served_in_order(patient, taken):
     holder = taken(patient, "order")
     waiting = []
     for number in range(3):
@@ -209,7 +209,7 @@ def starting(tmp_path_factory, template):
         yield running
 
 
-def test_no_instance_is_503_with_reasons(starting, wire, stream):
+def test_missing_instance_is_503_with_reasons(starting, wire, stream):
     answer = starting.ask(wire, "x", stream=stream)
     kind = "service_unavailable_error" if wire.name == "openai" else "overloaded_error"
     assert (answer.status, answer.error["type"]) == (503, kind)

@@ -67,7 +67,7 @@ async def test_a_form_passes(application):
         (b"application/x-www-form-urlencoded; charset=utf-16", 415),
     ],
 )
-async def test_only_types_django_reads_pass(application, content_type, status):
+async def test_types_django_does_not_read_are_refused(application, content_type, status):
     client = Client(b"key=a")
     client.scope["headers"] = [(b"content-type", content_type)]
     await client.ask(application)
@@ -115,7 +115,7 @@ async def test_declared_large_body_is_not_read(application):
     ],
     ids=["many", "one", "one network"],
 )
-async def test_all_together_are_bounded(addresses, most):
+async def test_bodies_together_are_bounded(addresses, most):
     clients = []
 
     async def slow(scope, receive, send):

@@ -34,7 +34,7 @@ def answers(client):
         return False
 
 
-async def test_often_killed_redis_is_back_as_fast(tmp_path, capfd):
+async def test_redis_killed_often_is_back_as_fast(tmp_path, capfd):
     (program,) = programs.redis(Environment(_env_file=None, data_dir=tmp_path), tmp_path)
     output = Output(7)
     child = Child(program, output)
@@ -50,7 +50,7 @@ async def test_often_killed_redis_is_back_as_fast(tmp_path, capfd):
     assert capfd.readouterr().out.count("starting it again in 0.5 s") == 3
 
 
-def test_it_has_a_bound(tmp_path):
+def test_embedded_redis_has_a_bound(tmp_path):
     command = embedded_redis.command(tmp_path)
     assert command[command.index("--maxmemory") + 1] == str(1 << 30)
 

@@ -59,6 +59,6 @@ def test_error_arrives_without_secrets_and_values(tmp_path, project):
     assert b"canary" not in envelope
 
 
-def test_without_a_dsn_nothing_is_loaded(tmp_path):
+def test_sentry_is_not_loaded_without_a_dsn(tmp_path):
     code = "import django, sys; django.setup(); print([name for name in sys.modules if name.startswith('sentry')])"
     assert run(code, tmp_path).stdout.strip() == "[]"

@@ -37,7 +37,7 @@ sys.exit(__main__.main())
 """
 
 
-def test_starts_where_no_fork_can_be_had(data_dir):
+def test_gateway_starts_where_forks_are_impossible(data_dir):
     with Gateway(data_dir, wrapper=(sys.executable, "-c", UNABLE)) as gateway:
         gateway.complete()
         assert answers(gateway) == 200

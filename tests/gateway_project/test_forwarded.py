@@ -42,7 +42,7 @@ def chain(text):
         (None, [chain("198.51.100.1")], None),
     ],
 )
-async def test_only_a_proxy_we_trust_is_believed(peer, fields, client):
+async def test_client_is_told_by_trusted_proxies_alone(peer, fields, client):
     assert (await told(PROXIES, peer, *fields))[0] == client
 
 
@@ -55,7 +55,7 @@ async def test_only_a_proxy_we_trust_is_believed(peer, fields, client):
         ("10.1.2.3", b"javascript", "http", "http"),
     ],
 )
-async def test_so_is_the_scheme(peer, value, kind, scheme):
+async def test_scheme_is_told_by_trusted_proxies_alone(peer, value, kind, scheme):
     assert (await told(PROXIES, peer, (b"x-forwarded-proto", value), kind=kind))[1] == scheme
 
 
@@ -63,6 +63,6 @@ async def test_a_star_trusts_everybody():
     assert (await told(["*"], "203.0.113.9", chain("198.51.100.1, 1.1.1.1")))[0] == "198.51.100.1"
 
 
-async def test_without_proxies_nobody_is_trusted():
+async def test_empty_list_of_proxies_trusts_nobody():
     assert not TrustedProxies([])
     assert "10.1.2.3" not in TrustedProxies([])

@@ -98,7 +98,7 @@ def test_all_heads_together_are_bounded():
         assert status_of(late) == [200]
 
 
-def test_too_large_answer_has_shape_of_its_path(server):
+def test_refusal_of_large_head_has_paths_shape(server):
     for path, keys in ((b"/v1/messages", {"type", "error"}), (b"/v1/chat/completions", {"error"})):
         told = server.talk(b"POST " + path + b" HTTP/1.1\r\n" + HOST + b"X-A: " + b"a" * 70_000 + b"\r\n\r\n")
         assert set(seen(told[0])) == keys

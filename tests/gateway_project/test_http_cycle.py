@@ -126,7 +126,7 @@ async def test_piece_written_past_send_is_the_same():
     assert head[WRITER].flow.write_paused is False
 
 
-async def test_no_piece_is_written_to_who_left():
+async def test_pieces_are_not_written_to_who_left():
     transport, cycle = cycle_of(LeanCycle)
     head = {"type": "http.response.start", "status": 200, "headers": [JSON]}
     await cycle.send(head)
@@ -136,7 +136,7 @@ async def test_no_piece_is_written_to_who_left():
 
 
 @pytest.mark.parametrize("headers", [[JSON, (b"content-length", b"2")], [JSON, (b"connection", b"close")]])
-async def test_only_streams_have_a_writer(headers):
+async def test_answers_beside_streams_have_no_writer(headers):
     _, cycle = cycle_of(LeanCycle)
     head = {"type": "http.response.start", "status": 200, "headers": headers}
     await cycle.send(head)

@@ -147,7 +147,7 @@ def everything(db, redis_server):
         client.flushdb()
 
 
-def test_no_page_of_the_console_stays_english(admin_client, everything):
+def test_pages_of_the_console_leave_no_english(admin_client, everything):
     pages = {route: (status, english_in(texts)) for route, status, texts in crawl(admin_client, "/admin/")}
     assert len(pages) > 60
     assert {route: found for route, found in pages.items() if found != (200, [])} == {}

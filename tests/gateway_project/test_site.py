@@ -44,7 +44,7 @@ def lists_and_forms():
 
 
 @pytest.mark.django_db
-def test_looking_writes_nothing(admin_client):
+def test_page_views_write_nothing(admin_client):
     """Whoever opens a page has asked for nothing else."""
     admin_client.get("/admin/")  # the first look of a session may keep a choice
     written = {}

@@ -36,7 +36,7 @@ def test_pages_are_compressed_where_taken(client):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", [reverse_lazy("usage_export_csv"), "/api/schema/"])
-def test_only_pages_are_compressed(admin_client, path):
+def test_answers_beside_pages_are_not_compressed(admin_client, path):
     answer = admin_client.get(path, headers={"accept-encoding": "gzip"})
     assert answer.status_code == 200
     assert "Content-Encoding" not in answer.headers

@@ -61,7 +61,7 @@ def test_a_data_directory_that_cannot_be_written(tmp_path, refused):
     ("name", "why"),
     [("redis", "cannot use .*/redis: File exists"), ("gateway.sqlite3", "gateway.sqlite3 cannot be used: file is not")],
 )
-def test_something_else_that_is_in_the_way(tmp_path, name, why):
+def test_file_in_the_way_is_named_and_refused(tmp_path, name, why):
     (tmp_path / name).write_text("nonsense " * 1000)
     assert re.match(f"lingma-gateway: DATA_DIR: .*{why}", refusal(tmp_path))
 
@@ -84,7 +84,7 @@ def test_a_setting_that_cannot_work(tmp_path, refused, name, value):
 @pytest.mark.parametrize(
     ("name", "value"), [("OTEL_TRACES_EXPORTER", "zipkin"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]
 )
-def test_way_of_spans_that_is_not_built_in(tmp_path, refused, name, value):
+def test_span_exporter_not_built_in_is_refused(tmp_path, refused, name, value):
     said = refused(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", **{name: value})
     assert said.startswith(f"lingma-gateway: {name}: '{value}' is not built in")
 

@@ -63,7 +63,7 @@ def reports(gateway, token, version):
         time.sleep(0.2)
 
 
-def test_rolled_out_and_back_while_it_serves(tmp_path, data_dir):
+def test_version_rolls_out_and_back_while_serving(tmp_path, data_dir):
     old, new = tmp_path / "old", tmp_path / "new"
     for path, version in ((old, "2.9.0"), (new, "2.11.7")):
         path.mkdir()

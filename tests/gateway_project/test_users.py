@@ -131,7 +131,7 @@ def test_failed_login_is_one_line_without_the_name(client, db, caplog):
 
 
 @pytest.mark.parametrize("way", ["console", "add"])
-def test_only_superusers_make_superusers(editor, way):
+def test_superusers_are_made_by_superusers_alone(editor, way):
     if way == "add":
         form = {"username": "new", "password1": "a-long-enough-1", "password2": "a-long-enough-1"}
         editor.post(reverse("admin:auth_user_add"), form | KEPT | {"usable_password": "true"})

@@ -48,7 +48,7 @@ def test_readme_names_no_variable_that_is_not_read():
 
 
 @pytest.mark.parametrize("name", WRAPPED)
-def test_no_line_of_a_document_is_too_long(name):
+def test_lines_of_documents_are_not_too_long(name):
     """Rows of tables and lines of an event stream cannot be split."""
     lines = enumerate(text(Path(name)).splitlines(), 1)
     assert [at for at, line in lines if len(line) > WIDEST and not line.startswith(("|", "data: "))] == []

@@ -120,7 +120,7 @@ def unmarked_in(module):
             yield node.lineno, node.value.strip()
 
 
-def test_no_literal_of_a_screen_is_unmarked():
+def test_literals_of_screens_are_marked():
     assert len(screens()) > 20
     found = [(str(path), *each) for path in screens() for each in unmarked_in(tree(path)) if each[1] not in ALLOWED]
     assert found == []
@@ -173,7 +173,7 @@ class Unmarked(HTMLParser):
 ALLOWED_IN_TEMPLATES = {"Lingma Gateway", "· Lingma Gateway", "· Lingma Gateway ·", "claude-sonnet-4-5"}
 
 
-def test_no_word_of_a_template_is_unmarked():
+def test_words_of_templates_are_marked():
     pages = [path for path in files() if path.suffix == ".html"]
     assert len(pages) > 15
     found = {str(path): set(Unmarked(text(path)).found) - ALLOWED_IN_TEMPLATES for path in pages}

@@ -16,7 +16,7 @@ def body_lines(function):
     return function.end_lineno - first.lineno + 1
 
 
-def test_no_function_body_is_longer_than_a_screen():
+def test_function_bodies_fit_on_a_screen():
     long = [
         f"{path}:{function.lineno} {function.name} {body_lines(function)}"
         for path in [*source(), *modules("tests")]
@@ -26,6 +26,6 @@ def test_no_function_body_is_longer_than_a_screen():
     assert long == []
 
 
-def test_no_file_needs_a_table_of_contents():
+def test_files_need_no_table_of_contents():
     lengths = {path: len(text(path).splitlines()) for path in [*source(), *modules("tests")]}
     assert {path: lines for path, lines in lengths.items() if lines > LONGEST_FILE} == {}

@@ -105,7 +105,7 @@ def imports_settings(path):
     )
 
 
-def test_only_the_composing_modules_read_settings():
+def test_settings_are_read_by_composing_modules_alone():
     readers = [
         path
         for path in modules(*PACKAGES)

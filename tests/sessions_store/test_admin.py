@@ -67,7 +67,7 @@ def test_entry_of_deleted_key_is_still_listed(admin_client, put):
     assert "deleted key" in admin_client.get(LIST).content.decode()
 
 
-def test_deleting_asks_and_reaches_redis(admin_client, put, client_of_redis):
+def test_deletion_asks_and_reaches_redis(admin_client, put, client_of_redis):
     put("s1")
     put("s2")
     admin_client.get(LIST)
@@ -82,7 +82,7 @@ def test_deleting_asks_and_reaches_redis(admin_client, put, client_of_redis):
     assert client_of_redis.keys("lgw:session:s*") == [b"lgw:session:s2"]
 
 
-def test_deleting_is_in_the_audit_log(admin_client, put, client_of_redis):
+def test_deletion_is_in_the_audit_log(admin_client, put, client_of_redis):
     put("s1")
     put("s2")
     with new_rows() as rows:
@@ -91,7 +91,7 @@ def test_deleting_is_in_the_audit_log(admin_client, put, client_of_redis):
     assert rows[0].actor == "admin"
 
 
-def test_deleting_one_reaches_redis(admin_client, put, client_of_redis):
+def test_deletion_of_one_reaches_redis(admin_client, put, client_of_redis):
     put("s1")
     admin_client.get(LIST)
     admin_client.post(reverse("admin:sessions_store_entry_delete", args=["s1"]), {"post": "yes"})
@@ -150,7 +150,7 @@ def test_list_searches_by_key_and_shows_hundreds(admin_client, put, key):
     assert admin_client.get(LIST).context["cl"].result_count == 201
 
 
-def test_cleaning_takes_expired_entries_out_of_the_mirror(put, client_of_redis):
+def test_mirror_loses_expired_entries_when_cleaned(put, client_of_redis):
     put("old", used_at=1000.0)
     put("new")
     Entry.objects.mirror(inspect.entries(client_of_redis, now=time.time(), limit=99))

@@ -88,7 +88,7 @@ CALL = ("c1", "Read", '{"a":1}')
         (("user", "a", {"images": ["b"]}), ("user", "a", {"images": ["c"]})),
     ],
 )
-def test_to_the_letter_everything_counts(one, other):
+def test_strict_fingerprint_counts_everything(one, other):
     assert strict(one) != strict(other)
 
 
@@ -212,7 +212,7 @@ def test_empty_results_are_counted():
     assert len({of(*[empty] * times) for times in (1, 2, 3)}) == 3
 
 
-def test_reading_the_key_changes_nothing():
+def test_digest_read_midway_changes_nothing():
     whole = LooseFingerprint(1).feed("user", "a")
     assert whole.hexdigest() == whole.hexdigest()
     assert whole.feed("user", "b").hexdigest() == of(("user", "a\nb"))
@@ -270,7 +270,7 @@ def as_agents_change_it(message, draw):
 
 
 @given(talks, st.data())
-def test_no_change_that_agents_make_counts(talk, data):
+def test_changes_that_agents_make_do_not_count(talk, data):
     talk = [SYSTEM, ("user", "Go.", {}), *talk]
     changed = [part for message in talk[2:] for part in as_agents_change_it(message, data.draw)]
     assert of(*talk[:2], *changed) == of(*talk)
@@ -334,7 +334,7 @@ def test_speaker_counts():
     assert fed(LooseFingerprint, ("user", f"{REMINDER}a")).unsent(sent) == [Changing("user", REMINDER)]
 
 
-def test_of_too_much_that_changes_nothing_is_kept():
+def test_digests_of_too_many_changes_are_dropped():
     talk = [("user", "".join(f"<system-reminder>{n}</system-reminder>" for n in range(MOST_CHANGING))), ("user", "a")]
     assert len(fed(LooseFingerprint, *talk).changing_digests()) == 8 * MOST_CHANGING
     assert fed(LooseFingerprint, *talk, ("user", REMINDER)).changing_digests() is None

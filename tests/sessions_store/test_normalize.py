@@ -101,7 +101,7 @@ def test_present_date_is_stripped_in_many_languages(line):
         ("if a:\n  b()\nc()", "if a:\n  b()\n  c()"), ("Born 1980-02-03", "Born 2001-11-30"),
     ],
 )  # fmt: skip
-def test_whatever_looks_like_a_date_or_space_lasts(one, other):
+def test_text_that_resembles_dates_or_space_lasts(one, other):
     assert lasting(f"Today is 2026-11-22.\n{one}") != lasting(f"Today is 2026-11-22.\n{other}")
 
 

@@ -139,7 +139,7 @@ async def test_what_is_too_large_is_not_kept(store, caplog):
     assert "too large" in caplog.text
 
 
-async def test_reading_without_redis_is_refused(dead_store):
+async def test_stored_responses_are_unavailable_without_redis(dead_store):
     await dead_store.store(7, "resp_1", b"one")
     with pytest.raises(StoreUnavailable):
         await dead_store.read(7, ["resp_1"])

@@ -67,7 +67,7 @@ async def test_equal_sessions_are_kept_and_claimed_once_each(store, remember):
     assert [found and found.session_id for found in claimed] == ["s2", "s1", "s0", None]
 
 
-async def test_of_too_many_sessions_alike_the_oldest_goes(link, remember, client_of_redis):
+async def test_oldest_of_too_many_alike_sessions_goes(link, remember, client_of_redis):
     store = SessionStore(link, ttl=60, max_entries=100)
     for number in range(MOST_ALIKE + 2):
         await remember("k", f"s{number}", store=store)
@@ -265,7 +265,7 @@ async def test_two_keys_never_share_a_session(store, remember):
     assert await store.claim(StrictFingerprint(2).feed("user", "Hello").hexdigest(), 2) is None
 
 
-async def test_forgetting_takes_effect_at_once(store, remember, client_of_redis):
+async def test_forgotten_session_is_gone_at_once(store, remember, client_of_redis):
     await remember("k")
     assert inspect.forget(client_of_redis, ["s1"], ttl=60) == 1
     assert await store.claim("k", 7) is None
@@ -286,7 +286,7 @@ async def test_advanced_then_forgotten_session_is_not_handed_out(store, remember
     assert await store.claim("long", 7) is None
 
 
-async def test_cleaning_takes_out_what_expired(store, remember, client_of_redis):
+async def test_expired_sessions_are_cleaned_out(store, remember, client_of_redis):
     await remember("old", "s1")
     await remember("taken", "s2")
     await store.claim("taken", 7)
@@ -294,7 +294,7 @@ async def test_cleaning_takes_out_what_expired(store, remember, client_of_redis)
     assert held(client_of_redis) == []
 
 
-async def test_cleaning_leaves_what_is_alive(store, remember, client_of_redis):
+async def test_live_sessions_survive_the_cleaning(store, remember, client_of_redis):
     client_of_redis.set("lgw:instance:w1-i1", b'{"name": "w1-i1", "generation": 1}')
     await remember("k")
     assert inspect.clean(client_of_redis, now=time.time(), ttl=60) == 0
@@ -309,7 +309,7 @@ async def test_an_unreadable_entry_is_like_none(store, client_of_redis, caplog):
 
 
 @pytest.mark.parametrize("where", ["silent.sock", "gone.sock"])
-async def test_without_redis_nothing_is_found_and_nothing_fails(where, silent_redis, remember):
+async def test_store_without_redis_finds_nothing_nor_raises(where, silent_redis, remember):
     link = RedisLink(f"unix://{silent_redis / where}", timeout=0.05)
     store = SessionStore(link, ttl=60, max_entries=3)
     async with asyncio.timeout(30):

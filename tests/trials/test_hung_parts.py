@@ -135,7 +135,7 @@ def test_suspended_machine_and_debugger_end_nothing():
     assert done.stderr == ""
 
 
-async def test_before_its_first_sign_a_child_has_longer(monkeypatch):
+async def test_child_has_longer_before_its_first_sign(monkeypatch):
     monkeypatch.setattr(watch, "CHECK_SEC", 0.01)
     monkeypatch.setattr(watch, "START_SEC", 0.5)
     monkeypatch.setattr(watch, "LATE_SEC", 60)

@@ -96,7 +96,7 @@ ASKED = {dropped: "below 1 s", crashed: "below 5 s", logged_in_anew: "as before"
 
 
 @pytest.mark.parametrize("harm", [dropped, crashed, logged_in_anew, restarted], ids=lambda harm: harm.__name__)
-def test_no_turn_fails_before_first_byte(tmp_path, template, program, harm):
+def test_turns_never_fail_before_first_byte(tmp_path, template, program, harm):
     with Gateway(tmp_path / "data", template, wait=False, LINGMA_BIN=program) as gateway:
         until(lambda: beat(gateway).get("state") == "login_required")
         lingma_login(gateway, "main", "--bundle", write_login(tmp_path / "a", days=1), "--instances=w1-i1")

@@ -77,5 +77,5 @@ def test_answer_says_whether_it_arrived(kind, status, body, why):
 
 
 @pytest.mark.parametrize("most", range(3, 10))
-def test_no_character_is_cut_through(most):
+def test_characters_are_never_cut_through(most):
     assert len(cut("登a录b录", most).encode()) <= most

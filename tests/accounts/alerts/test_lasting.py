@@ -64,7 +64,7 @@ def test_alert_begins_once_and_ends_by_itself(look):
 
 
 @pytest.mark.django_db
-def test_many_in_one_state_are_one_alert(look):
+def test_instances_in_one_state_are_one_alert(look):
     names = [f"i{number:02}" for number in range(39)]
     look(0, *names)
     look(60, *names)

@@ -176,7 +176,7 @@ def test_button_leads_nowhere_else(worker, admin_client, back):
 
 
 @pytest.mark.parametrize("alert", ["", "x", "9" * 30, "0"])
-def test_no_such_alert_is_403(admin_client, alert):
+def test_unknown_alert_is_403(admin_client, alert):
     assert admin_client.post(reverse("admin:alert_acknowledge"), {"alert": alert}).status_code == 403
     assert admin_client.get(reverse("admin:alert_acknowledge")).status_code == 405
 

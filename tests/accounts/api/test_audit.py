@@ -72,7 +72,7 @@ def test_deletion_is_one_row(api, teams, written):
     assert written() == [("deleted", "accounts.team", "root", "rest")]
 
 
-def test_no_row_holds_a_secret(api, written):
+def test_rows_hold_no_secret(api, written):
     made = api("POST", "keys/", {"name": "new"}).data
     rotated = api("POST", f"keys/{made['id']}/rotate/").data
     text = str(api("GET", "audit/").data)

@@ -29,7 +29,7 @@ def test_key_is_made_with_its_policy(api, teams):
     assert shown["allowed_models"] == ["gpt-*", "!gpt-5"]
 
 
-def test_no_answer_but_creation_and_rotation_has_secrets(api, keys):
+def test_answers_beside_creation_and_rotation_have_no_secrets(api, keys):
     key = keys["core"]
     answers = [api("GET", "keys/"), api("GET", f"keys/{key.pk}/"), api("POST", f"keys/{key.pk}/pause/", {}),
                api("PATCH", f"keys/{key.pk}/", {"rpm": 1})]  # fmt: skip

@@ -124,7 +124,7 @@ def test_list_costs_three_queries(admin_client, turns, django_assert_num_queries
         admin_client.get("/api/usage/")
 
 
-def test_only_readers_of_usage_get_in(client):
+def test_usage_is_open_to_its_readers_alone(client):
     assert client.get("/api/usage/").status_code == 401
     staff = User.objects.create_user("staff", is_staff=True)
     client.force_login(staff)
@@ -134,6 +134,6 @@ def test_only_readers_of_usage_get_in(client):
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_no_row_can_be_written(admin_client, turns, method):
+def test_usage_rows_cannot_be_written(admin_client, turns, method):
     for path in ("/api/usage/", "/api/usage/r1/", "/api/usage/summary/"):
         assert getattr(admin_client, method)(path).status_code == 405

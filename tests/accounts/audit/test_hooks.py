@@ -127,7 +127,7 @@ def test_what_is_done_to_keys_has_names():
     assert rows[1].changes["pause_reason"] == ["", "leaked"]
 
 
-def test_no_secret_is_in_any_row():
+def test_rows_of_changes_have_no_secrets():
     key = make_key("alice")
     digest = key.digest
     secret = services.create(ApiKey(name="bob"))
@@ -220,7 +220,7 @@ def test_user_goes_and_the_history_stays():
     assert AuditEntry.objects.get(object_type="auth.user", action="deleted").object_text == "ann"
 
 
-def test_unrecorded_leaves_no_row():
+def test_unrecorded_changes_leave_no_row():
     with new_rows() as rows, unrecorded():
         team = Team.objects.create(name="Ads")
         team.members.add(User.objects.create_user("ann"))

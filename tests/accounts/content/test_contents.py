@@ -100,7 +100,7 @@ async def test_redis_away_drops_contents(tmp_path, losses, key):
     await link.close()
 
 
-async def test_many_at_once_are_dropped(outbox, key, losses):
+async def test_contents_beyond_the_pending_bound_are_dropped(outbox, key, losses):
     await asyncio.gather(*(send(outbox, f"req_{number}", key) for number in range(MOST_PENDING + 5)))
     assert losses == ["busy"] * 5
 
@@ -114,7 +114,7 @@ async def test_content_that_cannot_be_made_harms_nobody(outbox, key, losses, cap
     assert "the content of a turn could not be kept" in caplog.text
 
 
-async def test_filing_twice_files_once(outbox, key, client):
+async def test_content_filed_twice_is_one_row(outbox, key, client):
     await send(outbox, "req_a", key)
     entries = client.xrange(redis_keys.CONTENT)
     await _in_thread(lambda: filing.file(client, 7))

@@ -44,7 +44,7 @@ def test_secret_behind_an_escape_goes(before, secret):
     assert secret[-12:] not in redacted(f'{{"content": "A{before}{secret}\\n"}}')
 
 
-def test_own_keys_go():
+def test_gateway_keys_are_redacted():
     assert redacted(f"key={generate()}.") == "key=[API key]."
 
 

@@ -65,7 +65,7 @@ async def test_a_known_key_is_read_once(redis_server):
     assert records.asked == 1
 
 
-async def test_many_at_once_share_one_read(redis_server):
+async def test_checks_at_once_share_one_read(redis_server):
     records = Records(alice="secret-a")
     async with ring_over(records, redis_server) as ring:
         await asyncio.gather(*(ring.authenticate("secret-a") for _ in range(50)))
@@ -331,7 +331,7 @@ async def test_returning_redis_makes_no_key_unknown(own_redis):
         assert await ring.authenticate("secret-a")
 
 
-async def test_only_the_changed_key_is_distrusted(redis_server):
+async def test_changed_key_alone_is_distrusted(redis_server):
     records = Records(alice="secret-a", bob="secret-b")
     async with ring_over(records, redis_server) as ring:
         alice = await ring.authenticate("secret-a")

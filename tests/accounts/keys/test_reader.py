@@ -53,7 +53,7 @@ def make(name="alice", **fields):
     return key, secret
 
 
-async def test_those_asked_for_at_once_share_a_query(thread):
+async def test_keys_asked_for_at_once_share_queries(thread):
     key, _ = await make()
     reader = KeyReader(thread)
     digests = [*(f"{number:064x}" for number in range(300)), key.digest, key.digest]

@@ -50,7 +50,7 @@ def test_row_takes_late_counts(tmp_path):
     assert adds_up()
 
 
-def test_no_row_of_sums_is_left_empty(tmp_path):
+def test_rows_of_sums_are_never_left_empty(tmp_path):
     file(tmp_path, closed("one"))
     file(tmp_path, amended("one", 1, 2))  # fewer than estimated
     assert UsageHour.objects.values_list("usage_source", "turns", "prompt_tokens").get() == ("upstream", 1, 1)

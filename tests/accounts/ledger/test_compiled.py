@@ -41,7 +41,7 @@ def test_groups_are_those_of_django(rows):
         assert kept == made
 
 
-def test_no_rows_sum_like_django(rows):
+def test_empty_querysets_sum_like_django(rows):
     for nothing in (rows.none(), rows.filter(pk__in=())):
         assert nothing.aggregate(**KEPT) == nothing.aggregate(**SUMS) == {
             "sum_turns": None, "sum_slow": 0, "sum_failed": None,

@@ -81,7 +81,7 @@ def test_many_rows_at_once_are_all_filed(client, redis_server, tmp_path):
     assert filed() == {one.request_id for one in rows}
 
 
-def test_without_redis_rows_wait_in_the_spool(client, tmp_path):
+def test_rows_wait_in_the_spool_without_redis(client, tmp_path):
     rows = [row(f"r{n}") for n in range(600)]
     assert write(f"unix://{tmp_path / 'nobody.sock'}", tmp_path, *rows) == 600
     assert flush(client, tmp_path) == 600
@@ -176,7 +176,7 @@ def test_malformed_row_is_set_aside(client, redis_server, tmp_path):
     assert len(lines_of(tmp_path / REJECTED)) == 2 * len(POISON) + 2
 
 
-def test_too_long_row_is_cut_to_fit(client, redis_server, tmp_path):
+def test_row_too_long_is_cut_to_fit(client, redis_server, tmp_path):
     write(redis_server, tmp_path, row("long", model="m\0" * 500, total_ms=2**40, queue_ms=-1, api_key_id=2**62))
     assert flush(client, tmp_path) == 1
     turn = Usage.objects.get()
@@ -371,7 +371,7 @@ def test_task_files_rows_of_the_configured_redis(client, redis_server, settings,
     assert flush_usage() == 1
 
 
-def test_filing_a_batch_takes_few_queries(client, redis_server, tmp_path, django_assert_max_num_queries):
+def test_batch_is_filed_with_few_queries(client, redis_server, tmp_path, django_assert_max_num_queries):
     key = make_key()
     write(redis_server, tmp_path, *(row(f"r{n}", api_key_id=key.pk) for n in range(400)))
     # However many rows: 4 for transactions, 3 look-ups, 3 for the sums, 8 notes of a key that was never used before

@@ -153,7 +153,7 @@ def client_url(client):
     return f"unix://{client.connection_pool.connection_kwargs['path']}"
 
 
-def test_without_redis_openings_wait_in_the_spool(client, tmp_path):
+def test_openings_wait_in_the_spool_without_redis(client, tmp_path):
     process(f"unix://{tmp_path / 'nobody.sock'}", tmp_path, lambda ledger: open_all(ledger, "one"))
     assert waiting(tmp_path) == 1
     flush(client, tmp_path)

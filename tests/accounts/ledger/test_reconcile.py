@@ -104,7 +104,7 @@ def test_two_faults_do_not_cancel_out(filed):
     assert (balance().difference, len(balance().unbalanced_hours)) == (0, 2)
 
 
-def test_filing_does_not_disturb_a_snapshot(filed, tmp_path):
+def test_snapshot_has_no_row_filed_meanwhile(filed, tmp_path):
     """A row that is filed between two looks is in both or in none."""
     with hours.snapshot():
         before = Usage.objects.count()

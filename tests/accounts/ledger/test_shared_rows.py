@@ -28,7 +28,7 @@ async def test_ids_of_an_hour_are_bounded(link, redis_server):
             assert 0 < client.ttl(name) <= 25 * 3600
 
 
-async def test_without_redis_nothing_is_known():
+async def test_shared_row_is_unknown_without_redis():
     nowhere = "unix:///nowhere/redis.sock"
     link = RedisLink(nowhere, timeout=1)
     await shared_rows.note(link, {"req_1": "req_0"})

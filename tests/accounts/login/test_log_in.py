@@ -46,7 +46,7 @@ def test_inactive_user_is_refused_as_a_wrong_password(client):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/login/", "/admin/login/"])
-def test_next_leads_to_no_other_site(client, target, path):
+def test_next_parameter_leads_to_no_other_site(client, target, path):
     person(staff=True)
     for answer in (log_in(client, path=path, next=target), client.get(path, {"next": target}, follow=False)):
         where = urlsplit(urljoin("http://testserver/login/", answer.url))

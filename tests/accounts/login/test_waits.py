@@ -43,7 +43,7 @@ def test_wait_after_wrong_passwords_grows_and_ends(client, redis_server):
     assert log_in(Client(), password="wrong").status_code == 200  # nothing is left of it
 
 
-def test_others_do_not_wait_for_it(client):
+def test_other_addresses_and_users_do_not_wait(client):
     person()
     while log_in(client, password="wrong").status_code == 200:
         pass
@@ -68,7 +68,7 @@ def test_own_log_ins_hide_no_other_tries(client):
         assert tried < 2 * waits.ADDRESSES.free
 
 
-def test_waits_without_redis(client, settings):
+def test_wrong_passwords_wait_without_redis_too(client, settings):
     settings.REDIS_URL = "redis://127.0.0.1:1"
     person()
     statuses = [log_in(client, password="wrong").status_code for _ in range(10)]

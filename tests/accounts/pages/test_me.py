@@ -214,7 +214,7 @@ def test_day_of_another_time_is_told(client, day):
     assert "<code>req_1" in page.content.decode()
 
 
-def test_no_more_than_the_last_fifty(client):
+def test_last_fifty_requests_are_listed(client):
     key, secret = new_key()
     for number in range(60):
         new_row(key, number, started_at=timezone.now() - timedelta(minutes=number))
@@ -336,7 +336,7 @@ def test_cookie_of_one_key_is_none_of_another(client):
     assert "made-for-b" not in text_of(client.get("/me/"))
 
 
-def test_forgetting_takes_the_cookie_away(client):
+def test_forgotten_key_takes_its_cookie_away(client):
     _, secret = new_key()
     paste(client, secret)
     assert client.post("/me/", {"forget": "1"}).status_code == 302

@@ -95,14 +95,14 @@ def since(rows, **ago):
     return [row for row in rows if row.started_at >= timezone.now() - timedelta(**ago)]
 
 
-def test_who_used_most_last_month(walk, sample):
+def test_largest_teams_of_last_month_are_found(walk, sample):
     this = timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     last = (this - timedelta(days=1)).replace(day=1)
     keys = turns_by([row for row in sample if last <= row.started_at < this], lambda row: row.team and row.team.name)
     assert shown(walk("Last month"), "by-team") == {name or "no team": turns for name, turns in keys.items()}
 
 
-def test_who_used_most_this_month(walk, sample):
+def test_largest_teams_of_this_month_are_found(walk, sample):
     month = timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     teams = turns_by([row for row in sample if row.started_at >= month], lambda row: row.team and row.team.name)
     told = shown(walk("Month"), "by-team")
@@ -121,14 +121,14 @@ def test_team_in_last_week_and_the_one_before(walk, sample):
     assert f"before: {turns_before:,}" in page.parts["Turns"]["change"][0]
 
 
-def test_why_a_model_fails(walk, sample):
+def test_reasons_of_a_failing_model_are_found(walk, sample):
     page = walk("qwen3-max")
     rows = [row for row in since(sample, hours=24) if row.lingma_model == "qwen3-max" and row.reason]
     assert shown(page, "by-reason") == turns_by(rows, lambda row: row.reason)
     assert len(page.body("timeline-title")) > 20
 
 
-def test_why_a_model_fails_since_an_hour(walk, sample):
+def test_reasons_since_a_failing_hour_are_found(walk, sample):
     of_model = [row for row in sample if row.lingma_model == "qwen3-max"]
     hour, _ = whole_hour([row for row in of_model if row.status == "error"])
     left = [row for row in of_model if row.started_at >= hour]
@@ -137,13 +137,13 @@ def test_why_a_model_fails_since_an_hour(walk, sample):
     assert page.figures["Turns"] == f"{sums_of(left)['turns']:,}"
 
 
-def test_how_much_is_estimated(walk, sample):
+def test_share_of_estimates_is_found(walk, sample):
     sums = sums_of(since(sample, hours=24))
     told = re.search(r"([\d.]+)\s%\s+of turns estimated", "".join(walk().text))[1]
     assert abs(float(told) - 100 * sums["estimated_turns"] / sums["counted_turns"]) < 1
 
 
-def test_which_keys_a_limit_refused_yesterday(walk, sample):
+def test_keys_that_a_limit_refused_yesterday_are_found(walk, sample):
     day = (timezone.now() - timedelta(days=1)).date()
     page = walk("Yesterday", "rpm")
     refused = [row for row in sample if row.reason == "rpm" and row.started_at.date() == day]
@@ -151,23 +151,23 @@ def test_which_keys_a_limit_refused_yesterday(walk, sample):
     assert shown(page, "by-key") == turns_by(refused, lambda row: row.api_key.name)
 
 
-def test_whether_first_token_is_slower(walk):
+def test_first_token_times_stand_beside_those_before(walk):
     assert re.search(r"before: (≤\s)?[\d,]+ / (≥\s)?[\d,]+\sms", "".join(walk("24 hours").text))
 
 
-def test_which_programs_people_use(walk, sample):
+def test_programs_that_people_use_are_found(walk, sample):
     assert shown(walk(), "by-client_app") == turns_by(
         since(sample, hours=24), lambda row: {"codex": "Codex"}.get(row.agent, row.agent)
     )
 
 
-def test_which_keys_are_idle(walk):
+def test_idle_keys_are_found(walk):
     long_ago = timezone.now() - timedelta(days=61)
     ApiKey.objects.filter(name="caller 2").update(created_at=long_ago, last_used_at=None)
     assert "caller 2" in "".join(walk().text).partition("Live keys without a turn")[2]
 
 
-def test_what_a_key_did_at_a_time(walk, sample):
+def test_turns_of_a_key_by_hour_are_found(walk, sample):
     hour, rows = whole_hour([row for row in sample if row.api_key.name == "caller 1"])
     page = walk("caller 1", bar_of(hour))
     told = [(row[0], row[1]) for row in page.body("rows-title")]

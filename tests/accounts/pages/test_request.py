@@ -220,7 +220,7 @@ def test_stranger_is_sent_to_log_in(client, new_row):
     assert client.get(f"/usage/r/{ID}").url == f"/login/?next=/usage/r/{ID}"
 
 
-def test_not_found_says_how_long_rows_are_kept(client, viewer, settings):
+def test_unknown_id_says_how_long_rows_are_kept(client, viewer, settings):
     page = client.get("/usage/r/nothing-of-that-name")
     assert page.status_code == 404
     assert "Rows are kept for 400 days." in text_of(page)
@@ -307,7 +307,7 @@ def test_details_of_changes_are_for_operators(client, admin_client, viewer, new_
         (None, "is no longer kept"),
     ],
 )
-def test_no_changes_say_why(client, viewer, new_row, steps, found, words):
+def test_absent_changes_say_why(client, viewer, new_row, steps, found, words):
     new_row(trace="")
     steps("w1-i1", *([found] if found else []))
     assert words in changes_on(client.get(f"/usage/r/{ID}"))

@@ -99,7 +99,7 @@ def test_every_line_leads_to_its_turns(operator, sample):
             assert whole.figures["Tokens in / out"].split(" /")[0] == short(int(tokens_in.replace(",", "")))
 
 
-def test_no_team_and_no_usage_are_listed(operator, sample, four_places):
+def test_rows_without_team_and_idle_teams_are_listed(operator, sample, four_places):
     Team.objects.create(name="Quiet")
     lines = {row[0]: row for row in Page(operator.get("/usage/showback/?range=7d")).body("showback-title")[:-1]}
     assert set(lines) == {"Ads", "Search", "Maps", "no team", "Quiet"}

@@ -124,7 +124,7 @@ def test_number_of_a_table_has_its_rows(viewer, sample):
     assert {cell for cell in cells if "<a href=" not in cell} <= {"", "0", "–"}
 
 
-def test_others_lead_to_their_rows(viewer, sample, monkeypatch):
+def test_row_of_others_leads_to_its_rows(viewer, sample, monkeypatch):
     monkeypatch.setattr("accounts.pages.tables.TOP", 2)
     for most in (50, 4):  # their own values, or those of all but them
         monkeypatch.setattr("accounts.pages.tables.MOST_VALUES", most)
@@ -162,7 +162,7 @@ def copy(row, started_at):
     return Usage(**fields | {"id": None, "request_id": f"{row.request_id}{started_at:%d}", "started_at": started_at})
 
 
-def test_no_team_is_offered_who_sees_all(viewer, member):
+def test_filter_without_team_is_for_who_sees_all(viewer, member):
     filters = '<option value="none"'
     assert filters not in member.get("/usage/").content.decode()
     member.force_login(User.objects.get(username="viewer"))

@@ -194,7 +194,7 @@ def every_address(values):
 
 
 @pytest.mark.parametrize("role", ["lead", "member", "staff", "anonymous"])
-def test_no_page_shows_another_team(client, world, role):
+def test_pages_never_show_another_team(client, world, role):
     """A page that is added tomorrow is looked at too."""
     client = world.client(client, role)
     found = {}

@@ -115,7 +115,7 @@ def team_chosen(client):
     return form["team"].value()
 
 
-def test_only_team_of_a_lead_is_chosen(lead, people):
+def test_lead_of_one_team_has_it_chosen(lead, people):
     assert team_chosen(lead) == people.a.pk
     people.b.members.add(people.users["lead"])
     assert team_chosen(lead) is None

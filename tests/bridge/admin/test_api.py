@@ -45,7 +45,7 @@ def test_list_is_that_of_the_heartbeats(admin_client, instances):
     assert admin_client.get("/api/instances/?state=odd").status_code == 400
 
 
-def test_one_comes_with_its_timeline(admin_client, instances, redis_server):
+def test_instance_comes_with_its_timeline(admin_client, instances, redis_server):
     with redis.Redis.from_url(redis_server) as client:
         for step in (
             Transition(1_700_000_000.0, InstanceState.STARTING, TransitionReason.LOST, "lost", 5),
@@ -67,7 +67,7 @@ def test_list_names_the_logins_of_instances(admin_client, instances):
     assert [(row["login_label"], row["login_generation"]) for row in rows] == [("the first", 3), (None, None)]
 
 
-def test_reading_writes_no_row(admin_client, instances):
+def test_instance_list_writes_no_row(admin_client, instances):
     admin_client.get("/api/instances/")
     assert not Instance.objects.exists()
     assert admin_client.delete("/api/instances/w1-i1/").status_code == 405

@@ -150,7 +150,7 @@ async def test_script_is_told_where_to_go_on(application):
 
 
 @pytest.mark.parametrize("group", ["Operator", "Viewer"])
-async def test_others_are_refused_before_a_byte_is_read(application, data_dir, group):
+async def test_uploads_of_others_are_refused_unread(application, data_dir, group):
     sent = await Sent(PAGE, await person(group) + KIND, form()).to(application)
     assert (sent.status, sent.asked, sent.headers[b"connection"]) == (403, 0, b"close")
     bot = await Sent(API, await program(group) + ALONE, VSIX).to(application)
@@ -246,7 +246,7 @@ async def test_nothing_is_left_of_who_hangs_up(application, data_dir):
     assert not await Version.objects.aexists()
 
 
-async def test_one_at_a_time(application, data_dir):
+async def test_upload_beside_another_is_409(application, data_dir):
     headers, going = await program() + ALONE, asyncio.Event()
 
     class Slow(Sent):

@@ -84,7 +84,7 @@ async def test_large_bodies_of_keys_take_turns():
     assert order == [1, 2, 1, 1, 1]
 
 
-async def test_giving_up_keeps_nobody_from_a_turn():
+async def test_waiter_that_gives_up_keeps_nobody_waiting():
     load = BodyLoad(8 * MIB)
     await load.turn_of_large(1)
     waiting = asyncio.ensure_future(load.turn_of_large(1))

@@ -44,13 +44,13 @@ def test_one_stop_sequence_cuts_at_its_first_place(size):
     assert cutter.stop_sequence == "END."
 
 
-def test_of_several_the_first_in_the_text_cuts():
+def test_first_stop_sequence_in_the_text_cuts():
     cutter = cut("world", "o w", "")
     assert told(cutter, ["Hello ", "world"]) == "Hell"
     assert cutter.stop_sequence == "o w"
 
 
-def test_only_a_possible_beginning_is_withheld():
+def test_possible_beginning_alone_is_withheld():
     cutter = cut("END")
     assert [cutter.feed(text) for text in ("abc", "E", "N", "x")] == ["abc", "", "", "ENx"]
 

@@ -34,7 +34,7 @@ def learnt(*turns):
     return fit
 
 
-def test_it_learns_how_far_off_the_estimates_were():
+def test_factor_learns_how_far_off_estimates_were():
     assert learnt((100, 150), (1000, 1500)).apply(2000) == pytest.approx(3000, rel=0.02)
 
 

@@ -27,7 +27,7 @@ def test_other_time_is_told(installed, findings, monkeypatch, by, level, words):
 
 
 @pytest.mark.django_db
-def test_only_a_server_has_a_clock(installed, findings):
+def test_database_server_alone_has_a_clock(installed, findings):
     from django.db import connection
 
     state = installed()

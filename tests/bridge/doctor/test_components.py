@@ -114,7 +114,7 @@ def test_parts_reported_away_are_shown(installed, findings, answering):
 
 
 @pytest.mark.parametrize(("held", "level"), [(True, "fail"), (False, "warn")])
-def test_no_answer_at_the_address(installed, findings, held, level):
+def test_silent_address_is_a_failure_while_held(installed, findings, held, level):
     assert findings(components.web, installed(held=held, PORT=str(free_port())))[0][0] == level
 
 

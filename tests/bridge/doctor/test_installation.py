@@ -70,7 +70,7 @@ def test_check_does_not_create_the_database_file(installed, findings, monkeypatc
     assert not (tmp_path / "none.sqlite3").exists()
 
 
-def test_without_keys_and_people_nobody_comes_in(installed, findings):
+def test_installation_without_keys_and_people_is_warned(installed, findings):
     state = installed()
     state.database_answers = True
     assert [level for level, _ in findings(installation.keys, state)] == ["warn", "warn"]

@@ -33,11 +33,11 @@ def a_login(**columns):
     )
 
 
-def test_no_login_is_well(found):
+def test_installation_without_stored_logins_is_well(found):
     assert found() == [("ok", "none is stored: each instance has that of its own work directory")]
 
 
-def test_one_that_is_well_says_its_end(found):
+def test_login_that_is_well_says_its_end(found):
     InstanceOrder.objects.create(name="w1-i1", login=a_login())
     [(level, text)] = found()
     assert level == "ok"
@@ -45,7 +45,7 @@ def test_one_that_is_well_says_its_end(found):
     assert "no instance has it" not in text
 
 
-def test_one_of_no_instance_says_so(found):
+def test_login_of_no_instance_says_so(found):
     a_login()
     assert found()[0][1].endswith("no instance has it")
 

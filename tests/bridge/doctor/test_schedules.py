@@ -53,11 +53,11 @@ def test_late_success_fails_and_names_its_task(found):
     assert text == f"{NAME} is late: its last success was 20 min ago Search the log of the worker for {TASK}."
 
 
-def test_after_a_start_nothing_is_late_yet(found):
+def test_tasks_are_not_late_after_a_start(found):
     assert found(1200, handed_out=5, since=60)[0] == "ok"
 
 
-def test_switched_on_of_late_is_not_late(found):
+def test_task_switched_on_lately_is_not_late(found):
     assert found(1200)[0] == "ok"
 
 
@@ -65,11 +65,11 @@ def test_run_without_success_is_noticed(found):
     assert found(handed_out=600)[0] == "warn"
 
 
-def test_never_handed_out_is_not_due(found):
+def test_task_never_handed_out_is_not_due(found):
     assert found() == ("ok", f"{NAME} has not been due yet")
 
 
-def test_switched_off_is_said(found):
+def test_task_that_is_switched_off_says_so(found):
     assert found(9999, enabled=False) == ("ok", f"{NAME} is switched off")
 
 

@@ -31,7 +31,7 @@ def version(tmp_path):
     return row
 
 
-def test_only_versions_that_are_needed_are_told(found, version):
+def test_versions_nobody_needs_are_not_told(found, version):
     Version.objects.create(version="2.11.1")
     assert found() == [("ok", "2.9.0 (the default) is here and unchanged")]
 
@@ -43,7 +43,7 @@ def test_another_file_is_a_failure(found, version, tmp_path):
     assert "is not what was installed" in text
 
 
-def test_one_that_is_missing_is_a_failure(found):
+def test_missing_version_is_a_failure(found):
     row = Version.objects.create(version="2.11.1", executables={"2.11.1/other_os/Lingma": "0"})
     InstanceOrder.objects.create(name="w1-i1", version=row)
     [(level, text)] = found()

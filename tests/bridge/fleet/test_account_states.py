@@ -56,7 +56,7 @@ def begun():
     return bool(LoginAttempt.objects.all().delete()[0])
 
 
-async def test_only_what_a_login_cures_begins_one(redis_server, tmp_path):
+async def test_account_that_a_login_cures_begins_one(redis_server, tmp_path):
     login = await bring(tmp_path / "files")
     await Login.objects.filter(pk=login.pk).aupdate(kind="personal_token", credentials=Secret.of(b"pt-1"))
     await give(login, "w1-i1")

@@ -88,7 +88,7 @@ async def test_exits_before_a_clock_step_are_dropped(link, clock):
     assert crashes.records == {}
 
 
-async def test_without_redis_a_process_knows_its_own(link, clock):
+async def test_process_knows_its_own_crashes_without_redis(link, clock):
     crashes = Crashes()
     record = exits(crashes, "1:x", alone=True, now=1000)
     await link.execute("SET", CRASHES, "something else")
@@ -98,7 +98,7 @@ async def test_without_redis_a_process_knows_its_own(link, clock):
     assert (crashes.records, crashes.unsent) == ({"1:x": record},) * 2
 
 
-async def test_no_key_has_those_of_another_forgotten(link, clock):
+async def test_flood_of_one_key_spares_anothers_records(link, clock):
     mine, theirs = Crashes(), Crashes()
     exits(mine, "1:old", alone=False, now=900)
     await CrashExchange(link, mine).exchange()

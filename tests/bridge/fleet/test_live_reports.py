@@ -134,7 +134,7 @@ async def test_missing_log_is_said(link, client, new_reports):
     assert ask_for(client, "w1-i1").why == "unreadable"
 
 
-def test_only_the_end_of_a_log_is_read(tmp_path):
+def test_log_is_read_only_at_its_end(tmp_path):
     path = tmp_path / "log"
     path.write_text("".join(f"{number} {'x' * 600}\n" for number in range(1000)))
     lines = shown(path)
@@ -143,7 +143,7 @@ def test_only_the_end_of_a_log_is_read(tmp_path):
     assert max(map(len, lines)) == 500
 
 
-def test_no_part_of_a_secret_is_shown(tmp_path):
+def test_secret_is_never_shown_in_part(tmp_path):
     path = tmp_path / "log"
     path.write_text("".join(f"{'x' * before} sk-abcdefghijklmnopqrstuvwxyz\n" for before in range(480, 500)))
     assert not [line for line in shown(path) if "a" in line]

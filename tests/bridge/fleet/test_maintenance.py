@@ -82,7 +82,7 @@ def test_what_is_no_window_is_refused(admin_client, changes, field):
 
 
 @pytest.mark.parametrize(("group", "allowed"), [("Operator", True), ("Viewer", False), ("Team lead", False)])
-def test_only_operators_plan(group, allowed):
+def test_maintenance_is_planned_by_operators_alone(group, allowed):
     client = member(group)
     assert (post(client).status_code == 201) is allowed
     assert (client.get(f"{LIST}add/").status_code == 200) is allowed

@@ -218,7 +218,7 @@ def test_api_orders_and_says_for_whom(admin_client, instances):
 
 
 @pytest.mark.parametrize(("group", "allowed"), [("Operator", True), ("Viewer", False), ("Team lead", False)])
-def test_only_operators_give_orders(group, allowed, instances):
+def test_orders_are_given_by_operators_alone(group, allowed, instances):
     client = member(group)
     answer = client.post("/api/instances/w1-i1/actions/", json.dumps({"action": "stop"}), "application/json")
     assert (answer.status_code == 202) is allowed

@@ -49,7 +49,7 @@ async def test_lease_of_dead_process_ends(leases, redis_server):
     assert not await one.take(7, 1)
 
 
-async def test_without_redis_each_process_goes_on():
+async def test_lease_is_given_to_all_without_redis():
     link = RedisLink("unix:///nowhere/redis.sock")
     lease = RedisReplacementLease(link, "one")
     assert await lease.take(7, 1)

@@ -77,7 +77,7 @@ def test_what_cannot_be_is_refused(admin_client, monkeypatch, settings):
 
 
 @pytest.mark.parametrize(("group", "allowed"), [("Operator", True), ("Viewer", False), ("Team lead", False)])
-def test_only_operators_change_it(group, allowed):
+def test_size_is_changed_by_operators_alone(group, allowed):
     client = member(group)
     client.post(PAGE, {"size": "2", "process": "0"})
     assert bool(read_sizes()) is allowed

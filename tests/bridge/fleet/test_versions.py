@@ -61,7 +61,7 @@ def test_versions_lie_side_by_side(data_dir, archive):
     assert AuditEntry.objects.count() == 2
 
 
-def test_again_changes_nothing(data_dir, archive):
+def test_version_installed_again_changes_nothing(data_dir, archive):
     assert install(archive("2.9.0")) == install(archive("2.9.0"))
     assert Version.objects.count() == 1
 
@@ -134,7 +134,7 @@ def ordered():
     return {name: order.version.version for name, order in read_orders().items()}
 
 
-def test_canary_first_then_all_then_back(two_versions):
+def test_version_goes_to_canary_then_all_and_back(two_versions):
     assert move("w1-i1", "2.11.1") == "move: w1-i1\n"
     assert ordered() == {EVERY: "2.9.0", "w1-i1": "2.11.1"}
     assert move("all", "2.11.1") == "move: w1-i1, w2-i1\n"
@@ -144,7 +144,7 @@ def test_canary_first_then_all_then_back(two_versions):
     assert set(ordered().values()) == {"2.9.0"}
 
 
-def test_none_ends_orders_and_default(two_versions, admin_client):
+def test_version_none_ends_orders_and_default(two_versions, admin_client):
     move("w1-i1", "2.11.1")
     assert move("w1-i1", "none") == "move: w1-i1\n"
     assert ordered() == {EVERY: "2.9.0", "w1-i1": "2.9.0"}
@@ -189,7 +189,7 @@ def test_api_lists_moves_and_deletes(admin_client, two_versions):
 
 
 @pytest.mark.parametrize(("group", "moves"), [("Operator", True), ("Viewer", False)])
-def test_only_superusers_delete_versions(group, moves, two_versions):
+def test_versions_are_deleted_by_superusers_alone(group, moves, two_versions):
     client, new = member(group), two_versions["2.11.1"]
     assert client.get("/api/versions/").status_code == 200
     assert client.delete(f"/api/versions/{new.pk}/").status_code == 403

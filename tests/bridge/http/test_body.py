@@ -107,7 +107,7 @@ async def test_other_encodings_are_refused(encoding):
 
 
 @packed
-async def test_others_are_served_during_a_large_decode(encoding):
+async def test_other_tasks_run_during_a_large_decode(encoding):
     body = PACK[encoding](LONG)
     turns = 0
 

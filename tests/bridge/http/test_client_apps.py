@@ -38,5 +38,5 @@ def test_client_family_fits_its_column():
     assert max(map(len, client_apps)) <= Usage._meta.get_field("agent").max_length
 
 
-def test_only_the_start_of_long_agents_is_read():
+def test_long_user_agent_is_read_at_its_start():
     assert client_app_of(b"x" * 100_000 + b"curl/8") == "other"

@@ -67,7 +67,7 @@ async def test_session_is_found_among_cookies_of_others(socket, people):
 
 
 @pytest.mark.parametrize("sees", [False, True])
-async def test_whose_turns_run_needs_more_rights(socket, people, sees):
+async def test_names_of_running_keys_need_more_rights(socket, people, sees):
     user, cookie = people["watcher"]
     if sees:
         rights = Permission.objects.filter(codename__in=["view_usage", "view_login"])

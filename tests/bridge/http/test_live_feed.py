@@ -27,7 +27,7 @@ async def following(feed):
         return await asyncio.shield(feed.upcoming())
 
 
-async def test_all_get_the_same_snapshot(feed, made):
+async def test_watchers_get_the_same_snapshot(feed, made):
     assert feed.enter(1)
     assert feed.enter(2)
     first, second = await asyncio.gather(following(feed), following(feed))

@@ -19,7 +19,7 @@ def stored(kind):
 
 
 @pytest.mark.parametrize("kind", [ChatConsumer, Responses, Compact])
-def test_whatever_a_chat_keeps_has_a_slot(kind):
+def test_objects_of_a_chat_have_only_slots(kind):
     ours = [each for each in kind.__mro__ if each.__module__.startswith("bridge.")]
     slots = {name for each in ours for name in vars(each).get("__slots__", ())}
     assert set().union(*map(stored, ours)) <= slots

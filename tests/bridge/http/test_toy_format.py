@@ -91,7 +91,7 @@ async def test_invalid_request_is_refused_in_its_words(gateway):
     assert (answer.status, answer.parts) == (400, [b"! Send a line with the model, then a text.\n"])
 
 
-async def test_its_turns_have_rows(gateway, redis_server):
+async def test_turns_of_a_new_format_have_rows(gateway, redis_server):
     await gateway(replying("Hello"))
     await post(b"org_auto\nHi")
     row = rows(redis_server)[-1]

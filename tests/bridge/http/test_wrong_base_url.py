@@ -27,7 +27,7 @@ def test_path_beside_v1_is_not_left_to_django(path):
 
 
 @pytest.mark.parametrize("path", DJANGOS)
-def test_djangos_paths_are(path):
+def test_paths_of_django_are_not_ours(path):
     assert not is_ours(path)
 
 

@@ -68,7 +68,7 @@ async def test_host_with_any_private_address_is_not_asked(web, get, addresses):
     assert web.asked == []
 
 
-async def test_by_default_this_machine_is_not_asked(web):
+async def test_this_machine_is_not_asked_by_default(web):
     options = FetchOptions(ports=frozenset({web.port}))
     for host in ("127.0.0.1", "localhost", "2130706433", "0x7f.1", "0"):
         with pytest.raises(FetchFailed, match=r"no public address|could not be fetched"):

@@ -53,7 +53,7 @@ async def test_image_is_uploaded_unchanged_under_its_true_type(kind):
     assert bytes_of(taken[0]) == (f"image/{kind}", data)
 
 
-async def test_no_images_are_no_work():
+async def test_request_without_images_is_no_work():
     assert await delivered() == (UploadedImages((), 0), [])
 
 
@@ -137,7 +137,7 @@ async def test_refused_image_costs_only_itself():
     assert failures("upload") == before + 1
 
 
-async def test_no_image_is_tried_after_a_timeout():
+async def test_images_after_a_timeout_are_not_tried():
     before, upstream = failures("timeout"), Upstream(n2=UpstreamTimeout("silence"))
     found, taken = await delivered(*[data_url(PNG)] * 4, upstream=upstream)
     assert (found, len(taken)) == (UploadedImages(("https://images.example/1",), 3), 2)
@@ -181,7 +181,7 @@ async def test_large_images_of_a_key_wait_in_bounds():
     assert isinstance(found[-1], UploadedImages)
 
 
-async def test_no_image_waits_without_end():
+async def test_images_wait_for_a_bounded_time():
     pipeline, upstream = ImagePipeline(ImageOptions(longest_wait=0.05)), Upstream()
     huge = data_url(picture("png", (4000, 4000)))
     requests = [pipeline.upload_all([huge], upstream.upload, fresh=1, key=1) for _ in range(3)]

@@ -261,7 +261,7 @@ async def test_absent_server_is_reported():
 
 
 @pytest.mark.parametrize("url", ["wss://127.0.0.1:1/", "http://127.0.0.1:1/", "ws:///", "ws://127.0.0.1:99999/"])
-async def test_only_plain_websockets_are_dialled(url):
+async def test_urls_beside_plain_websockets_are_not_dialled(url):
     with pytest.raises(DialFailed):
         await Connection.dial(url, DIALECT, within=5)
 

@@ -143,7 +143,7 @@ async def test_call_under_way_is_shown_and_not_decided(course, status):
 
 @pytest.mark.parametrize("missing", ["requestId", "sessionId"])
 @pytest.mark.parametrize("approval", [Approval(), ALLOW])
-async def test_without_both_ids_there_is_no_round_trip(course, missing):
+async def test_round_trip_needs_both_ids(course, missing):
     pending = {key: value for key, value in PENDING.items() if key != missing}
     turn, calls, sent = await course(sync("RUNNING", toolCallId="c1", parameters={}), ("tool/call/sync", pending))
     assert (sent, turn.decisions) == ([], [])

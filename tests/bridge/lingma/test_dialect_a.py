@@ -106,7 +106,7 @@ def test_every_finish_code_has_its_kind_of_error(code, kind):
 
 @pytest.mark.parametrize("code", [200, "200"])
 @pytest.mark.parametrize("reason", [None, "success", "cancelled"])
-def test_only_200_is_a_success(code, reason):
+def test_code_200_is_a_success(code, reason):
     assert error_of(FinishParams("r", statusCode=code, reason=reason)) is None
 
 
@@ -164,7 +164,7 @@ def test_item_with_id_and_name_is_a_model(value):
 
 
 @pytest.mark.parametrize("value", [{}, None, [], "x", {"chat": []}, {"chat": None, "id": 5}])
-def test_without_models_there_are_none(value):
+def test_answer_without_models_gives_none(value):
     assert models(value) == []
 
 

@@ -26,14 +26,14 @@ def test_frame_answering_service_is_hung_when_it_stops(busy):
     assert verdicts == ["well"] * (quiet - 1) + ["ask"] + ["well"] * (ANSWER - 1) + ["hung"]
 
 
-def test_whatever_comes_is_a_sign_of_life():
+def test_any_frame_is_a_sign_of_life():
     probe = knowing("frame")
     for _ in range(10):
         assert "hung" not in beats(probe, QUIET_BUSY + ANSWER - 1, busy=True)
         assert probe.beat(alive=True, busy=True) == "well"
 
 
-def test_never_answering_service_is_asked_and_never_judged():
+def test_silent_service_is_asked_and_never_judged():
     verdicts = beats(LivenessProbe(), QUIET_BUSY + 10 * AGAIN, busy=True)
     assert set(verdicts) == {"well", "ask"}
     assert verdicts.count("ask") == 11

@@ -145,5 +145,5 @@ def test_service_without_figures_is_not_expected_to(log, path, monkeypatch):
     assert never.may_come, "it does log some"
 
 
-def test_without_a_log_nothing_is_expected(tmp_path):
+def test_missing_log_is_not_awaited(tmp_path):
     assert not LogTail(tmp_path, LOG).may_come

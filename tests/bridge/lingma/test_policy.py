@@ -17,7 +17,7 @@ from gateway_project.lib.tool_approval import DENY, Approval
         ("allow:tool", []),
     ],
 )
-def test_only_what_is_named_may_run(text, allowed):
+def test_policy_allows_only_what_it_names(text, allowed):
     approval = Approval.read(text)
     names = ["list_dir", "List_Dir", "list_dir ", "mcp", "tool", ""]
     assert [name for name in names if approval.allows(name)] == ([*names] if text == "allow" else allowed)

@@ -22,7 +22,7 @@ def test_an_id_goes_back_exactly_as_it_came(id_):
 @pytest.mark.parametrize(
     "body", [b'{"method":"x","params":{}}', b'{"id":null,"method":"x"}', b'{"id": null ,"method":"x"}']
 )
-def test_without_an_id_there_is_nothing_to_answer(body):
+def test_message_without_an_id_wants_no_answer(body):
     assert not rpc.wants_answer(rpc.parse(body))
 
 

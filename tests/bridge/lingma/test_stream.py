@@ -301,7 +301,7 @@ async def test_reader_far_behind_on_anything_ends_the_turn(new_turn, push):
     assert await turn.drain() == []
 
 
-async def test_after_the_end_nothing_is_added(new_turn):
+async def test_ended_stream_takes_nothing_more(new_turn):
     turn = new_turn()
     turn.close()
     turn.push_thinking("late")
@@ -354,7 +354,7 @@ class StoppedClock:
         self.call_soon, self.create_future, self.call_later = loop.call_soon, loop.create_future, loop.call_later
 
 
-async def test_more_than_one_a_turn_is_gathered():
+async def test_pieces_within_one_pass_are_gathered():
     ticker = Ticker()
     ticker.loop = StoppedClock(ticker.loop)
     turn, passed = ReplyStream("r1", "s1", TurnLimits(), ticker), Passed()
@@ -377,7 +377,7 @@ async def test_nothing_is_passed_on_to_who_is_behind(new_turn):
     assert (texts(turn.take()), passed.batches) == (["a", "b"], [])
 
 
-async def test_much_at_once_is_the_readers(new_turn):
+async def test_large_piece_is_left_to_the_reader(new_turn):
     turn, passed = new_turn(), Passed()
     ready = turn.until_ready(passed)
     turn.push_thinking("x" * PASSED_BYTES)

@@ -260,7 +260,7 @@ def test_any_json_gives_valid_calls_without_errors(method, messages):
 
 
 @given(st.binary())
-def test_no_bytes_are_too_odd(params):
+def test_odd_bytes_are_read_or_passed_over(params):
     message = tool_events.read(TOOL_SYNC, params)
     assert message is None or isinstance(message.events, list)
 

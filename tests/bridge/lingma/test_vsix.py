@@ -116,7 +116,7 @@ def test_a_deleted_executable_is_unpacked_anew(source, into):
     assert unpack(path, into).is_file()
 
 
-def test_many_at_once_do_not_fight(source, into):
+def test_callers_at_once_get_the_same_executable(source, into):
     path = source(packed())
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda _: unpack(path, into), range(8)))
@@ -391,7 +391,7 @@ def test_https_needs_no_digest(secure, into):
 
 
 @pytest.mark.parametrize("digest", [True, False])
-def test_no_redirect_leads_from_https_to_http(server, secure, into, digest):
+def test_redirect_from_https_to_http_is_refused(server, secure, into, digest):
     with pytest.raises(VsixError, match=r"from https to http|plain http"):
         unpack(secure.url.replace("lingma.vsix", "moved"), into, server.digest if digest else "")
     assert server.asked == 0

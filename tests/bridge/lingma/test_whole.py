@@ -60,7 +60,7 @@ ONE = frame(b'{"a":"Content-Length: 3\\r\\n\\r\\n"}')
         sent(ONE[:100], Opcode.PING),
     ],
 )
-def test_all_else_is_read_step_by_step(data):
+def test_other_data_is_read_step_by_step(data):
     assert whole_messages(data) is None
 
 

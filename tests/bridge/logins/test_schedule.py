@@ -75,7 +75,7 @@ def test_login_is_waited_for_without_a_person(more, attempt, since):
 @pytest.mark.parametrize(
     "account", [each for each in AccountState if each.remedy in ("administrator",)] + ["error", "network_error"]
 )
-def test_what_no_login_cures_begins_none(account):
+def test_account_that_no_login_cures_begins_none(account):
     assert reason_to_log_in(facts(account=AccountState(account), expires_at=NOW + 60), TIMES, NOW) is None
 
 

@@ -14,5 +14,5 @@ def test_everything_arrives_as_it_was():
 
 
 @pytest.mark.parametrize("value", [b"", b"e30=", b"no base64!", b"AAAA", b"bnVsbA=="])
-def test_anything_else_is_none(value):
+def test_malformed_handover_is_none(value):
     assert decoded(value) is None

@@ -94,7 +94,7 @@ async def test_silent_process_is_gone_in_the_end(process):
     assert peer.gone.done()
 
 
-async def test_without_redis_all_stays_known(process):
+async def test_peers_stay_known_without_redis(process):
     first, second = process("web-1"), process("web-2", instances={"w2-i1": 1})
     await met(first, second)
     await first.link.close()
@@ -109,7 +109,7 @@ async def test_report_of_another_version_harms_nobody(process):
     assert first.holder("w2-i1", 1) == "web-2"
 
 
-async def test_follow_reports_what_changes(process):
+async def test_changes_of_peers_are_followed(process):
     first, second = process("web-1"), process("web-2")
     tasks = [asyncio.create_task(each.peers.follow()) for each in (first, second)]
     async with asyncio.timeout(30):

@@ -219,7 +219,7 @@ async def test_lone_doubtful_turns_let_others_in_between(start):
     assert second.lease.done()
 
 
-async def test_no_doubtful_turn_keeps_an_instance_long(start, services, monkeypatch):
+async def test_doubtful_turn_keeps_no_instance_for_long(start, services, monkeypatch):
     monkeypatch.setattr(careful, "ALONE_SEC", 0.05)
     pool = await start()
     lease = doubtful(pool, care=2).lease.result()

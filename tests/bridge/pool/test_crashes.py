@@ -48,14 +48,14 @@ def test_the_same_prompt_of_another_key_is_another():
     assert name_of(1, "else") != POISON
 
 
-def test_it_is_forgotten_in_time():
+def test_crash_is_forgotten_in_time():
     crashes = Crashes()
     exits(crashes, POISON, 1)
     assert crashes.of(POISON, LIFETIME_SEC - 1)
     assert crashes.of(POISON, LIFETIME_SEC + 1) is None
 
 
-def test_there_is_an_end_to_what_is_remembered():
+def test_records_of_crashes_are_bounded():
     crashes = Crashes()
     for number in range(MOST + 10):
         exits(crashes, f"1:{number}", number)
@@ -138,7 +138,7 @@ def test_company_later_washes_nothing_off():
     assert crashes.spent_for(1, 100) == BUDGET_SEC - 100
 
 
-def test_those_who_were_only_there_are_never_spent():
+def test_bystanders_of_exits_are_never_spent():
     crashes = Crashes()
     for number in range(100):
         exits(crashes, f"1:{number}", "one", alone=False, now=20)  # many at one exit

@@ -96,7 +96,7 @@ async def test_service_without_pings_is_not_called_hung(tmp_path, quick_beats):
         assert pool.statuses()[0].pid == before.pid
 
 
-async def test_briefly_hung_attached_service_keeps_sessions(start, quick_beats):
+async def test_attached_service_hung_briefly_keeps_sessions(start, quick_beats):
     process, work_dir = await start()
     async with running([InstanceSpec("attached", DIALECT, attach=str(work_dir))]) as pool:
         before = pool.statuses()[0]

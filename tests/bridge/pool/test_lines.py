@@ -74,7 +74,7 @@ def test_equal_keys_take_turns_for_one_place():
     assert order == [1, 2, 1, 2, 1, 2]
 
 
-def test_within_a_key_the_first_comes_first():
+def test_turns_of_one_key_keep_their_order():
     shares = Shares()
     lines = waiting(shares, A, A, A)
     numbers = []

@@ -78,7 +78,7 @@ async def test_pauses_for_a_plan_grow(new_service, new_engine):
     assert status.cool_until > time.time()
 
 
-async def test_clear_ends_a_pause_for_a_plan(new_service, new_engine):
+async def test_pause_for_a_plan_ends_when_cleared(new_service, new_engine):
     engine = await new_engine(await new_service(NO_PLAN), await new_service(replying("Hello")))
     await chat(engine, request("Hi"))
     assert pauses(engine.pool) == ["no_plan", ""]

@@ -57,7 +57,7 @@ async def test_an_instance_takes_no_more_than_its_limit(start):
     assert pool.lease() is None
 
 
-async def test_first_come_first_served(start):
+async def test_waiting_turns_are_served_in_order(start):
     pool = await start(most=1)
     lease = pool.lease()
     waiters = [pool.queue() for _ in range(3)]
@@ -133,7 +133,7 @@ async def test_the_next_free_place_is_anothers(start):
     assert hers[1].lease.done()
 
 
-async def test_without_a_ready_instance_there_is_no_waiting(services):
+async def test_turn_never_waits_without_a_ready_instance(services):
     services[0].answers["auth/status"] = {"status": 1}
     async with running(attached(services[0]), ready=False) as pool:
         await in_state(pool, "login_required")

@@ -53,7 +53,7 @@ def test_what_follows_the_last_answer_is_new():
     assert split_reply([HELLO, HI, BYE, HI, SYSTEM, BYE]) == ([HELLO, HI, BYE, HI], [SYSTEM, BYE])
 
 
-def test_without_an_answer_everything_is_new():
+def test_history_without_an_answer_is_all_new():
     assert split_reply([SYSTEM, HELLO]) == ((), [SYSTEM, HELLO])
     assert split_reply([HELLO, HI]) == ([HELLO, HI], [])
 
@@ -162,7 +162,7 @@ FORGED = "\n".join(
 )
 
 
-def test_no_text_can_imitate_a_heading():
+def test_texts_cannot_imitate_a_heading():
     texts = [Message("user", FORGED), Message("assistant", FORGED, (READ,)), Message("tool", FORGED, tool_call_id="c1")]
     prompt = whole_prompt([SYSTEM, *texts, BYE], CONTRACT)
     assert prompt.count(FORGED) == 3

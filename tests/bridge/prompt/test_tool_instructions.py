@@ -30,7 +30,7 @@ def test_examples_are_calls_of_present_tools():
     assert '<call:k3y>{"name":"Read","arguments":{"path":"src/main.py"}}</call:k3y>' in described()
 
 
-def test_no_placeholder_and_no_gap_is_left():
+def test_instructions_have_neither_placeholder_nor_gap():
     assert "$" not in described()
     assert "\n\n\n" not in described()
     assert described() == described().strip()

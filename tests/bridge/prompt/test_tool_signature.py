@@ -54,7 +54,7 @@ def test_a_tool_without_parameters(schema):
         ("nonsense", "any"),
     ],
 )
-def test_types(field, text):
+def test_types_are_written_as_in_typescript(field, text):
     assert rendered({"x": field}, ["x"]) == f"(x: {text})"
 
 
@@ -204,7 +204,7 @@ def test_any_client_schema_can_be_written(schema):
 
 
 @given(st.binary(max_size=30))
-def test_even_bytes_are(data):
+def test_malformed_schemas_have_a_signature_too(data):
     assert signature(data).startswith("(")
 
 
@@ -274,7 +274,7 @@ def test_large_literal_is_read_only_at_its_start():
     assert rendered({"a": {"const": "x" * 1000}}, "a") == f'(a: "{"x" * 199}...)'
 
 
-def test_often_referenced_large_part_is_cheap():
+def test_large_part_often_referenced_is_cheap():
     part = {"properties": {"a": {"const": "x" * (1 << 20)}}, "required": [*map(str, range(100_000))]}
     schema = {"properties": {f"p{n}": {"$ref": "#/$defs/part"} for n in range(390)}, "$defs": {"part": part}}
     tool = Tool("t", schema=json.dumps(schema | {"required": [*schema["properties"]]}).encode())

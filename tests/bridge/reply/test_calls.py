@@ -403,7 +403,7 @@ def test_events_do_not_depend_on_stream_slicing(reply, data):
 
 @settings(deadline=None)
 @given(REPLIES)
-def test_only_the_last_call_may_be_incomplete(reply):
+def test_calls_before_the_last_are_complete(reply):
     reader = parser()
     events = merged(fed(reader, [reply]))
     open_call, arguments, is_broken = None, "", False
@@ -446,7 +446,7 @@ def test_any_arguments_survive(arguments, ascii_only, data):
     "unit", [*"<`{[ \n\"\\'“", OPEN, "```", "```json\n{", "<tool_call>[", '{"a":', "[[", "</call:", '\\"']
 )
 @pytest.mark.parametrize("start", ["", OPEN, OPEN + '{"name":"Bash","arguments":{"a":', OPEN + '{"name":"rm","b":"'])
-def test_no_stream_makes_it_hold_without_bound(unit, start):
+def test_text_held_by_the_parser_is_bounded(unit, start):
     reader = parser()
     sent = 0
     for piece in [start, *[unit * 100] * 60]:

@@ -240,7 +240,7 @@ def test_unknown_tool_is_corrected_by_demanded_name():
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(("second", "sent"), [("Look. {}\n\nSo.", "Look.\n\nSo."), ("{}", "")])
-def test_lastingly_unknown_tool_is_not_shown(stream, second, sent):
+def test_tool_that_stays_unknown_is_not_shown(stream, second, sent):
     reply = emulation(stream=stream)
     first = whole(reply, call("rm", path="a"))
     reply.retry()
@@ -263,7 +263,7 @@ def test_words_around_a_correction_are_two_paragraphs(stream):
     assert text_of(first + whole(reply, "I cannot remove it.")) == "I cannot remove it."
 
 
-def test_whether_the_marks_were_used_is_known():
+def test_use_of_the_marks_is_known():
     used, guessed = emulation(), emulation()
     whole(used, call("time"))
     whole(guessed, '<tool_call>{"name":"time"}</tool_call>')

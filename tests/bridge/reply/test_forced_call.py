@@ -39,5 +39,5 @@ def test_one_json_object_calls_the_forced_function(text, arguments):
         '{"city":"\ud83d"}',
     ],
 )
-def test_anything_else_is_no_call(text):
+def test_other_text_is_no_forced_call(text):
     assert forced_arguments(text, "weather") is None

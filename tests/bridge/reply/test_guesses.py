@@ -162,7 +162,7 @@ def test_words_shared_with_request_make_no_quotation():
     assert len(calls(read(f"<tool_call>{OBJECT}</tool_call>", texts=lambda: [said, json.dumps(said)]))) == 1
 
 
-def test_more_than_can_be_compared_is_not_believed():
+def test_guesses_beyond_comparison_are_not_believed():
     written = f"<tool_calls>[{','.join(ping(host=f'{number} pings') for number in range(60))}]</tool_calls>"
     assert len(calls(read(written, texts=lambda: ["ping " * 200_000]))) == 60
     assert read(written, texts=lambda: ["ping " * 800_000]) == text(written)
@@ -181,7 +181,7 @@ def test_request_too_long_to_search_allows_no_guess():
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_where_guesses_do_not_count_they_are_text(form):
+def test_guesses_are_text_where_not_counted(form):
     assert read(FORMS[form], guesses=False) == text(FORMS[form])
 
 
@@ -270,7 +270,7 @@ def test_call_is_withheld_until_the_reply_ends():
 
 
 @pytest.mark.parametrize("size", [1000, 300_000])
-def test_no_more_is_held_than_the_bound(size):
+def test_call_larger_than_the_bound_is_text(size):
     written = f"<function=Bash>\n<parameter=cmd>\n{'x' * MOST_HELD}\n</parameter>\n</function>"
     reader = parser(TOOLS)
     events = [event for piece in sliced(written, size) for event in reader.feed(piece)]
@@ -291,7 +291,7 @@ NUMBERS = ",".join(["1"] * MOST_TOKENS)
     ids=["numbers", "numbers in a tag", "calls"],
 )
 @pytest.mark.parametrize("size", [997, 300_000])
-def test_more_than_anybody_calls_is_text(written, size):
+def test_guess_with_too_many_parts_is_text(written, size):
     assert read(written, size) == text(written)
 
 

@@ -67,7 +67,7 @@ def test_nothing_else_is_changed(arguments):
     assert sent(arguments) == arguments
 
 
-def test_only_tools_with_integers_are_looked_at():
+def test_tools_without_integers_are_not_looked_at():
     assert may_want_integers(TOOL)
     assert not may_want_integers(Tool("t", schema=b'{"type":"object"}'))
     assert not may_want_integers(Tool("t", schema=TOOL.schema, custom=True))
@@ -93,7 +93,7 @@ ARGUMENTS = (
 
 @settings(deadline=None)
 @given(st.data())
-def test_how_the_arguments_are_cut_makes_no_difference(data):
+def test_slices_of_the_arguments_make_no_difference(data):
     numbers = WholeNumbers(TOOL.schema)
     pieces = [numbers.feed(piece) for piece in cut(ARGUMENTS, data)]
     assert "".join([*pieces, numbers.end()]) == sent(ARGUMENTS)

@@ -126,7 +126,7 @@ def test_waiting_call_waits_for_its_arguments():
 
 
 @pytest.mark.parametrize("shown", ["text", "omit", "calls"])
-def test_seemingly_running_own_call_may_be_handed_over(shown):
+def test_own_call_shown_as_running_is_handed_over(shown):
     sent = calls(shown, BASH)
     assert sent.feed(call(name="Bash", state="running")) == []
     assert sent.feed(call(name="Bash", state="running", denied=True)) == as_call("c1", "bash", '{"path":"."}', "shell")
@@ -179,7 +179,7 @@ def test_undemanded_tool_is_not_the_clients(shown):
     assert [event.name for event in events if isinstance(event, ToolCallStarted)] == ["apply_patch"]
 
 
-def test_no_call_is_shown_without_a_demanded_one():
+def test_calls_beside_the_demanded_one_stay_text():
     sent = calls("calls", BASH, PATCH, forced=PATCH)
     events = sent.feed(call(name="Bash", denied=True)) + sent.feed(call(id="c2", state="finished")) + sent.end()
     assert "[tool Bash" in text(events)
@@ -224,7 +224,7 @@ CALLS = st.builds(
 
 
 @given(st.lists(CALLS), st.sampled_from(["text", "omit", "calls"]))
-def test_no_call_is_sent_twice_or_in_part(fed, way):
+def test_calls_are_sent_once_and_whole(fed, way):
     shown = calls(way, BASH)
     events = [event for each in fed for event in shown.feed(each)] + shown.end()
     started = [event.id for event in events if isinstance(event, ToolCallStarted)]

@@ -48,7 +48,7 @@ def test_stream_is_its_json_however_cut(around, size):
 
 @settings(deadline=None)
 @given(st.sampled_from(sorted(AROUND)), st.data())
-def test_how_a_stream_is_cut_makes_no_difference(around, data):
+def test_slices_of_the_stream_make_no_difference(around, data):
     assert streamed(cut(AROUND[around], data)) == streamed([AROUND[around]])
 
 

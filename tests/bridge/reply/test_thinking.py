@@ -168,7 +168,7 @@ def test_nothing_passes_while_held_or_reasoning():
     "unit", [*"`\n <", "```toolCall::", "````think::", "\n```", "```x|CODE_EDIT_BLOCK|/", "</think"]
 )
 @pytest.mark.parametrize("start", ["", "x\n", "<think>", "````think::1\n"])
-def test_no_stream_makes_it_hold_without_bound(unit, start):
+def test_text_held_by_the_splitter_is_bounded(unit, start):
     splitter = ThinkingSplitter()
     for piece in [start, *[unit * 100] * 40]:
         feed(splitter, piece)

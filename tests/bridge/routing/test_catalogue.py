@@ -43,7 +43,7 @@ def test_other_names_are_not_found(name):
     assert offer().record(name) is None
 
 
-def test_without_a_login_nothing_is_offered():
+def test_models_are_not_offered_without_a_login():
     assert offer([], {}).records() == []
     assert offer([], {}).record("claude-opus") is None
 

@@ -119,7 +119,7 @@ async def test_a_table_follows_until_it_is_cancelled(redis_server, monkeypatch):
     assert received == [Rules()]
 
 
-def test_only_what_is_enabled_counts_in_its_order():
+def test_enabled_aliases_count_in_their_order():
     ModelAlias.objects.create(pattern="b", position=2, thinking="off")
     ModelAlias.objects.create(pattern="c", position=3, enabled=False)
     ModelAlias.objects.create(
@@ -179,6 +179,6 @@ def test_the_database_refuses_what_makes_no_sense(fields):
         ModelAlias.objects.create(**{"pattern": "x"} | fields)
 
 
-def test_reading_without_a_database_is_an_error(without_table):
+def test_rules_without_a_database_are_an_error(without_table):
     with pytest.raises(DatabaseError):
         read_rules()

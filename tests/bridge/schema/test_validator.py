@@ -74,7 +74,7 @@ def test_value_is_checked_by_the_standard(schema, other, value):
         ("color", "red", None),
     ],
 )
-def test_formats(name, good, bad):
+def test_formats_are_checked(name, good, bad):
     schema = {"type": "string", "format": name}
     assert violations(schema, good) == []
     assert bad is None or f"is not of format '{name}'" in str(violations(schema, bad)[0])
@@ -88,7 +88,7 @@ def test_intended_branch_reports_the_fault():
     ]
 
 
-def test_no_branch_is_named_when_none_was_intended():
+def test_branches_are_unnamed_when_none_was_intended():
     schema = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
     assert [*map(str, violations(schema, "x"))] == ["'x' fits none of what is allowed"]
 

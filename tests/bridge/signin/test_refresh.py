@@ -96,7 +96,7 @@ async def test_login_has_times_of_its_own():
     assert [each.login_id async for each in LoginAttempt.objects.all()] == [found.pk]
 
 
-async def test_only_a_later_end_is_a_success(options):
+async def test_refresh_without_a_later_end_fails(options):
     found = await due()
     before = found.expires_at
     await begin_due(TIMES)

@@ -228,7 +228,7 @@ async def test_a_stopped_turn_finishes_as_cancelled(simulator, method):
     assert (finish["statusCode"], finish["reason"], finish["fullAnswer"]) == (200, "cancelled", "word0000 ")
 
 
-async def test_stopping_a_turn_that_is_over_does_nothing(simulator):
+async def test_stop_of_an_ended_turn_does_nothing(simulator):
     async with simulator.client() as client:
         await client.chat(f"[[sim: {QUICK} text=x]]")
         assert await client.call("chat/stop", {"requestId": "r1"}) == {}

@@ -99,7 +99,7 @@ def test_a_signal_ends_it_with_zero(start, number):
     assert simulator.process.wait(30) == 0
 
 
-def test_it_can_ignore_sigint(start):
+def test_simulator_can_ignore_sigint(start):
     simulator = start("--ignore-sigint")
     simulator.process.send_signal(signal.SIGINT)
     simulator.wait_for_line("signal ignored")

@@ -111,7 +111,7 @@ async def test_an_account_of_several_organizations_has_to_choose(start):
         assert (await client.call("auth/status"))["orgName"] == "blue"
 
 
-async def test_other_ways_to_log_in(start):
+async def test_callback_and_device_token_log_in_too(start):
     async with start().client() as client:
         nonce = (await client.call("login/generateUrl"))["nonce"]
         callback = {"nonce": nonce, "auth": "a", "tokenString": "t"}

@@ -28,7 +28,7 @@ async def test_text_and_binary_frames_are_read(simulator):
 
 
 @pytest.mark.parametrize("size", [1, 5, 19, 23, 40])
-async def test_it_does_not_matter_how_messages_are_sliced(simulator, size):
+async def test_slices_of_messages_make_no_difference(simulator, size):
     stream = b"".join(frame({**PING, "id": f"私-{number}"}) for number in range(4))
     async with simulator.client() as client:
         for at in range(0, len(stream), size):

@@ -4,7 +4,7 @@ from bridge.status.live import LiveRates
 from bridge.telemetry.rates import MOST_SAMPLES, Rates
 
 
-def test_only_the_last_minute_counts():
+def test_rates_are_those_of_the_last_minute():
     rates = Rates()
     rates.sample(0)
     rates.count(5, 1, 100, 4, 400)

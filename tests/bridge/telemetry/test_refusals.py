@@ -99,7 +99,7 @@ async def test_who_has_no_known_key_leaves_no_row(refusals, filed):
     assert filed() == []
 
 
-async def test_there_is_an_end_to_what_is_gathered(refusals, filed):
+async def test_gathered_refusals_are_bounded(refusals, filed):
     for number in range(MOST + 100):
         refusals.note(refused(number, key=number + 1), "lgw_x")
     await refusals.file()

@@ -107,7 +107,7 @@ def test_long_request_is_cut_in_its_largest_texts():
     assert sum(len(each.text) for each in said.messages) <= MOST + 100
 
 
-def test_of_many_messages_both_ends_are_kept():
+def test_content_keeps_both_ends_of_many_messages():
     said = content_of(request(*(Message("user", f"number {number}") for number in range(20_000))), logged())
     assert len(said.messages) == 401
     assert said.messages[0].text == "number 0"

@@ -209,7 +209,7 @@ async def test_turn_probes_one_instance_where_others_are_free(new_service, new_e
 
 
 @pytest.mark.parametrize(("code", "kind"), [(401, errors.LoggedOut), (429, errors.RateLimited)])
-async def test_all_that_refuse_are_asked_once(new_service, new_engine, code, kind):
+async def test_refusing_instances_are_asked_once(new_service, new_engine, code, kind):
     services = await refusing(new_service, code, 5)
     with pytest.raises(kind):
         await chat(await new_engine(*services), request("Hi"))
@@ -251,7 +251,7 @@ async def test_turn_is_tried_three_times_at_most(new_service, new_engine):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_only_instance_is_asked_again_when_back(new_service, new_engine, stream):
+async def test_lone_instance_is_asked_again_when_back(new_service, new_engine, stream):
     service = await new_service(once(hanging_up, replying("Hello")))
     engine = await new_engine(service)
     done = await chat(engine, request("Hi", stream=stream))

@@ -262,7 +262,7 @@ async def test_the_last_call_may_pass_the_limit(stream, new_service, new_engine)
     assert (done.text.strip(), done.end.reason) == ("I read.", FinishReason.TOOL_CALLS)
 
 
-async def test_no_call_begins_behind_the_limit(new_service, new_engine):
+async def test_call_behind_the_limit_never_begins(new_service, new_engine):
     service = await new_service(calling("read", before="12345678"))
     done = await chat(await new_engine(service), request("Hi", max_tokens=2, **TOOLS))
     assert (done.text, done.end.reason) == ("12345678", FinishReason.LENGTH)

@@ -55,7 +55,7 @@ async def test_a_refusal_stays_readable(new_service, new_engine, stream):
     assert (done.text, done.record.status) == ("I will not.", "ok")
 
 
-async def test_without_the_correction_the_first_reply_counts(new_service, new_engine):
+async def test_first_reply_counts_without_the_correction(new_service, new_engine):
     async def on_ask(peer, params):
         if params["isReply"]:
             return await peer.push(finish(params["requestId"], 500))

@@ -91,7 +91,7 @@ async def test_the_services_agent_has_no_sessions(engine, service):
     assert (await chat(engine, NEXT)).record.session == "new"
 
 
-async def test_without_a_store_there_are_no_sessions(new_engine, service):
+async def test_sessions_are_off_without_a_store(new_engine, service):
     engine = await new_engine(service)
     await chat(engine, FIRST)
     assert (await chat(engine, NEXT)).record.session == "off"

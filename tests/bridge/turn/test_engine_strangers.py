@@ -159,7 +159,7 @@ async def turn(engine, service_book, person, dice):
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_no_session_holds_more_than_its_request(engine, book, seed):
+async def test_sessions_hold_no_more_than_their_request(engine, book, seed):
     dice, seen = random.Random(seed), []
     for _ in range(60):
         people = a_few_people(dice)

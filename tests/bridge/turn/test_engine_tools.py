@@ -180,7 +180,7 @@ async def test_a_corrected_session_goes_on(new_service, new_engine, sessions):
     assert (second.record.session, second.text) == ("reused", "It says hello.")
 
 
-async def test_no_tool_is_offered_or_read_without_choice(new_service, new_engine):
+async def test_choice_none_neither_offers_nor_reads_tools(new_service, new_engine):
     text = '<call:abcdefghij>{"name":"read_file","arguments":{"path":"a"}}</call:abcdefghij>'
     service = await new_service(obeying_plainly(text))
     done = await chat(await new_engine(service), asking(tool_choice=ToolChoice("none")))

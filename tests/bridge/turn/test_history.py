@@ -92,7 +92,7 @@ def test_calls_without_ids_count_by_their_arguments():
     assert stored(HI, calls=[("1", "save"), ("2", "save")], given=["{}", "{}"], **old) is None
 
 
-def test_too_many_changes_are_sent_whole():
+def test_changes_beyond_the_bound_are_sent_whole():
     many = Message("user", "".join(f"<system-reminder>{n}</system-reminder>" for n in range(MOST_CHANGING + 1)))
     assert stored(many, HI, ids=PROVEN) is None
     assert stored(many, HI).fingerprint == places(many, HI, HELLO, BYE)[0]
@@ -153,7 +153,7 @@ LATE = Message("system", "You talk to Alice.")
         (HI, msgspec.structs.replace(CALLED, tool_calls=(ToolCall(ID, "save", '{"a":1}'),)), RESULT),
     ],
 )  # fmt: skip
-def test_after_call_everything_counts(other):
+def test_place_after_a_call_is_exact(other):
     assert after_call(*other).fingerprint != after_call(HI, CALLED, RESULT).fingerprint
     assert after_call(*other).fingerprint == places(*other, DONE, ASK)[0]
 
@@ -232,7 +232,7 @@ def test_arguments_of_any_kind_are_compared(arguments):
     assert edited([call], now, "") == ()
 
 
-def test_only_the_latest_calls_are_compared():
+def test_latest_calls_alone_are_compared():
     calls = [ToolCall(str(number), "save", f'{{"n":{number}}}') for number in range(5)]
     given = digests(call.arguments for call in calls)[3 * DIGEST_LENGTH :]
     calls[0], calls[4] = (msgspec.structs.replace(calls[n], arguments="{}") for n in (0, 4))

@@ -46,7 +46,7 @@ def test_other_tool_modes_leave_tools_to_the_agent(tool_mode, forwards):
     assert not plan.keeps_session
 
 
-def test_bridging_concerns_requests_with_tools_only():
+def test_tool_mode_concerns_requests_with_tools_alone():
     plan = plan_of(asking(), Route(), PlanOptions(tool_mode="forward"))
     assert (plan.mode, plan.forwards, plan.keeps_session) == ("chat", False, True)
 

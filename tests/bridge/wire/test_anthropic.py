@@ -140,7 +140,7 @@ def test_message_of_401_is_what_clients_seek():
     assert (status, body["error"]) == (401, {"type": "authentication_error", "message": "invalid x-api-key"})
 
 
-def test_no_place_is_529_and_no_instance_503():
+def test_overload_is_529_and_missing_instance_503():
     told = {e.kind: (error(e)[0], error(e)[1]["error"]["type"]) for e in every_error()}
     assert told["overloaded"] == (529, "overloaded_error")
     assert told["unavailable"] == (503, "overloaded_error")

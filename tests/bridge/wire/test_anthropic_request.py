@@ -299,7 +299,7 @@ def test_pitfall_27_wrong_message_is_400_with_path(message, complaint):
     assert refused(body(USER, message)).message == f"messages.1.{complaint}"
 
 
-def test_counting_grows_with_text_system_and_tools():
+def test_count_grows_with_text_system_and_tools():
     plain = count(body(max_tokens=None))
     longer = count(body({"role": "user", "content": "Hi " * 100}))
     assert 0 < plain < longer
@@ -308,7 +308,7 @@ def test_counting_grows_with_text_system_and_tools():
 
 
 @pytest.mark.parametrize("fields", [{"messages": None}, {"model": None}, {"thread": {}}, {"tools": 7}, {"tools": [7]}])
-def test_counting_refuses_what_is_no_request(fields):
+def test_count_refuses_what_is_no_request(fields):
     assert refused(body(**fields), count).status == 400
 
 

@@ -44,7 +44,7 @@ def test_pitfall_5_deferred_tools_are_accepted_without_typed():
 
 
 @pytest.mark.parametrize("tools", [None, []])
-def test_no_tools_are_no_tools(tools):
+def test_absent_tools_are_no_tooling(tools):
     request = parse(tools=tools)
     assert (request.tools, request.tooling) == ((), False)
 

@@ -97,7 +97,7 @@ def ids_of(wire, **fields):
 
 @pytest.mark.parametrize("wire", [openai_chat.FORMAT, responses.FORMAT], ids=["chat", "responses"])
 @pytest.mark.parametrize("name", ["user", "safety_identifier", "prompt_cache_key"])
-def test_no_field_of_openai_proves_anything(wire, name):
+def test_fields_of_openai_prove_nothing(wire, name):
     assert ids_of(wire) == ids_of(wire, **{name: None}) == NOBODY
     assert ids_of(wire, **{name: UUID}) == ClientIds((f'{name} "{UUID}"',))
 

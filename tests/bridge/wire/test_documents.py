@@ -94,7 +94,7 @@ ELSEWHERE = {
 
 
 @formats
-def test_whatever_is_not_passed_on_is_named(name):
+def test_parts_not_passed_on_are_named(name):
     for part in ELSEWHERE[name]:
         message = said(name, part, {"type": "text", "text": "Hi"})
         assert len(message.dropped) == 1, part

@@ -53,7 +53,7 @@ def test_error_bodies_are_golden(name, assert_golden):
 @formats
 @settings(deadline=None)
 @given(events=turns(), cuts=st.lists(st.booleans(), max_size=40))
-def test_how_events_are_batched_makes_no_difference(name, events, cuts):
+def test_batches_of_events_make_no_difference(name, events, cuts):
     encoder = REPLIES[name].encoder(HEAD)
     pieces, batch = [], []
     for event, cut in zip_longest(events, cuts[: len(events)], fillvalue=False):
@@ -86,7 +86,7 @@ def test_pitfall_25_pieces_are_sent_at_once(name, turn):
 
 
 @formats
-def test_no_events_make_no_bytes(name):
+def test_empty_batch_makes_no_bytes(name):
     assert REPLIES[name].encoder(HEAD).feed([]) == b""
 
 

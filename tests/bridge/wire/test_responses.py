@@ -118,7 +118,7 @@ def test_stream_equals_the_whole_reply_for_clients(client, turn):
 
 @settings(deadline=None)
 @given(events=turns(), cuts=st.lists(st.booleans(), max_size=40))
-def test_how_events_are_batched_makes_no_difference(events, cuts):
+def test_batches_of_events_make_no_difference(events, cuts):
     encoder = ResponsesReply().encoder(HEAD)
     pieces, batch = [], []
     for event, cut in zip_longest(events, cuts[: len(events)], fillvalue=False):

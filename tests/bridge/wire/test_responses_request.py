@@ -250,7 +250,7 @@ def test_the_format_of_the_reply(text, schema):
     assert parse(text=text).reply_schema == schema
 
 
-def test_limits_and_streams():
+def test_limit_and_stream_are_read():
     request = parse(max_output_tokens=5, stream=True, stream_options={"include_obfuscation": False})
     assert (request.max_tokens, request.stream) == (5, True)
 
@@ -434,13 +434,13 @@ def test_a_count_needs_no_model():
         max_leaves=12,
     )
 )
-def test_no_input_is_a_bug(given_input):
+def test_inputs_of_any_shape_raise_no_bug(given_input):
     with suppress(InvalidRequest, NotFound):
         assert parse(input=given_input).messages
 
 
 @pytest.mark.parametrize("place", ["metadata", "reasoning", "text", "tools", "input"])
-def test_too_deep_nesting_is_refused_or_passed_on(place):
+def test_deep_nesting_is_refused_or_passed_on(place):
     deep = "[" * 50_000 + "]" * 50_000
     value = deep if place != "input" else f'[{{"type":"future","output":{deep}}}]'
     raw = f'{{"model":"m","input":"Hi","{place}":{value}}}'.encode()

@@ -62,7 +62,7 @@ async def test_tool_loop_streamed(model, tools, added):
     assert (kinds.count("tool_called"), kinds.count("tool_output")) == (2, 2)
 
 
-async def test_forced_tool_and_parallel_calls(model, tools, added):
+async def test_forced_tool_runs_in_parallel_calls(model, tools, added):
     tell(plan=[{"calls": [{"call": "add", "arguments": {"a": n, "b": n}} for n in (1, 2)]}, {"say": "Both done."}])
     settings = ModelSettings(tool_choice="required", parallel_tool_calls=True)
     agent = Agent("adder", model=model, tools=tools, model_settings=settings)
@@ -70,14 +70,14 @@ async def test_forced_tool_and_parallel_calls(model, tools, added):
     assert sorted(added) == [(1, 1), (2, 2)]
 
 
-async def test_handoff(model, tools, added):
+async def test_handoff_reaches_the_other_agent(model, tools, added):
     tell(plan=[*call("transfer_to_adder"), *call("add", a=1, b=2), {"say": "{{last_result}}"}])
     adder = Agent("adder", model=model, tools=tools)
     result = await Runner.run(Agent("triage", model=model, handoffs=[adder]), "1 + 2?")
     assert (result.last_agent.name, added) == ("adder", [(1, 2)])
 
 
-async def test_typed_output(model):
+async def test_output_has_the_type_asked_for(model):
     class Sum(BaseModel):
         total: int
 

@@ -38,7 +38,7 @@ def test_url_gives_host_port_and_path(url, authority, path, secure):
         "http://a.example/" + "x" * 9000, "http://a,b.example/", "http://a.example\u2100/",
     ],
 )  # fmt: skip
-def test_anything_else_is_refused(url):
+def test_other_urls_are_refused(url):
     with pytest.raises(BadUrl):
         parse(url, PORTS)
 

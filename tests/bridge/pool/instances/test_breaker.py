@@ -117,7 +117,7 @@ def test_calm_makes_pauses_short_again(later, pause):
     assert breaker.until == 1 + later + pause
 
 
-def test_clear_ends_a_pause_and_forgets():
+def test_cleared_breaker_lets_in_and_forgets():
     breaker = limited()
     breaker.clear()
     assert (breaker.is_closed, breaker.lets_in(0)) == (True, True)

@@ -67,7 +67,7 @@ async def test_turn_that_leaves_lets_the_next_one_try():
         second.leave()
 
 
-async def test_clear_ends_the_pause():
+async def test_pause_ends_when_cleared():
     options = InstanceOptions(longest_pause=60)
     async with Service(on_ask=refuse) as service, running(attached(service), instances=options) as pool:
         await refused(pool)

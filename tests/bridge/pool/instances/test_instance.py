@@ -62,7 +62,7 @@ async def test_a_login_is_noticed_by_a_push(service):
         ({"status": 2, "whitelist": 5}, "failed", False),
     ],
 )
-async def test_only_trouble_that_passes_is_waited_for(service, told, state, waits):
+async def test_passing_trouble_alone_is_waited_for(service, told, state, waits):
     service.answers["auth/status"] = told | {"expireTime": 1782107060847}
     async with running(attached(service), ready=False) as pool:
         await in_state(pool, state)
@@ -140,7 +140,7 @@ async def test_account_is_checked_without_rereading_models(service, monkeypatch)
         assert service.methods().count("config/queryModels") == 1
 
 
-async def test_only_unknown_pushes_are_counted(service):
+async def test_unknown_pushes_alone_are_counted(service):
     async with running(attached(service)) as pool:
         peer = await service.peers.get()
         await peer.push(("brand/new", {}), ("extension/register", {}), ("chat/answer", {}), ("brand/newer", {}))

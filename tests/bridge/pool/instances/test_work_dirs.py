@@ -20,7 +20,7 @@ def names(folder):
 
 
 @pytest.mark.parametrize("noted", [None, "", "elsewhere", "../i1.b", "\udcff", "i1"])
-def test_first_is_in_use_unless_noted_otherwise(tmp_path, noted):
+def test_first_directory_is_used_unless_noted_otherwise(tmp_path, noted):
     first = tmp_path / "i1"
     if noted is not None:
         (tmp_path / "i1.in-use").write_bytes(noted.encode(errors="surrogateescape"))

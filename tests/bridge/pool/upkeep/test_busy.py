@@ -20,7 +20,7 @@ async def pool(services):
         yield pool
 
 
-def test_busy_from_last_place_to_first_free(pool):
+def test_instance_is_busy_without_a_free_place(pool):
     instance = pool.instances[0]
     first = pool.lease()
     assert instance.state == "ready"

@@ -231,7 +231,7 @@ async def test_stop_ends_a_replacement(tmp_path):
         assert not pool.statuses()[0].not_replaced
 
 
-async def test_replaced_by_another_kind_on_request(tmp_path):
+async def test_instance_becomes_another_kind_on_request(tmp_path):
     async with one(tmp_path, AUTO) as pool:
         before = pid(pool)
         spec = msgspec.structs.replace(simulator(tmp_path / "elsewhere", AUTO, "--version-string=9.9.9"), upstream="x")
@@ -263,7 +263,7 @@ async def test_lost_lease_ends_a_replacement(tmp_path):
         assert (pid(pool), lease.holder) == (before, "")
 
 
-async def test_one_at_a_time_in_a_process(tmp_path):
+async def test_replacements_in_a_process_take_turns(tmp_path):
     sources = [simulator(tmp_path / "i1", AUTO), simulator(tmp_path / "i2", AUTO)]
     async with running(sources, instances=SMOKE) as pool:
         before = [each.pid for each in pool.statuses()]

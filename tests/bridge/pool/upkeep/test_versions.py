@@ -47,7 +47,7 @@ def reported(pool):
     return [(each.installed, each.version) for each in pool.statuses()]
 
 
-async def test_canary_then_all_then_back(tmp_path, installed):
+async def test_instances_follow_canary_then_all_then_back(tmp_path, installed):
     old, new = installed("2.9.0"), installed("2.11.7")
     async with two(tmp_path) as pool:
         over(tmp_path, pool).obey({EVERY: Order(version=old)})
@@ -89,7 +89,7 @@ async def test_a_version_elsewhere_does_not_start(tmp_path):
         assert "is this version installed on this machine?" in pool.statuses()[0].last_error
 
 
-async def test_without_order_settings_decide(tmp_path, installed):
+async def test_settings_decide_without_an_order(tmp_path, installed):
     new = installed("2.11.7")
     async with two(tmp_path) as pool:
         over(tmp_path, pool).obey({"w1-i1": Order(version=new)})

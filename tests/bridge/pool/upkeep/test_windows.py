@@ -152,7 +152,7 @@ async def test_stopping_window_ends_the_program(tmp_path):
         await in_state(pool, "ready")
 
 
-async def test_stopped_from_the_beginning_never_starts(tmp_path):
+async def test_instance_stopped_from_the_beginning_never_starts(tmp_path):
     async with running([simulator(tmp_path, "--login=auto")], ready=False) as pool:
         pool.upkeep.obey({}, [soon(3600, Mode.STOP)])
         await in_state(pool, "stopped")

@@ -9,7 +9,7 @@ SIGNS = [sign for sign in FORMULA if not sign.isspace()]
 
 
 @pytest.mark.parametrize("first", FORMULA)
-def test_no_cell_is_a_formula(first):
+def test_cells_are_never_formulas(first):
     assert defused(f"{first}1+1").startswith(f"'{first}")
 
 

@@ -19,7 +19,7 @@ async def test_a_command_gets_its_reply(link):
     assert await link.execute("INCRBYFLOAT", "number", 1.5) == b"1.5"
 
 
-async def test_many_at_once_each_get_their_own_reply(link):
+async def test_commands_at_once_get_their_own_replies(link):
     replies = await asyncio.gather(*(link.execute("ECHO", n) for n in range(500)))
     assert replies == [str(n).encode() for n in range(500)]
 

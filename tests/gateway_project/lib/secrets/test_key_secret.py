@@ -30,7 +30,7 @@ def test_a_mistyped_secret_is_known_without_a_look():
     assert not any(map(is_mistyped, [secret, secret[:-1], secret + "x", "imported", secret[:-1] + "-", "", "lgw_"]))
 
 
-def test_no_two_secrets_are_alike():
+def test_secrets_are_never_alike():
     assert len({generate() for _ in range(1000)}) == 1000
 
 
