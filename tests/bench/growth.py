@@ -14,7 +14,8 @@ from tests.bench import report
 from tests.bench.cases import Case
 from tests.bench.figures import all_mib, behind_per_row, peak_mib, per_second, web_per, work_per_turn
 from tests.bench.runs import measure
-from tests.bench.targets import Ours, free_port, source_command
+from tests.bench.targets import Ours, source_command
+from tests.ports import free_port
 
 PLAIN = Case("growth", 20, 1, streamed=False, warm=0.5, window=2.0)
 FASTER = 1.15

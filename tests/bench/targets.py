@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from tests.bench import processes, seeds
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT = 120
@@ -25,12 +25,6 @@ AT_REST = 0.1  # cores of all parts
 SETTLE_TIMEOUT = 8  # s without a row more, until no more are waited for
 KEY = "bench-key-0123456789abcdef"
 SUPERVISOR = f"{shlex.quote(sys.executable)} -m gateway_project.supervise"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def get(port, path):

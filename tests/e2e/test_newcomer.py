@@ -11,7 +11,8 @@ from urllib.request import urlopen
 import pytest
 
 from accounts.keys.snippets import setups
-from tests.gateway_project.gateway import ROOT, Gateway, free_port
+from tests.gateway_project.gateway import ROOT, Gateway
+from tests.ports import free_port
 from tests.receiver import Receiver
 
 SECTION = (ROOT / "docs/operations.md").read_text().partition("## From nothing to a team\n")[2].partition("\n## ")[0]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import ROOT, SIMULATOR, Gateway, environment, until
-from tests.gateway_project.gateway import free_port
+from tests.ports import free_port
 
 WRAPPER = """#!/bin/sh
 env > {directory}/environment.txt

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -10,16 +9,11 @@ from pathlib import Path
 
 import psutil
 
+from tests.ports import free_port
 from tests.prepared import Process
 from tests.processes import command_line
 
 ROOT = Path(__file__).parents[2]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Gateway:

@@ -95,8 +95,8 @@ import atexit, sys, threading, time
 
 def main():
     atexit.register(print, "at the end")
-    threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
     print(*sys.argv[1:])
+    threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
     match sys.argv[1]:
         case "code": sys.exit(3)
         case "words": sys.exit("words")

@@ -6,7 +6,7 @@ import pytest
 
 from gateway_project.env import SettingError
 from gateway_project.supervise.preflight import listening
-from tests.gateway_project.gateway import free_port
+from tests.ports import free_port
 
 
 def reached(host, port):
@@ -49,9 +49,8 @@ def test_a_name_that_means_nothing_blames_the_host(host):
 
 def test_one_family_in_use_refuses_both():
     with socket.socket(socket.AF_INET6) as other:
-        other.bind(("::1", 0))
+        other.bind(("::1", port := free_port()))
         other.listen()
-        port = other.getsockname()[1]
         with (
             pytest.raises(SettingError, match=rf"PORT: cannot listen on \[::1\]:{port}: Address already in use"),
             listening("localhost", port),

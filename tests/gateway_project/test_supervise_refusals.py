@@ -11,7 +11,8 @@ from gateway_project.env import SettingError, load
 from gateway_project.supervise import orphans
 from gateway_project.supervise.preflight import check_room
 from gateway_project.supervise.supervisor import supervise
-from tests.gateway_project.gateway import Gateway, free_port
+from tests.gateway_project.gateway import Gateway
+from tests.ports import free_port
 
 pytestmark = pytest.mark.e2e
 

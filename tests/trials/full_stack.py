@@ -23,7 +23,8 @@ from bridge.pool.instances.work_dirs import in_use
 from tests.e2e.formats import ANTHROPIC, OPENAI, exchange
 from tests.e2e.installation import KEY, until
 from tests.environment import start_redis
-from tests.gateway_project.gateway import Gateway, free_port
+from tests.gateway_project.gateway import Gateway
+from tests.ports import free_port
 from tests.trials.machines import NODES, inside, namespaces, run
 from tests.trials.postgres import Postgres
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-from tests.bench.targets import free_port
+from tests.ports import free_port
 
 START_TIMEOUT = 30
 

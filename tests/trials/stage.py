@@ -15,8 +15,9 @@ from pathlib import Path
 import psutil
 import redis
 
-from tests.bench.targets import ROOT, clean_environment, free_port
+from tests.bench.targets import ROOT, clean_environment
 from tests.directories import copy
+from tests.ports import free_port
 from tests.processes import command_line
 from tests.trials.doors import Door
 from tests.trials.postgres import Postgres

@@ -17,7 +17,8 @@ import pytest
 from tests import uv
 from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import until
-from tests.gateway_project.gateway import ROOT, free_port
+from tests.gateway_project.gateway import ROOT
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.e2e,

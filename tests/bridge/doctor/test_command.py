@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 
 from bridge.doctor import run
-from tests.gateway_project.gateway import free_port
+from tests.ports import free_port
 from tests.prepared import manage
 
 

@@ -13,7 +13,7 @@ from accounts.ledger.spool import REJECTED, SPOOL, append
 from bridge.doctor import components
 from gateway_project.lib.redis import redis_fitness
 from gateway_project.lib.redis.redis_keys import USAGE as STREAM
-from tests.gateway_project.gateway import free_port
+from tests.ports import free_port
 
 
 def test_redis_version_and_persistence_are_shown(installed, findings):

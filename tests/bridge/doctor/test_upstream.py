@@ -11,7 +11,7 @@ from bridge.fleet import orders
 from bridge.fleet.orders import Action
 from bridge.status.accounts import AccountState
 from bridge.status.wanted import Maintenance, Mode
-from tests.gateway_project.gateway import free_port
+from tests.ports import free_port
 
 
 def script(tmp_path, text):
