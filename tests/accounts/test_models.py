@@ -145,6 +145,7 @@ async def test_ring_hears_of_new_and_unused_keys(redis_server):
     link = RedisLink(redis_server, timeout=30)
     ring = KeyRing(PEPPER, link)
     listening = asyncio.create_task(ring.listen())
+    await until(lambda: ring.listening)  # what is announced before is not heard
     await ring.preload()
     _, new = await sync_to_async(key)("new")
     await until(lambda: len(ring._known_keys) == 2)

@@ -55,15 +55,16 @@ class Seen(list):
 
 
 @contextmanager
-def watched(gateway, plan, key=KEY):
-    """Follow this plan meanwhile; what is seen is there at the end."""
+def watched(gateway, plan, key=KEY, *, turns=1):
+    """Follow this plan meanwhile; what is seen is there at the end, with the rows of so many turns at least."""
     gateway.control(plan=plan)
     asked, filed = len(asks(gateway)), set(gateway.rows())
     seen = Seen()
     yield seen
     gateway.control()
     new = asks(gateway)[asked:]
-    rows = until(lambda: [row for name, row in gateway.rows().items() if name not in filed])
+    until(lambda: len(gateway.rows().keys() - filed) >= turns)
+    rows = [row for name, row in gateway.rows().items() if name not in filed]
     seen.sessions = [row["session"] for row in rows]
     seen += [
         Round(size_of(params), params["isReply"]) for params in new if params["isReply"] or "<call:" in text_of(params)

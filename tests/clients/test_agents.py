@@ -14,7 +14,7 @@ NAMES = [f"{type(agent).__name__}-{'reuse' if reuse else 'whole'}" for agent, re
 @pytest.mark.parametrize(("agent", "reuse"), CASES, indirect=["reuse"], ids=NAMES)
 def test_agent_finishes_its_task_and_resumes(agent, node_clients, gateway, folder, reuse, report):
     plan = [*plan_for(agent, folder.work), {"say": "Nothing more to do."}]
-    with watched(gateway, plan) as seen:
+    with watched(gateway, plan, turns=5 + agent.side_turns) as seen:
         told = agent.run(node_clients, gateway, folder)
         later = agent.go_on(node_clients, gateway, folder, "Is there more to do?")
     assert folder.is_done(), told

@@ -18,7 +18,7 @@ print(services.create(key), key.pk)
 def test_confined_key_serves_all_claude_code_asks(node_clients, gateway, folder, reuse):
     secret, key_id = django(gateway.data_dir, CONFINED).split()
     agent = ConfinedClaudeCode(secret)
-    with watched(gateway, plan_for(agent, folder.work)):
+    with watched(gateway, plan_for(agent, folder.work), turns=4):
         told = agent.run(node_clients, gateway, folder)
     assert folder.is_done(), told
     rows = [row for row in gateway.rows().values() if row["api_key_id"] == int(key_id)]
@@ -71,7 +71,7 @@ def test_aider_edits_and_mends_until_its_test_passes(aider, gateway, folder):
     command = [aider, *settings, "--edit-format", "diff", "--yes-always", "--no-git", "--no-pretty",
                "--no-check-update", "--no-show-model-warnings", "--analytics-disable", "--auto-test", "--test-cmd",
                "grep -x goodbye a.txt && cp a.txt b.txt", "--message", PROMPT, "a.txt"]  # fmt: skip
-    with watched(gateway, plan) as seen:
+    with watched(gateway, plan, turns=2) as seen:
         told = folder.run(command, **environ)
     assert folder.is_done(), told
     assert len(seen.sessions) == 2

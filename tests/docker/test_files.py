@@ -173,10 +173,16 @@ def redis_of_compose(tmp_path):
     path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     with subprocess.Popen([shell, option, script], env=path, stdout=subprocess.DEVNULL) as server:
         try:
-            assert until((tmp_path / "socket").exists)
+            assert until(lambda: _is_listened_to(tmp_path / "socket"))
             yield server, tmp_path / "socket"
         finally:
             server.kill()
+
+
+def _is_listened_to(path):
+    """The file of a socket is there before."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def test_redis_keeps_rows_and_asks_for_password(redis_of_compose):

@@ -106,14 +106,14 @@ def test_refusal_of_large_head_has_paths_shape(server):
 
 
 def test_missing_head_is_not_waited_for():
-    with Served(head_sec=0.2) as server, server.connect() as silent, server.connect() as half:
+    with Served(head_sec=1) as server, server.connect() as silent, server.connect() as half:
         half.sendall(GET)
         assert status_of(half) == [408]
         assert read_all(silent) == b""
 
 
 def test_slow_head_is_not_waited_for():
-    with Served(head_sec=0.3) as server, server.connect() as slow:
+    with Served(head_sec=1) as server, server.connect() as slow:
         slow.settimeout(0.02)
         slow.sendall(GET + b"X-A: ")
         assert until(lambda: drip(slow)).startswith(b"HTTP/1.1 408 ")
@@ -121,8 +121,9 @@ def test_slow_head_is_not_waited_for():
 
 def drip(connection):
     """One byte more; what has come."""
-    try:
+    with suppress(ConnectionError):  # it may be over since the last one; what was said is there to read
         connection.sendall(b"a")
+    try:
         return connection.recv(1000)
     except TimeoutError:
         return b""
@@ -157,11 +158,12 @@ def test_body_that_waits_for_us_is_not_hurried():
         await echo(scope, receive, send)
 
     with Served(busy, body_silence_sec=0.2, body_grace_sec=0.2) as server, server.connect() as waiting:
-        waiting.sendall(POST + b"Connection: close\r\nContent-Length: 400000\r\n\r\n" + b"a" * 300_000)
+        # All at once: what the server does not read yet waits in the system, and a pause of ours is none of the body.
+        waiting.sendall(POST + b"Connection: close\r\nContent-Length: 400000\r\n\r\n" + b"a" * 400_000)
+        assert until(lambda: release)
         passed = server.connections.now + 1
         assert until(lambda: server.connections.now > passed)
         release["loop"].call_soon_threadsafe(release["event"].set)
-        waiting.sendall(b"a" * 100_000)
         assert status_of(waiting) == [200]
 
 
@@ -227,8 +229,11 @@ def test_good_request_is_answered_before_bad_one():
 
 @pytest.mark.parametrize("streamed", [True, False])
 def test_a_client_that_does_not_read_is_cut(streamed):
+    asked = []
+
     async def large(_scope, receive, send):
         await whole_body(receive)
+        asked.append(1)
         headers = [] if streamed else [(b"content-length", b"%d" % (64 << 20))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         for left in reversed(range(64)):
@@ -236,7 +241,7 @@ def test_a_client_that_does_not_read_is_cut(streamed):
 
     with Served(large, unread_sec=0.3) as server, server.connect(receive_buffer=4096) as deaf:
         deaf.sendall(GET + b"\r\n")
-        assert until(lambda: len(server.connections) == 1)
+        assert until(lambda: asked)
         assert until(lambda: len(server.connections) == 0)
 
 
@@ -262,13 +267,13 @@ def test_a_client_that_reads_slowly_is_served():
         await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
         await send({"type": "http.response.body", "body": b"a" * (8 << 20)})
 
-    with Served(large, unread_sec=0.5, unread_step=1) as server, server.connect(receive_buffer=65536) as slow:
+    with Served(large, unread_sec=1.5, unread_step=1) as server, server.connect(receive_buffer=65536) as slow:
         slow.sendall(GET + b"\r\n")
         size = 0
         while part := slow.recv(65536):
             size += len(part)
             if size % (1 << 20) < 65536:
-                passed = server.connections.now + 0.1
+                passed = server.connections.now + 0.25
                 assert until(lambda limit=passed: server.connections.now > limit)
         assert size > 8 << 20
 

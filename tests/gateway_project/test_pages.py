@@ -192,6 +192,7 @@ async def test_slow_reader_holds_no_turn(page, size):
 
 async def test_long_answers_are_few_at_once(page, monkeypatch):
     monkeypatch.setattr(pages, "WAIT_SEC", 0.01)
+    monkeypatch.setattr(pages, "AT_ONCE", 6)  # so that nobody waits, and gives up, before the line for long answers
     application = Pages(page)
     page.body = b"a" * (MOST_HELD + 1)
     page.answer.set()

@@ -61,7 +61,7 @@ class Users:
 @pytest.fixture
 def users(door, server, tmp_path):
     url = server.url.replace(str(server.port), str(door.port))
-    users = Users(url, tmp_path, statement_sec="0.5")
+    users = Users(url, tmp_path, statement_sec="2")
     yield users
     users.close()
 
@@ -83,7 +83,7 @@ def test_silent_server_ends_query_by_our_deadline(users, door):
     with users.one() as wrapper, wrapper.cursor() as cursor:
         cursor.execute("SELECT 1")
         door.swallow()
-        with pytest.raises(OperationalError, match=r"no answer within 0\.5 s"):
+        with pytest.raises(OperationalError, match="no answer within 2 s"):
             cursor.execute("SELECT 1")
         with pytest.raises((OperationalError, InterfaceError)):
             wrapper.rollback()
@@ -113,6 +113,7 @@ def test_unresolved_names_end_a_connection_attempt(users, monkeypatch):
 @pytest.mark.parametrize("harm", ["restart", "cut", "silence"])
 def test_dead_kept_connection_costs_no_error(users, server, door, monkeypatch, harm):
     monkeypatch.setattr(connection_pool, "FRESH_SEC", 0.0)
+    monkeypatch.setattr(connection_pool, "CHECK_SEC", 2.0)  # a busy machine may answer later than usual
     with users.one() as one, users.one() as other:  # two that are kept
         first = {wrapper.cursor().execute("SELECT pg_backend_pid()").fetchone()[0] for wrapper in (one, other)}
     assert users.ask() in first
@@ -144,7 +145,7 @@ def test_connections_are_bounded_except_for_priority(users, monkeypatch):
 
 
 def test_the_server_has_deadlines_too(users):
-    assert users.ask("SHOW statement_timeout") == "500ms"
+    assert users.ask("SHOW statement_timeout") == "2s"
     assert users.ask("SHOW lock_timeout") == "4s"
 
 

@@ -205,6 +205,7 @@ async def test_a_mistyped_key_is_refused_without_a_look(redis_server):
 
 async def test_unknown_keys_wait_in_a_bounded_line(redis_server, monkeypatch):
     monkeypatch.setattr("accounts.keys.keyring.MAX_WAITING", 5)
+    monkeypatch.setattr("accounts.keys.keyring.READ_WITHIN", 60)
     records = Records(alice="secret-a")
     async with ring_over(records, redis_server) as ring:
         assert await ring.authenticate("secret-a")
@@ -221,7 +222,8 @@ async def test_unknown_keys_wait_in_a_bounded_line(redis_server, monkeypatch):
         assert await ring.authenticate("one more") is None
 
 
-async def test_known_key_is_served_during_a_refresh(tmp_path):
+async def test_known_key_is_served_during_a_refresh(tmp_path, monkeypatch):
+    monkeypatch.setattr("accounts.keys.keyring.TRUST", 60)  # it would end in a pause of this process
     records = Records(alice="secret-a")
     async with ring_over(records, f"unix://{tmp_path / 'nobody.sock'}", listening=False) as ring:
         assert await ring.authenticate("secret-a")
@@ -402,13 +404,14 @@ async def test_paused_key_opens_nothing_and_keeps_its_holder(redis_server):
         assert (caller.name, status) == ("alice", "paused")
 
 
-async def test_old_secret_ends_with_its_grace(redis_server):
-    records = Records()
-    records.add("alice", "secret-a", expires_at=time.time() + 2, at_end="rotated")
+async def test_old_secret_ends_with_its_grace(redis_server, monkeypatch):
+    records, end = Records(), time.time() + 3600
+    records.add("alice", "secret-a", expires_at=end, at_end="rotated")
     async with ring_over(records, redis_server) as ring:
         caller = await ring.authenticate("secret-a")
         assert await ring.status(caller.digest) == "open"
-        await until(lambda: ring.refused("secret-a")[1] == "rotated")
+        monkeypatch.setattr("accounts.keys.keyring.time.time", lambda: end)
+        assert ring.refused("secret-a")[1] == "rotated"
         assert await ring.authenticate("secret-a") is None
 
 

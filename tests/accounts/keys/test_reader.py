@@ -82,7 +82,8 @@ async def test_read_errors_reach_who_asked_and_nobody_later(thread, monkeypatch)
     assert await reader.read(key.digest)
 
 
-async def test_known_keys_do_not_wait_for_unknown_ones(redis_server):
+async def test_known_keys_do_not_wait_for_unknown_ones(redis_server, monkeypatch):
+    monkeypatch.setattr("accounts.keys.keyring.READ_WITHIN", 60)
     _, secret = await make()
     link = RedisLink(redis_server, timeout=30)
     ring = KeyRing(PEPPER, link)

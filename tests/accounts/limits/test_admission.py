@@ -12,6 +12,8 @@ from gateway_project.lib.redis import redis_keys
 from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable
 from tests.accounts.conftest import until
 
+pytestmark = pytest.mark.usefixtures("patience")
+
 NOON = datetime(2026, 11, 11, 12, tzinfo=UTC).timestamp()
 
 
@@ -252,7 +254,7 @@ async def test_what_lies_in_the_future_does_not_count(link):
 async def doors(own_redis, monkeypatch):
     """A Redis of its own, and the door of a process that uses it."""
     monkeypatch.setattr("accounts.limits.admission.RENEW", 0.02)
-    link, look = RedisLink(own_redis.url, retry_after=0.05), RedisLink(own_redis.url, timeout=5, retry_after=0.05)
+    link, look = (RedisLink(own_redis.url, timeout=5, retry_after=0.05) for _ in range(2))
     yield own_redis, Limits(link), look
     await link.close()
     await look.close()

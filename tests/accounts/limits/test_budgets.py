@@ -13,6 +13,8 @@ from accounts.limits.counters import shadow_key
 from accounts.limits.periods import periods_at
 from gateway_project.lib.redis import redis_keys
 
+pytestmark = pytest.mark.usefixtures("patience")
+
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 

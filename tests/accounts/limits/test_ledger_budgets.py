@@ -19,7 +19,7 @@ from gateway_project.lib.redis.redis_link import RedisLink
 from tests.accounts.conftest import until
 from tests.accounts.limits.test_budgets import caller, outcome
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patience")]
 
 
 def file(key, *, at, tokens=10, status="ok", count=1, team=None):

@@ -54,8 +54,9 @@ async def test_shadow_limit_refuses_nobody_without_redis(away):
     assert [await outcome(door, who, f"r{number}") for number in range(5)] == [None] * 5
 
 
+@pytest.mark.usefixtures("patience")
 async def test_used_up_budget_stays_so_without_redis(own_redis):
-    link = RedisLink(own_redis.url, retry_after=0.05)
+    link = RedisLink(own_redis.url, timeout=30, retry_after=0.05)
     door, who, at = Limits(link, processes=lambda: 2), caller({"requests_day": 4}), moment(2026, 11, 28, 12)
     for number in range(2):
         (await door.admit(who, f"r{number}", at=at)).release()

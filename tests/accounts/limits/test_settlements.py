@@ -13,15 +13,10 @@ from gateway_project.lib.redis.redis_link import RedisLink
 from tests.accounts.conftest import OwnRedis, until
 from tests.accounts.limits.test_admission import caller
 
+pytestmark = pytest.mark.usefixtures("patience")
+
 WHO = caller(concurrency=1, tpm=100_000)
 _, TOKENS, TURNS, _ = redis_keys.limits("key", 1)
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch):
-    """A Redis that gets no time on a busy machine is waited for."""
-    monkeypatch.setattr("accounts.limits.breaker.SILENT_TICKS", 10_000)
-    monkeypatch.setattr("accounts.limits.breaker.LASTING_SEC", 60)
 
 
 @pytest.fixture
