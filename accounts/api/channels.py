@@ -20,6 +20,7 @@ from accounts.alerts import receivers
 from accounts.alerts.notices import notice_options, send_test
 from accounts.alerts.words import SEVERITIES, Severity, kind_names
 from accounts.api.checked import Checked
+from accounts.api.held_rows import HeldRows
 from accounts.api.idempotency import Idempotent
 from accounts.api.lists import is_equal
 from accounts.models import AlertChannel
@@ -116,7 +117,7 @@ class TestSerializer(serializers.Serializer[Any]):
     error = serializers.CharField(allow_blank=True, help_text="Why it did not arrive.")
 
 
-class ChannelViewSet(Idempotent, ModelViewSet[AlertChannel]):
+class ChannelViewSet(Idempotent, HeldRows, ModelViewSet[AlertChannel]):
     """Receivers of alerts. What alerts there are is `alerts`."""
 
     resource = "alert-channels"

@@ -19,6 +19,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from accounts.api.checked import Known
 from accounts.api.fields import POLICY, Duration, Moment, PolicyFields, TeamName
+from accounts.api.held_rows import HeldUpdates
 from accounts.api.idempotency import Idempotent
 from accounts.api.limits import WithLimits
 from accounts.api.lists import Filter, is_equal
@@ -115,8 +116,8 @@ def _in_state(keys: QuerySet[ApiKey], state: str) -> QuerySet[ApiKey]:
 
 
 class KeyViewSet(
-    WithLimits, Idempotent, mixins.CreateModelMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin,
-    mixins.UpdateModelMixin, GenericViewSet[ApiKey],
+    WithLimits, Idempotent, HeldUpdates, mixins.CreateModelMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin,
+    GenericViewSet[ApiKey],
 ):  # fmt: skip
     """API keys. None is ever deleted, for its usage stays: revoke it."""
 

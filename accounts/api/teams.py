@@ -12,6 +12,7 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.viewsets import ModelViewSet
 
 from accounts.api.fields import POLICY, PolicyFields
+from accounts.api.held_rows import HeldRows
 from accounts.api.idempotency import Idempotent
 from accounts.api.limits import WithLimits
 from accounts.api.lists import is_equal
@@ -37,7 +38,7 @@ class TeamSerializer(PolicyFields):
         return members
 
 
-class TeamViewSet(WithLimits, Idempotent, ModelViewSet[Team]):
+class TeamViewSet(WithLimits, Idempotent, HeldRows, ModelViewSet[Team]):
     """Teams. One with keys or usage cannot be deleted: 409."""
 
     resource = "teams"

@@ -23,7 +23,7 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidge
 from accounts.audit.history import AuditHistory
 from bridge.fleet import mirror, orders, versions
 from bridge.fleet.orders import ALL, UnknownInstance
-from bridge.fleet.versions import NotInstalled
+from bridge.fleet.versions import NotInstalled, UnknownVersion
 from bridge.models import Instance, InstanceOrder, Version
 from bridge.status.states import InstanceState
 from gateway_project.lib.pages.cells import ago
@@ -151,7 +151,7 @@ class VersionAdmin(AuditHistory, ClosedLookups, ModelAdmin):
     def _move(self, request: HttpRequest, version: Version | None) -> None:
         try:
             names = orders.move(request.POST.get("name", "")[:100], version, settings.REDIS_URL)
-        except UnknownInstance as exc:
+        except (UnknownInstance, UnknownVersion) as exc:
             messages.error(request, str(exc))
         else:
             done = gettext("%(version)s: %(names)s. It begins within two seconds.")

@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
 from accounts.api.checked import Checked, Known
+from accounts.api.held_rows import HeldRows
 from accounts.api.idempotency import Idempotent
 from accounts.api.lists import is_equal
 from accounts.api.problems import Conflict
@@ -114,7 +115,7 @@ class CallbackSerializer(Known):
     url = serializers.CharField(max_length=LONGEST, help_text="The address at which the browser has ended.")
 
 
-class LoginViewSet(Idempotent, ModelViewSet[Login]):
+class LoginViewSet(Idempotent, HeldRows, ModelViewSet[Login]):
     """Logins of Lingma: what is known of them, and which instances have them."""
 
     resource = "logins"

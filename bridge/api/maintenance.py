@@ -10,6 +10,7 @@ from rest_framework import serializers
 from rest_framework.viewsets import ModelViewSet
 
 from accounts.api.checked import Checked
+from accounts.api.held_rows import HeldRows
 from accounts.api.idempotency import Idempotent
 from accounts.api.lists import is_equal
 from bridge.fleet import maintenance
@@ -41,7 +42,7 @@ class MaintenanceWindowSerializer(Checked):
         return times[1] if times else None
 
 
-class MaintenanceWindowViewSet(Idempotent, ModelViewSet[MaintenanceWindow]):
+class MaintenanceWindowViewSet(Idempotent, HeldRows, ModelViewSet[MaintenanceWindow]):
     """Planned times in which instances take no turns, once or each week; every process keeps them by its own clock."""
 
     resource = "maintenance-windows"

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.viewsets import ModelViewSet
 
 from accounts.api.checked import Checked
+from accounts.api.held_rows import HeldRows
 from accounts.api.idempotency import Idempotent
 from accounts.api.lists import is_equal
 from bridge.models import ModelAlias, PromptTemplate
@@ -37,7 +38,7 @@ class PromptSerializer(RoutingSerializer):
         validators: ClassVar[list[Any]] = []
 
 
-class RoutingViewSet(Idempotent, ModelViewSet[Any]):
+class RoutingViewSet(Idempotent, HeldRows, ModelViewSet[Any]):
     lookup_value_regex = "[0-9]+"
     ordering = ("position", "id")
     ordering_fields = ("position", "pattern", "id")

@@ -10,7 +10,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
-from rest_framework.exceptions import APIException, PermissionDenied
+from rest_framework.exceptions import APIException, NotFound, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
@@ -18,7 +18,7 @@ from rest_framework.viewsets import GenericViewSet
 from accounts.api.lists import is_equal
 from accounts.api.problems import Conflict
 from bridge.fleet import versions
-from bridge.fleet.versions import NotInstalled, VersionInUse
+from bridge.fleet.versions import NotInstalled, UnknownVersion, VersionInUse
 from bridge.models import Version
 from gateway_project.lib.pages.uploads import NotUploaded, is_asked, upload_of
 from gateway_project.lib.translated import translated
@@ -90,7 +90,10 @@ class VersionViewSet(
     @action(detail=True, methods=["post"])
     def default(self, request: Request, pk: str = "") -> Response:
         """Have every instance run it that is not ordered to run another."""
-        versions.make_default(self.get_object())
+        try:
+            versions.make_default(self.get_object())
+        except UnknownVersion as exc:
+            raise NotFound(str(exc)) from None
         return Response(VersionSerializer(self.get_object(), context=self.get_serializer_context()).data)
 
     @extend_schema(request=None, responses=VersionSerializer)

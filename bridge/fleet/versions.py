@@ -106,8 +106,14 @@ def wanted_by(name: str) -> Version | None:
 
 
 def make_default(version: Version | None) -> None:
-    """Have every instance run it that is not ordered to run another; None: what the settings say."""
+    """Have every instance run it that is not ordered to run another; None: what the settings say.
+
+    Raise UnknownVersion where somebody has deleted it meanwhile.
+    """
     with transaction.atomic():
+        if version is not None and not Version.objects.select_for_update().filter(pk=version.pk).exists():
+            deleted = gettext("%(name)s has been deleted meanwhile. Nothing was saved.")
+            raise UnknownVersion(deleted % {"name": version})
         for row in Version.objects.select_for_update().filter(is_default=True):
             if row != version:
                 row.is_default = False

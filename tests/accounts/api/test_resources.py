@@ -1,11 +1,16 @@
 """Teams, aliases, prompts, audit, and the errors that all have in common."""
 
+import re
+
 import pytest
 from django.db import IntegrityError, connection
 from django.urls import path as url
+from django.utils import timezone
 
-from accounts.models import AlertChannel, ApiKey, AuditEntry, Team
-from bridge.models import Login, MaintenanceWindow, ModelAlias, PromptTemplate
+from accounts.audit.context import unrecorded
+from accounts.models import Alert, AlertChannel, ApiKey, AuditEntry, Team
+from bridge.models import Login, MaintenanceWindow, ModelAlias, PromptTemplate, Version
+from bridge.status.logins import LoginKind
 from gateway_project import urls
 from tests.accounts.api.conftest import Program
 
@@ -82,25 +87,58 @@ ROWS = {
 }  # fmt: skip
 
 
+class Deleter:
+    """Deletes a row once the statement comes that is looked for: as another request does at that moment."""
+
+    def __init__(self, model, pk, statement, count=1):
+        self.row, self.statement, self.count = model.objects.filter(pk=pk), re.compile(statement), count
+        self.before = []
+
+    def __call__(self, execute, sql, *rest):
+        if self.count and self.statement.match(sql):
+            self.count -= 1
+            if not self.count:
+                with unrecorded():
+                    self.row.delete()
+        elif self.count:
+            self.before.append(sql)
+        return execute(sql, *rest)
+
+
 @pytest.mark.parametrize("resource", ROWS)
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
 def test_row_deleted_meanwhile_is_404(api, resource, method):
     model, body, change = ROWS[resource]
     pk = api("POST", f"{resource}/", body).data["id"]
-    table, seen = f'"{model._meta.db_table}"', []
-
-    def delete_first(execute, sql, *rest):
-        """Once the request has found the row, somebody else deletes it."""
-        if table in sql and f'"{model._meta.db_table}_' not in sql:
-            seen.append(sql)
-            if len(seen) == 2:
-                model.objects.filter(pk=pk).delete()
-        return execute(sql, *rest)
-
-    with connection.execute_wrapper(delete_first):
+    recorded = AuditEntry.objects.count()
+    # The last moment at which others can: from then on the row is held, in a transaction that is open already.
+    table = model._meta.db_table
+    deleter = Deleter(model, pk, rf'SELECT "{table}"."id" FROM "{table}" WHERE "{table}"."id" = ')
+    with connection.execute_wrapper(deleter):
         answer = api(method, f"{resource}/{pk}/", change if method == "PATCH" else None)
-    assert len(seen) > 2
-    assert answer.status_code == (404 if method == "PATCH" else 204)
+    assert deleter.before[-1].startswith("SAVEPOINT")
+    assert (answer.status_code, answer.data["code"]) == (404, "not_found")
+    assert AuditEntry.objects.count() == recorded
+
+
+ACTIONS = {
+    "versions/{}/default/": lambda: Version.objects.create(version="2.9.0"),
+    "logins/{}/relogin/": lambda: Login.objects.create(label="new", kind=LoginKind.BROWSER),
+    "alerts/{}/acknowledge/": lambda: Alert.objects.create(
+        kind="redis_away", began_at=timezone.now(), latest_at=timezone.now()
+    ),
+}
+
+
+@pytest.mark.parametrize("path", ACTIONS)
+def test_action_on_row_deleted_meanwhile_is_404(api, path):
+    row = ACTIONS[path]()
+    model, table = type(row), row._meta.db_table
+    # At the first statement about it after the one that has found it.
+    deleter = Deleter(model, row.pk, rf'\w+ .*"{table}"(?!_)', 2)
+    with connection.execute_wrapper(deleter):
+        answer = api("POST", path.format(row.pk))
+    assert (deleter.count, answer.status_code) == (0, 404)
 
 
 def test_audit_is_read_and_filtered(api):
