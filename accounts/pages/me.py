@@ -102,16 +102,16 @@ def _shown(request: HttpRequest) -> HttpResponse:
 
 def _closed(key: ApiKey, address: str, now: datetime) -> str:
     """Why the key opens nothing, with since when; "" for a key that does."""
-    networks = caller_of(key).networks
-    if networks is not None and not is_within(networks, address):
-        return translated(Text(REASONS["network"][0], client=address or "–"))
     state = key.state(now)
     since = {
         ApiKey.State.REVOKED: key.revoked_at, ApiKey.State.EXPIRED: key.expires_at,
         ApiKey.State.PAUSED: key.paused_at, ApiKey.State.QUARANTINED: key.quarantined_at,
     }.get(state)  # fmt: skip
     if since is None:
-        return ""
+        # As for requests: from where it comes is looked at once it opens anything.
+        networks = caller_of(key).networks
+        is_outside = networks is not None and not is_within(networks, address)
+        return translated(Text(REASONS["network"][0], client=address or "–")) if is_outside else ""
     sentence, advice = REASONS[state.value]
     time = timezone.localtime(since).strftime("%Y-%m-%d %H:%M %Z")
     return gettext("%(sentence)s Since %(time)s. %(advice)s") % {

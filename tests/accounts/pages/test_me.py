@@ -263,6 +263,13 @@ def test_setups_have_an_allowed_model_and_no_key(client):
             lambda key: ApiKey.objects.filter(pk=key.pk).update(allowed_networks="10.0.0.0/8"),
             "The key may not be used from the address 127.0.0.1.",
         ),
+        # What closes it comes first, as at /v1.
+        (
+            lambda key: ApiKey.objects.filter(pk=key.pk).update(
+                allowed_networks="10.0.0.0/8", paused_at=timezone.now(), expires_at=timezone.now()
+            ),
+            "The key has expired. Since",
+        ),
     ],
 )
 def test_closed_key_ends_its_cookie_at_once(client, close, words):
