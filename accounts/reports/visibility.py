@@ -8,6 +8,8 @@ from typing import Any
 from django.db.models import Q
 from django.utils.translation import gettext
 
+from accounts.roles.reach import joined_teams
+
 SEES_ALL = "accounts.view_usage"
 
 
@@ -43,4 +45,4 @@ def visible_to(user: Any) -> Visibility:
         return Visibility(everything=False)
     if user.has_perm(SEES_ALL):
         return Visibility(everything=True)
-    return Visibility(everything=False, teams=frozenset(user.teams.values_list("pk", flat=True)))
+    return Visibility(everything=False, teams=joined_teams(user))

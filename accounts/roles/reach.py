@@ -54,8 +54,16 @@ def _reach_of(user: Any) -> _Reach | None:
     held = Permission.objects.filter(other_ways, content_type__app_label="accounts").order_by()
     return _Reach(
         everywhere=frozenset(f"accounts.{name}" for name in held.values_list("codename", flat=True)),
-        teams=frozenset(user.teams.values_list("pk", flat=True)),
+        teams=joined_teams(user),
     )
+
+
+def joined_teams(user: Any) -> frozenset[int]:
+    """Ids of the teams that somebody is a member of."""
+    if "_joined_teams" not in user.__dict__:  # kept like the reach: what is theirs and what they see are both asked for
+        user.__dict__["_joined_teams"] = frozenset(user.teams.values_list("pk", flat=True))
+    found: frozenset[int] = user.__dict__["_joined_teams"]
+    return found
 
 
 def keys_of(user: Any, permission: str = SEE_KEYS, keys: QuerySet[ApiKey] | None = None) -> QuerySet[ApiKey]:

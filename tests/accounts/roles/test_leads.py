@@ -266,6 +266,8 @@ def test_pages_ask_once_what_a_lead_may(lead, page):
         assert lead.get(page).status_code == 200
     # Django's two, of the user and of the groups; whether they are a lead, and what they have by another way.
     assert sum('"auth_group' in each["sql"] or '"auth_permission' in each["sql"] for each in found) == 4
+    # What they reach and whose usage they see go by the same teams.
+    assert sum('FROM "accounts_team" INNER JOIN "accounts_team_members"' in each["sql"] for each in found) == 1
 
 
 def test_right_that_is_taken_ends_at_once(lead, people):
