@@ -6,6 +6,9 @@ import socket
 import struct
 from dataclasses import dataclass, field
 
+PATIENCE = 60.0
+"""Seconds that a client waits for the next byte: a busy machine takes its time, what hangs ends."""
+
 
 @dataclass
 class Answer:
@@ -144,7 +147,7 @@ def exchange(connection, method, path, *, body=None, key=None, headers=None):
 
 def send(gateway, method, path, **more):
     """One request on a connection of its own."""
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
     try:
         return exchange(connection, method, path, **more)
     finally:
@@ -155,7 +158,7 @@ class Stream:
     """A streamed turn that is read line by line. Use as a context; leaving it early is a hang-up."""
 
     def __init__(self, gateway, wire, prompt, *, key, receive_buffer=0, **more):
-        self.connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+        self.connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
         if receive_buffer:
             self.connection.sock = socket.socket()
             self.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

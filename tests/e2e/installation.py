@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -190,9 +191,17 @@ class Gateway:
 
     def rows(self):
         """Usage rows that wait to be filed, by request id."""
-        spool = self.data_dir / "spool" / "usage.jsonl"  # where rows go while Redis seems to be away
-        lines = spool.read_bytes().split(b"\n") if spool.exists() else []
-        return self._rows_in_redis() | rows_of(lines)
+        # First the spool, where rows go while Redis seems to be away: from there they come to Redis.
+        spooled = self.spooled()
+        return self._rows_in_redis() | rows_of(spooled)
+
+    def spooled(self):
+        """The lines of all files of the spool; one may be moved or sent on while one looks."""
+        lines = []
+        for path in (self.data_dir / "spool").glob("usage.jsonl*"):
+            with suppress(FileNotFoundError):
+                lines += path.read_bytes().split(b"\n")
+        return lines
 
     def _rows_in_redis(self):
         """Each entry is read once: a shared gateway has thousands, and tests ask for theirs again and again."""
@@ -255,6 +264,13 @@ class Gateway:
     def work_dir(self, instance="w1-i1"):
         """Where an instance keeps its files."""
         return in_use(self.data_dir / "instances" / instance)
+
+    def login(self, instance="w1-i1"):
+        """The login that an instance has, as its file holds it; none where it is just being given another place."""
+        try:
+            return (self.work_dir(instance) / "cache" / "user").read_bytes()
+        except FileNotFoundError:
+            return b""
 
     def control(self, instance="w1-i1", **knobs):
         """Tell a simulator what to do from now on."""

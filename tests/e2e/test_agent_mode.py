@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.agents import APIS, READ, ChatAgent, MessagesAgent, ResponsesAgent
 from tests.e2e.formats import send
-from tests.e2e.installation import KEY, METRICS_KEY, Gateway
+from tests.e2e.installation import KEY, METRICS_KEY, Gateway, until
 
 LS = ("list_dir", "List a folder.", {"file_path": {"type": "string"}}, [])
 RUN = ("run_in_terminal", "Run a command.", {"command": {"type": "string"}}, ["command"])
@@ -106,7 +106,7 @@ def test_own_tool_call_waits_for_the_client(bridge, api, stream, shape):
         "tool_args='{}'", "tool_args=" + json.dumps(json.dumps({"city": "Köln"}))))  # fmt: skip
     assert (first.names, first.arguments, first.finish) == (["weather"], [{"city": "Köln"}], agent.waits)
     assert "never" not in first.text
-    assert bridge.stops(question)
+    until(lambda: bridge.stops(question))  # it is on its way when the answer has ended
     agent.history[0]["content"] = question
     assert agent.answer(first, "sunny").finish == agent.ends
     assert first.calls[0][0] in bridge.asks(question)[-1]["questionText"]
@@ -204,7 +204,7 @@ def test_denial_is_in_row_log_and_metrics(gateway, api, stream):
     agent = api(gateway, stream, tools=(), more={"model": "lingma-agent"})
     done = agent.ask("[[sim: tools=run_in_terminal,list_dir tool_shape=named text=On.]] x")
     assert gateway.row(done.request_id)["tools"] == "denied run_in_terminal, list_dir"
-    assert "denied run_in_terminal" in gateway.output()
+    until(lambda: "denied run_in_terminal" in gateway.output())
     told = send(gateway, "GET", "/metrics", key=METRICS_KEY).body.decode()
     assert 'lingma_gateway_tool_decisions_total{decision="denied"}' in told
     assert 'decision="allowed"' not in told

@@ -136,9 +136,11 @@ def test_process_stopped_from_outside_blames_nobody_for_long(only):
 def test_who_hangs_up_in_time_is_remembered_too(only, stream, first_ms):
     prompt = f"[[sim: fault=crash after=0 first_ms={first_ms} ignore_stop]] poison left {stream} {first_ms}"
     before = count(only, "suspected")
+    only.control(start_delay_ms=2000)  # what starts anew is not asked before its client is gone
     with Stream(only, OPENAI, prompt, key=only.key, stream=stream):
         until(lambda: only.asks(prompt))
     until(lambda: count(only, "suspected") > before)
+    only.control()
     assert len(only.asks(prompt)) == 1
 
 

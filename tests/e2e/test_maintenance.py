@@ -84,6 +84,7 @@ def test_pool_command_says_what_is_missing(mortal):
     until(lambda: works(mortal))
     with Stream(mortal, OPENAI, '[[sim: text="first second" chunks=2 delay_ms=60000]] x', key=KEY) as running:
         running.until(b"first")
+        until(lambda: mortal.in_flight() == 1)  # which is what the command tells
         assert "refused: Not done within 1 s: w1-i1: " in (told := pool(mortal, "drain", "all", "--wait", "1"))
         assert "1 turn in flight" in told
         running.hang_up()

@@ -80,8 +80,8 @@ def shared_login(pair, tmp_path_factory):
     token = tmp_path_factory.mktemp("token") / "token"
     token.write_text("token-1\n")
     pair.command("lingma_login", "main", "--token-file", token, "--instances", "w1-i1,w2-i1")
-    until(lambda: all(each["login_generation"] == 1 for each in pair.beats().values()))
-    until(lambda: pair.is_settled("relogin"))
+    until(lambda: all(each["login_generation"] == 1 for each in pair.beats().values()), PATIENCE_SEC)
+    until(lambda: pair.is_settled("relogin"), PATIENCE_SEC)
     with login_worker(pair.gateway.data_dir, {}):
         yield
 

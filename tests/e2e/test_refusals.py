@@ -2,10 +2,11 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
-from tests.e2e.formats import ANTHROPIC, OPENAI, send
+from tests.e2e.formats import ANTHROPIC, OPENAI, Stream, send
 from tests.e2e.installation import EXPIRED_KEY, METRICS_KEY, limited_key, until
 
 RESPONSES = "/v1/responses"
@@ -40,10 +41,12 @@ def test_tokens_and_places_are_limits_too(gateway):
     row = refused_row(gateway, gateway.key_id("tpm"), "tpm")
     assert row["allowed"] == 1
     assert row["value"] > 1
-    with ThreadPoolExecutor(6) as pool:
-        prompt = "[[sim: text=x first_ms=700]] x"
-        answers = list(pool.map(lambda _: gateway.ask(OPENAI, prompt, key=limited_key("concurrency")), range(6)))
-    assert sorted(answer.status for answer in answers) == [200] + [429] * 5
+    with ExitStack() as streams, ThreadPoolExecutor(6) as pool:
+        # The one that is served lasts for as long as the others may take to come.
+        prompt, key = '[[sim: text="slow answer" chunks=2 delay_ms=60000]] x', limited_key("concurrency")
+        asked = [streams.enter_context(Stream(gateway, OPENAI, prompt, key=key)) for _ in range(6)]
+        statuses = list(pool.map(lambda stream: stream.status, asked))
+    assert sorted(statuses) == [200] + [429] * 5
     assert refused_row(gateway, gateway.key_id("concurrency"), "concurrency")["allowed"] == 1
 
 

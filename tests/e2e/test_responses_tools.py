@@ -97,7 +97,7 @@ def test_thinking_is_a_reasoning_item_on_request(oai, stream):
 
 
 def test_arguments_come_in_pieces(oai):
-    question = script({"call": "read", "arguments": {"path": "a" * 400}}, name="pieces", more="size=50 delay_ms=20")
+    question = script({"call": "read", "arguments": {"path": "a" * 400}}, name="pieces", more="size=100 delay_ms=400")
     with oai.responses.stream(model="org_auto", input=question, tools=[READ]) as events:
         deltas = [each.delta for each in events if each.type == "response.function_call_arguments.delta"]
     assert len(deltas) > 2

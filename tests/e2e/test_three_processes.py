@@ -14,8 +14,6 @@ HOLD = '[[sim: text="first second" chunks=2 delay_ms=60000]] '
 PROCESSES = (1, 2, 3)
 PAIRS = ((1, 2), (2, 3), (3, 1))
 
-pytestmark = pytest.mark.timeout(120)  # three processes start together
-
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, template):
@@ -276,7 +274,7 @@ def test_stopping_process_finishes_what_it_lent(three, streams):
     held = streams(1, 8)
     for stream in held:
         stream.until(b"first")
-    lent = streams(1, 2, '[[sim: text="slow but whole" chunks=3 delay_ms=500]] x')
+    lent = streams(1, 2, '[[sim: text="slow but whole" chunks=3 delay_ms=1000]] x')
     for stream in lent:
         stream.until(b"slow")
     lenders = [three.processes[number - 1] for number in {int(instance(stream)[1]) for stream in lent}]
