@@ -96,7 +96,7 @@ def test_every_chunk_of_every_answer_arrives(target):
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("target", [NoGateway], indirect=True)
-def test_nothing_is_left_running(target):
+def test_target_leaves_nothing_running(target):
     pids = target.pids()
     target.stop()
     assert [pid for pid in pids if processes.started(pid)] == []
@@ -141,7 +141,7 @@ def test_ratio_worse_by_a_tenth_is_told(now, names):
 
 
 @pytest.mark.parametrize(("again", "code"), [(0.0034, 1), (0.003, 0)])
-def test_what_seems_worse_is_measured_again(again, code):
+def test_figure_that_seems_worse_is_remeasured(again, code):
     before = report.ratios(results_of(ours=(0.003,), bare=(0.010,)))
     results = results_of(ours=(0.0034,), bare=(0.010,))
     assert checked(results, before, lambda cases: results.runs.update(results_of((again,), (0.010,)).runs)) == code

@@ -314,7 +314,7 @@ def test_unrestricted_key_gets_default_model_in_setups(admin_client):
     assert "ANTHROPIC_MODEL" not in page
 
 
-def test_what_somebody_did_outlives_them(client, admin_client):
+def test_history_outlives_who_made_it(client, admin_client):
     ada = User.objects.create_superuser("ada")
     client.force_login(ada)
     add(client)
@@ -334,7 +334,7 @@ def test_nobody_deletes_themselves_nor_the_last_superuser(admin_client, admin_us
     assert User.objects.filter(pk=admin_user.pk).exists()
 
 
-def test_who_has_done_nothing_can_be_deleted(admin_client):
+def test_user_who_did_nothing_can_be_deleted(admin_client):
     user = User.objects.create_user("unused")
     admin_client.post(reverse("admin:auth_user_delete", args=[user.pk]), {"post": "yes"})
     assert not User.objects.filter(pk=user.pk).exists()

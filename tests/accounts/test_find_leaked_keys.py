@@ -70,7 +70,7 @@ def test_imported_secret_is_found_in_any_frame(find, text, secret):
     assert line.endswith(": live, line 2")
 
 
-def test_nothing_is_found_in_other_text(find):
+def test_other_text_has_no_leaked_keys(find):
     made("alice")
     assert find(f"{generate()} {'x' * 5000} \xff\x00 lgw_")[0] == []
     assert find(bytes(range(256)) * 100)[0] == []
@@ -98,7 +98,7 @@ def test_key_that_is_expired_says_so(find):
     assert find(secret)[0] == [f"late ({key.hint}): expired, line 1"]
 
 
-def test_what_still_opens_goes_into_quarantine(find):
+def test_keys_that_still_open_go_into_quarantine(find):
     (alice, secret), (bob, old), (carol, older) = made("alice"), made("bob"), made("carol")
     new = services.rotate(bob, timedelta(0))
     services.rotate(carol, timedelta(0))
@@ -121,7 +121,7 @@ def test_what_still_opens_goes_into_quarantine(find):
     assert find(secret, quarantine=True)[0] == [f"alice ({alice.hint}): quarantined, line 1"]
 
 
-def test_nothing_is_stopped_unless_asked(find):
+def test_leaked_key_is_stopped_only_on_request(find):
     _, secret = made("alice")
     find(secret)
     assert ApiKey.objects.get().quarantined_at is None

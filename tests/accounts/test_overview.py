@@ -250,7 +250,7 @@ def test_single_failure_on_busy_day_is_no_alarm(admin_client, one_ready):
     assert (good[:2], neither[:2]) == (("0.0\N{NO-BREAK SPACE}%", "gw-good"), ("3.2\N{NO-BREAK SPACE}%", ""))
 
 
-def test_nothing_is_green_when_all_is_down(admin_client, one_ready):
+def test_overview_is_not_green_when_all_is_down(admin_client, one_ready):
     key = People().key_a
     make_turn(1, key)
     page = text_of(admin_client.get(INDEX))
@@ -308,7 +308,7 @@ def test_ten_changes_lead_to_the_audit_log(admin_client):
     assert f'href="{reverse("admin:accounts_auditentry_changelist")}"' in page
 
 
-def test_who_may_not_see_instances_reads_so(client):
+def test_user_who_sees_no_instances_reads_so(client):
     people = People()
     page = text_of(people.client(client, "staff").get(INDEX))
     assert "Instances are not shown to you" in page

@@ -58,7 +58,7 @@ def test_a_list_that_makes_sense_has_no_flaw():
         ({"!gpt-5"}, [], False),
     ],
 )
-def test_what_is_forbidden_wins(patterns, names, allowed):
+def test_forbidden_pattern_beats_an_allowed_one(patterns, names, allowed):
     assert allows(frozenset(patterns), names) is allowed
 
 

@@ -78,7 +78,7 @@ def test_returning_instance_is_no_longer_gone(beat):
     assert states() == {"w1-i1": "ready"}
 
 
-def test_what_was_gone_for_a_day_is_removed(beat):
+def test_instance_gone_for_a_day_is_removed(beat):
     beat()
     check_instances()
     Instance.objects.update(seen_at=timezone.now() - timedelta(hours=25))

@@ -118,7 +118,7 @@ IMAGE = "document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1
 
 
 @pytest.mark.parametrize("address", ["/account/", "/admin/"])
-def test_what_a_policy_forbids_is_found(page, address):
+def test_breach_of_a_policy_is_found(page, address):
     page.add_init_script(WATCH)
     log_in(page, "admin")
     page.wait_for_url(re.compile("/admin/$"))

@@ -122,7 +122,7 @@ def test_containers_together_run_every_program_once():
     assert sorted(named) == sorted([*programs.ALL, programs.PREPARE])
 
 
-def test_nothing_of_the_gateway_needs_a_profile():
+def test_services_of_the_gateway_need_no_profile():
     assert [label for label, each in ours() if each.get("profiles")] == []
 
 

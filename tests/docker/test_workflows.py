@@ -82,7 +82,7 @@ def test_updates_are_looked_for_where_files_are():
     assert found["docker"] == [path for path in (ROOT / "docker").rglob("Dockerfile*") if path.suffix == ""]
 
 
-def test_nothing_is_released_that_was_not_tested():
+def test_release_needs_the_tests():
     assert jobs("release")["test"] == {"uses": "./.github/workflows/ci.yml"}
     assert (jobs("release")["image"]["needs"], jobs("release")["notes"]["needs"]) == ("test", "image")
 

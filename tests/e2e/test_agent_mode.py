@@ -76,7 +76,7 @@ def test_service_tools_are_one_line_each(bridge, api, stream):
     assert (done.calls, done.finish) == ([], api.ends)
 
 
-def test_what_the_service_ran_can_be_left_out(allowing, api, stream):
+def test_calls_of_the_service_can_be_hidden(allowing, api, stream):
     done = api(allowing, stream, tools=(WEATHER,)).ask(RAN)
     assert (done.text.strip(), done.calls, done.finish) == ("So it is.", [], api.ends)
 
@@ -187,7 +187,7 @@ def decided(gateway):
 
 @pytest.mark.parametrize("model", ["agent", "lingma-agent"])
 @pytest.mark.parametrize("asynchronous", ["true", "false"])
-def test_nothing_is_approved_or_reported_by_default(gateway, stream, model, asynchronous):
+def test_tools_are_neither_approved_nor_reported_by_default(gateway, stream, model, asynchronous):
     knobs = f"tools=run_in_terminal,list_dir,create_file_with_text tool_shape=named tool_async={asynchronous}"
     for more in ("", " tool_approval=false", " tool_start=running", " tool_done", " tool_twice tool_lower"):
         done = ChatAgent(gateway, stream, tools=(), more={"model": model}).ask(f"[[sim: {knobs}{more} text=On.]] x")

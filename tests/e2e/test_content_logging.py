@@ -185,7 +185,7 @@ def test_hang_up_leaves_what_was_sent(installation):
     assert "A long story." in text
 
 
-def test_what_lies_on_disk_is_encrypted(installation):
+def test_contents_on_disk_are_encrypted(installation):
     id_ = installation.chat(OPENAI, "[[sim: text=f]] a-word-that-is-nowhere")
     until(lambda: id_ in installation.contents())
     written = [path for path in installation.data_dir.rglob("*") if "instances" not in path.parts]
@@ -227,7 +227,7 @@ def test_pruned_content_is_gone_but_not_its_row(installation):
     assert (id_ in installation.contents(), installation.filed(id_)) == (False, True)
 
 
-def test_nothing_of_it_is_logged_or_counted(installation):
+def test_contents_are_in_no_log_line(installation):
     id_ = installation.chat(OPENAI, "[[sim: text=a-secret-answer]] a-secret-question")
     until(lambda: id_ in installation.contents())
     assert not [line for line in installation.running.lines if "a-secret" in line]

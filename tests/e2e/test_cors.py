@@ -80,7 +80,7 @@ def test_headers_are_granted_within_a_bound(open_, asked):
     assert len(answer.headers["access-control-allow-headers"]) < 4100
 
 
-def test_what_is_no_preflight_is_405_as_ever(open_):
+def test_options_without_preflight_is_405_as_ever(open_):
     assert send(open_, "OPTIONS", OPENAI.path, key=KEY, headers={"origin": APP}).status == 405
 
 

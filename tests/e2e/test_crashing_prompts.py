@@ -133,7 +133,7 @@ def test_process_stopped_from_outside_blames_nobody_for_long(only):
 
 
 @pytest.mark.parametrize("first_ms", [0, 300], ids=["after the exit", "before it"])
-def test_who_hangs_up_in_time_is_remembered_too(only, stream, first_ms):
+def test_prompt_hung_up_in_time_is_remembered(only, stream, first_ms):
     prompt = f"[[sim: fault=crash after=0 first_ms={first_ms} ignore_stop]] poison left {stream} {first_ms}"
     before = count(only, "suspected")
     only.control(start_delay_ms=2000)  # what starts anew is not asked before its client is gone

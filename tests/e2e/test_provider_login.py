@@ -167,7 +167,7 @@ def test_verified_address_logs_its_user_in(visitor, provider, users):
         ({"sub": "15", "email": "known@example.com", "email_verified": True, "wrong": {"exp": 1}}, "not confirm"),
     ],
 )
-def test_nobody_else_gets_in(visitor, provider, users, user, reason):
+def test_users_beside_the_allowed_stay_out(visitor, provider, users, user, reason):
     users("User.objects.filter(username='known').delete()\n" + made("known", "known@example.com"))
     before = users("print(User.objects.count())")
     page = log_in(visitor, provider, **user)

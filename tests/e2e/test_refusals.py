@@ -132,7 +132,7 @@ def test_a_body_beyond_the_bound_leaves_a_row(gateway):
     ("path", "endpoint"),
     [("/v1/models/no-such", "/v1/models"), (f"{RESPONSES}/resp_{'0' * 48}", "/v1/responses/{id}")],
 )
-def test_what_is_not_there_leaves_a_row(gateway, path, endpoint):
+def test_request_answered_404_leaves_a_row(gateway, path, endpoint):
     assert send(gateway, "GET", path, key=limited_key("plain")).status == 404
     refused_row(gateway, gateway.key_id("plain"), "not_found", endpoint)
 

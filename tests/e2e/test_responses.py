@@ -137,7 +137,7 @@ def test_compacted_conversation_continues_from_its_summary(gateway, oai):
     assert "They greeted each other in Q8." in asked_with(gateway, "What was Q8?")
 
 
-def test_what_cannot_be_compacted_is_refused(oai):
+def test_compaction_of_nothing_is_refused(oai):
     with pytest.raises(openai.BadRequestError) as caught:
         oai.responses.compact(model="org_auto", previous_response_id="resp_none")
     assert caught.value.code == "previous_response_not_found"
@@ -174,7 +174,7 @@ def test_an_item_is_referred_to(gateway, oai):
     assert "Hello from the other side" in asked_with(gateway, "what was R5?")
 
 
-def test_what_is_not_stored_is_not_there(oai):
+def test_response_that_is_unstored_is_not_found(oai):
     reply = oai.responses.create(**ASK, store=False)
     with pytest.raises(openai.NotFoundError):
         oai.responses.retrieve(reply.id)

@@ -84,7 +84,7 @@ BESIDE = {
 
 
 @pytest.mark.parametrize(("wire", "hers", "his"), BESIDE.values(), ids=BESIDE)
-def test_what_stands_beside_the_messages_keeps_people_apart(gateway, wire, hers, his, request):
+def test_fields_beside_the_messages_keep_people_apart(gateway, wire, hers, his, request):
     talk = [user(f"{request.node.name} {SAY}")]
     talk.append({"role": "assistant", "content": gateway.ask(wire, talk, **hers).text})
     talk.append(user(HISTORY))
@@ -171,7 +171,7 @@ NO_PROOF = {
 
 
 @pytest.mark.parametrize("headers", NO_PROOF.values(), ids=NO_PROOF)
-def test_what_others_can_know_proves_nothing(gateway, headers):
+def test_headers_that_others_know_prove_nothing(gateway, headers):
     assert told_twice(gateway, OPENAI, f"no proof {sorted(headers.values())}", headers)[0] == "new"
 
 

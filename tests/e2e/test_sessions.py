@@ -79,7 +79,7 @@ def test_another_prefix_is_another_session(gateway, change):
     assert session(go_on(gateway, change(messages))) == "new"
 
 
-def test_what_clients_decorate_messages_with_does_not_count(gateway):
+def test_decorations_of_messages_do_not_count(gateway):
     [question, answer] = first(gateway, "decorated", wire=ANTHROPIC, system="Be brief.")
     block = {"type": "text", "text": question["content"], "cache_control": {"type": "ephemeral"}}
     messages = [{"role": "user", "content": [block]}, answer]

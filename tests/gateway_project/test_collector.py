@@ -24,7 +24,7 @@ def uncollected():
     gc.enable()
 
 
-def test_what_holds_itself_waits_a_minute_at_most():
+def test_cycles_wait_a_minute_at_most():
     collector = Collector()
     collector.check(0)
     held = weakref.ref(Held())
@@ -34,7 +34,7 @@ def test_what_holds_itself_waits_a_minute_at_most():
     assert held() is None
 
 
-def test_what_takes_long_comes_seldom(monkeypatch):
+def test_long_collections_come_seldom(monkeypatch):
     collector, clock = Collector(), iter([10.0, 13.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     collector.check(0)

@@ -66,7 +66,7 @@ NEVER = ("psycopg", "requests", "pygments", "twisted", "daphne", "prompt_toolkit
          "unittest", "django.test", "fido2.rpid", "celery.bin", "gateway_project.asgi")  # fmt: skip
 
 
-def test_what_is_loaded_before_forks(tmp_path):
+def test_modules_loaded_before_forks_are_safe(tmp_path):
     """Nothing that no process uses, no thread, no descriptor, and no random bytes that two forks would share."""
     environment = {
         **os.environ,

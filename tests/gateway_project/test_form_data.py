@@ -57,7 +57,7 @@ def test_form_that_breaks_off_is_not_done():
         b"--Bxx", b'--B\r\nContent-Disposition: form-data; filename="only"\r\n\r\n',
     ],
 )  # fmt: skip
-def test_what_is_no_form_is_refused(body):
+def test_malformed_form_is_refused(body):
     with pytest.raises(BadForm):
         FormData(b"B").feed(body)
 

@@ -53,7 +53,7 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_what_does_not_end_is_431(server, name):
+def test_endless_head_is_431(server, name):
     sent, statuses = pour(server, *ENDLESS[name], 64 << 20)
     assert sent < 16 << 20
     assert statuses in ([431], [])  # a client that goes on sending may lose the answer

@@ -113,7 +113,7 @@ def test_trailers_are_no_headers(server):
     assert names == ["host", "transfer-encoding"]
 
 
-def test_what_an_upgrade_hides_is_no_request(server):
+def test_bytes_behind_an_upgrade_are_no_request(server):
     hidden = b"GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n"
     head = POST + UPGRADES["to h2c"] + b"Content-Length: %d\r\n\r\n" % len(hidden)
     told = server.talk(head + hidden + LAST)
@@ -121,7 +121,7 @@ def test_what_an_upgrade_hides_is_no_request(server):
     assert seen(told[0])["body"] == hidden.decode()
 
 
-def test_nothing_is_read_behind_a_last_request(server):
+def test_bytes_behind_a_last_request_are_unread(server):
     assert [seen(answer)["path"] for answer in server.talk(LAST + LAST)] == ["/last"]
 
 

@@ -56,7 +56,7 @@ def left():
 
 @pytest.mark.parametrize("sent", ENDS.values(), ids=ENDS)
 @pytest.mark.parametrize("politely", [True, False], ids=["politely", "at once"])
-def test_nothing_is_left_of_a_connection(server, sent, politely):
+def test_closed_connection_leaves_nothing_behind(server, sent, politely):
     with server.connect() as connection:
         connection.sendall(sent)
         if politely:

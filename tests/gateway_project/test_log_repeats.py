@@ -40,7 +40,7 @@ def test_a_trace_of_one_place_is_written_once():
     assert "request 99 failed … repeated 90 times" in written
 
 
-def test_what_quotes_a_stranger_is_counted_too():
+def test_messages_that_quote_strangers_are_counted():
     lines = logged(
         "for n in range(1000):\n"
         "    logging.getLogger('django.security.DisallowedHost').warning(f'Invalid HTTP_HOST header: {n}')"
@@ -92,7 +92,7 @@ def test_many_kinds_of_records_take_little_memory():
 
 
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
-def test_what_is_no_trouble_may_come_more_often(level):
+def test_records_without_trouble_may_repeat(level):
     repeats = Repeats()
     assert all(repeats.admits(record("done", level=level), 0) for _ in range(100))
 

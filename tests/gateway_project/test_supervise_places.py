@@ -80,7 +80,7 @@ def supervisor_of(gateway):
 
 
 @pytest.mark.parametrize("output", ["{ %s >&-; } 2>&4", "{ %s 2>&4; } | true"])
-def test_nobody_reads_the_output(data_dir, output):
+def test_gateway_ends_though_nobody_reads_output(data_dir, output):
     run = output % '{ "$@"; echo "ended with $?" >&4; }'
     with Gateway(data_dir, wrapper=(*SHELL, f"exec 4>&1; {run}", "sh")) as gateway:
         supervisor = supervisor_of(gateway)

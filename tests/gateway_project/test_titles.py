@@ -44,7 +44,7 @@ def test_stranger_reads_what_the_page_is(client):
     [("", " · Simulator", True), ("simulator", " · Simulator", True), ("lingma", "", False),
      ("attached", " · Lingma, attached", False)],
 )  # fmt: skip
-def test_what_runs_is_shown_not_what_is_set(admin_client, monkeypatch, runs, ending, is_simulated):
+def test_title_shows_the_upstream_that_runs(admin_client, monkeypatch, runs, ending, is_simulated):
     monkeypatch.setattr(upstream, "_running", runs)
     page = admin_client.get(reverse("admin:index"))
     assert title_of(page) == f"Overview · Lingma Gateway{ending}"

@@ -82,7 +82,7 @@ def test_options_of_the_url_stand_beside_ours(tmp_path):
 
 
 @pytest.mark.parametrize(("url", "option"), [("postgres://u@h/n", "statement_sec"), ("sqlite:///x", "timeout")])
-def test_who_works_on_whole_tables_is_patient(tmp_path, url, option):
+def test_commands_on_whole_tables_are_patient(tmp_path, url, option):
     databases = {"default": database_settings(url, tmp_path)}
     before = databases["default"]["OPTIONS"][option]
     relax_deadlines(databases)

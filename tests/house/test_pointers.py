@@ -111,7 +111,7 @@ def test_page_explains_how_code_points_at_it(page):
     assert "tests/house/test_pointers.py" in head
 
 
-def test_what_leads_nowhere_is_found():
+def test_pointer_that_leads_nowhere_is_found():
     assert pointed_at("PROTOCOL", "6 to 9, 17.3") == ["6", "9", "17.3"]
     assert {"20/1", "18.5/F14", "9.6", "13"} <= places("PROTOCOL")
     assert {"10/9", "6.5"} <= places("FORMATS")

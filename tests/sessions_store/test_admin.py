@@ -47,7 +47,7 @@ def test_the_list_shows_what_is_in_redis_now(admin_client, put):
         assert text in page.content.decode()
 
 
-def test_what_left_redis_leaves_the_list(admin_client, put, client_of_redis):
+def test_session_that_left_redis_leaves_the_list(admin_client, put, client_of_redis):
     put("s1")
     admin_client.get(LIST)
     client_of_redis.delete("lgw:session:s1")
@@ -98,7 +98,7 @@ def test_deletion_of_one_reaches_redis(admin_client, put, client_of_redis):
     assert not client_of_redis.exists("lgw:session:s1")
 
 
-def test_nothing_can_be_added_or_changed(admin_client, put):
+def test_sessions_cannot_be_added_or_changed(admin_client, put):
     put("s1")
     admin_client.get(LIST)
     assert admin_client.get(reverse("admin:sessions_store_entry_add")).status_code == 403

@@ -108,7 +108,7 @@ def test_white_space_around_long_answers_is_ignored(kind, length):
     assert len({fed(kind, TALK[1], each).hexdigest() for each in said}) == 1
 
 
-def test_what_else_stands_in_a_prompt_counts():
+def test_extras_of_a_prompt_count():
     assert len({strict(*TALK, extras=extras) for extras in (b"", b"tools", b"tools {}")}) == 3
     assert strict(extras=b"user 1 0 0 0:a") != strict(("user", "a"))
 
@@ -313,7 +313,7 @@ CHANGING_TALK = (
 )
 
 
-def test_what_is_left_out_is_kept_apart():
+def test_parts_left_out_are_kept_apart():
     assert fed(LooseFingerprint, *CHANGING_TALK).changing == [
         Changing("system", REMINDER), Changing("system", TODAY), Changing("user", REMINDER),
         Changing("system", LATE[1]), Changing("tool", REMINDER, "call_1"),

@@ -113,7 +113,7 @@ def test_long_lines_are_kept():
     ("one", "other"),
     [("May I?", "June I?"), ("Version 1.2.3", "Version 1.2.4"), ("10 files", "11 files"), ("/home/ann", "/home/bob")],
 )
-def test_what_is_no_date_lasts(one, other):
+def test_text_without_a_date_lasts(one, other):
     assert lasting(one) != lasting(other)
 
 

@@ -133,7 +133,7 @@ async def test_a_record_lasts_for_its_time(store, link):
     assert 50 < await link.execute("TTL", key) <= 60
 
 
-async def test_what_is_too_large_is_not_kept(store, caplog):
+async def test_oversized_response_is_not_kept(store, caplog):
     await store.store(7, "resp_1", b"x" * 101)
     assert await store.read(7, ["resp_1"]) == {}
     assert "too large" in caplog.text

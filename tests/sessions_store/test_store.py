@@ -20,7 +20,7 @@ def held(client_of_redis):
     ]
 
 
-async def test_what_was_remembered_is_found(store, remember):
+async def test_session_that_was_remembered_is_found(store, remember):
     await remember("k", "s1", generation=4, hits=2)
     assert await store.claim("k", 7) == Found("k", "s1", "w1-i1", 4, 2, 5.0)
 
@@ -40,7 +40,7 @@ async def test_entry_of_an_earlier_version_is_not_found(store, client_of_redis):
     assert await store.claim("k", 7) is None
 
 
-async def test_nothing_is_found_for_an_unknown_prefix(store):
+async def test_unknown_prefix_has_no_session(store):
     assert await store.claim("nobody", 7) is None
 
 

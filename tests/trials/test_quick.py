@@ -38,7 +38,7 @@ def stage(migrated):
     ],
     ids=["instance and Redis", "web process"],
 )
-def test_nothing_is_lost_or_doubled_by_kill_9(stage, name, harm):
+def test_turns_survive_kills_neither_lost_nor_doubled(stage, name, harm):
     brief = {"harm": harm, "shape": BRIEF, "warm": 1, "seconds": 1, "calm": 1, "well": GENEROUS, "lines": 500}
     result = asyncio.run(play(replace(BY_NAME[name], **brief), stage))
     assert result.outcomes["ok"] > 20, result

@@ -109,7 +109,7 @@ def of_responses(gateway):
 
 
 @pytest.mark.parametrize("harm", [frozen, killed, full, replica])
-def test_nothing_fails_or_is_lost_without_redis(gateway, harm):
+def test_turns_neither_fail_nor_vanish_without_redis(gateway, harm):
     until(gateway.available)
     gateway.troubles()
     asked = [gateway.ask(OPENAI, "[[sim: text=whole]] before")]

@@ -50,7 +50,7 @@ def test_change_is_one_row(api, keys, teams, written, method, path, body, action
     assert written() == [(action, kind, "root", "rest")]
 
 
-def test_what_changes_nothing_is_no_row(api, keys, written):
+def test_request_that_changes_nothing_leaves_no_row(api, keys, written):
     path = f"keys/{keys['core'].pk}/"
     assert api("PATCH", path, {"rpm": 0}).status_code == 200
     assert api("POST", f"{path}resume/").status_code == 200

@@ -57,7 +57,7 @@ def test_team_has_its_own_limits_alone(api, limited):
     assert tokens["would_have_refused"] == {"today": 2, "yesterday": 2}
 
 
-def test_what_is_unlimited_has_no_limits(api, redis_server, keys, teams):
+def test_unlimited_keys_and_teams_list_no_limits(api, redis_server, keys, teams):
     for path in (f"keys/{keys['alone'].pk}", f"teams/{teams['web'].pk}"):
         assert api("GET", f"{path}/limits/").data == {"limits": []}
 

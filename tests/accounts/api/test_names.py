@@ -50,7 +50,7 @@ def test_slip_makes_and_changes_no_key(api, made, body):
 
 
 @pytest.mark.parametrize("resource", BODIES)
-def test_what_was_read_can_be_sent_back(api, made, resource):
+def test_row_that_was_read_can_be_sent_back(api, made, resource):
     path = f"{resource}/{made[resource]['id']}/"
     listed = next(row for row in api("GET", f"{resource}/").data["results"] if row["id"] == made[resource]["id"])
     for body in (made[resource], api("GET", path).data, listed):

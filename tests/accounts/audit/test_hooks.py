@@ -114,7 +114,7 @@ def test_use_of_a_key_is_no_change():
     assert rows == []
 
 
-def test_what_is_done_to_keys_has_names():
+def test_actions_on_keys_have_names():
     key = make_key("alice")
     with new_rows() as rows:
         services.rotate(key, timedelta(hours=1))

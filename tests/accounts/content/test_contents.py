@@ -123,7 +123,7 @@ async def test_content_filed_twice_is_one_row(outbox, key, client):
     assert await UsageContent.objects.acount() == 1
 
 
-async def test_what_nobody_may_keep_is_dropped(outbox, key, client):
+async def test_contents_that_may_not_stay_are_dropped(outbox, key, client):
     await send(outbox, "req_old", key, timezone.now() - timedelta(days=8))
     gone = await _in_thread(lambda: make_key("gone"))
     await send(outbox, "req_gone", gone)

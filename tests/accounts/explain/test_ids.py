@@ -17,7 +17,7 @@ def test_all_ids_lead_to_the_row(text):
 
 
 @pytest.mark.parametrize("text", ["", "  ", "two words", "x" * 200, "a\0b", "a/b", "//evil.example"])
-def test_what_is_no_id_finds_nothing(text):
+def test_text_without_an_id_finds_nothing(text):
     assert request_id_of(text) == ""
 
 

@@ -89,7 +89,7 @@ def change_count():
 
 
 @pytest.mark.parametrize("harm", [lose_row, lose_open_turn, invent_row, change_sum, change_count])
-def test_what_does_not_add_up_is_found(filed, capsys, harm):
+def test_sums_that_do_not_add_up_are_found(filed, capsys, harm):
     harm()
     with pytest.raises(SystemExit) as exit_:
         call_command("reconcile_usage", "--json")

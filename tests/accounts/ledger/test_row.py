@@ -52,7 +52,7 @@ def test_times_are_written_as_django_writes_them(at):
         ({"model": "qwen"}, "model", "qwen"),
     ],
 )  # fmt: skip
-def test_what_no_column_can_hold_is_cut(said, name, stored):
+def test_values_that_no_column_holds_are_cut(said, name, stored):
     line = msgspec.json.encode(row("r1", **said))
     assert getattr(lines.read([line]).rows["r1"], name) == stored
     opened = OPENING + b'"run","row":' + msgspec.json.encode(row("r1", **said | {"status": "open"})) + b"}"
@@ -90,5 +90,5 @@ def begun(at):
         b"[" * 10_000,
     ],
 )  # fmt: skip
-def test_what_is_no_row_is_set_aside(line):
+def test_line_without_a_row_is_set_aside(line):
     assert lines.read([line]).rejected == [line]

@@ -115,7 +115,7 @@ async def test_a_long_turn_keeps_its_place(link, monkeypatch):
     assert (await refused(Limits(link), caller(concurrency=1))).state.name == "concurrency"
 
 
-async def test_what_is_counted_leaves_redis_by_itself(link):
+async def test_counters_leave_redis_by_themselves(link):
     admission = await Limits(link).admit(caller(rpm=9, tpm=9, concurrency=9), "r1")
     requests, tokens, turns, reserved = redis_keys.limits("key", 1)
     assert 60 <= await link.execute("TTL", requests) <= 121
@@ -239,7 +239,7 @@ async def test_a_lease_is_short(link):
     assert float(await link.execute("ZSCORE", redis_keys.limits("key", 1)[2], "r")) - seconds - micros / 1e6 <= 6
 
 
-async def test_what_lies_in_the_future_does_not_count(link):
+async def test_counts_from_the_future_do_not_count(link):
     """As after a clock that ran ahead was set right."""
     who, hour = caller(rpm=1, tpm=100, concurrency=1), int((await link.execute("TIME"))[0]) + 3600
     requests, tokens, turns, reserved = redis_keys.limits("key", 1)

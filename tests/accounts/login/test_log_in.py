@@ -92,6 +92,6 @@ def test_cookies_are_for_this_site_alone(client):
         assert (client.cookies[name]["httponly"], client.cookies[name]["samesite"]) == (True, "Lax")
 
 
-def test_nobody_signs_up(client):
+def test_sign_up_has_no_page(client):
     for path in ("/signup/", "/accounts/signup/", "/account/signup/", "/login/signup/", "/account/password/reset/"):
         assert client.get(path).status_code == 404

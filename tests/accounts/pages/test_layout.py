@@ -66,7 +66,7 @@ def test_pages_have_strict_policy_and_nothing_inline(client, member, path):
     assert not re.search(r"<style|<script(?![^>]* src=)|\sstyle=|\son[a-z]+=|javascript:", page.content.decode())
 
 
-def test_nothing_of_a_page_is_kept(admin_client):
+def test_pages_are_stored_by_no_browser(admin_client):
     names = {name for name in get_resolver().reverse_dict if isinstance(name, str)}
     kept = {}
     for name in sorted(names):

@@ -391,7 +391,7 @@ def test_wrong_paste_is_explained(client, wrong):
     assert "lgw_key" not in client.cookies
 
 
-def test_nothing_leads_to_the_console(client):
+def test_page_of_a_key_leads_to_no_console(client):
     _, secret = new_key()
     client.force_login(User.objects.create_superuser("root"))
     pages = [client.get("/me/"), paste(client, secret), client.get("/me/"), client.get("/display/?next=/me/")]

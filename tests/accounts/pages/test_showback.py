@@ -178,7 +178,7 @@ def test_lead_sees_the_same_shares_as_operators(lead, client, sample, four_place
     assert 0 < own["share_of_used"] < 1
 
 
-def test_nobody_else_sees_it(client):
+def test_showback_is_closed_to_everybody_else(client):
     assert client.get("/usage/showback/").url.startswith("/login/")
     client.force_login(User.objects.create_user("nobody"))
     for path in ("/usage/showback/", "/usage/showback/export.csv", "/usage/showback/export.json"):

@@ -39,7 +39,7 @@ def test_span_is_what_times_say(query, start, end):
         ("status", "!odd"), ("hour_of_week", "mon-24"), ("hour_of_week", "mon-14"),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_named(name, value):
+def test_filters_that_make_no_sense_are_named(name, value):
     with pytest.raises(ValidationError) as caught:
         parse({name: [value]}, NOW, SHANGHAI)
     assert list(caught.value.message_dict) == [name]
@@ -83,5 +83,5 @@ def test_period_before_is_as_long(query, start, end):
 
 
 @pytest.mark.parametrize("query", [{"from": ["1400-01-01"]}, {}, {"to": ["2026-11-28"]}, {"from": ["2027-01-01"]}])
-def test_nothing_is_before_an_open_start(query):
+def test_open_start_has_no_span_before(query):
     assert parse(query, NOW, UTC).before() is None

@@ -130,7 +130,7 @@ def test_members_see_sums_of_their_teams_only(sample):
         assert not rows(parse(given, NOW, UTC), of_ads).exists()
 
 
-def test_nobody_sees_without_a_team(sample):
+def test_member_without_a_team_sees_no_turns(sample):
     assert total(parse({}, NOW, UTC), Visibility(everything=False)).turns == 0
 
 
@@ -165,6 +165,6 @@ def test_sums_are_read_where_they_are_fewest(sample, query, groups, tables, djan
         assert f'FROM "{names[table]}"' in each["sql"]
 
 
-def test_what_is_no_group_is_refused():
+def test_unknown_group_is_refused():
     with pytest.raises(ValidationError, match="client_app"):
         summarize(parse({}, NOW, UTC), ALL, ["client"])

@@ -114,7 +114,7 @@ def test_empty_list_explains_why(admin_client, heartbeats):
 
 
 @pytest.mark.parametrize("page", ["add", "change", "delete"])
-def test_nothing_can_be_edited(admin_client, beat, page):
+def test_instances_cannot_be_edited_by_hand(admin_client, beat, page):
     beat("w1-i1")
     admin_client.get(LIST)
     check_instances()

@@ -137,7 +137,7 @@ def test_form_shows_what_a_dated_name_becomes(admin_client, offered, name):
         ({"position": "-1"}, "greater than or equal to 0"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_words(admin_client, offered, fields, told):
+def test_alias_without_sense_is_refused_in_words(admin_client, offered, fields, told):
     ModelAlias.objects.create(pattern="taken")
     assert told in text(admin_client.post(ADD_ALIAS, alias(**fields)))
     assert ModelAlias.objects.count() == 1
@@ -216,7 +216,7 @@ def test_staff_need_the_permission(client, page):
     assert client.get(page).status_code == 403
 
 
-def test_who_may_only_look_changes_nothing(client, offered):
+def test_staff_who_may_look_change_nothing(client, offered):
     user = User.objects.create_user("staff", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename="view_modelalias"))
     client.force_login(user)

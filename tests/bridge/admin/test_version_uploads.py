@@ -213,7 +213,7 @@ async def test_digest_with_gzip_around_is_that_of_either(application):
         ([(b"content-type", b"application/json")], b"{}", None, 415, 0),
     ],
 )  # fmt: skip
-async def test_what_is_no_use_leaves_nothing(application, data_dir, kind, body, length, status, asked):
+async def test_useless_upload_leaves_no_files(application, data_dir, kind, body, length, status, asked):
     sent = await Sent(API, await program() + kind, body, length=length).to(application)
     assert (sent.status, asked in (None, sent.asked)) == (status, True)
     assert sent.headers[b"content-type"] == b"application/problem+json"
@@ -240,7 +240,7 @@ async def test_full_disk_is_told_and_harms_nobody(application, data_dir, monkeyp
     assert left(data_dir) == []
 
 
-async def test_nothing_is_left_of_who_hangs_up(application, data_dir):
+async def test_upload_hung_up_leaves_no_files(application, data_dir):
     sent = await Sent(API, await program() + ALONE, VSIX, hangs_up=True).to(application)
     assert (sent.status, left(data_dir)) == (None, [])
     assert not await Version.objects.aexists()

@@ -73,7 +73,7 @@ def test_upload_is_offered_to_superusers(admin_client, group, status, versions):
     assert client.post(f"{LIST}upload/").status_code == (415 if status == 200 else 403)
 
 
-def test_what_is_needed_has_no_button(admin_client, versions):
+def test_needed_version_has_no_delete_button(admin_client, versions):
     old, new = versions
     assert admin_client.post(f"{LIST}{old.pk}/delete/", {"post": "yes"}).status_code == 403
     assert admin_client.post(f"{LIST}{new.pk}/delete/", {"post": "yes"}).status_code == 302

@@ -145,7 +145,7 @@ def test_mode_is_its_kind(mode, kind):
     assert kinds_of(view(instance(), on=[mode])) == {kind}
 
 
-def test_what_nobody_knows_goes_on():
+def test_alert_of_an_unknown_state_goes_on():
     looked = View(timezone.now(), OPTIONS, None, frozenset({"redis"}))
     unknown = {kind for kind, find in FIND.items() if find(looked) is None}
     assert unknown == FIND.keys() - {"redis_away", "login_person"}

@@ -25,7 +25,7 @@ def test_a_key_holds_half_and_others_the_rest():
     assert (first.size, second.size) == (0, 2 * MIB)
 
 
-def test_what_is_refused_is_not_counted():
+def test_refused_growth_is_not_counted():
     load = BodyLoad(4 * MIB)
     held = load.hold(1)
     held.grow(MIB)

@@ -21,13 +21,13 @@ def test_a_flood_is_answered_one_after_the_other():
     assert pace.wait(110.0) == 0.0
 
 
-def test_nobody_waits_longer_than_the_bound():
+def test_waits_are_never_longer_than_the_bound():
     pace = Pace()
     assert max(pace.wait(100.0) for _ in range(100_000)) == LONGEST_SEC
     assert pace.wait(100.0 + LONGEST_SEC + BURST_SEC) == 0.0
 
 
-async def test_who_leaves_is_not_waited_for():
+async def test_client_that_leaves_is_not_waited_for():
     messages = [{"type": "http.request", "more_body": False}, {"type": "http.disconnect"}]
 
     async def receive():

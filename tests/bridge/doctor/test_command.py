@@ -19,7 +19,7 @@ def doctor(data_dir, *arguments, **variables):
     return done.returncode, done.stdout, done.stderr
 
 
-def test_nothing_runs_and_nothing_is_set_up_yet(tmp_path):
+def test_doctor_names_the_first_step_of_all(tmp_path):
     code, output, errors = doctor(tmp_path / "data")
     assert (code, errors) == (0, "")
     assert "no gateway runs on" in output

@@ -101,7 +101,7 @@ def answering():
 
 
 @pytest.mark.parametrize(("status", "level"), [(200, "ok"), (503, "fail"), (404, "fail")])
-def test_what_answers_at_the_address(installed, findings, answering, status, level):
+def test_answer_at_the_address_decides_the_level(installed, findings, answering, status, level):
     assert findings(components.web, installed(PORT=answering(status)))[0][0] == level
 
 

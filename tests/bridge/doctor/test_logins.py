@@ -62,7 +62,7 @@ def test_login_of_no_instance_says_so(found):
     ],
     ids=["unreadable", "no files", "administrator", "expired", "network", "ends soon"],
 )
-def test_what_is_wrong_with_one(found, columns, level, words):
+def test_trouble_of_a_login_is_told(found, columns, level, words):
     a_login(**columns)
     [(said, text)] = found()
     assert said == level

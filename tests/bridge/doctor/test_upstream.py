@@ -113,7 +113,7 @@ def test_account_without_models_is_told(installed, findings, status, state):
         ),
     ],
 )
-def test_what_is_held_says_how_that_ends(installed, findings, status, fields, text):
+def test_held_instance_says_how_that_ends(installed, findings, status, fields, text):
     checked = installed(held=True)
     until = datetime(2100, 1, 1, 4, tzinfo=UTC).timestamp()
     fields = {"cool_until": until} | fields | {"mode": Mode(fields.get("mode", "run"))}
@@ -130,7 +130,7 @@ def test_what_is_held_says_how_that_ends(installed, findings, status, fields, te
         ({"state": "failed", "account": AccountState.NO_LICENCE}, "has to give it a licence."),
     ],
 )
-def test_what_fails_has_an_advice(installed, findings, status, fields, advice):
+def test_failing_instance_has_an_advice(installed, findings, status, fields, advice):
     checked = installed(held=True)
     checked.redis_answers, checked.heartbeats = True, [status(**{"last_error": "it broke"} | fields)]
     [(level, said)] = findings(upstream.instances, checked)

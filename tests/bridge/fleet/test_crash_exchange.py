@@ -36,7 +36,7 @@ def clock(monkeypatch):
     return at
 
 
-async def test_what_one_process_learns_all_know(link, clock):
+async def test_crashes_of_one_process_reach_the_others(link, clock):
     here, there = Crashes(), Crashes()
     exits(here, "1:x", alone=True, now=1000)
     exits(here, "1:x", alone=True, now=1000)
@@ -51,7 +51,7 @@ async def test_what_one_process_learns_all_know(link, clock):
     assert here.unsent == {}
 
 
-async def test_what_is_harmless_is_so_for_all(link, clock):
+async def test_proof_of_harmlessness_reaches_the_others(link, clock):
     here, there = Crashes(), Crashes()
     exits(here, "1:x", alone=True, now=1000)
     for crashes in (here, there):
@@ -62,7 +62,7 @@ async def test_what_is_harmless_is_so_for_all(link, clock):
     assert here.records == {}
 
 
-async def test_what_is_old_or_too_much_is_dropped(link, clock):
+async def test_crashes_old_or_too_many_are_dropped(link, clock):
     crashes = Crashes()
     exits(crashes, "1:old", alone=True, now=0)
     for number in range(MOST):

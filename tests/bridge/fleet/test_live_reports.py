@@ -72,7 +72,7 @@ async def follow(reports, found):
         await asyncio.wait({following})
 
 
-async def test_nothing_is_reported_while_nobody_looks(link, client, new_reports, monkeypatch):
+async def test_live_report_is_absent_while_nobody_looks(link, client, new_reports, monkeypatch):
     monkeypatch.setattr(live_reports, "IDLE_SEC", 0.01)
     following = asyncio.create_task(new_reports(1).follow())
     await asyncio.sleep(0.2)
@@ -81,7 +81,7 @@ async def test_nothing_is_reported_while_nobody_looks(link, client, new_reports,
     await asyncio.wait({following})
 
 
-async def test_who_looks_gets_reports_of_all(link, client, new_reports, monkeypatch):
+async def test_watcher_gets_reports_of_all_processes(link, client, new_reports, monkeypatch):
     monkeypatch.setattr(live_reports, "IDLE_SEC", 0.01)
     first, second = new_reports(1), new_reports(2)
     assert [each.process for each in await first.look()] == [1]

@@ -90,7 +90,7 @@ def test_modes_say_why():
     assert [(each.name, "abcdefghijkl" in each.why) for each in view.modes] == [("redis", False)]
 
 
-def test_who_may_see_no_people_sees_none():
+def test_watcher_without_the_right_sees_no_people():
     login = LiveLogin(1, "mona", "logged_in", 0, 1, "", "")
     view = view_of(report(turns=[turn("a")], queue=[LiveKey(1, "alice", 1, 1.0)]), logins=[login])
     text = encode(without_people(view)).decode()

@@ -75,7 +75,7 @@ def test_api_plans_changes_and_deletes(admin_client):
         ({"starts_at": "9999-12-31T22:00Z", "ends_at": "9999-12-31T23:00Z", "time_zone": "Asia/Shanghai"}, "ends_at"),
     ],
 )  # fmt: skip
-def test_what_is_no_window_is_refused(admin_client, changes, field):
+def test_malformed_window_is_refused(admin_client, changes, field):
     answer = post(admin_client, **changes)
     assert (answer.status_code, field in answer.content.decode()) == (400, True)
     assert not MaintenanceWindow.objects.exists()

@@ -73,7 +73,7 @@ async def test_outside_answers_use_closed_words(redis_server, client):
     ]
 
 
-async def test_what_nobody_understands_counts_for_nothing(redis_server, client):
+async def test_malformed_modes_count_for_nothing(redis_server, client):
     client.set("lgw:modes:web-2", b"[}")
     report(client, "worker", Mode("gravity", "gone", 1.0))
     async with view(redis_server) as here:
@@ -111,7 +111,7 @@ async def test_last_sign_before_a_restart_is_ignored(redis_server, client, monke
         assert names() == []
 
 
-async def test_nobody_is_missed_while_redis_is_away(tmp_path, monkeypatch):
+async def test_processes_are_not_missed_without_redis(tmp_path, monkeypatch):
     monkeypatch.setattr(modes, "MISSED_SEC", 0.0)
     monkeypatch.setattr(modes, "START_SEC", 0.0)
     async with view(f"unix://{tmp_path}/nobody.sock") as here:

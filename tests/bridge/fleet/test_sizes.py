@@ -56,7 +56,7 @@ def test_one_process_or_all_are_ordered(admin_client):
     ]  # fmt: skip
 
 
-def test_what_cannot_be_is_refused(admin_client, monkeypatch, settings):
+def test_impossible_size_is_refused(admin_client, monkeypatch, settings):
     for words, arguments in (("From 1 to 16", ["17"]), ("From 1 to 16", ["0"]), ("no web process 3", ["2", "3"]),
                              ("no number", ["x"])):  # fmt: skip
         with pytest.raises(CommandError, match=words):
@@ -85,7 +85,7 @@ def test_size_is_changed_by_operators_alone(group, allowed):
     assert (client.post(ACTIONS, body, "application/json").status_code == 202) is allowed
 
 
-def test_what_was_taken_away_is_not_missed(instances, redis_server):
+def test_instance_taken_away_is_not_missed(instances, redis_server):
     for name in ("w1-i2", "w1-i3"):
         beat(instances, name)
     mirror.refresh(redis_server)

@@ -102,7 +102,7 @@ def test_a_machine_without_it_can_start_nothing(data_dir):
     assert (wanted.executable, wanted.sha256) == (f"2.9.0/{HERE}/Lingma", versions.NO_DIGEST)
 
 
-def test_what_is_needed_is_not_deleted(data_dir, archive):
+def test_needed_version_is_not_deleted(data_dir, archive):
     install(archive("2.9.0"), "--default")
     row = Version.objects.get()
     with pytest.raises(versions.VersionInUse, match="default"):

@@ -36,7 +36,7 @@ packed = pytest.mark.parametrize("encoding", PACK)
 
 @packed
 @pytest.mark.parametrize("plain", [PLAIN, LONG, b""], ids=["short", "long", "empty"])
-async def test_what_was_encoded_comes_back(encoding, plain):
+async def test_encoded_body_comes_back(encoding, plain):
     assert await decoded(PACK[encoding](plain), encoding) == plain
 
 
@@ -75,14 +75,14 @@ async def test_the_check_sum_is_checked(encoding, body):
 
 
 @packed
-async def test_what_grows_without_end_is_refused_early(encoding):
+async def test_body_growing_without_end_is_refused_early(encoding):
     bomb = PACK[encoding](b" " * (16 << 20))
     with pytest.raises(TooLarge, match="grows more than 200 times"):
         await decoded(bomb, encoding)
 
 
 @packed
-def test_what_is_too_large_is_refused(encoding):
+def test_body_decoded_too_large_is_refused(encoding):
     with pytest.raises(TooLarge, match="exceeds 2 MiB"):
         list(encodings.slices(PACK[encoding](LONG), encoding, 2 << 20))
 

@@ -17,6 +17,6 @@ def test_star_allows_all_and_caches_need_no_vary(origin):
     assert not [name for name in {**headers, **preflight} if b"credentials" in name]
 
 
-def test_who_names_no_origin_is_no_page():
+def test_request_without_an_origin_is_no_page():
     assert ANY.headers({}) == []
     assert ANY.preflight({b"access-control-request-method": b"POST"}) is None

@@ -96,7 +96,7 @@ async def test_strangers_and_other_sites_are_refused(socket, people, who, header
 
 
 @pytest.mark.parametrize("lost", ["right", "session", "account"])
-async def test_who_may_not_watch_any_more_is_closed(socket, people, lost):
+async def test_watcher_without_rights_any_more_is_closed(socket, people, lost):
     user, cookie = people["watcher"]
     communicator = socket(SITE, HOST, cookie, check_sec=0.05)
     assert (await communicator.connect(10))[0]
@@ -125,7 +125,7 @@ async def test_client_that_speaks_is_closed(socket, people):
     assert communicator.future.done()
 
 
-async def test_who_takes_no_snapshot_is_dropped(people):
+async def test_watcher_that_takes_no_snapshot_is_dropped(people):
     application = LiveSocket("sessionid", SessionStore, send_sec=0.05)
     application._feed = LiveFeed(snapshot, every_sec=0.01)
     said, never = [], asyncio.Event()

@@ -35,7 +35,7 @@ async def test_watchers_get_the_same_snapshot(feed, made):
     assert int(await following(feed)) == int(first) + 1
 
 
-async def test_nothing_is_made_while_nobody_watches(feed, made):
+async def test_snapshots_are_not_made_while_nobody_watches(feed, made):
     feed.enter(1)
     await following(feed)
     feed.leave(1)

@@ -250,7 +250,7 @@ async def test_deadline_spans_all_redirects_and_lookups(web, get):
     ],
     ids=["404", "206", "no location", "gzip", "short", "negative", "cut", "no http", "nothing", "upgrade", "long head"],
 )
-async def test_what_is_no_whole_answer_is_refused(web, get, page, why):
+async def test_incomplete_answer_is_refused(web, get, page, why):
     web.pages["/a.png"] = page
     with pytest.raises(FetchFailed, match=why):
         await get("/a.png")

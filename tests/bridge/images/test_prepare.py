@@ -122,7 +122,7 @@ def test_an_image_that_is_cut_off_is_refused(kind, max_side):
 
 
 @pytest.mark.parametrize("data", [b"GIF89a", PNG[:8], b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBP", PNG[:30] + PNG[40:]])
-def test_what_only_begins_like_an_image_is_refused(data):
+def test_beginning_of_an_image_is_refused(data):
     with pytest.raises(Unusable):
         prepare(data, kind_of(data), max_side=2048, max_bytes=MANY)
 

@@ -35,5 +35,5 @@ def test_both_versions_of_gif_are_known(version):
         b"\0\0\0\x1cftypavif",
     ],
 )
-def test_nothing_else_is_an_image(data):
+def test_other_bytes_are_no_image(data):
     assert kind_of(data) is None

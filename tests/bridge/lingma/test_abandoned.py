@@ -161,7 +161,7 @@ def uploaded(id_):
     return {"method": "image/uploadResultNotification", "params": {"errorCode": None, "result": result}}
 
 
-def test_what_is_remembered_of_them_is_bounded(monkeypatch):
+def test_memory_of_abandoned_questions_is_bounded(monkeypatch):
     abandoned = Abandoned()
     for number in range(2 * MOST):
         abandoned.add(str(number))

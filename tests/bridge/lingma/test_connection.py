@@ -177,7 +177,7 @@ async def test_a_finish_of_another_turn_ends_nothing(peer, ask):
     assert turn.end.error is None
 
 
-async def test_what_comes_after_the_end_is_ignored(service, peer, ask):
+async def test_events_after_the_end_are_ignored(service, peer, ask):
     turn = ask()
     await peer.together(answer("a"), finish(), finish(code=500), answer("late"), finish())
     assert await ended(turn) == ["a"]

@@ -156,7 +156,7 @@ async def test_later_events_find_turn_by_tool_id(course):
     assert (calls[-1].state, json.loads(calls[-1].result)) == ("finished", [OUTPUT])
 
 
-async def test_what_fits_no_turn_is_dropped_and_counted(connection, course):
+async def test_events_of_no_turn_are_dropped_and_counted(connection, course):
     dropped = []
     connection.tools.on_unrouted = lambda: dropped.append(1)
     _, calls, sent = await course(

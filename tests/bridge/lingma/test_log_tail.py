@@ -51,7 +51,7 @@ def test_usage_of_a_turn_is_read_once(log, path):
     assert log.usage("r1") is None
 
 
-def test_what_an_earlier_run_wrote_is_left_alone(log):
+def test_lines_of_an_earlier_run_are_left_alone(log):
     assert log.usage("earlier run") is None
 
 

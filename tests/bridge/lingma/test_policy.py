@@ -31,7 +31,7 @@ def test_any_other_spelling_is_refused(text):
         Approval.read(text)
 
 
-def test_nothing_is_allowed_by_an_empty_list():
+def test_empty_list_allows_no_tool():
     assert not DENY.allows("list_dir")
     assert not DENY.allows("tool")
 

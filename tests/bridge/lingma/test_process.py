@@ -99,7 +99,7 @@ async def test_a_program_that_ignores_the_interrupt_is_killed(start, monkeypatch
     assert child.exited.result() == -signal.SIGKILL
 
 
-async def test_what_the_program_has_started_ends_with_it(start):
+async def test_children_of_the_program_end_with_it(start):
     child, facts = await start("--child")
     await child.stop()
     assert await gone(facts["child"])

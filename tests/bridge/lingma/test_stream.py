@@ -367,7 +367,7 @@ async def test_pieces_within_one_pass_are_gathered():
     assert passed.batches == [["a"], [TextDelta("b"), TextDelta("c")]]
 
 
-async def test_nothing_is_passed_on_to_who_is_behind(new_turn):
+async def test_reader_that_is_behind_is_passed_nothing(new_turn):
     turn, passed = new_turn(), Passed()
     ready = turn.until_ready(passed)
     passed.flow.write_paused = True
@@ -396,7 +396,7 @@ async def test_reader_goes_on_when_writer_ends(new_turn, push):
 
 
 @pytest.mark.parametrize("push", ["push", "push_thinking"])
-async def test_what_breaks_the_writer_is_the_readers(new_turn, push):
+async def test_error_of_the_writer_is_the_readers(new_turn, push):
     turn = new_turn()
     ready = turn.until_ready(Passed(most=0))
     getattr(turn, push)("a")

@@ -62,7 +62,7 @@ def calls(pieces):
     return list({piece.id: piece for piece in pieces if isinstance(piece, LingmaToolCall)}.values())
 
 
-async def test_nothing_is_approved_or_reported_as_done(served):
+async def test_tools_are_neither_approved_nor_reported_done(served):
     for way in WAYS:
         turn, pieces = await served.turn(f"{TOOLS} tool_timeout_ms=200 {way}")
         assert (turn.end.error, turn.text[-4:], len(calls(pieces)) >= 2) == (None, "done", True), way

@@ -124,7 +124,7 @@ def test_callers_at_once_get_the_same_executable(source, into):
     assert leftovers(into) == []
 
 
-def test_what_a_dead_process_left_is_cleared_away(source, into):
+def test_leftovers_of_a_dead_process_are_cleared_away(source, into):
     (into / f"{vsix.DRAFT}dead").mkdir(parents=True)
     unpack(source(packed()), into)
     assert leftovers(into) == []
@@ -180,7 +180,7 @@ def test_list_of_files_without_end_is_refused(source, into, monkeypatch):
     assert leftovers(into) == []
 
 
-def test_what_has_no_room_is_not_unpacked(source, into, monkeypatch):
+def test_archive_without_room_is_not_unpacked(source, into, monkeypatch):
     monkeypatch.setattr(vsix, "RESERVE", 1 << 60)
     with pytest.raises(VsixError, match="no room in DATA_DIR"):
         unpack(source(packed()), into)

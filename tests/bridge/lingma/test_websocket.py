@@ -190,7 +190,7 @@ def test_fragments_together_may_not_exceed_the_limit(pair, monkeypatch):
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 65535, 65536])
-def test_what_is_sent_arrives_unmasked_and_binary(pair, length):
+def test_message_arrives_unmasked_and_binary(pair, length):
     payload = bytes(range(256)) * (length // 256) + b"q" * (length % 256)
     assert pair.received(pair.client.message(payload)) == [(Opcode.BINARY, payload)]
 

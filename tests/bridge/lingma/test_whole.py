@@ -75,6 +75,6 @@ def test_any_bytes_are_read_as_step_by_step(bodies, opcode, data):
         assert step_by_step(bytes(whole)) == (found, True)
 
 
-def test_what_begins_in_pieces_is_not_between():
+def test_message_begun_in_pieces_is_not_over():
     for data in (sent(ONE)[:-1], sent(ONE[:-1]), sent(ONE[:9], fin=False)):
         assert step_by_step(data) == ([], False)

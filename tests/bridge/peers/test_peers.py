@@ -66,7 +66,7 @@ async def test_machine_decides_on_the_way(process, reached):
 
 
 @pytest.mark.parametrize("missed", [{"node": "here", "socket": ""}, {"node": "there", "url": ""}])
-async def test_who_listens_nowhere_holds_nothing(process, missed):
+async def test_peer_that_listens_nowhere_holds_nothing(process, missed):
     first, second = process("web-1"), process("web-2", instances={"w2-i1": 1}, **missed)
     await met(first, second)
     assert first.holder("w2-i1", 1) is None

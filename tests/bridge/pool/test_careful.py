@@ -42,7 +42,7 @@ async def test_doubtful_turn_takes_an_idle_instance_at_once(start):
     assert doubtful(pool).lease.result().instance is pool.instances[1]
 
 
-async def test_nothing_begins_beside_a_silent_doubtful_turn(start, services):
+async def test_silent_doubtful_turn_is_left_alone(start, services):
     pool = await start()
     place = doubtful(pool).lease.result()
     turn = place.instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
@@ -114,7 +114,7 @@ async def test_turn_seen_at_two_exits_is_always_alone(start, monkeypatch):
     assert await begun(late)
 
 
-async def test_who_leaves_sets_its_instance_free(start):
+async def test_waiter_that_leaves_sets_its_instance_free(start):
     pool = await start()
     pool.lease()
     waiter = doubtful(pool)

@@ -61,7 +61,7 @@ async def test_correction_and_first_reply_count_together(late, now):
     assert (told, len(late)) == ([(120, 56)], 0)
 
 
-async def test_nobody_waits_longer_than_a_minute(late, now):
+async def test_usage_is_awaited_a_minute_at_most(late, now):
     log, told, missing = Log(), [], counted("missing")
     late.expect(Awaited(log, ["r1", "r2"]), lambda *tokens: told.append(tokens))
     late.tick(now + late_usages.WAIT_SEC - 1)

@@ -137,7 +137,7 @@ def test_newcomer_has_room_until_queue_is_full(keys, most):
 
 
 @given(st.lists(st.tuples(st.sampled_from(["add", "serve", "leave"]), st.integers(1, 4)), max_size=60))
-def test_nobody_is_lost_nor_served_twice(steps):
+def test_turns_in_lines_are_served_exactly_once(steps):
     shares, lines, there = Shares(), Lines(Shares()), {key: deque() for key in range(1, 5)}
     for number, (step, key) in enumerate(steps):
         if step == "add":

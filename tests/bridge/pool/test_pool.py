@@ -79,7 +79,7 @@ async def test_a_lease_that_is_released_twice_counts_once(start):
     other.release()
 
 
-async def test_who_leaves_the_line_is_skipped(start):
+async def test_waiter_that_leaves_the_line_is_skipped(start):
     pool = await start(most=1)
     lease = pool.lease()
     first, second = pool.queue(), pool.queue()
@@ -169,7 +169,7 @@ async def test_waiting_turns_learn_that_no_instance_returns(services, start):
     assert pool.waiting == 0
 
 
-async def test_nobody_waits_for_what_comes_back_too_late(services, start):
+async def test_turns_wait_for_no_instance_back_too_late(services, start):
     pool = await start()
     services[0].answers["initialize"] = {"error": {"code": -32603, "message": "broken"}}
     await services[0].drop()

@@ -48,7 +48,7 @@ def test_tool_calls_and_results_are_written():
     )
 
 
-def test_what_follows_the_last_answer_is_new():
+def test_messages_behind_the_last_answer_are_new():
     assert split_reply([SYSTEM, HELLO, HI, BYE]) == ([SYSTEM, HELLO, HI], [BYE])
     assert split_reply([HELLO, HI, BYE, HI, SYSTEM, BYE]) == ([HELLO, HI, BYE, HI], [SYSTEM, BYE])
 
@@ -139,7 +139,7 @@ def test_the_demand_for_json_follows_tool_instructions():
     assert prompt.index(CONTRACT) < prompt.index("Answer with JSON") < prompt.index("[Assistant k3y]")
 
 
-def test_nothing_is_never_asked():
+def test_prompt_is_never_empty():
     assert whole_prompt([Message("user", "")]) == "[User k3y]"
     assert reply_prompt([Message("user", "")]) == "[User k3y]"
 

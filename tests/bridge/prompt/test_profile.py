@@ -14,7 +14,7 @@ def test_the_least_template():
 
 
 @pytest.mark.parametrize("missing", ["tools", "open", "close"])
-def test_what_must_be_there_is_missed(missing):
+def test_missing_placeholder_is_named(missing):
     template = " ".join(f"${name}" for name in ("tools", "open", "close") if name != missing)
     assert [problem.split()[0] for problem in check(template)] == [f"${missing}"]
 

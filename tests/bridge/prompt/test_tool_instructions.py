@@ -37,7 +37,7 @@ def test_instructions_have_neither_placeholder_nor_gap():
 
 
 @pytest.mark.parametrize(("choice", "tools"), [(NONE, (READ,)), (AUTO, ()), (REQUIRED, ())])
-def test_nothing_is_described_where_no_call_is_allowed(choice, tools):
+def test_tools_are_undescribed_where_no_call_is_allowed(choice, tools):
     assert described(choice, tools=tools) == ""
 
 

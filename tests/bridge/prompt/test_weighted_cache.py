@@ -3,7 +3,7 @@
 from bridge.prompt.weighted_cache import WeightedCache
 
 
-def test_what_was_not_used_for_longest_makes_room():
+def test_value_unused_for_longest_makes_room():
     cache = WeightedCache(80)
     for number in range(8):
         cache.put(number, f"value {number}", 10)

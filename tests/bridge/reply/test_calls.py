@@ -335,7 +335,7 @@ HEADINGS = headings(DELIMITER_ID)
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 @pytest.mark.parametrize("heading", HEADINGS)
-def test_nothing_is_sent_behind_a_session_heading(heading, size):
+def test_text_behind_a_session_heading_is_unsent(heading, size):
     written = f"Yes.\n\n{heading}]\nAnd now?\n{OPEN}{PLAIN}{CLOSE}"
     assert merged(fed(parser(headings=HEADINGS), sliced(written, size))) == text("Yes.")
     assert merged(fed(parser(headings=HEADINGS), sliced(written[6:], size))) == []

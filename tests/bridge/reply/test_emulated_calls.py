@@ -105,7 +105,7 @@ def test_call_that_stays_wrong_is_the_clients():
     assert reply.outcomes == {"retried": 1, "invalid": 1}
 
 
-def test_what_stays_malformed_is_no_call():
+def test_call_that_stays_malformed_is_none():
     reply = emulation()
     unreadable = f'<call:{DELIMITER_ID}>{{"name":"read","arguments":[</call:{DELIMITER_ID}>'
     whole(reply, unreadable)
@@ -203,7 +203,7 @@ def test_call_of_another_tool_is_not_the_demanded(stream, parallel):
     assert reply.calls == 1
 
 
-def test_who_calls_another_tool_twice_has_called_none():
+def test_model_that_twice_calls_another_calls_none():
     reply = emulation(ToolChoice("named", "read"))
     whole(reply, "Well. " + call("time"))
     reply.retry()
@@ -373,7 +373,7 @@ def test_error_in_another_call_is_no_concern():
         ('{"a":"// no","b":["/*"]}', '{"a":"// no","b":["/*"]}'),
     ],
 )
-def test_what_can_mean_only_one_thing_is_repaired(written, meant, size):
+def test_call_of_one_possible_meaning_is_repaired(written, meant, size):
     reply = emulation(tools=(Tool("read"),))
     events = [event for piece in sliced(malformed(written), size) for event in reply.feed(piece)] + reply.end()
     assert (sent_arguments(events), reply.outcomes) == (meant, {"parsed": 1})

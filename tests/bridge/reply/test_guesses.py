@@ -252,7 +252,7 @@ AS_TEXT = {
 
 @pytest.mark.parametrize("case", AS_TEXT)
 @pytest.mark.parametrize("size", [1, 4, 10_000])
-def test_what_is_no_whole_call_is_text(case, size):
+def test_incomplete_guess_is_text(case, size):
     assert read(AS_TEXT[case], size) == text(AS_TEXT[case])
 
 

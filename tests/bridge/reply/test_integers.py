@@ -63,7 +63,7 @@ def test_integer_is_written_as_its_schema_demands(place):
     "arguments",
     ['{"x":2.0}', '{"any":2.0}', '{"either":2.0}', '{"pair":[2.0]}', '{"new":2.0}', '{"text":"2.0"}', '{"n":2.5}'],
 )
-def test_nothing_else_is_changed(arguments):
+def test_other_arguments_stay_unchanged(arguments):
     assert sent(arguments) == arguments
 
 

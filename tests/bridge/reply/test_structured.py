@@ -149,7 +149,7 @@ def test_first_text_is_sent_without_a_correction(failed):
     assert reply.best_effort() == failed
 
 
-def test_what_was_replaced_is_forgotten():
+def test_replaced_reply_is_forgotten():
     reply = Structured(SCHEMA, stream=False)
     reply.feed('{"name":"draft"}')
     reply.discard()
@@ -192,7 +192,7 @@ def test_stream_without_json_is_sent_after_a_while():
 
 @pytest.mark.parametrize("unit", ['{"', "{", "{'a", '{"a":', "[", "\n[1", '{ "a" :', "{" + " " * 50])
 @pytest.mark.parametrize("stream", [True, False])
-def test_nothing_is_looked_at_again_and_again(unit, stream):
+def test_reply_is_not_read_again_and_again(unit, stream):
     reply = Structured(SCHEMA, stream=stream)
     for _ in range(300):
         reply.feed(unit * 100)

@@ -155,7 +155,7 @@ def test_text_that_passes_need_not_be_fed():
     assert feed(splitter, "````think::1\na\n````\n") == [thought("a")]
 
 
-def test_nothing_passes_while_held_or_reasoning():
+def test_pieces_do_not_pass_while_held_or_reasoning():
     splitter = ThinkingSplitter()
     for text in (" <th", "ink>Hm"):
         feed(splitter, text)

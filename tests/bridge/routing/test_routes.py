@@ -34,7 +34,7 @@ def test_an_alias_carries_its_modes():
 
 
 @pytest.mark.parametrize("added", ["[1m]", "-20250929", "-latest", "@2025-09-29[1m]"])
-def test_what_clients_add_to_a_name_changes_nothing(added):
+def test_suffixes_of_names_by_clients_change_nothing(added):
     table = routes(Alias("fast", "auto", tool_mode="bridge"))
     for name in ("Coder", "fast", "lingma-agent"):
         assert table.of(name + added) == table.of(name)

@@ -102,7 +102,7 @@ def test_proxies_are_those_of_the_variables(value, kind, name, port):
 
 
 @pytest.mark.parametrize("value", ["", "http://", "ftp://proxy.example", "http://[bad", "http://h:99999"])
-def test_what_is_no_proxy_is_none(value):
+def test_malformed_proxy_is_none(value):
     assert proxies_of({"HTTP_PROXY": value, "NO_PROXY": "a"}, "x").all == []
 
 

@@ -177,7 +177,7 @@ async def test_login_is_made_by_its_instances_version(options, tmp_path, default
     assert (started, attempt.result) == ([wanted], "no_program")
 
 
-async def test_nobody_who_comes_is_an_answer(options):
+async def test_absence_of_a_person_is_a_result(options):
     found = await login()
     attempt = await ran(found, options(person_sec=1.0))
     assert (attempt.state, attempt.result, attempt.url) == ("failed", "nobody_came", "")

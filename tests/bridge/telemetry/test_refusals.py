@@ -48,7 +48,7 @@ async def test_refusals_of_one_kind_share_a_row(refusals, filed):
     assert filed() == [("req_0", 5, 64)]
 
 
-async def test_what_has_not_changed_is_not_filed_again(refusals, filed):
+async def test_unchanged_refusal_is_not_filed_again(refusals, filed):
     minute = 4e9  # far ahead, so not over
     refusals.note(refused(1, at=minute), "lgw_x")
     await refusals.file()
@@ -65,7 +65,7 @@ async def test_keys_reasons_and_minutes_are_kept_apart(refusals, filed):
     assert filed() == [("req_0", 2, None), ("req_1", 1, None), ("req_2", 1, None), ("req_3", 1, None)]
 
 
-async def test_what_usage_is_summed_by_is_kept_apart(refusals, filed):
+async def test_refusals_differ_by_what_sums_group(refusals, filed):
     for number, fields in enumerate([{"agent": "curl"}, {"agent": "codex"}, {"protocol": "anthropic"}, {"team_id": 3}]):
         for _ in range(2):
             refusals.note(refused(number, **fields), "lgw_x")
@@ -93,7 +93,7 @@ async def test_a_minute_that_is_over_is_forgotten(refusals, filed):
     assert filed() == [("req_1", 1, None), ("req_2", 1, None)]
 
 
-async def test_who_has_no_known_key_leaves_no_row(refusals, filed):
+async def test_refusal_without_a_known_key_leaves_no_row(refusals, filed):
     refusals.note(refused(1, key=0, reason="unknown_key"), "")
     await refusals.file()
     assert filed() == []

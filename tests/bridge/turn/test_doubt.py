@@ -114,7 +114,7 @@ async def test_hang_up_on_an_answer_ends_doubt(engine):
     assert engine.crashes.records == {}
 
 
-async def test_who_leaves_behind_the_answer_is_not_watched(engine):
+async def test_client_that_leaves_after_answer_is_unwatched(engine):
     reading = Reading(engine, request("[[sim: text=fine]] x"))
     await reading.to_end()
     await reading.hang_up()

@@ -110,7 +110,7 @@ async def test_undelivered_image_ends_known_session(new_engine, service, session
     assert (done.record.session, len(done.record.warnings)) == ("new", 1)
 
 
-async def test_what_is_no_image_is_the_clients_error(new_engine, service):
+async def test_broken_image_is_the_clients_error(new_engine, service):
     broken = Message("user", "[image]", images=("data:image/png;base64,AAAA",))
     with pytest.raises(InvalidRequest):
         await chat(await new_engine(service), asking(broken))

@@ -130,7 +130,7 @@ async def test_hang_up_in_the_queue_leaves_it(new_service, new_engine):
     assert engine.pool.in_flight == 0
 
 
-async def test_nothing_is_awaited_without_an_instance(new_service, new_engine):
+async def test_turn_awaits_nothing_without_an_instance(new_service, new_engine):
     service = await new_service()
     engine = await new_engine(service)
     await engine.pool.stop()

@@ -63,7 +63,7 @@ async def test_client_that_is_behind_gets_it_from_task(talk):
     assert (done.text, done.passed) == ("one two three", [])
 
 
-async def test_what_breaks_on_short_way_ends_turn(new_service, new_engine, caplog):
+async def test_error_on_the_short_way_ends_turn(new_service, new_engine, caplog):
     arrived = asyncio.Event()
 
     async def on_ask(peer, params):

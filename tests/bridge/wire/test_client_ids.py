@@ -54,7 +54,7 @@ def test_uuids_drawn_by_lot_are_random(uuid):
         "a1b2c3d4-0000-4000-8000-000000000001", UUID.replace("-4a", "-1a"), UUID.replace("-b", "-7"),
     ],
 )  # fmt: skip
-def test_what_people_write_is_not(text):
+def test_text_that_people_write_is_not_random(text):
     assert not is_random(text)
 
 

@@ -48,7 +48,7 @@ def test_abilities_do_not_contradict_themselves(abilities):
     assert told["structured_outputs"] == {"supported": True}
 
 
-def test_what_is_not_known_is_null():
+def test_unknown_figures_are_null():
     told = json.loads(models.one(RECORDS[0]))
     assert (told["max_input_tokens"], told["capabilities"]) == (None, None)
 

@@ -146,7 +146,7 @@ def test_thinking_tokens_are_counted():
     assert json.loads(CHAT.whole(HEAD, fold(turn)))["usage"]["completion_tokens_details"] == told
 
 
-def test_who_declared_functions_gets_a_function_call():
+def test_client_that_declared_functions_gets_a_function_call():
     turn = [STARTED, *WEATHER, WAITING]
     assert deltas(turn, FUNCTIONS) == [
         {"function_call": {"name": "get_weather", "arguments": ""}},

@@ -256,7 +256,7 @@ NO_REQUESTS = [
 
 
 @pytest.mark.parametrize("raw", NO_REQUESTS, ids=lambda raw: str(raw[:24]))
-def test_what_is_no_json_object_is_refused(raw):
+def test_body_that_is_no_object_is_refused(raw):
     assert refused(raw).status == 400
 
 

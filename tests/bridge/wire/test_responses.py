@@ -345,7 +345,7 @@ def test_stored_response_is_the_sent_one():
 
 
 @pytest.mark.parametrize("turn", ["broken", "broken_call"])
-def test_nothing_is_stored_of_a_reply_that_failed(turn):
+def test_failed_reply_stores_no_response(turn):
     encoder = ResponsesReply().encoder(HEAD)
     encoder.feed(TURNS[turn])
     assert encoder.response == b""

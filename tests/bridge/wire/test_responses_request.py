@@ -157,7 +157,7 @@ def test_unknown_item_is_named_if_alone():
     assert "says anything" in refused({"type": "reasoning"}).message
 
 
-def test_what_has_no_text_is_left_out():
+def test_items_without_text_are_left_out():
     items = [{"type": "web_search_call", "id": "ws", "action": {"query": "q"}}, {"type": "compaction", "id": "x"},
              {"type": "additional_tools", "tools": []}, {"type": "future_item", "beam": {}},
              {"type": "mcp_call", "id": "m", "name": "n", "output": "found"}]  # fmt: skip
@@ -234,7 +234,7 @@ def test_calls_in_parallel(given, told):
         ({"effort": "none", "summary": "detailed"}, True), ({"generate_summary": "concise"}, True),
     ],
 )  # fmt: skip
-def test_who_wants_thinking(reasoning, told):
+def test_reasoning_field_decides_whether_thinking_is_shown(reasoning, told):
     assert parse(reasoning=reasoning).thinking is told
 
 
@@ -349,7 +349,7 @@ def test_invalid_request_is_refused_by_its_field(fields, param, code):
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{", b'"x"', b'{"model":"m","input":"\xff"}', b"[" * 100_000])
-def test_what_is_no_json_object_is_refused(raw):
+def test_body_that_is_no_object_is_refused(raw):
     with pytest.raises(InvalidRequest):
         FORMAT.parse(raw)
 
@@ -386,7 +386,7 @@ def test_reference_is_resolved_where_its_id_points():
         draft.complete({PREVIOUS: kept()})
 
 
-def test_what_references_stand_for_is_bounded():
+def test_text_that_references_stand_for_is_bounded():
     wanted = assistant("x" * (1 << 20), id=f"msg_{'0a' * 16}1")
     reference = {"type": "item_reference", "id": wanted["id"]}
     assert FORMAT.draft(body(*[reference] * 8)).complete({PREVIOUS: kept(said=[wanted])})
@@ -410,7 +410,7 @@ def test_every_reference_costs_one_look():
     assert len(reply.items) == 5000
 
 
-def test_nothing_is_prepared_when_nothing_is_stored():
+def test_items_are_unprepared_for_an_unstored_reply():
     assert FORMAT.parse(body(store=False)).reply.items is None
     assert FORMAT.parse(body(store=True)).reply.items is not None
 

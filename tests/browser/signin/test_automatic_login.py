@@ -76,7 +76,7 @@ async def test_failures_have_a_picture(options, argument, credentials, result):
         ("--sign-in=second_factor", "second factor", "second_factor"),
     ],
 )
-async def test_what_a_page_asks_is_left_to_somebody(options, argument, words, result):
+async def test_question_of_a_page_is_left_to_somebody(options, argument, words, result):
     found = await login("automatic", PASSWORD)
     async with running(found, options(argument)):
         attempt = await until(found, lambda each: each.url)
@@ -126,7 +126,7 @@ async def test_browser_that_does_not_start_is_an_answer(options, browser, result
     assert (await ran(found, options("--sign-in=password", browser=browser))).result == result
 
 
-async def test_nothing_of_the_browser_is_left(options, tmp_path):
+async def test_browser_leaves_no_files_behind(options, tmp_path):
     before = set(os.listdir("/tmp"))
     found = await login("automatic", PASSWORD)
     await ran(found, options("--sign-in=changed"))

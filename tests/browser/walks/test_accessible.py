@@ -96,7 +96,7 @@ def findings(page, address=""):
 
 
 @pytest.mark.parametrize("address", [*OURS, *(f"/admin/{each}" for each in CONSOLE)])
-def test_nothing_serious_is_found(page, ids, address):
+def test_page_has_no_serious_findings(page, ids, address):
     found = findings(page, address.format(**ids))
     assert {rule: found[rule] for rule in found if (address, rule) not in LEFT} == {}
     # What was mended leaves the list.

@@ -38,7 +38,7 @@ def log_in_by_keyboard(page):
     page.wait_for_url(re.compile("^[^?]*/usage/$"))
 
 
-def test_nothing_needs_a_mouse(log_in, whole, secret_and_id):
+def test_console_needs_no_mouse(log_in, whole, secret_and_id):
     secret, key_id = secret_and_id
     asked = send(whole, "POST", OPENAI.path, key=secret, body=OPENAI.body("[[sim: text=hello]] x"))
     assert asked.status == 200

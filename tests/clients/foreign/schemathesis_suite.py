@@ -104,7 +104,7 @@ def test_each_event_keeps_to_the_document(plan):
     assert [flaws(EVENTS[event["type"]], event) for event in told] == [[]] * len(told)
 
 
-def test_what_is_stored_keeps_to_the_document():
+def test_stored_response_keeps_to_the_document():
     tell(plan=PLANS[1])
     made = ask("POST", "/responses", model="org_auto", input="x", metadata={"a": "b"},
                tools=[{"type": "function", "strict": False, **TOOL}]).json()  # fmt: skip

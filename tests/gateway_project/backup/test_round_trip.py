@@ -79,7 +79,7 @@ def test_each_command_says_one_line(backup, restored):
     assert re.fullmatch(r"Restored [\d,]+ rows of \d+ tables and 2 files, of version .*\n", restored[1].stdout)
 
 
-def test_nothing_else_can_read_what_lies_there(backup, restored):
+def test_backup_is_readable_by_its_user_alone(backup, restored):
     assert backup[0].stat().st_mode & 0o777 == 0o600
     assert [path for path in restored[0].rglob("*") if path.is_file() and path.stat().st_mode & 0o077] == []
     assert [path.name for path in backup[0].parent.iterdir()] == [backup[0].name]

@@ -38,7 +38,7 @@ def head_of(data):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_is_sealed_is_what_opens(size):
+def test_sealed_data_opens_as_it_was(size):
     data = os.urandom(size)
     assert unseal(seal(data)) == data
 

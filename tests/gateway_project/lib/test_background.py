@@ -52,7 +52,7 @@ async def test_work_that_misses_a_cancellation_ends():
     assert task.done()
 
 
-async def test_what_does_not_end_is_left_and_named(caplog):
+async def test_task_that_does_not_end_is_named(caplog):
     began, over = asyncio.Event(), asyncio.Event()
 
     async def stubborn():

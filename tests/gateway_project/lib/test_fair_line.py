@@ -78,7 +78,7 @@ async def test_full_line_has_room_for_who_has_fewer():
     await asyncio.wait_for(line.enter(5), 30)
 
 
-async def test_who_leaves_the_line_keeps_no_place():
+async def test_task_that_leaves_line_keeps_no_place():
     line = FairLine()
     await line.enter(1)
     waiting = [asyncio.create_task(line.enter(key)) for key in (1, 1, 2)]
@@ -116,6 +116,6 @@ async def test_thread_is_busy_until_its_work_ends():
     assert order == ["long", "short"]
 
 
-async def test_what_the_work_raises_is_raised():
+async def test_errors_of_the_work_are_raised():
     with pytest.raises(ZeroDivisionError):
         await FairThreads("test").run(1, lambda: 1 // 0, 30)

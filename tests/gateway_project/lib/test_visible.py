@@ -15,5 +15,5 @@ from gateway_project.lib.visible import visible
         ("tag\U000e0041 half\ud83d", r"tag\U000e0041 half\ud83d"),
     ],
 )
-def test_what_moves_or_hides_is_spelled(text, shown):
+def test_characters_that_move_or_hide_are_spelled(text, shown):
     assert visible(text) == shown

@@ -91,7 +91,7 @@ async def test_refusal_passes_the_limit_on():
         assert refusal.value.retry_after == 1
 
 
-async def test_who_is_alone_is_asked_although_turns_fail():
+async def test_lone_instance_is_asked_although_turns_fail():
     async def fail(peer, params):
         await peer.push(finish(params["requestId"], code=500))
 

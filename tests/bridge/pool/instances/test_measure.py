@@ -57,7 +57,7 @@ def test_many_files_are_counted_to_a_bound(tmp_path, monkeypatch):
     assert 3 * one <= disk_of(tmp_path) < 6 * one
 
 
-def test_what_does_not_run_takes_no_memory(tmp_path):
+def test_instance_that_does_not_run_has_no_memory(tmp_path):
     process(tmp_path, 7, 7, 10)
     assert measured([(0, tmp_path / "a"), (7, tmp_path / "b"), (8, tmp_path / "b")], tmp_path) == [
         Measure(0, 0), Measure(10 * PAGE, 0), Measure(None, 0),

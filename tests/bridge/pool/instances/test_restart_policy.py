@@ -56,7 +56,7 @@ def test_broken_connections_are_not_made_for_ever():
     assert policy.lost(0, worked=True)
 
 
-def test_nobody_waits_for_minute_long_failures():
+def test_turns_wait_for_no_minute_long_failures():
     policy = RestartPolicy()
     run(policy, 0, ready=False)
     run(policy, 1, ready=False)

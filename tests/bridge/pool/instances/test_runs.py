@@ -48,7 +48,7 @@ async def test_killed_run_is_no_crash(tmp_path, number):
 
 
 @pytest.mark.parametrize("shared", [False, True])
-async def test_nobody_is_alone_on_a_shared_service(shared):
+async def test_turn_is_never_alone_on_shared_service(shared):
     async with Service() as service:
         [spec] = attached(service)
         async with running([msgspec.structs.replace(spec, shared=shared)]) as pool:

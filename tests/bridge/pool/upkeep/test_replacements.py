@@ -199,7 +199,7 @@ async def test_smoke_chat_can_be_left_out(tmp_path):
         assert (pool.statuses()[0].state, pool.statuses()[0].smoke) == ("ready", None)
 
 
-async def test_who_can_serve_nothing_is_replaced_at_once(tmp_path):
+async def test_instance_without_a_login_is_replaced_at_once(tmp_path):
     async with one(tmp_path, ready=False) as pool:
         await in_state(pool, "login_required")
         before = pid(pool)

@@ -64,7 +64,7 @@ async def test_instances_follow_canary_then_all_then_back(tmp_path, installed):
         assert {each.upstream for each in pool.instances} == {"lingma"}
 
 
-async def test_what_changed_on_disk_is_not_started(tmp_path, installed):
+async def test_version_changed_on_disk_is_not_started(tmp_path, installed):
     old, new = installed("2.9.0"), installed("2.11.7")
     (tmp_path / "2.11.7").write_text("#!/bin/sh\ntrue\n")
     async with two(tmp_path) as pool:

@@ -13,7 +13,7 @@ def test_a_secret_is_recognised_offline():
 
 
 @pytest.mark.parametrize("text", ["", "lgw_", "sk-ant-api03-abcdef", "lgw_" + "a" * 47, "lgw_aaaaaaaa_" + "b" * 38])
-def test_what_we_did_not_mint_is_not_recognised(text):
+def test_foreign_text_is_no_generated_key(text):
     assert not is_generated(text)
 
 
