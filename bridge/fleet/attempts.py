@@ -5,7 +5,7 @@ Who runs one is `bridge.signin`; between the two there is only the row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -32,6 +32,8 @@ QUEUE: Final = "logins"
 LARGEST_PASTED: Final = 64 << 10
 MOST_PASTED: Final = 5
 """Addresses that wait to be passed on."""
+BROUGHT: Final = (AttemptResult.LOGGED_IN, AttemptResult.NEWER)
+"""Results after which there is a newer login."""
 PASTE_TRIES: Final = 5
 LOST_AFTER: Final = timedelta(seconds=60)
 """Without a sign of life whoever ran it has ended."""
@@ -109,6 +111,25 @@ def _check(login: Login, way: LoginKind, pasted: bytes) -> None:
             raise ValidationError({"pasted": translated(exc.text)}) from None
     if way.has_credentials and (login.credentials is None or login.kind != way):
         raise ValidationError({"way": gettext("This login has no credentials for this way.")})
+
+
+def latest(names: Collection[str]) -> list[int]:
+    """The last attempt of each login that these instances have: one that runs, or has just ended."""
+    attempts = LoginAttempt.objects.filter(login__orders__name__in=names).exclude(way=SERVICE).order_by()
+    return [row["last"] for row in attempts.values("login").annotate(last=Max("pk"))]
+
+
+def failures(attempts: Collection[int]) -> list[str]:
+    """Why those of them have brought no login that are over, in English, as a command speaks."""
+    if not attempts:
+        return []
+    ended = LoginAttempt.objects.filter(pk__in=attempts).exclude(ended_at=None).exclude(result__in=BROUGHT)
+    lines = []
+    for label, result, detail in ended.order_by("login__label").values_list("login__label", "result", "detail"):
+        why = AttemptResult(result)
+        said = f"the log-in of {label} has ended: {why.label}{f' ({detail})' if detail else ''}. {why.advice}"
+        lines.append(" ".join(said.split()).removesuffix("."))
+    return lines
 
 
 def hand_out(attempt: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,6 +12,7 @@ from bridge.models.pool_size import EVERY_PROCESS
 from bridge.pool.instances.orders import EVERY, Order
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
+from bridge.status.transitions import Transition
 from bridge.status.wanted import Mode
 
 HEARD_SEC: Final = 6.0
@@ -30,6 +31,8 @@ class Given:
     before: Mapping[str, InstanceStatus] = field(default_factory=dict)
     size: int = 0
     process: int = EVERY_PROCESS
+    attempts: Sequence[int] = ()
+    """By which logins are made anew, of RELOGIN."""
 
 
 def undone(given: Given, found: Collection[InstanceStatus]) -> list[str]:
@@ -72,7 +75,10 @@ def _started(status: InstanceStatus, _order: Order, _before: InstanceStatus | No
 
 
 def _restarted(status: InstanceStatus, _order: Order, before: InstanceStatus | None) -> bool:
-    return _works(status) and (before is None or status.generation != before.generation)
+    if before is None or status.generation == before.generation:
+        return before is None and _works(status)
+    # A successor that was on its way already has taken over, and is itself yet to be restarted.
+    return _works(status) and status.started_at > before.at
 
 
 def _cooled(status: InstanceStatus, order: Order, _before: InstanceStatus | None) -> bool:
@@ -103,6 +109,17 @@ def _moved(status: InstanceStatus, order: Order, before: InstanceStatus | None) 
     if before is None or status.installed != before.installed:
         return _works(status)
     return _works(status) and not status.not_replaced and status.at - before.at >= HEARD_SEC
+
+
+def since(given: Given, steps: Mapping[str, Sequence[Transition]]) -> list[str]:
+    """What has happened to each instance since the order, by its timeline, which has the latest step first."""
+    lines = []
+    for name, before in sorted(given.before.items()):
+        found = [each for each in reversed(steps.get(name, ())) if each.at > before.at]
+        if found and (given.names is None or name in given.names):
+            told = (f"{each.why.label}: {each.detail}" if each.detail else each.why.label for each in found)
+            lines.append(f"{name} since the order: {' '.join(', then '.join(told).split())}")
+    return lines
 
 
 Done = Callable[[InstanceStatus, Order, InstanceStatus | None], bool]

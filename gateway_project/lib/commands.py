@@ -5,8 +5,10 @@ Names that they show come from whoever chose them, so a terminal gets no escapes
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import ProgrammingError
@@ -16,7 +18,13 @@ from gateway_project.lib.visible import visible
 
 
 class GatewayCommand(BaseCommand):
-    """A command that fails in one line. `--traceback` shows what Django would have shown."""
+    """A command that fails in one line. `--traceback` shows what Django would have shown.
+
+    Options may stand anywhere, also between names that may be left out.
+    """
+
+    numbers: ClassVar[Mapping[str, int]] = {}
+    """Options whose number may be left out, and what it is then: whatever else follows them is none of theirs."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -31,6 +39,12 @@ class GatewayCommand(BaseCommand):
                 parser.exit(1, f"CommandError: {message}; --help lists what there is\n")
 
             parser.error = refuse  # type: ignore[method-assign]
+
+        def parse(args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+            given = sys.argv[1:] if args is None else args
+            return parser.parse_intermixed_args(list(_with_numbers(given, self.numbers)), namespace)
+
+        parser.parse_args = parse  # type: ignore[method-assign,assignment]
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -39,6 +53,13 @@ class GatewayCommand(BaseCommand):
         # ProgrammingError is what PostgreSQL raises when `migrate` has not made the tables yet.
         except (*AWAY, ProgrammingError) as exc:
             raise CommandError(f"The database cannot be used: {' '.join(str(exc).split())}") from exc
+
+
+def _with_numbers(args: Sequence[str], numbers: Mapping[str, int]) -> Iterator[str]:
+    """Argparse takes whatever follows such an option for its number."""
+    for arg, following in zip(args, [*args, ""][1:], strict=True):
+        is_without = arg in numbers and not re.fullmatch(r"-?\d+", following)
+        yield f"{arg}={numbers[arg]}" if is_without else arg
 
 
 class _Output(OutputWrapper):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import redis
 from django.conf import settings
@@ -18,8 +18,8 @@ from django.db import Error
 from django.utils import timezone
 
 from accounts.audit.commands import RecordedCommand
-from bridge.fleet import heartbeats, orders, pool_list, sizes, versions
-from bridge.fleet.obeyed import Given, undone
+from bridge.fleet import attempts, heartbeats, orders, pool_list, sizes, timelines, versions
+from bridge.fleet.obeyed import Given, since, undone
 from bridge.fleet.orders import LONGEST_SEC, Action, NoLogin, UnknownInstance
 from bridge.fleet.sizes import BadSize
 from bridge.fleet.versions import UnknownVersion
@@ -31,6 +31,7 @@ from gateway_project.lib.redis.redis_client import connect
 LIST: Final = "list"
 WAIT_SEC: Final = 300
 LOOK_SEC: Final = 0.5
+MOST_STEPS: Final = 20
 NOBODY: Final = "No gateway runs: no instance gives a sign of life."
 
 
@@ -38,6 +39,7 @@ class Command(RecordedCommand):
     """Write down what is wanted; every web process does it within two seconds."""
 
     help = __doc__
+    numbers: ClassVar = {"--wait": WAIT_SEC}
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Django's own `--version` gives way."""
@@ -49,7 +51,7 @@ class Command(RecordedCommand):
             "name", metavar="NAME", nargs="?", default="",
             help="an instance such as w1-i1, or all; for `size`, how many; none for `list`",
         )  # fmt: skip
-        parser.add_argument("process", nargs="?", type=int, help="for `size`: a web process, such as 2; else all")
+        parser.add_argument("process", nargs="?", default="", help="for `size`: a web process, such as 2; else all")
         parser.add_argument("--seconds", type=int, default=300, help="how long `cool` lasts; 300 unless said")
         parser.add_argument(
             "--version", default="", metavar="V",
@@ -77,8 +79,28 @@ class Command(RecordedCommand):
             raise CommandError(f"The database cannot be used: {exc}") from None
         self.stdout.write(f"{given.action}: {done}")
         if options["wait"]:
-            _wait(given, options["wait"])
-            self.stdout.write("done")
+            self._wait(given, options["wait"])
+
+    def _wait(self, given: Given, seconds: int) -> None:
+        """Until it is done, and say what has happened meanwhile. Raise CommandError with what is missing."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                missing = undone(given, _beats().values())
+                if not missing:
+                    break
+                failed = attempts.failures(given.attempts)
+            except redis.RedisError as exc:
+                missing, failed = [f"Redis does not answer: {exc}"], []
+            except Error as exc:
+                raise CommandError(f"The database cannot be used: {exc}") from None
+            if failed:
+                raise CommandError("; ".join([*failed, *missing]))
+            if time.monotonic() >= until:
+                raise CommandError(f"Not done within {seconds} s: {'; '.join([*missing, *_steps(given)])}")
+            time.sleep(LOOK_SEC)
+        for line in [*_steps(given), "done"]:
+            self.stdout.write(line)
 
     def _list(self, *, as_json: bool) -> None:
         now = timezone.now()
@@ -101,21 +123,30 @@ def _check(options: dict[str, Any]) -> None:
         raise CommandError(f"--wait is from 1 to {LONGEST_SEC}.")
     if action == LIST and (name or options["wait"]):
         raise CommandError("list takes no name, and waits for nothing.")
-    if action != LIST and not name:
-        raise CommandError(f"{action} needs a NAME, or all.")
     if action != LIST and options["json"]:
         raise CommandError("--json is for list.")
-    if options["process"] is not None and action != Action.SIZE:
-        raise CommandError(f"{action} takes one name.")
+    if action == Action.SIZE:
+        _check_size(name, options["process"])
+    elif action != LIST and not name:
+        raise CommandError(f"{action} needs a NAME, or all.")
+    elif options["process"]:
+        raise CommandError(f"{action} takes one NAME, or all.")
+
+
+def _check_size(number: str, process: str) -> None:
+    if not number:
+        raise CommandError("size needs how many instances, such as: pool size 3")
+    if not number.isdecimal():
+        raise CommandError(f"{number} is no number of instances.")
+    if process and not process.isdecimal():
+        raise CommandError(f"{process} is no number of a web process, such as 2.")
 
 
 def _order(action: Action, options: dict[str, Any], before: dict[str, InstanceStatus]) -> tuple[Given, str]:
     """What was ordered, and what it was ordered for."""
     name = options["name"]
     if action is Action.SIZE:
-        if not name.isdecimal():
-            raise CommandError(f"{name} is no number of instances.")
-        process = options["process"] or EVERY_PROCESS
+        process = int(options["process"] or EVERY_PROCESS)
         sizes.order(int(name), process, settings.ENV)
         done = f"{int(name)} of {f'web-{process}' if process else 'each web process'}"
         return Given(action, None, size=int(name), process=process), done
@@ -125,7 +156,8 @@ def _order(action: Action, options: dict[str, Any], before: dict[str, InstanceSt
         names = orders.order(action, name, settings.REDIS_URL, seconds=options["seconds"])
     whose = None if name == orders.ALL else frozenset(names)
     wanted = orders.read_orders() if options["wait"] else {}
-    return Given(action, whose, wanted, before), ", ".join(names) or orders.ALL
+    begun = attempts.latest(names) if action is Action.RELOGIN and options["wait"] else []
+    return Given(action, whose, wanted, before, attempts=begun), ", ".join(names) or orders.ALL
 
 
 def _beats() -> dict[str, InstanceStatus]:
@@ -134,16 +166,9 @@ def _beats() -> dict[str, InstanceStatus]:
         return {each.name: each for each in heartbeats.read_all(client)}
 
 
-def _wait(given: Given, seconds: int) -> None:
-    """Until it is done. Raise CommandError with what is missing."""
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            missing = undone(given, _beats().values())
-        except redis.RedisError as exc:
-            missing = [f"Redis does not answer: {exc}"]
-        if not missing:
-            return
-        if time.monotonic() >= until:
-            raise CommandError(f"Not done within {seconds} s: {'; '.join(missing)}")
-        time.sleep(LOOK_SEC)
+def _steps(given: Given) -> list[str]:
+    """What the instances have done since, one line for each: whatever else has happened to them stands there too."""
+    try:
+        return since(given, timelines.recent(settings.REDIS_URL, given.before, MOST_STEPS))
+    except redis.RedisError:
+        return []

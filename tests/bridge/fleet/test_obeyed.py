@@ -3,13 +3,14 @@
 import msgspec
 import pytest
 
-from bridge.fleet.obeyed import Given, undone
+from bridge.fleet.obeyed import Given, since, undone
 from bridge.fleet.orders import Action
 from bridge.pool.instances.orders import EVERY, Order
 from bridge.status.instance import InstanceStatus
 from bridge.status.logins import WantedLogin
 from bridge.status.smoke import SmokeReport
 from bridge.status.states import InstanceState as S
+from bridge.status.transitions import Transition, TransitionReason
 from bridge.status.versions import WantedVersion
 from bridge.status.wanted import Mode
 
@@ -29,6 +30,7 @@ def given(action, order=None, before=IDLE):
 
 LOGIN = Order(login=WantedLogin(7, 3))
 MOVED = Order(version=WantedVersion("2.9.0", "x", "y"))
+AGAIN = {"generation": 3, "started_at": 2001.0}
 ASKED = SmokeReport(1990.0, ok=True)
 
 
@@ -40,9 +42,11 @@ ASKED = SmokeReport(1990.0, ok=True)
         (Action.STOP, None, {"mode": Mode.STOP, "state": S.DRAINING}, {"mode": Mode.STOP, "state": S.STOPPED}),
         (Action.START, None, {"mode": Mode.DRAIN, "state": S.DRAINING}, {}),
         (Action.START, None, {"state": S.STARTING}, {"state": S.BUSY}),
-        (Action.RESTART, None, {}, {"generation": 2}),
-        (Action.RESTART, None, {"generation": 2, "state": S.STARTING}, {"generation": 2}),
-        (Action.RESTART, None, {"replacing": True}, {"generation": 2, "mode": Mode.DRAIN, "state": S.DRAINING}),
+        (Action.RESTART, None, {}, AGAIN),
+        (Action.RESTART, None, AGAIN | {"state": S.STARTING}, AGAIN),
+        (Action.RESTART, None, {"replacing": True}, AGAIN | {"mode": Mode.DRAIN, "state": S.DRAINING}),
+        # A successor that was on its way before the order is no answer to it.
+        (Action.RESTART, None, {"generation": 2, "started_at": 1999.0}, AGAIN),
         (Action.COOL, Order(cool_until=2300.0), {}, {"cool_until": 2300.0, "state": S.COOLING}),
         (Action.CLEAR, None, {"cool_until": 2100.0, "cools_for": "limited", "state": S.COOLING}, {}),
         (Action.CLEAR, None, {"state": S.FAILED}, {}),
@@ -58,6 +62,19 @@ def test_instances_are_waited_for(action, order, not_yet, done):
     order = given(action, order)
     assert [line.partition(":")[0] for line in undone(order, [told(**not_yet)])] == ["w1-i1"]
     assert undone(order, [told(**done)]) == []
+
+
+def test_steps_since_the_order_are_told():
+    steps = [
+        Transition(2004.0, S.READY, TransitionReason.CONNECTED),
+        Transition(2003.0, S.STARTING, TransitionReason.STARTED),
+        Transition(2002.0, S.BACKOFF, TransitionReason.FAILED, "the program exited\nwith code 1"),
+        Transition(1999.0, S.READY, TransitionReason.REPLACED),
+    ]
+    found = since(given(Action.RESTART), {"w1-i1": steps})
+    why = "it failed: the program exited with code 1, then its service is started, then it is connected"
+    assert found == [f"w1-i1 since the order: {why}"]
+    assert since(given(Action.RESTART), {"w1-i1": steps[3:]}) == []
 
 
 def test_smoke_chats_from_before_do_not_count():

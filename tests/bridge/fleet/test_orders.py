@@ -12,16 +12,19 @@ import pytest
 import redis
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group, User
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, load_command_class
+from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from accounts.models import AuditEntry
+from bridge.fleet import attempts
 from bridge.fleet.orders import read_orders
 from bridge.fleet.wanted import wanted_watcher
 from bridge.models import InstanceOrder, Login, LoginAttempt
 from bridge.pool.instances.orders import EVERY, Order
-from bridge.status.attempts import AttemptReason
+from bridge.status.attempts import AttemptReason, AttemptResult, AttemptState
 from bridge.status.instance import InstanceStatus
 from bridge.status.logins import LoginKind
 from bridge.status.states import InstanceState
@@ -148,12 +151,56 @@ def test_list_says_that_no_gateway_runs(instances):
 
 
 @pytest.mark.parametrize(
-    "words", [("list", "w1-i1"), ("drain",), ("drain", "all", "--json"), ("drain", "all", "--wait", "0")]
+    ("words", "said"),
+    [
+        (("list", "w1-i1"), "list takes no name"),
+        (("drain",), "drain needs a NAME, or all."),
+        (("drain", "--wait", "60"), "drain needs a NAME, or all."),
+        (("drain", "w1-i1", "w2-i1"), "drain takes one NAME, or all."),
+        (("w1-i1", "drain"), "invalid choice: 'w1-i1'"),
+        (("drain", "all", "--json"), "--json is for list."),
+        (("drain", "all", "--wait", "0"), "--wait is from 1 to 86400."),
+        (("size", "--wait"), "size needs how many instances"),
+        (("size", "many"), "many is no number of instances."),
+        (("size", "2", "web-1"), "web-1 is no number of a web process"),
+    ],
 )
-def test_command_refuses_what_makes_no_sense(words, instances):
-    with pytest.raises(CommandError):
+def test_command_says_what_makes_no_sense(words, said, instances):
+    with pytest.raises(CommandError, match=re.escape(said)):
         call_command("pool", *words, stdout=StringIO())
     assert not InstanceOrder.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "wait"),
+    [
+        ("--wait=60 cool w2-i1", 60), ("cool --wait=60 w2-i1", 60), ("cool --wait 60 w2-i1", 60),
+        ("cool --wait w2-i1", 300), ("--wait cool w2-i1", 300), ("cool w2-i1 --wait", 300),
+        ("cool --seconds 60 w2-i1", None),
+    ],
+)  # fmt: skip
+def test_options_of_pool_stand_anywhere(words, wait):
+    options = load_command_class("bridge", "pool").create_parser("manage.py", "pool").parse_args(words.split())
+    assert (options.action, options.name, options.wait) == ("cool", "w2-i1", wait)
+
+
+def test_failed_log_in_ends_the_wait(instances):
+    login = Login.objects.create(label="main", kind=LoginKind.BROWSER)
+    InstanceOrder.objects.create(name="w1-i1", login=login)
+    attempt, _ = attempts.begin(login, LoginKind.BROWSER, AttemptReason.OPERATOR, hand_over=False)
+
+    def fail(execute, sql, *rest):
+        """Once the command waits for it, the login worker ends it."""
+        found = execute(sql, *rest)
+        if "MAX(" in sql:
+            LoginAttempt.objects.filter(pk=attempt.pk).update(
+                state=AttemptState.FAILED, result=AttemptResult.REFUSED, detail="bad key", ended_at=timezone.now()
+            )
+        return found
+
+    why = "the log-in of main has ended: Lingma did not take the credentials (bad key). See whether they are right"
+    with connection.execute_wrapper(fail), pytest.raises(CommandError, match=re.escape(why)):
+        by_command("relogin", "w1-i1", "--wait")
 
 
 def test_wait_ends_with_what_is_missing(instances):
