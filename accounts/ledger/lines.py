@@ -7,12 +7,17 @@ from contextlib import suppress
 from typing import Annotated, Any, Final, Literal, NamedTuple, cast, get_type_hints
 
 import msgspec
+from django.db.models import PositiveBigIntegerField
 
 from accounts.ledger.row import AMENDMENT, OPENED, OPENING, Amendment, Opening, UsageRow
 from accounts.models import OpenTurn, Usage
 
-MOST: Final = 2**31 - 1  # what the database's integers hold
 WIDTHS: Final = {field.name: getattr(field, "max_length", None) for field in Usage._meta.get_fields()}
+MOST: Final = {
+    each.attname: 2**63 - 1 if isinstance(each, PositiveBigIntegerField) else 2**31 - 1
+    for each in Usage._meta.concrete_fields
+}
+"""What the database's integers hold. A budget of tokens may be larger than one of 32 bits."""
 LONGEST_RUN: Final = OpenTurn._meta.get_field("run").max_length
 
 LAST: Final = 2.0**32  # from 0 to here every number surely is a time, and so are its hour and the one after it
@@ -33,7 +38,7 @@ def _within(name: str, kind: Any, states: tuple[str, ...]) -> Any:
         return Annotated[float, msgspec.Meta(ge=0.0, le=LAST)]
     if kind is bool:
         return bool
-    whole = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+    whole = Annotated[int, msgspec.Meta(ge=0, le=MOST[name])]
     return whole if kind is int else whole | None
 
 
@@ -154,8 +159,8 @@ def _cleaned_opening(opening: Opening) -> Opening:
 def _cleaned_amendment(amendment: Amendment) -> Amendment:
     _check_time(amendment.started_at)
     amendment.amends = amendment.amends.replace("\0", "")[: WIDTHS["request_id"]]
-    amendment.prompt_tokens = min(max(amendment.prompt_tokens, 0), MOST)
-    amendment.completion_tokens = min(max(amendment.completion_tokens, 0), MOST)
+    amendment.prompt_tokens = min(max(amendment.prompt_tokens, 0), MOST["prompt_tokens"])
+    amendment.completion_tokens = min(max(amendment.completion_tokens, 0), MOST["completion_tokens"])
     return amendment
 
 
@@ -178,5 +183,5 @@ def _cleaned(row: UsageRow, states: tuple[str, ...] | list[str]) -> UsageRow:
             setattr(row, name, value.replace("\0", "")[: WIDTHS[name]])
         # bool is an int to Python, and must stay a bool.
         elif isinstance(value, int) and not isinstance(value, bool):
-            setattr(row, name, min(max(value, 0), MOST))
+            setattr(row, name, min(max(value, 0), MOST[name]))
     return row

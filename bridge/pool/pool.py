@@ -129,12 +129,9 @@ class Pool:
         """Places that a turn could take now."""
         return self._places.free
 
-    def turns_by_instance(self) -> list[int] | None:
-        """Turns that each instance of this process has, NOT_READY for one that takes none; None where there is one."""
-        instances = self.instances
-        if len(instances) == 1:
-            return None
-        return [each.in_flight if each.is_ready else NOT_READY for each in instances]
+    def turns_by_instance(self) -> dict[str, int]:
+        """Turns that each instance of this process has by its name, NOT_READY for one that takes none."""
+        return {each.name: each.in_flight if each.is_ready else NOT_READY for each in self.instances}
 
     def statuses(self) -> list[InstanceStatus]:
         """All instances of this process, for heartbeats."""

@@ -321,7 +321,8 @@ class _Run:
             self._require_model(self._models, record.lingma_model)
         record.placed_ms = self._turn.watch.ms()
         record.queue_ms = record.placed_ms - self._places.served_ms
-        record.in_flight = self._engine.pool.turns_by_instance()
+        pool = self._engine.pool
+        record.in_flight = pool.turns_by_instance() if len(pool.instances) > 1 else {}
         # That of a lost attempt is not what the client saw.
         record.first_token_ms = None
         if record.on_admitted is not None:

@@ -63,8 +63,10 @@ class TurnRecord(msgspec.Struct):
     """When the attempt that ended it got its place, and when the service was asked in it."""
     asked_ms: int | None = None
     sent_chars: int | None = None
-    in_flight: list[int] | None = None
-    """Turns of each instance of this process when the place was given; NOT_READY for one that could not take any."""
+    in_flight: dict[str, int] | None = None
+    """Turns of each instance of this process when the place was given, by name; NOT_READY for one that could not take
+    any. Empty where there was no choice. None: no place was given.
+    """
     lost: list[tuple[str, str]] | None = None
     lost_ms: list[int] | None = None
     corrections: int = 0

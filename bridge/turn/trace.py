@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
 
 from accounts.ledger.trace import LONGEST_NAME, MOST_OTHERS, NamedBy, Trace, shown
 from bridge.chat.request import ChatRequest
 from bridge.pool.instances.instance import Instance
-from bridge.pool.pool import NOT_READY
+from bridge.pool.pool import NOT_READY, Pool
 from bridge.routing.routes import AGENT_NAMES, Route, Routes
 from bridge.turn.engine import Engine
 from bridge.turn.record import TurnRecord
 
+logger = logging.getLogger(__name__)
+
 
 def trace_of(record: TurnRecord, request: ChatRequest, engine: Engine, admitted: int) -> Trace:
     """`admitted`: ms from the request to the beginning of the turn, which the record's times count from."""
+    try:
+        return _trace_of(record, request, engine, admitted)
+    except Exception:  # an edge: what is wrong with a trace must not cost the turn its row
+        logger.exception("the trace of a turn could not be made")
+        return Trace(admitted=admitted)
+
+
+def _trace_of(record: TurnRecord, request: ChatRequest, engine: Engine, admitted: int) -> Trace:
     trace = Trace(
         admitted=admitted,
         placed=_later(admitted, record.placed_ms),
@@ -32,7 +42,7 @@ def trace_of(record: TurnRecord, request: ChatRequest, engine: Engine, admitted:
         trace.sent, trace.whole = record.sent_chars, _characters(request)
     if record.route is not None:
         _add_name(trace, request.model, record.route, engine.routes)
-    _add_others(trace, record, engine.pool.instances)
+    _add_others(trace, record, engine.pool)
     return trace
 
 
@@ -61,13 +71,15 @@ def _decider(name: str, route: Route, routes: Routes) -> NamedBy:
     return "model" if offered else "default"
 
 
-def _add_others(trace: Trace, record: TurnRecord, instances: Sequence[Instance]) -> None:
+def _add_others(trace: Trace, record: TurnRecord, pool: Pool) -> None:
     """Every instance but the one that was chosen. Of a turn that got none: as they are now."""
     chosen = record.instance
-    in_flight = record.in_flight or [each.in_flight if each.is_ready else NOT_READY for each in instances]
-    before = next((running - 1 for each, running in zip(instances, in_flight, strict=True) if each.name == chosen), -1)
+    in_flight = pool.turns_by_instance() if record.in_flight is None else record.in_flight
+    before = in_flight.get(chosen, 0) - 1
     failed = {name for name, _ in record.lost or ()}
-    others = [(each, running) for each, running in zip(instances, in_flight, strict=True) if each.name != chosen]
+    # By name: the pool may have grown or shrunk since, and who was not there has not been passed over.
+    there = [each for each in pool.instances if each.name in in_flight and each.name != chosen]
+    others = [(each, in_flight[each.name]) for each in there]
     # With a single instance that was chosen nothing is left; that of a refused turn is the reason of the refusal.
     for each, running in others[:MOST_OTHERS]:
         trace.others[each.name] = _against(each, running, before, record, failed)

@@ -48,6 +48,7 @@ def test_times_are_written_as_django_writes_them(at):
     [
         ({"model": "m" * 200}, "model", "m" * 128), ({"model": "a\0b"}, "model", "ab"),
         ({"queue_ms": -1}, "queue_ms", 0),
+        ({"allowed": 5 * 10**9}, "allowed", 5 * 10**9), ({"value": 2**63}, "value", 2**63 - 1),
         ({"total_ms": 2**40}, "total_ms", 2**31 - 1), ({"first_token_ms": None}, "first_token_ms", None),
         ({"model": "qwen"}, "model", "qwen"),
     ],

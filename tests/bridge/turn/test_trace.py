@@ -14,6 +14,7 @@ from bridge.turn.record import TurnRecord
 from bridge.turn.trace import trace_of
 from tests.bridge.chats import Reading, chat, hanging_up, once, replying, request, say
 from tests.bridge.lingma.service import finish
+from tests.bridge.pools import attached
 
 
 async def traced(engine, request, caller_id=1):
@@ -73,6 +74,20 @@ async def test_instances_not_chosen_say_why(new_engine, new_service):
     assert traces[0].others == {"w1-i2": "turn", "w1-i3": "turn"}
     assert traces[1].others == {"w1-i1": "busier 1", "w1-i3": "turn"}
     assert traces[4].others == {"w1-i1": "full 2/2", "w1-i3": "turn"}
+
+
+@pytest.mark.parametrize(("number", "others"), [(1, {}), (2, {"w1-i2": "turn"}), (3, {"w1-i2": "turn"})])
+async def test_resized_pool_leaves_those_passed_over(new_engine, new_service, number, others):
+    services = [await new_service(replying("Hello")) for _ in range(3)]
+    engine = await new_engine(*services[:2])
+    reading = Reading(engine, request("Hi"))
+    await reading.to_end()
+    engine.pool.upkeep.spec_of = lambda number: attached(*services)[number - 1]
+    engine.pool.upkeep.resize(number)
+    async with asyncio.timeout(30):
+        while len(engine.pool.instances) != number:
+            await asyncio.sleep(0.01)
+    assert trace_of(reading.record, request("Hi"), engine, 0).others == others
 
 
 async def test_refused_turn_has_all_instances_as_they_are(new_engine, new_service):
