@@ -14,7 +14,7 @@ from accounts.keys.keyring import Caller
 from accounts.limits.admitted import UNLIMITED, Admission, HoldsNothing
 from accounts.limits.alone import LocalCounter, Refusal
 from accounts.limits.breaker import SLOW_SEC, Breaker
-from accounts.limits.counters import CallerCounters, Counters, Held, LimitState, Place, Scopes, Seen
+from accounts.limits.counters import CallerCounters, Counters, Held, LimitState, ScopeId, Scopes, Seen
 from accounts.limits.ledger_budgets import LedgerBudgets
 from accounts.limits.scripts import ADMIT, EXTEND, MISSING, SETTLE, numbers_of
 from accounts.limits.settlements import Settlement, Settlements
@@ -32,7 +32,7 @@ SCRIPTS: Final = (ADMIT, SETTLE)
 """Loaded together: a turn is settled before the next one is counted."""
 TURN: Final = range(9)
 COUNT: Final = range(1)
-"""Places in LIMITS of what a turn, and a request that asks no service, must be within."""
+"""Indexes in LIMITS of what a turn, and a request that asks no service, must be within."""
 
 
 class LimitExceeded(Exception):
@@ -63,8 +63,8 @@ class Limits:
         self._processes = processes
         self._counters: dict[int, CallerCounters] = {}
         """By key."""
-        self._local: dict[Place, LocalCounter] = {}
-        self._last: dict[Place, Sequence[int]] = {}
+        self._local: dict[ScopeId, LocalCounter] = {}
+        self._last: dict[ScopeId, Sequence[int]] = {}
         """What Redis last had of keys and teams with budgets."""
         self._held: Held = {}
         self._answers: dict[int, float] = {}
@@ -90,7 +90,7 @@ class Limits:
                 # something, and to make them anew costs little.
                 self._counters.clear()
                 self._last.clear()
-                self._held = {place: held for place, held in self._held.items() if held}
+                self._held = {scope_id: held for scope_id, held in self._held.items() if held}
             found = self._counters[caller.key_id] = CallerCounters(caller.key_id, caller.limits, self._held, at)
         return found
 
@@ -203,7 +203,7 @@ class Limits:
         seen = Seen(counters.counters, reply[3:], time.time())
         for each, part in counters.budgets:
             # Kept for the time when Redis is away: `_local_counter` begins with them.
-            self._last[each.place] = numbers = seen.numbers[part]
+            self._last[each.scope_id] = numbers = seen.numbers[part]
             if numbers[MISSING]:
                 self._budgets.complete(each, numbers[MISSING])
         if reply[0] >= 0:
@@ -211,41 +211,41 @@ class Limits:
             raise LimitExceeded(seen.state(reply[0], reply[1] - 1), reply[2] / 1000, seen)
         return seen
 
-    def _admit_alone(self, counters: Scopes, tokens: int, at: float, places: Sequence[int]) -> Seen:
+    def _admit_alone(self, counters: Scopes, tokens: int, at: float, indexes: Sequence[int]) -> Seen:
         """Count it in this process, which has its share of each limit."""
         now = time.monotonic()
         worst: tuple[int, Refusal] | None = None
         for number, each in enumerate(counters):
-            held = self._held.get(each.place, {})
-            refusal = self._local_counter(each).refusal(each, places, tokens, held, now, at)
+            held = self._held.get(each.scope_id, {})
+            refusal = self._local_counter(each).refusal(each, indexes, tokens, held, now, at)
             if refusal and (worst is None or refusal.wait > worst[1].wait):
                 worst = number, refusal
         if worst is not None:
             number, refusal = worst
             seen = self._seen_alone(counters, at)
-            raise LimitExceeded(seen.state(number, refusal.place), refusal.wait, seen)
+            raise LimitExceeded(seen.state(number, refusal.limit), refusal.wait, seen)
         # Last: a request that one limit refuses is not counted for the others.
         for each in counters:
-            self._local_counter(each).count(each, now, turn=places is TURN)
+            self._local_counter(each).count(each, now, turn=indexes is TURN)
         return self._seen_alone(counters, at)
 
     def _seen_alone(self, counters: Scopes, at: float) -> Seen:
         now, numbers, shares = time.monotonic(), [], []
         for each in counters:
-            local, held = self._local_counter(each), self._held.get(each.place, {})
+            local, held = self._local_counter(each), self._held.get(each.scope_id, {})
             self._budgets.complete_alone(each, local)
             numbers += local.numbers(each, held, now)
             shares.append(each.shared(local.shares(each), at))
         return Seen(Scopes(shares), numbers, time.time())
 
     def _local_counter(self, counters: Counters) -> LocalCounter:
-        local = self._local.get(counters.place)
+        local = self._local.get(counters.scope_id)
         if local is None:
             if len(self._local) >= MOST_COUNTERS:
                 self._local.clear()
-            local = self._local[counters.place] = LocalCounter(self._processes)
+            local = self._local[counters.scope_id] = LocalCounter(self._processes)
         # Once: what this process counts by itself from here on comes on top of them.
-        if numbers := self._last.pop(counters.place, None):
+        if numbers := self._last.pop(counters.scope_id, None):
             local.learn(counters, numbers)
         return local
 
@@ -293,7 +293,7 @@ class Limits:
         self, counters: CallerCounters, request_id: str, difference: int, at: float, settled_at: int
     ) -> None:
         """Count so many tokens more, or fewer, of a turn that was settled at that time, 0 if that is not known."""
-        # In the places of a settlement: what is "again" there says that it is
+        # In the order of a settlement: what is "again" there says that it is
         # late, and the last one when it was settled.
         self._settlements.amend(counters, [request_id, difference, "late", at, settled_at])
 
@@ -307,25 +307,25 @@ class Limits:
             await asyncio.sleep(RENEW)
             # While Redis is away leases cannot be renewed; EXTEND restores them when it is there again.
             with suppress(RedisUnavailable, ResponseError):
-                for place, held in [each for each in self._held.items() if each[1]]:
-                    await self._renew(place, held)
+                for scope_id, held in [each for each in self._held.items() if each[1]]:
+                    await self._renew(scope_id, held)
                 await self._settlements.send_all()
 
-    async def _renew(self, place: Place, held: dict[str, int]) -> None:
+    async def _renew(self, scope_id: ScopeId, held: dict[str, int]) -> None:
         try:
-            await self._link.execute("EVALSHA", EXTEND.sha, *self._renewal(place, held))
+            await self._link.execute("EVALSHA", EXTEND.sha, *self._renewal(scope_id, held))
         except ResponseError as exc:
             if not is_unknown(exc):
                 raise
             await self._link.execute("SCRIPT", "LOAD", EXTEND.text)
             # Looked at anew: what has been settled meanwhile would hold its place again.
-            await self._link.execute("EVALSHA", EXTEND.sha, *self._renewal(place, held))
+            await self._link.execute("EVALSHA", EXTEND.sha, *self._renewal(scope_id, held))
 
-    def _renewal(self, place: Place, held: dict[str, int]) -> list[Arg]:
+    def _renewal(self, scope_id: ScopeId, held: dict[str, int]) -> list[Arg]:
         """Keys and arguments of EXTEND, as they are at this moment."""
         own = sorted(held.keys() - self._lent)
         # Of its four names those of the turns and of what is reserved for them.
-        return [2, *redis_keys.limits(*place)[2:], len(own), *own, *sorted(held.keys() & self._lent)]
+        return [2, *redis_keys.limits(*scope_id)[2:], len(own), *own, *sorted(held.keys() & self._lent)]
 
 
 class _Turn:

@@ -12,9 +12,9 @@ from accounts.limits.scripts import MISSING, RESERVED, SEEN_EACH, WINDOW
 
 
 class Refusal(NamedTuple):
-    """A limit that refuses, by its place in LIMITS, and for how many seconds."""
+    """A limit that refuses, by its index in LIMITS, and for how many seconds."""
 
-    place: int
+    limit: int
     wait: float
 
 
@@ -34,61 +34,61 @@ class LocalCounter:
         self.since = time.time()
         """When this process began to count by itself."""
 
-    def size(self, counters: Counters, place: int) -> int:
+    def size(self, counters: Counters, index: int) -> int:
         """The share of a limit, of a budget the share of what was left of it."""
-        size = counters.limits.sizes[place]
+        size = counters.limits.sizes[index]
         # The first three of LIMITS slide. Behind them are the budgets: day, week
         # and month of requests, then those of tokens.
-        if place < 3:
+        if index < 3:
             # One at least: the share of a small limit among many processes must not refuse everything.
             return max(1, size // self._processes())
-        known = self._of_period(self._known, counters, place)
+        known = self._of_period(self._known, counters, index)
         left = max(size - known, 0)
         return known + (max(1, left // self._processes()) if left else 0)
 
     def shares(self, counters: Counters) -> list[int]:
         """Those of all limits; 0 where there is none."""
-        return [self.size(counters, place) if size else 0 for place, size in enumerate(counters.limits.sizes)]
+        return [self.size(counters, index) if size else 0 for index, size in enumerate(counters.limits.sizes)]
 
-    def used(self, counters: Counters, place: int, held: Mapping[str, int]) -> int:
+    def used(self, counters: Counters, index: int, held: Mapping[str, int]) -> int:
         """What stands against the limit. `held`: turns here, with the tokens reserved for each."""
-        match place:
+        match index:
             case 0:
                 return len(self._requests)
             case 1:
                 return sum(count for _, count in self._tokens) + sum(held.values())
             case 2:
                 return len(held)
-        used = self._of_period(self._known, counters, place) + self._of_period(self._counted, counters, place)
-        return used + sum(held.values()) if place > 5 else used
+        used = self._of_period(self._known, counters, index) + self._of_period(self._counted, counters, index)
+        return used + sum(held.values()) if index > 5 else used
 
     @staticmethod
-    def _of_period(counts: Mapping[str, tuple[int, int]], counters: Counters, place: int) -> int:
+    def _of_period(counts: Mapping[str, tuple[int, int]], counters: Counters, index: int) -> int:
         # The names of the periods stand behind the four that slide.
-        kind, period = divmod(place - 3, 3)
+        kind, period = divmod(index - 3, 3)
         return counts.get(counters.keys[4 + period], (0, 0))[kind]
 
     def refusal(
-        self, counters: Counters, places: Sequence[int], tokens: int, held: Mapping[str, int], now: float, at: float
+        self, counters: Counters, indexes: Sequence[int], tokens: int, held: Mapping[str, int], now: float, at: float
     ) -> Refusal | None:
-        """The enforced limit at one of these places that refuses for longest. `now` is monotonic, `at` the clock's."""
+        """The enforced limit at one of these indexes that refuses for longest. `now` is monotonic, `at` the clock's."""
         self._forget(now)
         refusals = []
-        for place in places:
-            if not counters.limits.sizes[place] or counters.shadow[place]:
+        for index in indexes:
+            if not counters.limits.sizes[index] or counters.shadow[index]:
                 continue
-            size, used = self.size(counters, place), self.used(counters, place, held)
-            reserved = sum(held.values()) if place in TOKENS else 0
+            size, used = self.size(counters, index), self.used(counters, index, held)
+            reserved = sum(held.values()) if index in TOKENS else 0
             # With nothing reserved one request may pass the limit: else a prompt larger than it could never be asked.
             if used >= size or (reserved and used + tokens > size):
                 # What is reserved may be given back at any moment.
                 only_reserved = reserved and used - reserved < size
-                wait = 1 if only_reserved else self._wait(counters, place, size, now, at)
-                refusals.append(Refusal(place, wait))
+                wait = 1 if only_reserved else self._wait(counters, index, size, now, at)
+                refusals.append(Refusal(index, wait))
         return max(refusals, key=lambda refusal: refusal.wait, default=None)
 
-    def _wait(self, counters: Counters, place: int, size: int, now: float, at: float) -> float:
-        match place:
+    def _wait(self, counters: Counters, index: int, size: int, now: float, at: float) -> float:
+        match index:
             case 0:
                 # When this one leaves the window, `size - 1` are left in it.
                 return self._requests[-size] + WINDOW - now
@@ -96,7 +96,7 @@ class LocalCounter:
                 return self._wait_for_tokens(size, now)
             case 2:
                 return 1
-        return counters.ends[(place - 3) % 3] - at
+        return counters.ends[(index - 3) % 3] - at
 
     def _wait_for_tokens(self, size: int, now: float) -> float:
         spent, wait = sum(count for _, count in self._tokens), 1.0
@@ -158,8 +158,8 @@ class LocalCounter:
         """In the order in which the script has them, for the headers of answers."""
         self._forget(now)
         numbers = [0] * SEEN_EACH
-        for place, number in enumerate(USE):
-            numbers[number] = self.used(counters, place, held)
+        for index, number in enumerate(USE):
+            numbers[number] = self.used(counters, index, held)
         if self._requests:
             numbers[1] = round((self._requests[-1] + WINDOW - now) * 1000)
         if self._tokens or held:

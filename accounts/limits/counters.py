@@ -17,18 +17,18 @@ from accounts.models.policy import LIMITS
 from gateway_project.lib.redis import redis_keys
 from gateway_project.lib.redis.redis_link import Arg, ScriptCall
 
-Places = tuple[int, int, int, int]
-REQUESTS: Final[Places] = (0, 3, 4, 5)
-"""Places in LIMITS of those that count requests."""
-TOKENS: Final[Places] = (1, 6, 7, 8)
+Indexes = tuple[int, int, int, int]
+REQUESTS: Final[Indexes] = (0, 3, 4, 5)
+"""Indexes in LIMITS of those that count requests."""
+TOKENS: Final[Indexes] = (1, 6, 7, 8)
 USE: Final = (0, 2, 4, 5, 6, 7, 8, 9, 10)
 """Where the use of each limit stands among the numbers of a scope."""
 
 Nearest = tuple[int, int, float]
 """The size of a limit, what is left of it, and when all of it is free again, in unix seconds."""
-Place = tuple[Scope, int]
-"""A key or team."""
-Held = dict[Place, dict[str, int]]
+ScopeId = tuple[Scope, int]
+"""A key or team, by its number in the database."""
+Held = dict[ScopeId, dict[str, int]]
 """Turns of this process that hold a place, by key and team: the tokens reserved for each."""
 
 
@@ -36,13 +36,13 @@ class Counters:
     """The names and arguments of one scope for the scripts, as they are from `since` to before `until`."""
 
     __slots__ = (
-        "args", "ends", "has_budgets", "is_held", "keys", "limits", "place", "shadow", "since", "starts", "until",
+        "args", "ends", "has_budgets", "is_held", "keys", "limits", "scope_id", "shadow", "since", "starts", "until",
     )  # fmt: skip
 
     def __init__(self, limits: LimitSet, at: float) -> None:
         periods = periods_at(at, limits.time_zone)
         self.limits = limits
-        self.place: Place = (limits.scope, limits.id)
+        self.scope_id: ScopeId = (limits.scope, limits.id)
         # Those of the day: weeks and months end with one, so until then all names stay.
         self.since, self.until = periods.starts[0], periods.ends[0]
         self.starts, self.ends = periods
@@ -70,22 +70,22 @@ class Enforced:
     # Looked up for each answer to a limited key: all that can be is done once, and the rest in C.
     __slots__ = ("_resets", "_sizes", "_used")
 
-    def __init__(self, counters: Sequence[Counters], places: Places) -> None:
+    def __init__(self, counters: Sequence[Counters], indexes: Indexes) -> None:
         found = [
-            (scope * SEEN_EACH, place, each)
+            (scope * SEEN_EACH, index, each)
             for scope, each in enumerate(counters)
-            for place in places
-            if each.limits.sizes[place] and not each.shadow[place]
+            for index in indexes
+            if each.limits.sizes[index] and not each.shadow[index]
         ]
         # Of equals the later one is told, as it lasts longer: so it has to be the first.
         found.reverse()
-        self._sizes = [each.limits.sizes[place] for _, place, each in found]
+        self._sizes = [each.limits.sizes[index] for _, index, each in found]
         self._resets = [
-            (first + 1 + 2 * place, 0) if place < 2 else (-1, each.ends[(place - 3) % 3])
-            for first, place, each in found
+            (first + 1 + 2 * index, 0) if index < 2 else (-1, each.ends[(index - 3) % 3])
+            for first, index, each in found
         ]
         """Where the milliseconds stand until it is free again; -1: it is free at that time."""
-        used = [first + USE[place] for first, place, _ in found]
+        used = [first + USE[index] for first, index, _ in found]
         # Once more the first: for a single one there would be no tuple. `map` ends with the sizes.
         self._used = itemgetter(*used, used[0]) if used else None
 
@@ -108,7 +108,7 @@ class Scopes(list[Counters]):
 
     def __init__(self, counters: Sequence[Counters]) -> None:
         super().__init__(counters)
-        self.enforced = {places: Enforced(self, places) for places in (REQUESTS, TOKENS)}
+        self.enforced = {indexes: Enforced(self, indexes) for indexes in (REQUESTS, TOKENS)}
 
 
 class CallerCounters:
@@ -128,7 +128,7 @@ class CallerCounters:
         self.since = max(today.starts[0], *(each.since for each in self.counters))
         self.until = min(today.ends[0], *(each.until for each in self.counters))
         self.counts_tokens = any(each.counts_tokens for each in limits)
-        self.held = [held.setdefault(each.place, {}) for each in self.counters if each.is_held]
+        self.held = [held.setdefault(each.scope_id, {}) for each in self.counters if each.is_held]
         self.is_held = bool(self.held)
         self.budgets = [
             (each, slice(scope * SEEN_EACH, (scope + 1) * SEEN_EACH))
@@ -205,31 +205,31 @@ class Seen:
         self.numbers = numbers
         self.at = at
 
-    def state(self, scope: int, place: int) -> LimitState:
-        """Of one limit: the scope by its place in `counters`, the limit by its place in LIMITS."""
+    def state(self, scope: int, index: int) -> LimitState:
+        """Of one limit: the scope by its index in `counters`, the limit by its index in LIMITS."""
         counters, first = self.counters[scope], scope * SEEN_EACH
-        limits, name = counters.limits, LIMITS[place]
+        limits, name = counters.limits, LIMITS[index]
         resets_at: float | None
-        if place < 2:
-            resets_at = self.at + self.numbers[first + 1 + 2 * place] / 1000
+        if index < 2:
+            resets_at = self.at + self.numbers[first + 1 + 2 * index] / 1000
         else:
-            resets_at = None if place == 2 else counters.ends[(place - 3) % 3]
-        used = self.numbers[first + USE[place]]
-        reserved = self.numbers[first + RESERVED] if place in TOKENS else 0
-        return LimitState(name, limits.scope, limits.sizes[place], used, resets_at, counters.shadow[place], reserved)
+            resets_at = None if index == 2 else counters.ends[(index - 3) % 3]
+        used = self.numbers[first + USE[index]]
+        reserved = self.numbers[first + RESERVED] if index in TOKENS else 0
+        return LimitState(name, limits.scope, limits.sizes[index], used, resets_at, counters.shadow[index], reserved)
 
     def states(self) -> list[LimitState]:
         """Of all limits that there are."""
         return [
-            self.state(scope, place)
+            self.state(scope, index)
             for scope, counters in enumerate(self.counters)
-            for place, size in enumerate(counters.limits.sizes)
+            for index, size in enumerate(counters.limits.sizes)
             if size
         ]
 
-    def nearest(self, places: Places) -> Nearest | None:
+    def nearest(self, indexes: Indexes) -> Nearest | None:
         """The enforced limit of REQUESTS or TOKENS that is nearest to be exhausted, if there is one."""
-        return self.counters.enforced[places].nearest(self.numbers, self.at)
+        return self.counters.enforced[indexes].nearest(self.numbers, self.at)
 
 
 def shadow_key(at: float) -> str:

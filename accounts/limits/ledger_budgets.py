@@ -59,7 +59,7 @@ class Lacking(NamedTuple):
     limits: LimitSet
     start: int
     name: str
-    place: int
+    position: int
     """Where its requests stand among the numbers of all scopes. Its tokens stand behind those of all periods."""
 
 
@@ -77,8 +77,8 @@ def completed(seen: Seen, lacking: Sequence[Lacking], used: Sequence[Used]) -> S
     """The same with what the ledger knows of these periods."""
     numbers = list(seen.numbers)
     for each, (requests, tokens) in zip(lacking, used, strict=True):
-        numbers[each.place] += requests
-        numbers[each.place + len(PERIODS)] += tokens
+        numbers[each.position] += requests
+        numbers[each.position + len(PERIODS)] += tokens
     return Seen(seen.counters, numbers, seen.at)
 
 

@@ -52,7 +52,7 @@ def shadow_day(client: redis.Redis, at: float) -> ShadowDay:
         if not limit:
             day.requests[int(key_id)] = int(count)
         else:
-            letter, place = limit.split(":")
+            letter, number = limit.split(":")
             # The script counts limits from 1.
-            day.limits[int(key_id), SCOPES[letter], LIMITS[int(place) - 1]] = int(count)
+            day.limits[int(key_id), SCOPES[letter], LIMITS[int(number) - 1]] = int(count)
     return day

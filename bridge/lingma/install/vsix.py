@@ -74,7 +74,7 @@ class Stamp(msgspec.Struct, frozen=True):
     unpacked: Unpacked
 
 
-class Place(NamedTuple):
+class Build(NamedTuple):
     """A directory `<version>/<platform>` of the inner archive."""
 
     version: str
@@ -213,9 +213,9 @@ def _unpack_anew(source: str, into: Path, sha256: str) -> None:
 def _unpack_draft(source: str, draft: Path, sha256: str) -> tuple[Path, Unpacked]:
     """The tree, in the draft, and what it is."""
     packed, tree = _packed(source, draft, sha256), draft / "tree"
-    place = _extract(_inner_archive(packed, draft), tree)
-    executable = _executable(tree, place)
-    path = f"{place.version}/{place.platform}/{executable}"
+    build = _extract(_inner_archive(packed, draft), tree)
+    executable = _executable(tree, build)
+    path = f"{build.version}/{build.platform}/{executable}"
     return tree, Unpacked(path, download.digest_of(packed), download.digest_of(tree / executable))
 
 
@@ -302,7 +302,7 @@ def this_platform() -> str:
     return f"{_CPUS.get(cpu, cpu)}_{platform.system().lower()}"
 
 
-def _extract(archive: Path, tree: Path) -> Place:
+def _extract(archive: Path, tree: Path) -> Build:
     """Unpack the directory of the highest version for this machine; which one it was."""
     with _opened(archive) as inner:
         entries = inner.infolist()
@@ -310,18 +310,18 @@ def _extract(archive: Path, tree: Path) -> Place:
         if len(entries) > MOST_FILES:
             words = gettext_noop("the VSIX holds more than the %(count)d files allowed here")
             raise VsixError(words, count=MOST_FILES)
-        place = _choose([_checked(entry) for entry in entries])
+        build = _choose([_checked(entry) for entry in entries])
         tree.mkdir(mode=0o700)
-        honest = sum(entry.file_size for entry in entries if PurePosixPath(entry.filename).parts[:2] == place)
+        honest = sum(entry.file_size for entry in entries if PurePosixPath(entry.filename).parts[:2] == build)
         if shutil.disk_usage(tree).free < min(honest, MOST_UNPACKED) + RESERVE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         left = MOST_UNPACKED
         for entry in entries:
             path = PurePosixPath(entry.filename)
             # Sizes are counted as they are written. Those in the archive's head may be wrong on purpose.
-            if path.parts[:2] == place and not entry.is_dir():
+            if path.parts[:2] == build and not entry.is_dir():
                 left -= _write(inner, entry, tree.joinpath(*path.parts[2:]), left)
-    return place
+    return build
 
 
 def _checked(entry: zipfile.ZipInfo) -> PurePosixPath:
@@ -344,15 +344,15 @@ def _ordinary(entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
     return entry
 
 
-def _choose(paths: list[PurePosixPath]) -> Place:
-    places = {Place(*path.parts[:2]) for path in paths if len(path.parts) > 2 and _VERSION.fullmatch(path.parts[0])}
+def _choose(paths: list[PurePosixPath]) -> Build:
+    builds = {Build(*path.parts[:2]) for path in paths if len(path.parts) > 2 and _VERSION.fullmatch(path.parts[0])}
     here = this_platform()
-    fitting = [place for place in places if place.platform == here]
+    fitting = [build for build in builds if build.platform == here]
     if not fitting:
-        others = ", ".join(sorted({place.platform for place in places})) or Text(gettext_noop("no platform at all"))
+        others = ", ".join(sorted({build.platform for build in builds})) or Text(gettext_noop("no platform at all"))
         words = gettext_noop("the VSIX holds no Lingma for %(platform)s, but for %(others)s")
         raise VsixError(words, platform=here, others=others)
-    return max(fitting, key=lambda place: numbers(place.version))
+    return max(fitting, key=lambda build: numbers(build.version))
 
 
 def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, most: int) -> int:
@@ -365,9 +365,9 @@ def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, most: i
     return size
 
 
-def _executable(tree: Path, place: Place) -> str:
+def _executable(tree: Path, build: Build) -> str:
     for name in ("Lingma", "Lingma.exe"):
         if (tree / name).is_file():
             return name
     words = gettext_noop("there is no Lingma in %(version)s/%(platform)s of the VSIX")
-    raise VsixError(words, version=place.version, platform=place.platform)
+    raise VsixError(words, version=build.version, platform=build.platform)
