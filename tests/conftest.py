@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.test import TransactionTestCase
 from django.test.signals import template_rendered
+from django.utils import translation
 from xdist.scheduler import LoadFileScheduling
 
 from gateway_project.lib import degraded
@@ -180,9 +181,10 @@ def pytest_runtest_setup():
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown():
-    """A trouble that one test has met is not the next one's."""
+    """A trouble that one test has met is not the next one's, nor is the language of the page that it has seen last."""
     degraded._active.clear()
     database.works()
+    translation.deactivate()
 
 
 @pytest.fixture(scope="session")
