@@ -13,10 +13,10 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
-from accounts.admin.alerts import may_acknowledge
+from accounts.admin.alerts import linked, may_acknowledge
 from accounts.admin.usage import InfinitePaginator
 from accounts.alerts import raising
-from accounts.alerts.words import SEVERITIES, Severity, about, clock, kind_names, kinds_from, sentence, severity
+from accounts.alerts.words import SEVERITIES, Severity, about, clock, kind_names, kinds_from, severity
 from accounts.models import Alert
 from accounts.roles.reach import SEE_KEYS, teams_of
 from gateway_project.lib.pages.cells import cut
@@ -126,7 +126,7 @@ class AlertAdmin(ClosedLookups, ModelAdmin):
 
     @display(description=_("What"))
     def text(self, obj: Alert) -> str:
-        return sentence(obj)
+        return linked(obj)
 
     @display(description=_("Since"), ordering="began_at")
     def since(self, obj: Alert) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from django.contrib import messages
@@ -9,7 +10,9 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.html import escape, format_html
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
 
 from accounts.alerts import raising
@@ -21,6 +24,8 @@ from gateway_project.lib.pages.panels import Page, Section
 MOST: Final = 20
 ID_DIGITS: Final = 18
 """More do not fit into the column."""
+WITH_PAGE: Final = re.compile(r"(.+) \((?:https?://[^/\s()]+)?(/admin/[\w/-]+)\)", re.DOTALL)
+"""A fact that names the page of what it is about, for channels, where nothing can be clicked but an address."""
 
 
 def open_alerts(user: Any) -> QuerySet[Alert]:
@@ -47,6 +52,19 @@ def alerts_of(user: Any, key: ApiKey) -> dict[str, Any]:
     return {"alerts": _rows(user, open_alerts(user).filter(key=key)), "back": back}
 
 
+def linked(alert: Alert) -> SafeString:
+    """What happened; what has a page of the console leads to it. The origin is the one the reader is at."""
+    told = escape(sentence(alert))
+    pages = {str(escape(fact)): found for fact in alert.facts if (found := WITH_PAGE.fullmatch(fact))}
+    if not pages:
+        return told
+    # The longest first: a fact may begin as another one does.
+    facts = "|".join(re.escape(fact) for fact in sorted(pages, key=len, reverse=True))
+    link = '<a class="gw-link text-primary-600 dark:text-primary-500 underline" href="{}">{}</a>'
+    shown = re.sub(facts, lambda fact: format_html(link, *pages[fact[0]].group(2, 1)), told)
+    return mark_safe(shown)  # noqa: S308 - all of it was escaped above
+
+
 def _rows(user: Any, alerts: QuerySet[Alert]) -> list[dict[str, Any]]:
     return [
         {
@@ -54,7 +72,7 @@ def _rows(user: Any, alerts: QuerySet[Alert]) -> list[dict[str, Any]]:
             "name": about(alert),
             "severity": severity(alert.kind).name.lower(),
             "address": reverse("admin:accounts_apikey_change", args=[alert.key.pk]) if alert.key else "",
-            "text": sentence(alert),
+            "text": linked(alert),
             "may_acknowledge": may_acknowledge(user, alert),
         }
         for alert in alerts[:MOST]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.bridge.lingma.test_vsix import HERE, packed
 from tests.e2e.formats import OPENAI, send
-from tests.e2e.installation import KEY, PASSWORD, until
+from tests.e2e.installation import KEY, PASSWORD, django, until
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +225,42 @@ def test_a_long_name_leaves_every_column_in_sight(page, whole, width):
     for column in ("turn", "key", "model_name", "outcome", "calls", "speed", "tokens"):
         box = page.locator(f"#result_list .field-{column}").first.bounding_box()
         assert box["x"] + box["width"] <= width
+
+
+LONG_NAMES = """
+from accounts.models import Alert, ApiKey, Team
+team = Team.objects.create(name="The team whose name is far longer than any column has room for")
+key = ApiKey.objects.create(
+    name="The key of somebody who writes whole sentences into fields", hint="lgw_long", digest="long", team=team,
+    rpm=1000, concurrency=10, requests_day=9,
+)
+Alert.objects.create(kind="new_network", key=key, facts=["203.0.113.0/24"])
+"""
+
+
+@pytest.fixture(scope="module")
+def long_names(whole):
+    django(whole.directory, LONG_NAMES)
+
+
+@pytest.mark.usefixtures("long_names")
+def test_list_of_keys_has_all_columns_in_sight(page):
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto("/admin/accounts/apikey/?q=lgw_long")
+    edge = page.locator(".simplebar-content-wrapper:has(#result_list)").bounding_box()
+    cells = page.locator("#result_list tbody tr").first.locator("td, th").all()
+    assert len(cells) > 8
+    for cell in cells:
+        box = cell.bounding_box()
+        assert box["x"] + box["width"] <= edge["x"] + edge["width"] + 1, cell.get_attribute("class")
+
+
+@pytest.mark.usefixtures("long_names")
+def test_button_names_its_alert_unseen(page):
+    page.goto("/admin/")
+    button = page.locator(".gw-alerts li", has_text="The key of somebody").get_by_role("button")
+    assert "The key of somebody" in button.text_content()
+    assert button.locator("span").bounding_box()["width"] <= 1
 
 
 def test_language_is_chosen_in_the_menu(page):

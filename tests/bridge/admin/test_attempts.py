@@ -122,6 +122,11 @@ def test_history_says_how_attempts_ended(admin_client, login, page):
     assert admin_client.get(f"{page}{attempt.pk + 1}.png").status_code == 404
 
 
+def test_advice_is_no_part_of_what_went_wrong(admin_client, login, page):
+    attempt_of(login, state="failed", ended_at=timezone.now(), result="wrong_password", detail="it said no")
+    assert re.search(r"</span>: it said no<span class=\"block\">Correct them", text(admin_client, page))
+
+
 def test_viewers_see_attempts_and_no_secrets(viewer, login, page):
     attempt = attempt_of(login, url=URL)
     shown = text(viewer, page)

@@ -10,6 +10,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.models import Alert
 from bridge.fleet.orders import Action, order
 from bridge.models import InstanceOrder
 from bridge.status.accounts import AccountState
@@ -151,3 +152,12 @@ def test_redis_away_leaves_times_out(admin_client, beat, step, settings):
     check_instances()
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
     assert troubles(admin_client)[-1] == f"Instance w1-i1: failed. {InstanceState.FAILED.advice} Show it"
+
+
+@pytest.mark.parametrize("path", ["admin:index", "admin:accounts_alert_changelist"])
+def test_alert_leads_to_the_login_it_names(admin_client, path):
+    facts = ["<b> (https://gateway.example/admin/bridge/login/7/change/)", "a (javascript:alert)", 'b (/admin/"/)']
+    Alert.objects.create(kind="login_person", facts=facts, count=3, lasts=True)
+    page = admin_client.get(reverse(path)).content.decode()
+    assert re.search(r'<a [^>]*href="/admin/bridge/login/7/change/">&lt;b&gt;</a>, a \(javascript:alert\), b', page)
+    assert "gateway.example" not in page

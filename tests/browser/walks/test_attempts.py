@@ -51,3 +51,7 @@ def test_steps_are_seen_without_a_reload(page, held):
     person.click("#login")
     page.wait_for_selector(".gw-attempts td:has-text('Logged in')", timeout=60_000)
     assert "No attempt runs now." in page.inner_text(FOLLOWED)
+    page.set_viewport_size({"width": 390, "height": 844})
+    for cell in page.locator(".gw-attempts tbody tr").first.locator("td").all():
+        box = cell.bounding_box()
+        assert box["x"] + box["width"] <= 390
