@@ -23,6 +23,7 @@ from redis import RedisError
 from gateway_project.lib import degraded
 from gateway_project.lib.database import database_state as database
 from gateway_project.lib.processes import life_signs
+from gateway_project.lib.redis import redis_keys
 from gateway_project.lib.redis.redis_client import connect
 from gateway_project.lib.redis.redis_link import SKEW_SEC
 
@@ -56,6 +57,7 @@ class ThreadService(Service):
     def start(self, embedded_process: bool = False) -> None:
         signals.beat_init.send(sender=self)
         scheduler: Any = self.scheduler
+        scheduler.process = degraded.WORKER
         while not self._is_shutdown.is_set():
             self._is_shutdown.wait(scheduler.tick() or 0.0)
             if scheduler.should_sync():
@@ -102,6 +104,8 @@ class ResilientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no 
     """As its parent, but a database that is away is logged once, ends nothing, and is tried once a second at most."""
 
     Entry = SteadyEntry
+    process = degraded.BEAT
+    """The name of the process that it is in."""
     _heap: list[Any] | None
     _initial_read: bool
     _last_timestamp: datetime | None
@@ -126,7 +130,8 @@ class ResilientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no 
         if time.monotonic() - self._published_at > SIGN_SEC:
             self._published_at = time.monotonic()
             with suppress(RedisError), connect(settings.REDIS_URL) as client:
-                degraded.publish(client, "beat")
+                degraded.publish(client, degraded.BEAT)
+                client.set(redis_keys.SCHEDULER, self.process)
         return pause
 
     def _was_set_back(self) -> bool:

@@ -80,7 +80,7 @@ class Flusher:
         """Publish that this worker lives. One that does not get so far counts as dead."""
         # After the flush and in its thread: a flush that hangs must show as a worker that gives no sign.
         with suppress(Exception), connect(self._url) as client:  # whatever it is, it must not end the thread
-            degraded.publish(client, "worker")
+            degraded.publish(client, degraded.WORKER)
 
     def _audit(self) -> None:
         """Nothing is lost when this fails, so it is no mode, and tried again in a minute."""

@@ -20,6 +20,7 @@ from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.installation_state import WAIT_SEC, InstallationState
 from bridge.fleet import heartbeats
 from bridge.models import Instance
+from gateway_project.lib.degraded import WORKER
 from gateway_project.lib.redis import redis_fitness, redis_keys
 
 SLOW_SEC = 60
@@ -201,6 +202,8 @@ def background(state: InstallationState) -> Iterator[Finding]:
     else:
         what = gettext("no Celery worker answers within %(seconds)s s: usage is not filed")
         yield fail("worker", what % {"seconds": f"{WAIT_SEC:g}"}, advice)
+        if state.redis.get(redis_keys.SCHEDULER) == WORKER.encode():
+            return  # what is said of the process is said of its scheduler
     if not state.database_answers:
         return
     rest = state.now - _last_run(state)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from redis import ResponseError
 
 from gateway_project.lib import degraded
-from gateway_project.lib.degraded import LIFETIME_SEC, Mode
+from gateway_project.lib.degraded import BEAT, LIFETIME_SEC, WORKER, Mode
 from gateway_project.lib.redis import redis_keys
 from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable
 from gateway_project.lib.texts import gettext_noop
@@ -18,7 +18,9 @@ START_SEC = 30.0
 """How long worker and beat may take to report. An earlier report may be the last one of those before them."""
 MISSED_SEC = 5.0
 """How long one is missed before it counts: after Redis was away, its next sign may take that long."""
-BACKGROUND = ("worker", "beat")
+BACKGROUND = (WORKER, BEAT)
+ALONE_SEC = 12.0
+"""So long the worker lives on beside a scheduler that is missed: it is the scheduler alone, and not both of them."""
 SILENT = gettext_noop("no sign of life")
 NONE_READY = gettext_noop("none is ready")
 """Why a mode is on, in the language of the log; pages show it translated."""
@@ -49,6 +51,8 @@ class Modes:
         self._grace_until = self._clock() + START_SEC
         self._reported_at = dict.fromkeys(BACKGROUND, self._clock())
         self._was_ready_at = self._clock()
+        self._is_one_process = False
+        """The scheduler is a thread of the worker."""
 
     async def follow(self) -> None:
         while True:
@@ -64,10 +68,12 @@ class Modes:
     async def _exchange_reports(self) -> list[list[Mode] | None]:
         try:
             await self._link.execute("SET", self._own, degraded.published(), "EX", LIFETIME_SEC)
-            values = await self._link.execute("MGET", *(redis_keys.MODES + name for name in self._names))
+            names = (redis_keys.SCHEDULER, *(redis_keys.MODES + name for name in self._names))
+            scheduler, *values = await self._link.execute("MGET", *names)
         except (RedisUnavailable, ResponseError):
             self._reported_at = dict.fromkeys(BACKGROUND, self._clock())  # no report can arrive now, so none is missed
             return []
+        self._is_one_process = scheduler == WORKER.encode()
         reports = [degraded.read(value) for value in values]
         if self._judges:
             self._find_missing(zip(self._names, reports, strict=True))
@@ -82,8 +88,14 @@ class Modes:
             if modes is not None:
                 self._reported_at[name] = now
                 degraded.end(name)
-            elif now > max(self._grace_until, self._reported_at[name] + MISSED_SEC):
+            elif now > max(self._grace_until, self._reported_at[name] + MISSED_SEC) and not self._is_of_worker(name):
                 degraded.begin(name, SILENT)
+
+    def _is_of_worker(self, name: str) -> bool:
+        """One process is missed once, as the worker; its scheduler only where the worker goes on without it."""
+        if name != BEAT or not self._is_one_process:
+            return False
+        return self._reported_at[WORKER] < self._reported_at[BEAT] + ALONE_SEC
 
     def _check_instances(self) -> None:
         """One that starts or is dialled anew is back in a moment; a mode is what lasts."""

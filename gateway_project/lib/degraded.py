@@ -31,7 +31,9 @@ STILL_WORKS: Final = {
     "ledger": gettext_noop("turns go on and usage is filed; figures of some hours are wrong"),
     "tasks": gettext_noop("turns go on and usage is filed; scheduled tasks wait"),
     "instances": gettext_noop("turns wait in the queue for an instance that comes back by itself"),
-    "worker": gettext_noop("turns go on; usage rows wait in Redis; the console shows old states of instances"),
+    "worker": gettext_noop(
+        "turns go on; usage rows and scheduled tasks wait in Redis; the console shows old states of instances"
+    ),
     "beat": gettext_noop("turns go on and usage is filed; sessions are not cleaned, instances not looked at"),
 }
 """The modes, by the part that is away; pages translate what works."""
@@ -103,6 +105,9 @@ def active() -> list[Mode]:
 
 
 LIFETIME_SEC: Final = 15
+WORKER: Final = "worker"
+BEAT: Final = "beat"
+"""Names of processes, and of the modes in which they are away."""
 
 
 def published() -> bytes:

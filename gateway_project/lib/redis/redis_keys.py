@@ -35,6 +35,10 @@ LOG: Final = "lgw:log:"
 MODES: Final = "lgw:modes:"
 """`<process>`: JSON of what is away for it, a few seconds. Written by every process; read by web and console."""
 
+SCHEDULER: Final = "lgw:scheduler"
+"""Name of the process that the scheduler is in, `worker` or `beat`, for ever. Written by the scheduler; read by web
+processes and the doctor."""
+
 PLACES: Final = "lgw:places"
 """Hash: web process to the places its keys hold. Written and read by web processes, a few seconds each."""
 

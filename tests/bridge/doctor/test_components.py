@@ -133,6 +133,13 @@ def test_silent_worker_fails_and_fresh_scheduler_does_not(installed, findings, m
 
 
 @pytest.mark.django_db
+def test_silent_worker_with_its_scheduler_fails_once(installed, findings, monkeypatch):
+    client = installed().redis
+    client.set("lgw:scheduler", "worker")
+    assert list(background(installed, findings, monkeypatch)) == ["fail"]
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(("minutes", "found"), [(10, "10 min"), (1, "ok")])
 def test_a_scheduler_that_rests_for_long_fails(installed, findings, monkeypatch, minutes, found):
     now = datetime.now(UTC)

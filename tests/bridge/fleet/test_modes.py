@@ -100,6 +100,38 @@ async def test_sudden_silence_is_missed_by_the_first(redis_server, client, monke
         assert names() == []
 
 
+async def test_worker_with_its_scheduler_is_missed_once(redis_server, client, monkeypatch):
+    monkeypatch.setattr(modes, "MISSED_SEC", 0.05)
+    monkeypatch.setattr(modes, "START_SEC", 0.0)
+    client.set("lgw:scheduler", "worker")
+    for each in ("worker", "beat"):
+        report(client, each)
+    async with view(redis_server) as here:
+        await here.exchange()
+        client.delete("lgw:modes:worker", "lgw:modes:beat")
+        await asyncio.sleep(0.06)
+        await here.exchange()
+        assert names() == ["worker"]
+        client.set("lgw:scheduler", "beat")
+        await here.exchange()
+        assert names() == ["worker", "beat"]
+
+
+async def test_scheduler_that_hangs_alone_is_missed(redis_server, client, monkeypatch):
+    monkeypatch.setattr(modes, "MISSED_SEC", 0.0)
+    monkeypatch.setattr(modes, "START_SEC", 0.0)
+    monkeypatch.setattr(modes, "ALONE_SEC", 0.05)
+    client.set("lgw:scheduler", "worker")
+    for each in ("worker", "beat"):
+        report(client, each)
+    async with view(redis_server) as here:
+        await here.exchange()
+        client.delete("lgw:modes:beat")
+        await asyncio.sleep(0.06)
+        await here.exchange()
+        assert names() == ["beat"]
+
+
 async def test_last_sign_before_a_restart_is_ignored(redis_server, client, monkeypatch):
     monkeypatch.setattr(modes, "MISSED_SEC", 0.0)
     report(client, "worker")
