@@ -145,7 +145,7 @@ def test_decision_has_its_date_and_price(decision):
 
 MODULE = r"`(?P<path>[a-z_]+(?:/[a-z_0-9]+)+)(?:\.py)?(?P<names>(?:\.[A-Za-z_]+)*)`"
 BRACKETS = r"\((`[\w.]+`(?:,\s+`[\w.]+`)*)\)"
-WALKS = text(Path("ARCHITECTURE.md")).partition("\n## Five walks\n")[2].partition("\n## ")[0].split("\n**")[1:]
+WALKS = text(Path("ARCHITECTURE.md")).partition("\n## Six walks\n")[2].partition("\n## ")[0].split("\n**")[1:]
 
 
 def home(name):
