@@ -1,4 +1,4 @@
-"""Checks all the time whether the ledger adds up: the latest hours each minute, and every other day in turn."""
+"""Checks all the time whether the ledger adds up: the latest hours each minute, and one of all days after the other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from accounts.ledger import hours
 from accounts.ledger.prune import oldest_kept
-from accounts.ledger.reconcile import Balance, add_day, reconcile
+from accounts.ledger.reconcile import Balance, add_days, add_span, reconcile
 from gateway_project.lib import degraded
 
 EVERY_SEC: Final = 60.0
@@ -49,13 +49,15 @@ class Auditor:
 
     def _check_day(self, now: datetime) -> None:
         """The day before the one that was checked last; after the oldest one the latest."""
-        end = hours.hour_of(now) if self._before is None else self._before
-        found = hours.last_day(oldest_kept(now, self._retention_days), end)
+        oldest = oldest_kept(now, self._retention_days)
+        found = hours.last_day(oldest, hours.hour_of(now) if self._before is None else self._before)
         if found is None:
             self._before = None
             return
         balance = Balance()
-        add_day(balance, *found)
+        add_span(balance, *found)
+        if found[0] > oldest:  # else the day is being pruned: its rows go first, and its sums in another transaction
+            add_days(balance, *found)
         self._note(f"{found[0]:%Y-%m-%d}", balance)
         self._before = found[0]
 

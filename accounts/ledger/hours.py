@@ -234,8 +234,8 @@ def rebuild(start: datetime, end: datetime) -> int:
 @contextmanager
 def snapshot() -> Iterator[None]:
     """All that is read within is of one moment, and nobody who writes waits for it."""
-    # PostgreSQL takes an isolation level at the beginning of a transaction
-    # alone: in one that runs it is its caller's matter.
+    # PostgreSQL takes an isolation level at the beginning of a transaction alone: in one that runs it is its caller's
+    # matter.
     if connection.in_atomic_block:
         yield
     elif connection.vendor == "postgresql":
@@ -273,11 +273,13 @@ def days(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
 
 
 def last_day(start: datetime, end: datetime) -> tuple[datetime, datetime] | None:
-    """The latest span of a day at most that has rows or sums, from `start` to `end`, which are whole hours."""
+    """The latest day (UTC) that has rows or sums from `start` to `end`, which are whole hours: as far as it is between
+    them.
+    """
     # All three: a fault is just that one has an hour which another lacks.
     found = [_last(Usage, "started_at", end), _last(UsageHour, "hour", end), _last(AdmittedHour, "hour", end)]
     latest = max((hour_of(each) for each in found if each is not None and each >= start), default=None)
-    return None if latest is None else (max(start, latest + HOUR - DAY), latest + HOUR)
+    return None if latest is None else (max(start, totals.day_of(latest)), latest + HOUR)
 
 
 def _last(model: type[models.Model], column: str, end: datetime) -> datetime | None:
@@ -321,7 +323,7 @@ def build_missing_totals() -> None:
 
 
 def after_migrate(using: str = "default", plan: Iterable[tuple[Any, bool]] = (), **_: Any) -> None:
-    """Call `build_missing`, unless its tables are not there: another app was migrated alone, or this one backwards."""
+    """Make sums that are missing, unless their tables are: another app was migrated alone, or this one backwards."""
     tables = connections[using].introspection.table_names()
     if UsageTotal._meta.db_table in tables and not any(backwards for _, backwards in plan):
         build_missing()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,11 +31,14 @@ class Balance(msgspec.Struct):
     unopened: int = 0
     unmatched: int = 0
     unbalanced_hours: set[datetime] = set()
-    wrong_sums: set[datetime] = set()
+    wrong_hours: set[datetime] = set()
+    """Their sums are not those of the rows."""
+    wrong_days: set[datetime] = set()
+    """Beginnings of days (UTC) whose totals are not those of the hours, or whose columns are not those of the rows."""
 
     @property
     def adds_up(self) -> bool:
-        return not (self.unbalanced_hours or self.wrong_sums)
+        return not (self.unbalanced_hours or self.wrong_hours or self.wrong_days)
 
     @property
     def difference(self) -> int:
@@ -52,7 +56,8 @@ class Balance(msgspec.Struct):
             "unopened": self.unopened,
             "unmatched": self.unmatched,
             "unbalanced_hours": named(self.unbalanced_hours),
-            "wrong_sums": named(self.wrong_sums),
+            "wrong_sums": named(self.wrong_hours),
+            "wrong_days": named_days(self.wrong_days),
         }
 
     def as_text(self) -> str:
@@ -62,22 +67,36 @@ class Balance(msgspec.Struct):
             return f"The ledger adds up: {sums}; the sums of the hours are those of the rows."
         faults = []
         if self.unbalanced_hours:
-            # A turn too many in one hour and one too few in another: then the sums
-            # are equal, and the hours are what is wrong.
+            # A turn too many in one hour and one too few in another: then the sums are equal, and the hours are what is
+            # wrong.
             shown = sums.replace(" = ", " != ") if self.difference else sums
-            faults.append(f"{shown}, in {_listed(self.unbalanced_hours)}")
-        if self.wrong_sums:
-            faults.append(f"sums of {_listed(self.wrong_sums)} are not those of the rows (`rebuild_usage` makes them)")
+            faults.append(f"{shown}, in {_listed('hour', self.unbalanced_hours, named)}")
+        if self.wrong_hours:
+            listed = _listed("hour", self.wrong_hours, named)
+            faults.append(f"sums of {listed} are not those of the rows (`rebuild_usage` makes them)")
+        if self.wrong_days:
+            listed = _listed("day", self.wrong_days, named_days)
+            faults.append(f"totals or columns of {listed} are not those of the hours (`rebuild_usage` makes them)")
         return f"The ledger does not add up: {'; '.join(faults)}."
 
 
 def named(found: set[datetime]) -> list[str]:
     """Hours as ISO 8601, the latest first, so many that one can read them."""
-    return [f"{each.astimezone(UTC):%Y-%m-%dT%H:00Z}" for each in sorted(found, reverse=True)[:MOST_NAMED]]
+    return [f"{each.astimezone(UTC):%Y-%m-%dT%H:00Z}" for each in _latest(found)]
 
 
-def _listed(found: set[datetime]) -> str:
-    return f"{len(found)} hour{'s' * (len(found) > 1)} ({', '.join(named(found)[:3])}{', …' * (len(found) > 3)})"
+def named_days(found: set[datetime]) -> list[str]:
+    """Days of UTC, the same way."""
+    return [f"{each.astimezone(UTC):%Y-%m-%d}" for each in _latest(found)]
+
+
+def _latest(found: set[datetime]) -> list[datetime]:
+    return sorted(found, reverse=True)[:MOST_NAMED]
+
+
+def _listed(what: str, found: set[datetime], names: Callable[[set[datetime]], list[str]]) -> str:
+    number = len(found)
+    return f"{number} {what}{'s' * (number > 1)} ({', '.join(names(found)[:3])}{', …' * (number > 3)})"
 
 
 def reconcile(start: datetime, end: datetime) -> Balance:
@@ -85,23 +104,20 @@ def reconcile(start: datetime, end: datetime) -> Balance:
     balance = Balance()
     spans = list(hours.days(start, end))
     for first, last in spans:
-        add_day(balance, first, last)
-    # Of hours that are wrong themselves the totals must differ; they are made anew with them.
-    known = {totals.day_of(hour) for hour in balance.wrong_sums}
+        add_span(balance, first, last)
     for first, last in spans:
-        with hours.snapshot():
-            balance.wrong_sums |= (totals.wrong_days(first, last) | days.wrong(first, last)) - known
+        add_days(balance, first, last)
     return balance
 
 
-def add_day(balance: Balance, first: datetime, last: datetime) -> None:
+def add_span(balance: Balance, first: datetime, last: datetime) -> None:
     """Add the balance of some whole hours."""
     # A snapshot: a row filed between two looks would make a difference. Nobody waits for it.
     with hours.snapshot():
         opened = {each.hour: each for each in AdmittedHour.objects.filter(hour__gte=first, hour__lt=last)}
         closed, orphaned = _closed(first, last)
         still_open = _open(first, last)
-        balance.wrong_sums |= hours.wrong_hours(first, last)
+        balance.wrong_hours |= hours.wrong_hours(first, last)
     for hour in opened.keys() | closed.keys() | orphaned.keys() | still_open.keys():
         admitted = opened[hour].admitted if hour in opened else 0
         if admitted != closed[hour] + orphaned[hour] + still_open[hour]:
@@ -112,6 +128,14 @@ def add_day(balance: Balance, first: datetime, last: datetime) -> None:
     balance.closed += closed.total()
     balance.orphaned += orphaned.total()
     balance.open += still_open.total()
+
+
+def add_days(balance: Balance, first: datetime, last: datetime) -> None:
+    """Add whether totals and columns of the days that have these hours are right. After `add_span`."""
+    # Of hours that are wrong themselves the totals must differ; they are made anew with them.
+    known = {totals.day_of(hour) for hour in balance.wrong_hours}
+    with hours.snapshot():
+        balance.wrong_days |= (totals.wrong_days(first, last) | days.wrong(first, last)) - known
 
 
 def _closed(first: datetime, last: datetime) -> tuple[Counter[datetime], Counter[datetime]]:

@@ -31,7 +31,7 @@ _BUCKETS: Final = slice(len(SUMS), len(SUMS) + len(TOTAL_BUCKETS))
 _NO_BUCKETS: Final = [0] * len(TOTAL_BUCKETS)
 _ADDING: Final = Adding(UsageTotal, NAMES, COLUMNS)
 _TAKE_AWAY: Final = (
-    f"UPDATE accounts_usagetotal SET {', '.join(f'{name} = {name} - %s' for name in COLUMNS)} "  # noqa: S608 - the same
+    f"UPDATE accounts_usagetotal SET {', '.join(f'{name} = {name} - %s' for name in COLUMNS)} "  # noqa: S608 - names of ours
     "WHERE digest = %s"
 )
 
@@ -112,7 +112,7 @@ def take_away(hours: Hours) -> None:
 
 
 def digest_of(name: tuple[Any, ...]) -> str:
-    """The same of the NAMES of a total."""
+    """Of the NAMES of a total, for an upsert: as `hours.digest_of`."""
     level, period, *others = name
     return hashlib.blake2b(repr((level, int(period.timestamp()), *others)).encode(), digest_size=16).hexdigest()
 

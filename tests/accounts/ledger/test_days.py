@@ -119,7 +119,7 @@ def test_wrong_sums_are_found_and_rebuilt(filed):
     each = UsageDay.objects.filter(name="model").earliest("day")
     UsageDay.objects.filter(pk=each.pk).update(data=Column(1, b"\0", ["m"]).packed())
     assert days.wrong(START, END) == {each.day}
-    assert each.day in reconcile(START, END).wrong_sums
+    assert each.day in reconcile(START, END).wrong_days
     hours.rebuild(each.day, each.day + timedelta(days=1))
     days.make_missing(NOW)
     assert stored() == before

@@ -10,12 +10,14 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.models import F
 
-from accounts.ledger import hours
+from accounts.ledger import days, hours, totals
 from accounts.ledger.auditor import EVERY_SEC, Auditor
+from accounts.ledger.day_column import Column
 from accounts.ledger.filing import file_rows
 from accounts.ledger.prune import oldest_kept, prune
 from accounts.ledger.reconcile import reconcile
-from accounts.models import AdmittedHour, AuditEntry, OpenTurn, Usage, UsageHour
+from accounts.models import AdmittedHour, AuditEntry, OpenTurn, Usage, UsageDay, UsageHour
+from accounts.models.total import UsageTotal
 from gateway_project.lib import degraded
 from tests.accounts.rows import row
 
@@ -96,6 +98,7 @@ def test_sums_that_do_not_add_up_are_found(filed, capsys, harm):
     found = json.loads(capsys.readouterr().out)
     assert (exit_.value.code, found["adds_up"]) == (1, False)
     assert len({*found["unbalanced_hours"], *found["wrong_sums"]}) == 1
+    assert found["wrong_days"] == []
 
 
 def test_two_faults_do_not_cancel_out(filed):
@@ -128,16 +131,23 @@ class Clock:
         return self.now
 
 
-def test_auditor_reports_until_it_is_right(filed, caplog):
+@pytest.fixture
+def check():
+    """Has an auditor look so many times; whether it finds the ledger wrong."""
     clock = Clock()
-    auditor = Auditor(400, clock)
+    auditors = {days: Auditor(days, clock) for days in (2, 400)}
 
-    def check(times=1):
+    def check(times=1, days=400):
         for _ in range(times):
             clock.now += EVERY_SEC * 100
-            auditor.check()
+            auditors[days].check()
         return degraded.is_on("ledger")
 
+    yield check
+    degraded.end("ledger")
+
+
+def test_auditor_reports_until_it_is_right(filed, check, caplog):
     assert not check(8)
     change_sum()
     assert check(8)
@@ -146,17 +156,43 @@ def test_auditor_reports_until_it_is_right(filed, caplog):
     assert not check(8)
 
 
-def test_auditor_finds_old_faults_in_turn(filed):
-    clock = Clock()
-    auditor = Auditor(400, clock)
+def test_auditor_finds_old_faults_in_turn(filed, check):
     Usage.objects.filter(request_id="r9").delete()
-    found = []
-    for _ in range(4):
-        clock.now += EVERY_SEC * 100
-        auditor.check()
-        found.append(degraded.is_on("ledger"))
-    degraded.end("ledger")
-    assert found == [False, False, True, True]
+    found = [check() for _ in range(4)]
+    # Of three days before today, or of two.
+    assert found in ([False, False, True, True], [False, False, False, True])
+
+
+def change_total():
+    total = UsageTotal.objects.filter(level="key").earliest("period")
+    UsageTotal.objects.filter(pk=total.pk).update(turns=F("turns") + 1)
+    return total.period
+
+
+def change_column():
+    column = UsageDay.objects.filter(name="model").earliest("day")
+    UsageDay.objects.filter(pk=column.pk).update(data=Column(1, b"\0", ["m"]).packed())
+    return column.day
+
+
+@pytest.mark.parametrize("harm", [change_total, change_column])
+def test_auditor_finds_wrong_finished_day(filed, check, caplog, harm):
+    days.make_missing(NOW)
+    assert not check(8)
+    day = harm()
+    assert check(8)
+    assert f"totals or columns of 1 day ({day:%Y-%m-%d})" in caplog.text
+    hours.rebuild(START, END)
+    assert not check(8)
+
+
+def test_auditor_leaves_day_that_is_pruned(filed, check, tmp_path):
+    """Rows, hours and totals of it do not go in one transaction."""
+    first = oldest_kept(NOW, 2)
+    file_rows([closing("first", NOW - first - timedelta(minutes=30))], tmp_path)
+    UsageTotal.objects.filter(period=totals.day_of(first)).delete()
+    assert not check(8, days=2)
+    assert check(8)
 
 
 def test_prune_keeps_what_is_left_in_balance(filed, capsys, settings):

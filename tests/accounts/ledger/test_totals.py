@@ -49,7 +49,7 @@ def test_wrong_totals_are_found_and_rebuilt(filed):
     total = UsageTotal.objects.filter(level="key").first()
     UsageTotal.objects.filter(pk=total.pk).update(turns=total.turns + 1)
     assert wrong() == {total.period}
-    assert total.period in reconcile(START, END).wrong_sums
+    assert total.period in reconcile(START, END).wrong_days
     hours.rebuild(total.period, total.period + timedelta(days=1))
     assert wrong() == set()
 
