@@ -81,7 +81,7 @@ def writing() -> Iterator[None]:
 
 
 def busy_ms(instance: str, status: str, queue_ms: int, total_ms: int) -> int:
-    """How long a turn kept its instance busy: not at all where it was refused, or left the queue."""
+    """Milliseconds for which a turn kept its instance busy; 0 where it was refused, or left the queue."""
     return total_ms - queue_ms if instance and status != "refused" and total_ms > queue_ms else 0
 
 
@@ -206,7 +206,7 @@ def sums_of_rows(start: datetime, end: datetime) -> HourSums:
 
 
 def sums_of_hours(start: datetime, end: datetime) -> HourSums:
-    """What is stored of the hours from `start` to before `end`."""
+    """The stored sums of the hours from `start` to before `end`. Raise django.db.Error."""
     sums = HourSums()
     hours = UsageHour.objects.filter(hour__gte=start, hour__lt=end)
     for values in hours.values_list(*DIMENSIONS, *COLUMNS).iterator():

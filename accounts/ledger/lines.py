@@ -78,7 +78,7 @@ class Batch(NamedTuple):
 
 
 def read(lines: list[bytes]) -> Batch:
-    """What lines say, however they come mixed. Never raises: what cannot be read is `rejected`."""
+    """Rows, openings and amendments in lines of any order. Never raises: what cannot be read is `rejected`."""
     openings, amendments, rejected = {}, {}, []
     ends = []
     for line in lines:

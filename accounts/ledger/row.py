@@ -73,7 +73,7 @@ class Opening(msgspec.Struct):
 
 
 class Amendment(msgspec.Struct):
-    """What the service has counted of a turn, known later than its row was written. On the same way."""
+    """Tokens that the service has counted of a turn, known after its row was written. They go the same way as rows."""
 
     amends: str
     """The request id of the row."""

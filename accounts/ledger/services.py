@@ -30,7 +30,7 @@ def waiting_since(redis_url: str) -> float | None:
 
 
 def backlog(redis_url: str) -> int:
-    """How many rows, and beginnings of turns, wait in Redis to be filed."""
+    """The number of rows, and beginnings of turns, in Redis that are still to be filed. Raise redis.RedisError."""
     with connect(redis_url) as client:
         waiting: Any = client.xlen(redis_keys.USAGE)
     return int(waiting)

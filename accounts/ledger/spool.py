@@ -90,7 +90,7 @@ def _is_still(file: int, path: Path) -> bool:
 
 
 def waiting(directory: Path) -> int:
-    """How many lines wait, those in this process's memory included."""
+    """The number of lines that are still to be filed, in the files and in this process's memory."""
     return sum(len(lines_of(path)) for path in _files(directory)) + len(unwritten)
 
 

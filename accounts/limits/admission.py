@@ -184,7 +184,7 @@ class Limits:
         return await self._budgets.shown(await self.look(caller) if await self._budgets.completed_alone() else seen)
 
     async def look(self, caller: Caller) -> Seen:
-        """How the limits stand; nothing is counted."""
+        """The caller's limits as they stand, with nothing counted; by this process's own counts while Redis is away."""
         at = time.time()
         counters = self._counters_of(caller, at)
         packed = counters.admission.packed("look", "", 0, at)

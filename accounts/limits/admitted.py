@@ -8,7 +8,7 @@ from accounts.limits.counters import Seen
 
 
 class Admission(Protocol):
-    """What `admit` gives: release it when the turn has ended, with the tokens it took."""
+    """A turn that was admitted: release it when it has ended, with the tokens it took."""
 
     seen: Seen | None
     """How the limits stood."""

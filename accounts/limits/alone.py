@@ -51,7 +51,7 @@ class LocalCounter:
         return [self.size(counters, index) if size else 0 for index, size in enumerate(counters.limits.sizes)]
 
     def used(self, counters: Counters, index: int, held: Mapping[str, int]) -> int:
-        """What stands against the limit. `held`: turns here, with the tokens reserved for each."""
+        """Requests, tokens or turns that stand against the limit. `held`: turns here, with what each has reserved."""
         match index:
             case 0:
                 return len(self._requests)

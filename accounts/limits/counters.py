@@ -155,7 +155,7 @@ def look_up(limits: Sequence[LimitSet], at: float) -> tuple[Scopes, list[str], l
 
 
 class LimitState(msgspec.Struct, frozen=True):
-    """How one limit stands. `resets_at` is unix seconds: when all of it is free again if nothing else comes.
+    """One limit as it stands. `resets_at` is unix seconds: when all of it is free again if nothing else comes.
 
     None for turns at once, which are free when the turns end. `used` holds the tokens that are only `reserved`, too.
     """
@@ -182,7 +182,7 @@ class LimitState(msgspec.Struct, frozen=True):
 
     @property
     def spent(self) -> int:
-        """What was really used."""
+        """`used` without the tokens that are only reserved."""
         return self.used - self.reserved
 
     @property
@@ -233,7 +233,7 @@ class Seen:
 
 
 def shadow_key(at: float) -> str:
-    """Where the refusals that limits in shadow mode would have made are counted on the gateway's day."""
+    """The Redis key that counts what limits in shadow mode would have refused on the gateway's day around `at`."""
     zone = get_default_timezone_name()
     # The name of the day by its beginning: periods are kept, and this is asked with each request.
     return f"{redis_keys.LIMIT_SHADOW}{periods_at(at, zone).starts[0]}"

@@ -114,7 +114,7 @@ def _report(caller: Caller) -> KeyReport | None:
 
 
 def report_of(key: ApiKey, digest: str, now: datetime) -> KeyReport:
-    """What the database knows of the key, for the holder of that secret. Blocking; raise Error."""
+    """The report on a key for the holder of the secret with this digest. Blocking; raise Error."""
     zone = zone_of(key)
     patterns, rows = caller_of(key).models, _latest(key)
     return KeyReport(
@@ -136,7 +136,7 @@ def report_of(key: ApiKey, digest: str, now: datetime) -> KeyReport:
 
 
 def first_seen(key: ApiKey, rows: Sequence[Usage]) -> datetime | None:
-    """When its first request came, as far as is known. `rows` are its last, the newest first."""
+    """The time of its first request, as far as is known, else None. `rows` are its last, the newest first."""
     return key.first_used_at or key.last_used_at or (rows[-1].started_at if rows else None)
 
 
@@ -150,13 +150,13 @@ def usable_models(patterns: frozenset[str] | None, offered: Mapping[str, str]) -
 
 
 def error_of(row: Usage) -> str:
-    """What the error said; of a limit, the sentence says it all."""
+    """The message of the row's error, or "". A refusal by a limit has none: its sentence says it all."""
     trace = decoded(row.trace)
     return trace.error if trace is not None and row.reason not in LIMITS else ""
 
 
 def limits_of(key: ApiKey, client: redis.Redis) -> list[LimitState]:
-    """How the limits of the key and its team stand. Blocking; raise redis.RedisError."""
+    """The limits of the key and its team as they stand. Blocking; raise redis.RedisError or Error."""
     return states_of(caller_of(key).limits, client)
 
 
@@ -166,7 +166,7 @@ def zone_of(key: ApiKey) -> str:
 
 
 def days_of(key: ApiKey, now: datetime, zone: ZoneInfo) -> dict[date, Sums]:
-    """What it was used for on each of the last days, the newest first."""
+    """The sums of its turns on each of the last DAYS days, the newest first. Blocking; raise Error."""
     today = now.astimezone(zone).date()
     days = [today - timedelta(number) for number in range(DAYS)]
     start = datetime.combine(days[-1], clock_time(), zone).astimezone(UTC)

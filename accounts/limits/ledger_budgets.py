@@ -41,7 +41,7 @@ _looks = QueryThread("budgets-shown")
 
 
 class Used(NamedTuple):
-    """What a key or team has used, as budgets count it."""
+    """Admitted requests of a key or team, and the tokens of prompts and replies, as budgets count them."""
 
     requests: int
     tokens: int
@@ -165,7 +165,7 @@ class LedgerBudgets:
                 await asyncio.sleep(AFTER_SEC)
 
     async def completed_alone(self) -> bool:
-        """Whether something was completed just now; waits for it, but not for long."""
+        """Wait for a completion that is under way, but not for long; False if there is none."""
         if self._working_alone is None or self._working_alone.done():
             return False
         await asyncio.wait({self._working_alone}, timeout=GIVE_UP_LOOK_SEC)
@@ -197,7 +197,7 @@ def _used_before(lacking: Sequence[Lacking], since: Sequence[bytes | None], now:
 
 
 def used_between(limits: LimitSet, start: float, end: float) -> Used:
-    """What turns of the key or team have used that started in that time. Blocking; raise Error."""
+    """Requests and tokens of its turns that started between these unix seconds. Blocking; raise Error."""
     try:
         with database.within(READ_SEC):
             return _sums(limits, start, end)

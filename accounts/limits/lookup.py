@@ -20,7 +20,7 @@ SCOPES: Mapping[str, Scope] = {"k": "key", "t": "team"}
 
 
 def states_of(limits: Sequence[LimitSet], client: redis.Redis) -> list[LimitState]:
-    """How these limits stand now, with what only the ledger knows of budgets until Redis is told."""
+    """These limits as they stand, with what only the ledger knows of budgets. Raise redis.RedisError or Error."""
     if not limits:
         return []
     at = time.time()
@@ -35,7 +35,7 @@ def states_of(limits: Sequence[LimitSet], client: redis.Redis) -> list[LimitStat
 
 @dataclass(frozen=True)
 class ShadowDay:
-    """What limits in shadow mode would have refused on one of the gateway's days."""
+    """Counts of what limits in shadow mode would have refused on one of the gateway's days."""
 
     requests: dict[int, int] = field(default_factory=dict)
     """By key."""

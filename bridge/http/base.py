@@ -290,7 +290,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         return row
 
     def trace(self, error: GatewayError) -> Trace:
-        """How the request came to be refused."""
+        """The trace of a request that is refused with this error: the limits it met, field and message."""
         param = shown(".".join(map(str, error.param)))
         return Trace(limits=nearest_limits(self.limits_seen), param=param, error=shown(error.message))
 

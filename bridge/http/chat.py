@@ -132,7 +132,7 @@ class ChatConsumer(ListeningConsumer):
             await self.send_part(b"", last=True)
 
     async def read_request(self, body: bytes) -> ParsedRequest[ReplyFormat]:
-        """What the client asks for. A format whose requests refer to what is stored fetches it here."""
+        """The parsed request. Raise GatewayError. A format whose requests refer to what is stored fetches it here."""
         return self.format.parse(body)
 
     def send_last(self, part: bytes) -> Awaitable[None]:
@@ -225,7 +225,7 @@ class ChatConsumer(ListeningConsumer):
         return self._is_given_away or (self.handed_over is not None and self._opening is None)
 
     def hand_over(self, found: Found | None, sender: str, signs: int, exits: int | None, left: float) -> HandOver:
-        """What goes along with the request."""
+        """The data that go to another process beside the request, which counts as asked elsewhere from here on."""
         self._is_asked_elsewhere = True
         self._admission.lend()
         age = time.monotonic() - self._began
@@ -301,7 +301,7 @@ class ChatConsumer(ListeningConsumer):
         self.runtime.running.add(self)
 
     def live(self) -> LiveTurn | None:
-        """How far it is, for the live page; None: another process lists it."""
+        """The turn's line on the live page; None: another process lists it."""
         if self._is_anothers or (self._is_asked_elsewhere and self._record.placed_ms is None):
             return None
         record, caller = self._record, self.caller
@@ -416,11 +416,11 @@ class ChatConsumer(ListeningConsumer):
         return await super().refuse(error)
 
     def head(self) -> ReplyHead:
-        """What the reply's encoder needs to know about this request."""
+        """Id, model and time of this request, for the reply's encoder."""
         return ReplyHead(self.id, self.request.model, int(self._started_at), time.time)
 
     def common_headers(self) -> Headers:
-        """What every answer carries, and what there is of the turn when it begins."""
+        """Headers of every answer, and those of the turn as far as they are known when it begins."""
         headers = super().common_headers() + headers_of(self._record)
         if self._warning:
             headers.append((b"x-lingma-warning", self._warning.encode()))

@@ -46,14 +46,14 @@ class Cors:
         self._named = named
 
     def allowed(self, origin: bytes) -> bytes:
-        """What `Access-Control-Allow-Origin` says to this origin; b"": nothing."""
+        """The value of `Access-Control-Allow-Origin` for this origin; b"": it is not allowed."""
         if self._all:
             return b"*"
         # Browsers send origins in lower case already; others may not.
         return origin if origin.lower() in self._named else b""
 
     def headers(self, request: Mapping[bytes, bytes]) -> Headers:
-        """What an answer of any kind carries; caches keep it for one origin only."""
+        """The CORS headers of an answer of any kind; with `Vary`, caches keep it for one origin only."""
         # With named origins every answer differs by origin, even one that allows nothing: caches must know.
         vary = [] if self._all else [VARY_ORIGIN]
         origin = request.get(b"origin")

@@ -31,7 +31,7 @@ class Models(ApiConsumer):
     endpoint = "/v1/models"
 
     async def handle(self) -> None:
-        """What the accounts of this process's instances offer, and the names operators gave to it."""
+        """Answer with the models that the key may use, and the names that operators gave them."""
         caller = await self.authenticate()
         # What the key may not use is not listed: agents pick their model from this list.
         catalogue = ModelCatalogue(self.runtime.pool.models(), self.runtime.engine.routes, partial(may_use, caller))

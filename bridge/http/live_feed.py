@@ -44,7 +44,7 @@ class Snapshot:
 
 
 def snapshots_of(runtime: Runtime) -> Callable[[], Awaitable[Snapshot]]:
-    """What makes them."""
+    """A function that makes a snapshot of all processes."""
     logins = LiveLogins()
 
     async def make() -> Snapshot:

@@ -42,7 +42,7 @@ def public_reason(status: InstanceStatus) -> str:
 
 
 def public_modes() -> list[dict[str, str]]:
-    """What is away, since when, and what still works. The reasons are the console's."""
+    """The parts that are away: name, since when, and what still works. Reasons are for the console alone."""
     return [
         {
             "name": each.name,

@@ -64,7 +64,7 @@ class Responses(ChatConsumer, _StoredResponses):
 
     @property
     def so_far(self) -> StoredRecord | None:
-        """What can be read of it meanwhile; None when nothing of it is stored."""
+        """The response as far as it is, in the form in which it will be stored; None when it is not to be stored."""
         return self._response.running(self.head())
 
     async def cancel(self) -> bytes:

@@ -7,7 +7,7 @@ from bridge.turn.record import TurnRecord
 
 
 def headers_of(record: TurnRecord) -> Headers:
-    """Who serves the turn; one that was refused, or still waits in the queue, has no instance."""
+    """The `x-lingma-…` headers of the turn; none of one that was refused, or still waits in the queue."""
     if not record.instance:
         return []
     headers = [

@@ -99,7 +99,7 @@ class Connection:
 
     @property
     def reads(self) -> int:
-        """How often something has come."""
+        """The number of reads from the socket so far; it grows with whatever comes."""
         return self._channel.reads
 
     @property

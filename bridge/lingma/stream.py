@@ -38,11 +38,11 @@ class DirectWriter(Protocol):
         """A text that came alone."""
 
     def pieces(self, pieces: list[Piece]) -> bool:
-        """What came together: some, and not much."""
+        """Pieces that came together, PASSED_BYTES at most."""
 
 
 class TurnEnd(msgspec.Struct, frozen=True):
-    """How the service ended the turn: `error` is None when it was good. `session_id` is the real one (PROTOCOL 9.6)."""
+    """The service's end of the turn: `error` is None when it was good. `session_id` is the real one (PROTOCOL 9.6)."""
 
     error: GatewayError | None = None
     session_id: str = ""

@@ -55,7 +55,7 @@ class Crashes:
         """Changes that were not sent to the other processes yet; None: forget the prompt."""
 
     def has_any_of(self, key: int) -> bool:
-        """Whether prompts of this key are among them."""
+        """Whether any prompt of this key has a record."""
         # Asked for every turn, so that the digest of a prompt is made only for keys that have any here. The table is
         # nearly always empty.
         return any(name.startswith(f"{key}:") for name in self.records)

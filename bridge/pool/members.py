@@ -38,7 +38,7 @@ class Members:
         return self.statuses() + self.siblings.statuses()
 
     def own_models(self) -> list[Model]:
-        """What the accounts of this process offer, each once, in the order in which the service lists them."""
+        """The models of this process's accounts, each once, in the order in which the service lists them."""
         return list({model.key: model for instance in self.instances for model in instance.account.models}.values())
 
     def models(self) -> list[Model]:
@@ -53,7 +53,7 @@ class Members:
         return {name: key for each in names for name, key in each.items()}
 
     def back_within(self, seconds: float) -> bool:
-        """Whether one of this process may take turns by then without anybody's help."""
+        """Whether one of this process may take turns in less than so many seconds without anybody's help."""
         there = (*self.instances, *self.successors.values())
         return any(each.back_within(seconds) or each.succession.is_awaited for each in there)
 

@@ -146,7 +146,7 @@ class Pool:
         return self._members.all_statuses()
 
     def own_models(self) -> list[Model]:
-        """What the accounts of this process offer."""
+        """The models of this process's accounts, each once."""
         return self._members.own_models()
 
     def models(self) -> list[Model]:

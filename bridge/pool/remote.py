@@ -34,14 +34,14 @@ class RemoteLink(Protocol):
         """Give the place back."""
 
     def crashed(self, affinity: Affinity) -> asyncio.Future[Exit | None]:
-        """How that run of an instance has ended by itself; None: it has not."""
+        """The exit of that run of an instance, once it is known; None: it has not ended by itself."""
 
     def upload(self, lease: int, data_uri: str) -> asyncio.Future[str] | None:
         """Hand over an image; its URL, or None when it could not be sent."""
 
 
 class RemoteLog:
-    """What the service has logged, as far as it concerns the turns of one lease."""
+    """Tokens that the service has logged for the turns of one lease."""
 
     def __init__(self) -> None:
         self._usages: dict[str, LoggedUsage] = {}

@@ -9,7 +9,7 @@ from bridge.status.instance import InstanceStatus
 
 
 class SiblingPools(Protocol):
-    """Where a turn may run that finds no place in its own process."""
+    """The pools of other processes, for turns that find no place in their own."""
 
     @property
     def ready(self) -> bool:

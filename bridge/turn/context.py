@@ -19,7 +19,7 @@ from bridge.turn.record import TurnRecord
 
 
 class EngineContext(msgspec.Struct, frozen=True):
-    """What every turn needs beside its own."""
+    """Services and settings that all turns share."""
 
     pool: Pool
     images: ImagePipeline

@@ -9,7 +9,7 @@ from sessions_store.store import Found
 
 
 class Elsewhere(Protocol):
-    """What hands one turn over."""
+    """Hands one turn over to another process, if one can take it."""
 
     def holds(self, affinity: Affinity) -> bool:
         """The session is none of this process: another one may hold it."""

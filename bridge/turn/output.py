@@ -84,7 +84,7 @@ class TurnOutput:
         return self._emit(batch) if batch else None
 
     def direct(self) -> Direct | None:
-        """What writes batches without waiting; None: nothing of the reply was sent yet, or it cannot be done here."""
+        """The writer that sends batches without waiting; None: nothing of the reply was sent yet, or there is none."""
         return self._find_direct() if self.committed and self._stream else None
 
     def _opening(self, batch: Batch) -> Batch:

@@ -12,7 +12,7 @@ from gateway_project.lib.tool_approval import Approval, ToolPolicy
 
 
 class PlanOptions(msgspec.Struct, frozen=True):
-    """What the settings say where a route says nothing."""
+    """The settings that count where a route says nothing."""
 
     ask_mode: AskMode = "chat"
     tool_mode: ToolMode = "emulate"

@@ -16,7 +16,7 @@ SHORTEST_ID = 16
 
 
 class Prefix:
-    """What came before the new messages. Its first part may be proven to be the client's own, see `History`."""
+    """The messages before the new ones. Its first part may be proven to be the client's own, see `History`."""
 
     def __init__(self, request: ChatRequest, caller_id: int, messages: Sequence[Message]) -> None:
         self.messages = messages
@@ -107,7 +107,7 @@ class Prefix:
         return StrictFingerprint(self._caller_id, self._request.ids.values, extras)
 
     def extras(self) -> bytes:
-        """What counts for a fingerprint beside the messages: tools, the choice among them, the schema; b"" without."""
+        """Tools, the choice among them and the schema, as they count for a fingerprint; b"" without any."""
         if not (lasting := self.lasting()):
             return b""
         request = self._request
@@ -123,7 +123,7 @@ class Prefix:
 
 
 def is_to_the_letter(messages: Iterable[Message]) -> bool:
-    """Whether the messages hold all their images: behind an address there may be another one the next time."""
+    """Whether all images are data: URLs: behind any other address there may be another one the next time."""
     # Only a data: URL holds the image itself.
     return all(url[:5].lower() == "data:" for message in messages if message.images for url in message.images)
 

@@ -51,7 +51,7 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class AccountFacts(msgspec.Struct, frozen=True):
-    """What a service says of its account: nothing that identifies it, and no token."""
+    """State of an account, and when its login ends, by the service's word: nothing that identifies it, and no token."""
 
     state: AccountState = AccountState.UNKNOWN
     expires_at: float = 0.0
@@ -59,7 +59,7 @@ class AccountFacts(msgspec.Struct, frozen=True):
 
 
 class Model(msgspec.Struct, frozen=True):
-    """What an account offers."""
+    """A model that an account offers."""
 
     key: str
     display_name: str | None = None
@@ -80,7 +80,7 @@ class Delta(msgspec.Struct, gc=False):
     """It replaces all the text so far."""
 
     def other_text(self) -> str:
-        """What stands in for the text. A method, so that what decodes a piece is the decoder and no function more."""
+        """The text of a piece whose `text` is None. A method, so that no function beside the decoder reads a piece."""
         return ""
 
 
@@ -107,7 +107,7 @@ class Failure(msgspec.Struct):
 
 
 class Uploaded(msgspec.Struct):
-    """What became of an image: its URL, or why there is none. An answer that only says "taken" has neither."""
+    """The answer to an upload: a URL, or the problem in words. One that only says "taken" has neither."""
 
     upload_id: str
     url: str = ""
@@ -168,7 +168,7 @@ class Dialect(Protocol):
     @property
     @abstractmethod
     def pushes(self) -> Pushes:
-        """What the service sends unasked."""
+        """The messages that the service sends unasked, with their readers."""
 
     @property
     def repeats(self) -> bool:
@@ -177,12 +177,12 @@ class Dialect(Protocol):
 
     @property
     def log(self) -> LogFormat | None:
-        """Where it logs what turns cost, if it does."""
+        """The file and form in which it logs the tokens of turns; None: it logs none."""
         return None
 
     @abstractmethod
     def request_id_of(self, params: bytes) -> str:
-        """Which turn any other message is about, or ""."""
+        """The request id of the turn that any other message is about, or ""."""
 
     @abstractmethod
     def initialize(self, workspace: str) -> Call:
@@ -202,14 +202,14 @@ class Dialect(Protocol):
 
     @abstractmethod
     def account_of(self, result: bytes) -> AccountFacts:
-        """What the result of `login_status` says of the account. Raise msgspec.DecodeError."""
+        """State and end of the account in the result of `login_status`. Raise msgspec.DecodeError."""
 
     def login_url(self) -> Call:
         """Have the service begin a login in a browser. Raise NotReady if it cannot be logged in by a client."""
         raise NotReady("this service cannot be logged in from here")
 
     def url_of(self, result: bytes) -> str:
-        """Where that login begins. Raise NotReady if the service gives no address."""
+        """The address of the page on which that login begins. Raise NotReady if the service gives none."""
         raise NotReady("this service cannot be logged in from here")
 
     def log_in_with(self, credentials: AccessKey | PersonalToken | DeviceTokens) -> Call:
@@ -238,7 +238,7 @@ class Dialect(Protocol):
 
     @abstractmethod
     def refusal_of(self, result: bytes) -> str | None:
-        """Why the immediate result of a question is a failure, or None. Raises nothing."""
+        """The message of an immediate result that fails the question; None for any other. Raises nothing."""
 
     @abstractmethod
     def stop(self, request_id: str, session_id: str) -> Call:

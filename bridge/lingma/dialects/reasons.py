@@ -124,7 +124,7 @@ def lasting(reason: str) -> GatewayError | None:
 
 
 def read(reason: str, otherwise: GatewayError) -> GatewayError:
-    """What the words say where they say more than the code: `otherwise` is what the code alone means."""
+    """The error that the words mean; where they say no more than the code, `otherwise`, which the code alone means."""
     # The text goes before the code: services pass on that of the vendor of the model, under codes of their own.
     error = lasting(reason)
     if error is not None:

@@ -25,12 +25,12 @@ CHUNK = 1 << 20
 
 
 def can_fetch(source: str) -> bool:
-    """Whether it is a URL of a kind that may be fetched."""
+    """Whether it is an http or https URL."""
     return urlsplit(source).scheme.lower() in {"http", "https"} if is_url(source) else False
 
 
 def refused(url: str, sha256: str) -> str:
-    """Why nothing is fetched from there, or "": what comes over http may be anybody's unless a digest is known."""
+    """The reason for fetching nothing from there, or "". Over plain http a digest is needed: it may be anybody's."""
     parts = urlsplit(url)
     if "@" in parts.netloc:
         return "a user or password in a URL is not supported; fetch the file yourself and name its path"

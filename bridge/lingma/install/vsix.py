@@ -135,7 +135,7 @@ def install(source: str, into: Path, sha256: str, allowed: Callable[[Unpacked], 
 
 
 def is_same(path: Path, sha256: str) -> bool:
-    """Whether a file has that digest."""
+    """Whether the SHA-256 of a file is this one, in hex. Raise OSError."""
     return download.digest_of(path) == sha256
 
 

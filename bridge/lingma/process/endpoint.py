@@ -38,7 +38,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """What to dial, in order: some editions listen on `/ws` only (PROTOCOL 4.1)."""
+        """The addresses to dial, in this order: some editions listen on `/ws` only (PROTOCOL 4.1)."""
         parts = urlsplit(self.url)
         return (self.url,) if parts.path.strip("/") else (self.url, f"{parts.scheme}://{parts.netloc}/ws")
 

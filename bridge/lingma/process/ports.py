@@ -18,9 +18,9 @@ EVERYWHERE = frozenset({"00000000", "00000000000000000000000000000000", "0000000
 
 
 def holder_of(port: int, session: int, also: int = 0, proc: Path = Path("/proc")) -> Holder:
-    """Who listens on this port of 127.0.0.1: a process of that session, the process `also`, or somebody else.
+    """Say who listens on this port of 127.0.0.1: "own", a process of that session or the one `also`, "other", "nobody".
 
-    Where two listen, the kernel prefers the one on the loopback address.
+    "unknown" where /proc cannot be read. Where two listen, the kernel prefers the one on the loopback address.
     """
     try:
         found = list(_listeners(port, proc))

@@ -96,7 +96,7 @@ class Process:
         return cls(child, work_dir, socket_port, http_port, lock)
 
     async def holder(self) -> ports.Holder:
-        """Who listens on the port that the program was given: between its choice and now it was anybody's to take."""
+        """The holder of the program's port, as `ports.holder_of` has it: since its choice anybody could take it."""
         info = self._info()
         also = info.pid if info is not None and info.websocketPort == self.port else 0
         # In a thread: it reads /proc of every process on the host.

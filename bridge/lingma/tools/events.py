@@ -58,7 +58,7 @@ class ToolMessage(msgspec.Struct, frozen=True):
 
 
 def complete(call: LingmaToolCall | None, event: ToolEvent) -> LingmaToolCall:
-    """What is known of the call after one more event; its equal if nothing is new."""
+    """The call with one more event added to it; its equal if nothing is new."""
     # Later events complete earlier ones: an empty field replaces nothing (PROTOCOL 17.5).
     if call is None:
         name = event.name or UNNAMED
@@ -74,7 +74,7 @@ def complete(call: LingmaToolCall | None, event: ToolEvent) -> LingmaToolCall:
 
 
 class Budget:
-    """How much of the calls of one turn may be kept."""
+    """Bounds the number and the bytes of the calls that are kept of one turn."""
 
     def __init__(self) -> None:
         self._calls = 0
@@ -99,7 +99,7 @@ class Budget:
 
 
 def too_large_note(result: bytes) -> bytes:
-    """What stands for a result that is too large."""
+    """JSON in place of a result that is too large; it names the size."""
     return b'"(a result of %d bytes, not kept)"' % len(result)
 
 

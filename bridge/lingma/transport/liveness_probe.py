@@ -32,7 +32,7 @@ class LivenessProbe:
 
     @property
     def pings(self) -> tuple[Ping, ...]:
-        """What to ask with: the frame alone where it is answered, else both."""
+        """The pings to send when it says "ask": the frame alone where that is answered, else both."""
         return ("frame",) if "frame" in self._answers else ("frame", "request")
 
     def answered(self, ping: Ping) -> None:
@@ -41,7 +41,10 @@ class LivenessProbe:
         self._answers_busy = self._answers_busy or self._busy
 
     def beat(self, *, alive: bool, busy: bool) -> Verdict:
-        """What to do: `alive` is whether anything came since the last beat, `busy` whether turns are under way."""
+        """The verdict of this beat: all is "well", "ask" it with `pings`, or it is "hung".
+
+        `alive` is whether anything came since the last beat, `busy` whether turns are under way.
+        """
         self._busy = busy
         if alive:
             self._silent, self._waited = 0, None

@@ -30,7 +30,7 @@ MOST_TURNS: Final = 200
 
 
 class Outcome(StrEnum):
-    """What the end of a turn says of the instance it ran on."""
+    """The end of a turn, as it speaks for or against its instance; NOTHING: for neither."""
 
     GOOD = "good"
     LIMITED = "limited"
@@ -40,7 +40,7 @@ class Outcome(StrEnum):
 
 
 class Cause(StrEnum):
-    """What a pause is for."""
+    """The kind of outcome that began a pause; NONE: there is no pause."""
 
     NONE = ""
     LIMITED = "limited"

@@ -95,7 +95,7 @@ class Instance:
 
     @property
     def order(self) -> Order:
-        """What operators want of it."""
+        """The operators' order for it; by default an order that wants nothing."""
         return self._life.orders.order
 
     @property
@@ -105,7 +105,7 @@ class Instance:
 
     @property
     def timeline(self) -> Timeline:
-        """What has happened to it."""
+        """The latest changes of its state that nobody has published yet."""
         return self._current.timeline
 
     @property
@@ -125,7 +125,7 @@ class Instance:
 
     @property
     def version(self) -> str:
-        """What the service says that it is."""
+        """The version that the service names; "": none is known."""
         return self._link.version
 
     @property
@@ -148,7 +148,7 @@ class Instance:
 
     @property
     def account(self) -> Account:
-        """Who is logged in there, and what that offers."""
+        """The account of its service, with the models that it offers."""
         return self._link.account
 
     @property

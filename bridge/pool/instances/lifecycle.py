@@ -115,7 +115,7 @@ class Lifecycle:
         self.runs.outdo(before.runs)
 
     def back_within(self, seconds: float) -> bool:
-        """Whether it may be ready by then without anybody's help."""
+        """Whether it may be ready in less than so many seconds without anybody's help."""
         back = self.back_in()
         return back <= 0 or back < seconds
 

@@ -90,7 +90,7 @@ class Runs:
         self._settled.set()
 
     async def crashed(self, generation: int) -> Exit | None:
-        """How that run ended by itself; None: it goes on, or was ended. Returns as soon as that is known."""
+        """The exit of a run that ended by itself; None: it goes on, or was ended. Known after SETTLE_SEC at most."""
         # Without a verdict in time the run is taken to go on: a turn must not wait for ever to be asked again.
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_SEC):

@@ -150,7 +150,7 @@ class ServiceLink:
             self.log = None
 
     def loss(self) -> str:
-        """Why the connection was lost."""
+        """The reason why the connection was lost, in words for log and timeline."""
         lost = self.connection.lost if self.connection is not None else None
         return f"connection lost: {lost.result()}" if lost is not None and lost.done() else "connection lost"
 

@@ -102,7 +102,7 @@ class Upstream:
             return await self.dial()
 
     async def identity(self) -> Identity | None:
-        """Which process of this host was dialled last, if that can be proven."""
+        """The process of this host that was dialled last; None: it was started here, or that cannot be proven."""
         if self.endpoint is None or not self.is_attached:
             return None
         return await asyncio.to_thread(self.endpoint.identity)

@@ -22,7 +22,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What an instance tells of the login it has."""
+    """The login that an instance has, with the state of its account, as it is reported to the store."""
 
     login: int
     generation: int

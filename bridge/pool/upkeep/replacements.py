@@ -54,7 +54,7 @@ class ReplacementLease(Protocol):
 
 
 class Unshared:
-    """Where there are no other processes."""
+    """The lease of replacements for a process without others: it always has it."""
 
     async def take(self, _login: int, _generation: int) -> bool:
         return True
@@ -64,7 +64,7 @@ class Unshared:
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """What an instance is replaced for. For another one it is tried at once."""
+    """The reason why an instance is replaced. After a failure only another reason is tried at once."""
 
     words: str
     restart_before: float

@@ -28,7 +28,7 @@ _new_id = random_bytes(16)
 
 
 class SuccessorRejected(Exception):
-    """Why it does not take over. `of_login`: it could be started, but its account is of no use."""
+    """The successor does not take over. `of_login`: it could be started, but its account is of no use."""
 
     def __init__(self, why: str, *, of_login: bool = False) -> None:
         super().__init__(why)

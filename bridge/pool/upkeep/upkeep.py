@@ -94,7 +94,7 @@ class Upkeep:
             instance.login.store = store
 
     def expect_logins(self, *, expected: bool) -> None:
-        """Whether instances without one are about to be given one: turns wait for that."""
+        """Set whether instances without a login are about to be given one: turns wait for that."""
         if expected != self._maker.expects_logins:
             self._maker.expects_logins = expected
             for instance in self._members.instances:

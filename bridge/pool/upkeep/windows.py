@@ -81,7 +81,7 @@ def next_change(windows: Iterable[Window], now: float) -> float:
 
 
 def maintenance_of(instance: str, open_: Sequence[Occurrence]) -> Maintenance | None:
-    """What the windows that are open want of it together: the strictest, until the last of them closes."""
+    """The open windows of an instance in one: the strictest mode, until the last of them closes; None without any."""
     mine = [each for each in open_ if each.window.is_about(instance)]
     if not mine:
         return None

@@ -53,7 +53,7 @@ _GOOD_REASONS = frozenset({"success", "completed", "end_turn", "cancelled"})
 
 
 def error_of(finish: FinishParams) -> GatewayError | None:
-    """What the code of a `chat/finish` means (PROTOCOL 9.6), read with its reason: None for 200, the only success."""
+    """The error that code and reason of a `chat/finish` mean (PROTOCOL 9.6); None for 200, the only success."""
     try:
         # It may be a number or a text; 0 is an error to the plugin too (PROTOCOL 9.6).
         code = int(finish.statusCode or 0)
@@ -82,7 +82,7 @@ def _quoting(message: str, reason: str) -> str:
 
 
 def read_finish(params: bytes) -> Ending:
-    """How a turn has ended."""
+    """The ending in a `chat/finish`, with the error that its code means. Raise msgspec.DecodeError."""
     finish = decode_finish(params)
     error = error_of(finish)
     return Ending(

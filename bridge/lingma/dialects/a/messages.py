@@ -101,7 +101,7 @@ class _UploadParams(msgspec.Struct, gc=False):
 
     @property
     def problem(self) -> str:
-        """Why it failed, or ""; any code means failure (PROTOCOL 5.3)."""
+        """The failure in words; "" for a success. Any code means failure (PROTOCOL 5.3)."""
         failed = self.errorCode or self.errorMessage or (self.result is not None and self.result.success is False)
         return f"{self.errorCode or ''} {self.errorMessage or ''}".strip() or "no reason given" if failed else ""
 
@@ -145,7 +145,7 @@ def read_fatal(params: bytes) -> Failure:
 
 
 def request_id_of(params: bytes) -> str:
-    """Which turn any other push is about."""
+    """The request id of the turn that any other push is about, or "". Raise msgspec.DecodeError."""
     return _decode_about(params).requestId
 
 
@@ -165,7 +165,7 @@ def version_of(result: bytes) -> str:
 
 
 def refusal_of(result: bytes) -> str | None:
-    """Why the immediate result of `chat/ask` is a failure, or None (PROTOCOL 9.5)."""
+    """The message of an immediate result of `chat/ask` that is a failure; None for any other (PROTOCOL 9.5)."""
     try:
         answer = _decode_ask_result(result)
     except msgspec.DecodeError:

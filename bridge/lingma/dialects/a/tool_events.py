@@ -42,7 +42,7 @@ _UNWRITABLE = (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, Va
 
 
 def read(method: str, params: bytes | msgspec.Raw) -> ToolMessage | None:
-    """What a message says; None if its params are no object."""
+    """The tool events in a message, and the turn it names; None if its params are no object. Raises nothing."""
     try:
         outer = msgspec.json.decode(params)
     except _UNREADABLE:
