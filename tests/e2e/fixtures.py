@@ -3,7 +3,7 @@
 import pytest
 
 from tests.e2e.formats import FORMATS, OPENAI
-from tests.e2e.installation import Gateway, until
+from tests.e2e.installation import Gateway, patiently
 
 APP = "https://app.example.com"
 
@@ -37,7 +37,7 @@ def twins(_twins):
     for number, process in enumerate(_twins.processes):
         if process.poll() is not None:
             _twins.processes[number] = _twins.start(number + 1)
-    until(lambda: {reached_by(_twins) for _ in range(8)} == {"w1-i1", "w2-i1"})
+    patiently(lambda: {reached_by(_twins) for _ in range(8)} == {"w1-i1", "w2-i1"})
     return _twins
 
 

@@ -64,6 +64,11 @@ def until(look, seconds=45.0, every=0.02):
     return found
 
 
+def patiently(look, every=0.02):
+    """As `until`, where services start one after the other: on a busy machine each takes its time."""
+    return until(look, 120.0, every)
+
+
 def environment(data_dir, **settings):
     """What a process of this installation sees."""
     return {
@@ -145,7 +150,7 @@ class Gateway:
 
     def _wait(self):
         try:
-            until(lambda: send(self, "GET", "/readyz").status == 200)
+            patiently(lambda: send(self, "GET", "/readyz").status == 200)
         except BaseException:
             self.__exit__()  # a context that was never entered is not left either
             raise

@@ -15,7 +15,7 @@ import pytest
 
 from gateway_project.lib.processes.life_signs import LIFE_FD
 from tests.e2e.formats import OPENAI, send
-from tests.e2e.installation import ROOT, Gateway, django, environment, until
+from tests.e2e.installation import ROOT, Gateway, django, environment, patiently
 from tests.prepared import Process, manage
 from tests.processes import command_line
 
@@ -84,12 +84,12 @@ def anew(tmp_path_factory, template):
     with Gateway(directory / "data", template, wait=False, **settings) as gateway:
         anew = Anew(gateway, starts, settings)
         (directory / "token").write_text("token-1\n")
-        until(lambda: (gateway.work_dir() / "cache" / "id").exists())
+        patiently(lambda: (gateway.work_dir() / "cache" / "id").exists())
         # There is no login worker yet, and none is needed for a command.
         done = anew.manage("lingma_login", "main", "--token-file", directory / "token", "--instances", "w1-i1")
         assert done.stdout.strip() == "main: generation 1, on w1-i1"
         assert "checks the login with a chat" in done.stderr
-        until(lambda: send(gateway, "GET", "/readyz").status == 200)
+        patiently(lambda: send(gateway, "GET", "/readyz").status == 200)
         yield anew
 
 
@@ -108,7 +108,7 @@ def login_worker(data_dir, settings):
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(90)
         os.close(reading)
 
 
@@ -120,7 +120,7 @@ def worker(anew):
 
 def test_relogin_runs_once_however_often_it_is_asked(anew, worker):
     gateway = anew.gateway
-    before = until(gateway.login)
+    before = patiently(gateway.login)
     assert "login_worker" in " ".join(command_line(psutil.Process(worker.pid)))
     starts, answers = anew.starts(), []
     asking = [
@@ -132,7 +132,7 @@ def test_relogin_runs_once_however_often_it_is_asked(anew, worker):
         thread.join(60)
     assert sorted(status for status, _ in answers) == [200, 200, 200, 202]
     assert len({body["id"] for _, body in answers}) == 1
-    ended = until(lambda: (found := anew.latest())["ended_at"] and found, every=0.2)
+    ended = patiently(lambda: (found := anew.latest())["ended_at"] and found, every=0.2)
     assert (ended["state"], ended["result"], ended["way"], ended["who"]) == (
         "done",
         "logged_in",
@@ -141,8 +141,8 @@ def test_relogin_runs_once_however_often_it_is_asked(anew, worker):
     )
     assert anew.starts() == starts + 1
     # The instance takes it over, and goes on serving.
-    until(lambda: gateway.login() not in (before, b""), every=0.2)
-    until(lambda: gateway.ask(OPENAI, "[[sim: text=hello]] x").text == "hello")
+    patiently(lambda: gateway.login() not in (before, b""), every=0.2)
+    patiently(lambda: gateway.ask(OPENAI, "[[sim: text=hello]] x").text == "hello")
     assert anew.api("GET", "logins/1/")[1]["account"] == "logged_in"
 
 
@@ -150,22 +150,22 @@ def test_browser_login_is_helped_through_the_api(anew, worker):
     assert anew.api("POST", "logins/1/callback/", {"url": "/auth/callback?x=1"})[0] == 409
     generation = anew.api("GET", "logins/1/")[1]["generation"]
     assert anew.api("POST", "logins/1/relogin/", {"way": "browser"})[0] == 202
-    url = until(lambda: anew.latest()["url"], every=0.2)
+    url = patiently(lambda: anew.latest()["url"], every=0.2)
     with urllib.request.urlopen(url, timeout=30) as page:
         link = re.search('id="login" href="(.*?)"', page.read().decode())[1].replace("&amp;", "&")
     assert anew.api("POST", "logins/1/callback/", {"url": "http://127.0.0.1:1/admin/?a=b"})[0] == 400
     assert anew.api("POST", "logins/1/callback/", {"url": f"http://localhost:37510{link}"})[0] == 202
-    until(lambda: anew.latest()["ended_at"], every=0.2)
+    patiently(lambda: anew.latest()["ended_at"], every=0.2)
     assert (anew.latest()["result"], anew.latest()["url"]) == ("logged_in", "")
     assert anew.api("GET", "logins/1/")[1]["generation"] > generation
 
 
 def test_cancelled_attempt_is_over_and_told(anew, worker):
     assert anew.api("POST", "logins/1/relogin/", {"way": "browser"})[0] == 202
-    until(lambda: anew.latest()["url"], every=0.2)
+    patiently(lambda: anew.latest()["url"], every=0.2)
     assert anew.api("POST", "logins/1/cancel/")[1]["state"] == "cancelled"
     assert anew.api("POST", "logins/1/cancel/")[0] == 409
-    until(lambda: not list((anew.gateway.data_dir / "logins").iterdir()), every=0.2)
+    patiently(lambda: not list((anew.gateway.data_dir / "logins").iterdir()), every=0.2)
     audited = anew.django(AUDITED % ["renewed", "cancelled", "helped"])
     assert "('cancelled', 'rest', 'admin')" in audited
     assert "('helped', 'rest', 'admin')" in audited

@@ -9,7 +9,7 @@ import pytest
 
 from tests.bridge.logins.files import DAY, write_login
 from tests.e2e.formats import OPENAI, send
-from tests.e2e.installation import ROOT, Gateway, django, environment, until
+from tests.e2e.installation import ROOT, Gateway, django, environment, patiently
 from tests.prepared import manage
 
 WRAPPER = """#!/bin/sh
@@ -62,10 +62,10 @@ def ready(gateway):
 
 def test_login_is_given_changed_and_stored_again(tmp_path, template, program):
     with Gateway(tmp_path / "data", template, wait=False, LINGMA_BIN=program) as gateway:
-        until(lambda: b"not logged in to Lingma" in send(gateway, "GET", "/readyz").body)
+        patiently(lambda: b"not logged in to Lingma" in send(gateway, "GET", "/readyz").body)
         said = by_command_line(gateway, "main", "--bundle", write_login(tmp_path / "a", days=1), "--instances=w1-i1")
         assert said == "main: generation 1, on w1-i1"
-        until(lambda: ready(gateway))
+        patiently(lambda: ready(gateway))
         assert gateway.ask(OPENAI, "[[sim: text=hello]] x").text == "hello"
         assert stat.S_IMODE((gateway.work_dir() / "cache" / "user").stat().st_mode) == 0o600
 
@@ -77,9 +77,9 @@ def test_login_is_given_changed_and_stored_again(tmp_path, template, program):
 
         long = threading.Thread(target=ask, args=("long", "[[sim: text=whole chunks=60 delay_ms=50]] of-long"))
         long.start()
-        until(lambda: gateway.asks("of-long"))
+        patiently(lambda: gateway.asks("of-long"))
         lingma_login(gateway, "main", "--bundle", write_login(tmp_path / "b", "bob", "machine-2", days=1))
-        until(lambda: account(gateway) == "bob")
+        patiently(lambda: account(gateway) == "bob")
         assert gateway.ask(OPENAI, "[[sim: text=next]] x").text == "next"
         long.join(60)
         assert (answers["long"].status, answers["long"].text) == (200, "whole")
@@ -87,7 +87,7 @@ def test_login_is_given_changed_and_stored_again(tmp_path, template, program):
 
         # The service renews it: that is the third generation.
         gateway.control(renewal="works", renewal_sec=2 * DAY)
-        until(lambda: facts(gateway)["generation"] == 3, every=0.5)
+        patiently(lambda: facts(gateway)["generation"] == 3, every=0.5)
         assert facts(gateway) == {"label": "main", "generation": 3, "account": "logged_in", "problem": ""}
         logged = gateway.output()
     assert [secret for secret in ("pt-secret", "rt-secret", "machine-1", "machine-2") if secret in logged] == []
@@ -100,12 +100,12 @@ def test_new_instance_is_given_login_where_set(tmp_path, template, program):
         def state(name):
             return json.loads(client.get(f"lgw:instance:{name}") or "{}").get("state")
 
-        until(lambda: state("w1-i1") == "login_required")
+        patiently(lambda: state("w1-i1") == "login_required")
         lingma_login(gateway, "main", "--bundle", write_login(tmp_path / "a", days=1))
         gateway.processes.append(gateway.start(2, LOGINS_SPREAD="true"))
-        until(lambda: state("w2-i1") == "ready")
+        patiently(lambda: state("w2-i1") == "ready")
         # By whichever process it comes: the one has no login, and has the other's.
-        until(lambda: gateway.ask(OPENAI, "[[sim: text=hello]] x").text == "hello")
+        patiently(lambda: gateway.ask(OPENAI, "[[sim: text=hello]] x").text == "hello")
         assert django(gateway.data_dir, ASSIGNED) == "{'w2-i1': 'main'}"
         assert state("w1-i1") == "login_required"
 
@@ -113,7 +113,7 @@ def test_new_instance_is_given_login_where_set(tmp_path, template, program):
 def test_turns_wait_for_login_that_is_given(tmp_path, template, program):
     settings = {"LINGMA_BIN": program, "WEB_PROCESSES": "2", "QUEUE_TIMEOUT_SEC": "60"}
     with Gateway(tmp_path / "data", template, wait=False, **settings) as gateway:
-        until(lambda: b"not logged in to Lingma" in send(gateway, "GET", "/readyz").body)
+        patiently(lambda: b"not logged in to Lingma" in send(gateway, "GET", "/readyz").body)
         lingma_login(gateway, "main", "--bundle", write_login(tmp_path / "a", days=1))
         gateway.processes[0].terminate()
         gateway.processes[0].wait(60)
@@ -129,19 +129,19 @@ def test_turns_wait_for_login_that_is_given(tmp_path, template, program):
 def test_login_is_shared_by_processes(tmp_path, template, program):
     with Gateway(tmp_path / "data", template, processes=2, wait=False, LINGMA_BIN=program) as gateway:
         names = ("w1-i1", "w2-i1")
-        until(lambda: all((gateway.work_dir(name) / "cache" / "id").exists() for name in names))
+        patiently(lambda: all((gateway.work_dir(name) / "cache" / "id").exists() for name in names))
         with gateway.redis() as client:
-            until(lambda: all(client.exists(f"lgw:instance:{name}") for name in names))
+            patiently(lambda: all(client.exists(f"lgw:instance:{name}") for name in names))
 
             def beats():
                 return [json.loads(client.get(f"lgw:instance:{name}") or "{}") for name in names]
 
             lingma_login(gateway, "main", "--bundle", write_login(tmp_path / "a", days=1), "--instances=w1-i1,w2-i1")
-            until(lambda: all(each.get("login") for each in beats()))
+            patiently(lambda: all(each.get("login") for each in beats()))
             pid = beats()[0]["pid"]
             gateway.control("w1-i1", renewal="works", renewal_sec=2 * DAY)
-            until(lambda: [each.get("login_generation") for each in beats() if each.get("login")] == [2, 2])
+            patiently(lambda: [each.get("login_generation") for each in beats() if each.get("login")] == [2, 2])
             # What one has renewed the other takes over; the one goes on.
             assert beats()[0]["pid"] == pid
-        until(lambda: gateway.login(names[0]) == gateway.login(names[1]) != b"")
+        patiently(lambda: gateway.login(names[0]) == gateway.login(names[1]) != b"")
         assert facts(gateway)["generation"] == 2

@@ -9,7 +9,7 @@ import pytest
 
 from tests.bridge.logins.files import write_login
 from tests.e2e.formats import ANTHROPIC, OPENAI, send
-from tests.e2e.installation import ROOT, Gateway, django, until
+from tests.e2e.installation import ROOT, Gateway, django, patiently, until
 from tests.e2e.test_log_in_anew import WRAPPER, login_worker
 from tests.e2e.test_logins import lingma_login
 from tests.e2e.test_waiting import queue_length
@@ -45,11 +45,11 @@ def state(gateway, instance="w1-i1"):
 
 
 def given(gateway, *arguments, instances=("w1-i1",)):
-    until(lambda: all((gateway.work_dir(each) / "cache" / "id").exists() for each in instances))
+    patiently(lambda: all((gateway.work_dir(each) / "cache" / "id").exists() for each in instances))
     lingma_login(gateway, "main", *arguments, f"--instances={','.join(instances)}")
-    until(lambda: send(gateway, "GET", "/readyz").status == 200)
+    patiently(lambda: send(gateway, "GET", "/readyz").status == 200)
     # Before that the heartbeat may be of the service that had no login.
-    until(lambda: all(state(gateway, each) == "ready" for each in instances), seconds=60)
+    patiently(lambda: all(state(gateway, each) == "ready" for each in instances))
 
 
 def token_file(folder):
@@ -74,7 +74,7 @@ class Asking:
 
     def goes_on(self):
         wanted = len(self.answers) + 3 * CLIENTS
-        until(lambda: len(self.answers) >= wanted, seconds=90)
+        patiently(lambda: len(self.answers) >= wanted)
 
     def __enter__(self):
         for thread in self._threads:
@@ -96,9 +96,9 @@ def test_login_that_makes_itself_again_costs_no_turn(tmp_path, template, program
         with login_worker(gateway.data_dir, settings), Asking(gateway) as asking:
             asking.goes_on()
             gateway.control(**told)
-            until(lambda: state(gateway) == "login_required")
+            patiently(lambda: state(gateway) == "login_required")
             gateway.control()
-            until(lambda: state(gateway) == "ready", seconds=90)
+            patiently(lambda: state(gateway) == "ready")
             asking.goes_on()
         assert gateway.lingma().pid != pid
         assert set(asking.answers) == {(200, "whole")}
@@ -119,7 +119,7 @@ def test_lost_login_of_many_instances_costs_no_turn(tmp_path, template, program)
         with login_worker(gateway.data_dir, settings):
             asking.start()
             # All have told this one turn so, and it waits.
-            until(lambda: answers or {state(gateway, each) for each in names} == {"login_required"})
+            patiently(lambda: answers or {state(gateway, each) for each in names} == {"login_required"})
             for name in names:
                 gateway.control(name)
             asking.join(90)
@@ -130,7 +130,7 @@ def test_login_for_a_person_is_refused_at_once(tmp_path, template, program):
     with Gateway(tmp_path / "data", template, wait=False, LINGMA_BIN=program, **SETTINGS) as gateway:
         given(gateway, "--bundle", write_login(tmp_path / "files", days=1))
         gateway.control(login="out")
-        until(lambda: state(gateway) == "login_required")
+        patiently(lambda: state(gateway) == "login_required")
         answer = gateway.ask(OPENAI, "x")
         assert (answer.status, b"login_required" in answer.body) == (503, True)
 
@@ -139,7 +139,7 @@ def test_waiting_turns_are_refused_after_last_failure(tmp_path, template, progra
     with Gateway(tmp_path / "data", template, wait=False, LINGMA_BIN=program, **SETTINGS) as gateway:
         given(gateway, "--token-file", token_file(tmp_path))
         gateway.control(login="out")
-        until(lambda: state(gateway) == "login_required")
+        patiently(lambda: state(gateway) == "login_required")
         answers = []
         waiting = threading.Thread(target=lambda: answers.append(gateway.ask(OPENAI, "x")))
         waiting.start()

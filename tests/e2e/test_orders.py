@@ -69,7 +69,7 @@ def pair(tmp_path_factory, template):
     data_dir = tmp_path_factory.mktemp("orders")
     with Gateway(data_dir, template, processes=2, WEB_PROCESSES="3") as running:
         found = Pair(running)
-        until(lambda: found.are("ready", {"w1-i1", "w2-i1"}))
+        until(lambda: found.are("ready", {"w1-i1", "w2-i1"}), PATIENCE_SEC)
         yield found
     assert running.left_behind == []
 
@@ -143,7 +143,7 @@ def test_pause_holds_for_processes_started_later(pair):
     until(lambda: pair.are("draining", names))
     gateway.processes.append(gateway.start(3))
     names.add("w3-i1")
-    until(lambda: pair.are("draining", names))
+    until(lambda: pair.are("draining", names), PATIENCE_SEC)
     answers = refusals(gateway)
     assert [answer.status for answer in answers] == [503, 503]
     assert {answer.error["message"] for answer in answers} == {"The operators of this gateway have paused it."}

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, Stream, exchange, send
-from tests.e2e.installation import KEY, Gateway, until
+from tests.e2e.installation import KEY, Gateway, patiently, until
 
 HOLD = '[[sim: text="first second" chunks=2 delay_ms=60000]] '
 PROCESSES = (1, 2, 3)
@@ -19,7 +19,7 @@ PAIRS = ((1, 2), (2, 3), (3, 1))
 def gateway(tmp_path_factory, template):
     directory = tmp_path_factory.mktemp("three")
     with Gateway(directory, template, processes=3, wait=False, KEEPALIVE_SEC="0.2") as running:
-        until(lambda: send(running, "GET", "/readyz").status == 200, 60)
+        patiently(lambda: send(running, "GET", "/readyz").status == 200)
         yield running
 
 
@@ -29,7 +29,7 @@ def three(gateway):
     for number in PROCESSES:
         if gateway.processes[number - 1].poll() is not None:
             gateway.processes[number - 1] = gateway.start(number)
-    until(lambda: all(sees_all(gateway, number) for number in PROCESSES), 60)
+    patiently(lambda: all(sees_all(gateway, number) for number in PROCESSES))
     until(lambda: gateway.in_flight() == 0)
     return gateway
 
@@ -38,7 +38,7 @@ def three(gateway):
 def acquainted(gateway):
     """Each process has heard what the others hold, which they report each second."""
     for here, there in PAIRS:
-        until(lambda here=here, there=there: sessions(gateway, here, there, OPENAI)[1] == "reused")
+        patiently(lambda here=here, there=there: sessions(gateway, here, there, OPENAI)[1] == "reused")
 
 
 def sessions(gateway, here, there, wire, stream=False):

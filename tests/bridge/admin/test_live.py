@@ -91,10 +91,10 @@ def test_turns_queue_and_figures_are_shown(admin_client, running):
     running(reports=[busy()])
     page = text_of(admin_client.get(PAGE))
     for field, text in {
-        "short": "…bbbbcccc", "age": "1:15", "first": "812 ms", "phase": "writes", "longest": "0:03", "key": "bob",
-        "memory": "200.0 MB",
+        "short": "…bbbbcccc", "age": r"1:[1-5]\d", "first": "812 ms", "phase": "writes", "longest": r"0:[0-5]\d",
+        "key": "bob", "memory": r"200\.0 MB",
     }.items():  # fmt: skip
-        assert f'data-field="{field}">{text}<' in page
+        assert re.search(f'data-field="{field}">{text}<', page), field
     for figure, text in {"turns": "40", "failed": "2", "first": "1.5 s", "tokens": "100", "backlog": "12"}.items():
         assert f'data-figure="{figure}">{text}<' in page
     assert reverse("usage_request", args=["req_aaaabbbbcccc"]) in page
@@ -148,6 +148,7 @@ def test_rights_decide_what_is_shown(client, running, django_user_model):
     assert "formaction" not in page
     assert "alice" not in client.get(NOW).content.decode()
     user.user_permissions.add(*Permission.objects.filter(codename__in=["view_usage", "view_login"]))
+    running(reports=[busy()])  # none is shown for long
     page = text_of(client.get(PAGE))
     assert "alice" in page
     assert "/accounts/apikey/" not in page

@@ -48,13 +48,15 @@ def window():
 
 
 def test_api_plans_changes_and_deletes(admin_client):
-    made = post(admin_client, instances=["w1-i1", "w1-i1"], mode="stop", weekly=True, time_zone="Asia/Shanghai")
+    # Far away: one of each week since a day that has been is open whenever its hours come.
+    begins = {"starts_at": "2100-11-28T02:00:00Z", "ends_at": "2100-11-28T04:00:00Z", "time_zone": "Asia/Shanghai"}
+    made = post(admin_client, instances=["w1-i1", "w1-i1"], mode="stop", weekly=True, **begins)
     assert made.status_code == 201, made.content
     found = made.json()
     assert (found["instances"], found["mode"], found["is_open"]) == (["w1-i1"], "stop", False)
     assert datetime.fromisoformat(found["closes_at"]) - datetime.fromisoformat(found["opens_at"]) == timedelta(hours=2)
     [read] = read_wanted().windows
-    times = (datetime(2026, 11, 29, hour, tzinfo=UTC).timestamp() for hour in (2, 4))
+    times = (datetime(2100, 11, 28, hour, tzinfo=UTC).timestamp() for hour in (2, 4))
     assert read == Window(found["id"], "nightly", Mode.STOP, *times, True, "Asia/Shanghai", ("w1-i1",))
     one = f"{API}{found['id']}/"
     assert admin_client.patch(one, json.dumps({"enabled": False}), "application/json").status_code == 200

@@ -104,7 +104,7 @@ async def test_a_turn_that_waits_too_long_is_refused(new_service, new_engine):
 
 
 async def test_refusal_after_keepalive_is_the_ending(new_service, new_engine):
-    engine = await new_engine(await new_service(), most=1, queue_timeout=0.3, keepalive=0.01)
+    engine = await new_engine(await new_service(), most=1, queue_timeout=1.5, keepalive=0.01)
     engine.pool.lease()
     done = await chat(engine, request("Hi"))
     assert {type(event) for event in done.events} == {KeepAlive, Failed}

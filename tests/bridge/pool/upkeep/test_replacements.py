@@ -131,7 +131,8 @@ async def test_work_dirs_take_turns_and_are_found_again(tmp_path):
 
 
 async def test_successor_that_cannot_start_is_thrown_away(tmp_path):
-    options = msgspec.structs.replace(SMOKE, start_timeout=4.0)
+    # For the good ones, too: as long as a start may take on a busy machine.
+    options = msgspec.structs.replace(SMOKE, start_timeout=10.0)
     async with one(tmp_path, AUTO, instances=options) as pool:
         before = pid(pool)
         control(tmp_path / "i1", start_fails=True)
@@ -139,7 +140,7 @@ async def test_successor_that_cannot_start_is_thrown_away(tmp_path):
         await until(pool, lambda: pool.statuses()[0].not_replaced)
         status = pool.statuses()[0]
         assert (status.pid, status.state) == (before, "ready")
-        assert "not ready within 4 s" in status.last_error
+        assert "not ready within 10 s" in status.last_error
         assert pool.lease() is not None
         assert TransitionReason.KEPT in steps(pool)
         control(tmp_path / "i1", start_fails=False)
