@@ -211,8 +211,8 @@ class KeyRing:
             return age <= TRUST and now - read_at <= READ_AGAIN
         if database.away():
             self._retry(digest)
-            # Longer than usual: to refuse keys that were good a moment ago would make
-            # an outage of the database one of the gateway.
+            # Longer than usual: to refuse keys that were good a moment ago would make an outage of the database one of
+            # the gateway.
             return age <= TRUST_UNCONFIRMED
         # Set before the task begins, so that a key with many requests starts one read and not one for each.
         if age <= TRUST and now - entry.tried_at >= RENEW:
@@ -257,8 +257,7 @@ class KeyRing:
             task.exception()  # nobody awaits one in the background; asyncio would log it as never retrieved
 
     async def _fetch(self, digest: bytes) -> _Entry:
-        # Each round has a deadline of its own (`_load`), and only an
-        # announcement in the middle of it leads to another.
+        # Each round has a deadline of its own (`_load`), and only an announcement in the middle of it leads to another.
         while True:
             # Both before the query: what it finds is as old as its beginning.
             changes, read_at = self._changes, time.monotonic()

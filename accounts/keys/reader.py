@@ -29,8 +29,7 @@ from gateway_project.lib.tool_approval import DENY, Approval, ToolPolicy
 AT_ONCE = 256
 # Read at every start of a process, in one query within GIVE_UP_SEC.
 USUAL = 2000
-# The first is short: mostly it fails because its connection had died, and
-# then the second one has time to make another.
+# The first is short: mostly it fails because its connection had died, and then the second one has time to make another.
 FIRST_TRY_SEC, SECOND_TRY_SEC = 0.6, 1.2
 GIVE_UP_SEC = 2.5  # beyond both tries: whatever the thread waits for keeps no deadline
 

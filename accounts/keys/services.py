@@ -48,8 +48,7 @@ def rotate(key: ApiKey, grace: timedelta) -> str:
         raise ValueError(f"a grace is between nothing and {MOST_GRACE.days} days")
     with transaction.atomic():
         row = _live(key)
-        # Also without a grace: the older secret is then refused as
-        # `rotated`, which says more than that it is unknown.
+        # Also without a grace: the older secret is then refused as `rotated`, which says more than that it is unknown.
         row.previous_digest, row.previous_until = row.digest, timezone.now() + grace
         secret = row.renew_secret(accounts_config().pepper)
         row.save(update_fields=["previous_digest", "previous_until", "digest", "hint"])

@@ -36,8 +36,8 @@ def book(openings: Mapping[str, Opening], turns: Iterable[UsageRow], filed: Coll
     known = {id_ for (id_,) in select("request_id", "accounts_openturn", "request_id", openings.keys() | closed.keys())}
     begun = {id_: each for id_, each in openings.items() if id_ not in known and id_ not in filed}
     unopened = [turn for id_, turn in closed.items() if id_ not in known and id_ not in openings]
-    # What ended in the same batch is never stored. So an opening that came
-    # with its own row, and names no process, is not.
+    # What ended in the same batch is never stored. So an opening that came with its own row, and names no process, is
+    # not.
     if running := [_open_turn(each) for id_, each in begun.items() if id_ not in closed]:
         OpenTurn.objects.bulk_create(running)
     if ended := known & closed.keys():

@@ -35,8 +35,8 @@ class Compiled(Expression):
 
     def as_sql(self, compiler: Any, connection: Any, **_: Any) -> Any:
         if connection.vendor not in self._by_vendor:
-            # In a query of its own the columns are named by their table, and so they
-            # are wherever the model is queried directly.
+            # In a query of its own the columns are named by their table, and so they are wherever the model is queried
+            # directly.
             query = Query(self._model)
             resolved = self._aggregate.resolve_expression(query)
             sql, parameters = query.get_compiler(connection=connection).compile(resolved)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Set
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import redis
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 2000
 """Rows of one transaction. All that is done once for each costs as much as a hundred rows."""
+REDIS_WAIT_SEC: Final = 5.0
+"""Longer than pages wait: an answer with 2,000 rows takes its time, and nobody waits here."""
 ORPHANED = "orphaned"
 """The reason of a row whose turn was open when its process died."""
 COLUMNS = [field.attname for field in Usage._meta.concrete_fields if not field.primary_key]
@@ -144,11 +146,11 @@ def file_batch(
         sums.write()
         admissions.book(openings, turns, filed)
         # Last: sums are made anew of all rows of the hour.
-        _replace([row for row, _, reason in found if reason == ORPHANED != row.reason])
+        _replace([row for row, _, reason in found if reason == ORPHANED and row.reason != ORPHANED])
         if late:
             there = {id_ for id_, (_, reason) in filed.items() if reason != ORPHANED}
-            # Rows of this batch took theirs before they were inserted; of these
-            # `amend` only learns that they do not wait.
+            # Rows of this batch took theirs before they were inserted; of these `amend` only learns that they do not
+            # wait.
             amendments.amend(late, there | {row.request_id for row in own})
     done = filed.keys() | {turn.request_id for turn in turns}
     return turns, [_encode(row) for id_, row in rows.items() if id_ not in done]
@@ -244,8 +246,7 @@ def _mark_used(rows: Iterable[UsageRow]) -> None:
                 span[0] = at
     uses: dict[int, list[Use]] = {}
     for (key_id, client), span in spans.items():
-        # Both ends, and not all: the first decides on the key's days, the
-        # last on when and from where it was used last.
+        # Both ends, and not all: the first decides on the key's days, the last on when and from where it was used last.
         uses.setdefault(key_id, []).extend(Use(datetime.fromtimestamp(at, UTC), client) for at in span)
     # One update for each key and batch, not for each row.
     ApiKey.objects.all().mark_last_used({key_id: max(used) for key_id, used in uses.items()})

@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 EVERY_SEC: Final = 2.0
 RETENTION_DAYS: Final = 400
-# Longer than pages wait: an answer with 2,000 rows takes its time, and nobody waits here.
-REDIS_WAIT_SEC: Final = 5.0
 LAST_SEC: Final = 8.0
 """How long the end of the process may wait for the last flush."""
 
@@ -104,7 +102,7 @@ class Flusher:
     def _flush(self) -> None:
         works = False
         try:
-            with connect(self._url, REDIS_WAIT_SEC) as client:
+            with connect(self._url, filing.REDIS_WAIT_SEC) as client:
                 _reopen()
                 # Before the flush, as `Orphans.signs` says.
                 signs = self._orphans.signs(client)

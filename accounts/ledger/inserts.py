@@ -20,7 +20,9 @@ TABLE: Final = Usage._meta.db_table
 NAMES: Final = UsageRow.__struct_fields__
 """Of the columns, too; a test compares them."""
 AT_ONCE: Final = 250
-"""Rows in one statement of SQLite: with 34 a row took a quarter longer, with one a third. Some take 999 values only."""
+"""Rows in one statement of SQLite. With 34 in it each took a quarter longer, with one a third. Some builds take 999
+values at most.
+"""
 _AT: Final = NAMES.index("started_at")
 _INSERT: Final = f"INSERT INTO {TABLE} ({', '.join(NAMES)}) "
 _ROW: Final = f"(?{', ?' * (len(NAMES) - 1)})"
@@ -58,7 +60,7 @@ def insert(rows: Sequence[UsageRow]) -> None:
         return
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            # As one value: to write 33 for each row into the statement takes longer than all else.
+            # As one value: to write those of each row into the statement takes longer than all else.
             cursor.execute(_RECORDS, [_encode(rows).decode()])
     else:
         _insert_into_sqlite([_values(row) for row in rows])

@@ -33,7 +33,7 @@ RUN_SEC = 10
 _encode = msgspec.json.Encoder().encode
 
 
-class Opening:
+class OpeningOnItsWay:
     """The reply of Redis to the opening of a turn, cheaper than a Future: mostly nobody waits for it."""
 
     __slots__ = ("_ledger", "_line", "_waiter", "row")
@@ -104,21 +104,21 @@ class Ledger:
         self._opening = b"%b%b," % (OPENING, msgspec.json.encode(run)) + b'"row":'
         self._open: dict[str, float] = {}
         """Turns that were opened here and not closed yet: when they started, unix seconds."""
-        self._unsent: dict[str, Opening] = {}
+        self._unsent: dict[str, OpeningOnItsWay] = {}
         self._sends_soon = False
         self._taken: deque[tuple[float, bytes]] = deque(maxlen=MOST_TAKEN)
         self._counting: asyncio.Future[int] | None = None
         # The link has one listener, and this is it: nothing else would lose data with the server.
         link.on_loss = self._redis_lost
 
-    def open(self, row: UsageRow) -> Opening:
+    def open(self, row: UsageRow) -> OpeningOnItsWay:
         """Say that a turn begins, with what is known of it; nobody waits. Never raises. `write` closes it.
 
         Should this process die, the worker writes this row. It is sent after OPENING_SEC, or when the first byte of a
         stream waits for it; a turn that has its end by then needs none.
         """
         self._open[row.request_id] = row.started_at
-        opening = Opening(self, row)
+        opening = OpeningOnItsWay(self, row)
         self._unsent[row.request_id] = opening
         if not self._sends_soon:
             self._sends_soon = True

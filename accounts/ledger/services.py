@@ -13,8 +13,7 @@ from gateway_project.lib.redis.redis_client import connect
 
 def flush(redis_url: str, spool: Path) -> int:
     """File the rows that wait in Redis and in the spool; how many there were. Without a database they stay there."""
-    # Seconds: as the flusher waits.
-    with connect(redis_url, 5) as client:
+    with connect(redis_url, filing.REDIS_WAIT_SEC) as client:
         try:
             return filing.flush(client, spool)
         except database.AWAY as exc:

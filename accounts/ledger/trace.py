@@ -52,8 +52,8 @@ class Trace(msgspec.Struct, omit_defaults=True, kw_only=True):
     others: dict[str, str] = {}
     """Instances that did not take it, and why: a code, with a figure behind a space where there is one.
 
-    A state of `InstanceState`, `full 8/8`, `failed`, `session`, `busier 3`, `turn` (as busy, and had its turn before),
-    `kept` (for a turn that must run alone).
+    A state of `InstanceState`, `full 8/8`, `lost` (had lost this turn), `session`, `busier 3`, `turn` (as busy, and had
+    its turn before), `kept` (for a turn that must run alone, or for others that waited).
     """
     more: int = 0
     """So many other instances are not in the list."""

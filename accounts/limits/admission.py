@@ -86,8 +86,8 @@ class Limits:
         # Compared, for a key that is read again has equal limits of its own.
         if found is None or not found.since <= at < found.until or found.limits != caller.limits:
             if len(self._counters) >= MOST_COUNTERS:
-                # All at once: to know which are old would cost each request
-                # something, and to make them anew costs little.
+                # All at once: to know which are old would cost each request something, and to make them anew costs
+                # little.
                 self._counters.clear()
                 self._last.clear()
                 self._held = {scope_id: held for scope_id, held in self._held.items() if held}
@@ -293,8 +293,8 @@ class Limits:
         self, counters: CallerCounters, request_id: str, difference: int, at: float, settled_at: int
     ) -> None:
         """Count so many tokens more, or fewer, of a turn that was settled at that time, 0 if that is not known."""
-        # In the order of a settlement: what is "again" there says that it is
-        # late, and the last one when it was settled.
+        # In the order of a settlement: what is "again" there says that it is late, and the last one when it was
+        # settled.
         self._settlements.amend(counters, [request_id, difference, "late", at, settled_at])
 
     def _start_renewing(self) -> None:

@@ -36,8 +36,8 @@ class Alert(models.Model):
         verbose_name = _("alert")
         verbose_name_plural = _("alerts")
         ordering: ClassVar = ["-began_at", "-id"]
-        # No permissions of its own: whoever may see keys sees the alerts about
-        # them, and who may change keys acknowledges.
+        # No permissions of its own: whoever may see keys sees the alerts about them, and who may change keys
+        # acknowledges.
         default_permissions = ()
         constraints: ClassVar = [
             # Two processes may look at the same time.

@@ -46,8 +46,7 @@ class AlertChannel(models.Model):
     enabled = models.BooleanField(_("enabled"), default=True)
     failures = models.PositiveIntegerField(_("failures in a row"), default=0, editable=False)
     retry_at = models.DateTimeField(_("next try"), null=True, editable=False)
-    # Of several processes one sends at a time: it writes here how long, so
-    # that its death frees the channel by itself.
+    # Of several processes one sends at a time: it writes here how long, so that its death frees the channel by itself.
     claimed_until = models.DateTimeField(_("being tried until"), null=True, editable=False)
     last_tried_at = models.DateTimeField(_("last try"), null=True, editable=False)
     last_result = models.CharField(_("last result"), max_length=200, blank=True, editable=False)

@@ -74,8 +74,7 @@ class Team(Policy):
         return Truncator(visible(self.name)).chars(32)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        # A new team has no keys yet that could have been read. Deleting one
-        # needs no announcement: its keys protect it.
+        # A new team has no keys yet that could have been read. Deleting one needs no announcement: its keys protect it.
         is_new = self.pk is None
         super().save(*args, **kwargs)
         if not is_new:

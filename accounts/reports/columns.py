@@ -211,15 +211,15 @@ class Grouped:
         by = [day.by(name) for name in self._group_by]
         codes, possible = np.zeros(len(day), dtype=np.int64), 1
         for values, numbers in by:
-            # The values' numbers as the digits of one: a group is one comparison
-            # then. No rare ones here, says `is_known`.
+            # The values' numbers as the digits of one: a group is one comparison then. No rare ones here, says
+            # `is_known`.
             codes = codes * len(values) + numbers
             possible *= len(values)
         found, places = _distinct(codes, possible)
         groups = np.zeros(len(found), dtype=np.int64)
         for place in reversed(range(len(by))):
-            # The last name has the lowest digit. From here on values have the
-            # numbers of all days, not those of this one.
+            # The last name has the lowest digit. From here on values have the numbers of all days, not those of this
+            # one.
             found, codes = np.divmod(found, len(by[place][0]))
             known = self._known[place]
             numbered = np.array([known.setdefault(value, len(known)) for value in by[place][0]], dtype=np.int64)

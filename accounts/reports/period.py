@@ -50,8 +50,8 @@ def moment(text: str, zone: tzinfo, *, end: bool = False) -> datetime:
     A blank before the offset is a `+` that was not escaped in an address.
     """
     try:
-        # By the length, as `datetime.fromisoformat` would take a date for its
-        # midnight, also where the end of the day is meant.
+        # By the length, as `datetime.fromisoformat` would take a date for its midnight, also where the end of the day
+        # is meant.
         if len(text) == len("2026-11-28"):
             day = date.fromisoformat(text) + timedelta(days=end)
             return _within(datetime.combine(day, time(), zone).astimezone(UTC))

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from accounts.keys.keyring import Caller, KeyStatus
-from accounts.ledger.ledger import Opening
+from accounts.ledger.ledger import OpeningOnItsWay
 from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, encoded
 from accounts.limits.admitted import UNLIMITED
@@ -104,7 +104,7 @@ class ChatConsumer(ListeningConsumer):
         self._open_row: UsageRow | None = None
         """Its row, since the ledger was told that the turn begins."""
         self._span: TurnSpan | None = None
-        self._opening: Opening | None = None
+        self._opening: OpeningOnItsWay | None = None
 
     async def handle(self) -> None:
         """Everything that can be refused before a turn begins, then the turn."""

@@ -35,7 +35,7 @@ class HeldInstance(Protocol):
 
     @property
     def is_coming_back(self) -> bool:
-        """It has failed a moment ago, and will be there without a turn in another."""
+        """It has failed a moment ago, and comes back empty in a few seconds."""
 
 
 class Doubtful(Protocol):

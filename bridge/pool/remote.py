@@ -33,7 +33,7 @@ class RemoteLink(Protocol):
     def release(self, lease: int) -> None:
         """Give the place back."""
 
-    def crashed(self, affinity: Affinity) -> asyncio.Future[Exit | None]:
+    def exit_of(self, affinity: Affinity) -> asyncio.Future[Exit | None]:
         """The exit of that run of an instance, once it is known; None: it has not ended by itself."""
 
     def upload(self, lease: int, data_uri: str) -> asyncio.Future[str] | None:
@@ -122,9 +122,9 @@ class RemoteInstance:
             raise
         return turn
 
-    async def crashed(self, generation: int) -> Exit | None:
+    async def exit_of(self, generation: int) -> Exit | None:
         """The exit of that run; None: only a connection to it ended, or its process did not say so within CRASH_SEC."""
-        result = self._link.crashed(Affinity(self.name, generation))
+        result = self._link.exit_of(Affinity(self.name, generation))
         await asyncio.wait({result}, timeout=CRASH_SEC)
         # Without an answer in time it counts as no crash: the turn is then simply asked again.
         return result.result() if result.done() else None

@@ -71,7 +71,7 @@ class BorrowedTurns:
         uploaded.add_done_callback(lambda _: self._images.pop(number, None))
         return uploaded
 
-    def crashed(self, affinity: Affinity) -> asyncio.Future[Exit | None]:
+    def exit_of(self, affinity: Affinity) -> asyncio.Future[Exit | None]:
         """How that run of an instance has ended by itself; of a process that is gone nobody can say so."""
         number = next(self._numbers)
         result: asyncio.Future[Exit | None] = self._loop.create_future()

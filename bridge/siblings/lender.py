@@ -247,7 +247,7 @@ class Lender:
     async def _check_crash(self, check: CrashCheck) -> None:
         ended = None
         for instance in self._pool.named(check.name):
-            ended = await instance.crashed(check.generation) or ended
+            ended = await instance.exit_of(check.generation) or ended
         self.link.send(CrashResult(check.number, ended))
 
     async def _upload(self, image: Image, loan: Loan) -> None:

@@ -64,7 +64,7 @@ class Doubt:
     async def lost(self, instance: AnyInstance, generation: int, stream: ReplyStream | None) -> bool:
         """The turn was lost; maybe with more than its connection. Whether the service has exited over its prompt."""
         # None: only the connection broke, and no prompt is to blame.
-        ended = await instance.crashed(generation)
+        ended = await instance.exit_of(generation)
         if ended is None:
             return False
         # Counted for the turn itself too: it stops trying even where no blame is settled.
@@ -121,7 +121,7 @@ async def _watch(
     """It weighs only where nothing else can have been the reason, and where it was never seen to be answered."""
     # An exit may come a moment after the client has gone; a quick hang-up must not hide it.
     await asyncio.sleep(GIVEN_UP_SEC)
-    ended = await instance.crashed(generation)
+    ended = await instance.exit_of(generation)
     if ended is not None:
         alone = ended.only == request_id
         weighs = alone and not has_begun and not ended.has_begun and not ended.killed

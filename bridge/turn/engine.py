@@ -116,7 +116,7 @@ class Engine:
         run = _Run(self, request, Owner(caller_id, team_id), record, emit, tools, models, direct)
         run.elsewhere, run.found = elsewhere, found
         if at_once:
-            run.is_handed_over(exits, left)
+            run.take_over(exits, left)
         return run.run()
 
     def count_tokens(self, request: ChatRequest, key: int, record: TurnRecord | None = None) -> int:
@@ -188,8 +188,8 @@ class _Run:
         self._check: asyncio.Task[bool] | None = None
         self._generation = 0
 
-    def is_handed_over(self, exits: int | None, left: float | None) -> None:
-        """Another process has it, and its client."""
+    def take_over(self, exits: int | None, left: float | None) -> None:
+        """Run a turn of another process, which has its client."""
         if left is not None:
             self._places.left = left
         self.at_once, self._output.quiet = exits is None, True

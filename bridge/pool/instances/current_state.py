@@ -27,7 +27,7 @@ class CurrentState:
 
     @property
     def is_connected(self) -> bool:
-        """It can be used, or would be but for its account or an order. A run that ends has no connection any more."""
+        """It can be used, or could but for its account, an order or a pause. A run that ends has no connection."""
         return self.state in CONNECTED and self._link.connection is not None
 
     @property

@@ -19,7 +19,7 @@ ALONE_SEC: Final = 1.0
 
 
 class Health:
-    """`lets_in` is kept as an attribute, because each choice of an instance asks for it."""
+    """Says by `lets_in` whether turns may come. An attribute: each question looks at it."""
 
     def __init__(self, longest: float) -> None:
         self.breaker = Breaker(longest)
@@ -37,6 +37,7 @@ class Health:
         self.on_change: Callable[[], None] = lambda: None
         """Called when `lets_in` or the cause of a pause is another."""
         self.suspicion = AccountSuspicion()
+        self._shown = Cause.NONE, False
         self._probe: ReplyStream | None = None
         self._is_reserved = False
         self._loop = asyncio.get_running_loop()
@@ -67,12 +68,12 @@ class Health:
         self._update()
 
     def asked(self, stream: ReplyStream) -> None:
-        """It asks."""
+        """The turn that has the place is asked now: its stream decides."""
         if self._is_reserved:
             self._probe, self._is_reserved = stream, False
 
     def left(self) -> None:
-        """Its place is free again."""
+        """The turn that was to decide has left; without a verdict of it the next one is to."""
         if self.breaker.is_probed:
             self.breaker.give_up_probe()
         self._probe, self._is_reserved = None, False
@@ -103,7 +104,7 @@ class Health:
         self._update()
 
     def pause_with(self, other: Health) -> None:
-        """It has the login of that one."""
+        """Pause for as long as that one: both have one login."""
         self.breaker.pause_with(other.breaker)
         self._update()
 
@@ -144,8 +145,6 @@ class Health:
             self._timer = self._loop.call_later(max(0.0, pause), self._look)
         if (self.lets_in, self._shown) != before:
             self.on_change()
-
-    _shown: tuple[Cause, bool] = (Cause.NONE, False)
 
     def _look(self) -> None:
         """A timer and no event: the first piece of a reply would cost every turn one."""

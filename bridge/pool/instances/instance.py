@@ -90,7 +90,7 @@ class Instance:
 
     @property
     def is_connected(self) -> bool:
-        """It can take turns, or could but for its account or an order."""
+        """It can be used, or could but for its account, an order or a pause."""
         return self._current.is_connected
 
     @property
@@ -180,7 +180,7 @@ class Instance:
 
     @property
     def is_coming_back(self) -> bool:
-        """It has failed a moment ago, and will be there without a turn in another."""
+        """It has failed a moment ago, and comes back empty in a few seconds."""
         return self._life.is_coming_back
 
     @property
@@ -201,9 +201,9 @@ class Instance:
         """Seconds since it could be used, or was made."""
         return self._current.away_for
 
-    async def crashed(self, generation: int) -> Exit | None:
+    async def exit_of(self, generation: int) -> Exit | None:
         """The exit of that run, as soon as it is known; None: it goes on, and only a connection to it has ended."""
-        return await self._life.runs.crashed(generation)
+        return await self._life.runs.exit_of(generation)
 
     def model_key(self, name: str) -> str | None:
         """The key of the model a client names by its key or its display name."""

@@ -25,7 +25,7 @@ from bridge.pool.instances.outage_log import OutageLog
 from bridge.pool.instances.restart_policy import RestartPolicy
 from bridge.pool.instances.runs import Runs
 from bridge.pool.instances.service_link import ServiceLink
-from bridge.pool.instances.state_machine import CONNECTED, ORDERED, Event, after
+from bridge.pool.instances.state_machine import CONNECTED, HELD, Event, after
 from bridge.pool.instances.upstream import Upstream
 from bridge.pool.logins.logins import InstanceLogin
 from bridge.pool.options import InstanceOptions
@@ -89,8 +89,8 @@ class Lifecycle:
         self._is_busy = is_busy
         self._restarts = RestartPolicy()
         self._wake = asyncio.Event()
-        # An event and no call: the push arrives in the reader of the connection, which must not wait for an RPC over
-        # it.
+        # It hears of connection, health and login by what is set here. An event and no call: the push arrives in the
+        # connection's reader, which must not wait for an RPC over it.
         link.on_account_changed = self._wake.set
         link.on_lost = self._on_lost
         link.on_ended = health.ended
@@ -101,7 +101,7 @@ class Lifecycle:
 
     @property
     def is_coming_back(self) -> bool:
-        """It is started again since a moment."""
+        """It has failed less than COMING_SEC ago, and is being started again."""
         is_away = self.current.state in (InstanceState.BACKOFF, InstanceState.STARTING)
         return is_away and time.monotonic() - self.current.away_since < COMING_SEC and self.back_within(COMING_SEC)
 
@@ -222,7 +222,7 @@ class Lifecycle:
         hung = self._link.hung
         if self._restarts.ready and (hung or self._upstream.exit_code is not None):
             # By itself after it was ready, or it had to be ended.
-            self.runs.crash(killed=not hung and self._upstream.was_killed)
+            self.runs.note_exit(killed=not hung and self._upstream.was_killed)
         if not unreachable or not self._restarts.failures:
             self._incidents.restarts += 1
         now = time.monotonic()
@@ -313,7 +313,7 @@ class Lifecycle:
                 if self._upstream.stopping or self._upstream.exit_code is not None or loop.time() >= deadline:
                     raise
                 if isinstance(exc, DialFailed) and exc.refused:  # its host is there, and it is not
-                    self.runs.crash()
+                    self.runs.note_exit()
             tries += 1
 
     async def _read_account(self, event: Event, *, reload: bool) -> None:
@@ -442,7 +442,7 @@ class Lifecycle:
             if state is InstanceState.READY:
                 return TransitionReason.TRIED
             return OF_PAUSES[self._health.cause]
-        return TransitionReason.ORDER if {state, self.current.state} & ORDERED else TransitionReason.ACCOUNT
+        return TransitionReason.ORDER if {state, self.current.state} & HELD else TransitionReason.ACCOUNT
 
     def _after(self, event: Event) -> InstanceState:
         remedy, is_cooling = self._link.account.facts.state.remedy, self._health.is_cooling

@@ -69,11 +69,11 @@ class Runs:
         if identity is not None and identity == was:
             return True
         if was is not None:
-            self.crash()
+            self.note_exit()
         self.begin()
         return False
 
-    def crash(self, *, killed: bool = False) -> None:
+    def note_exit(self, *, killed: bool = False) -> None:
         """The present one has ended by itself, or had to be ended."""
         # The first reason counts: ending a hung program looks like a kill a moment later.
         self._crashes.setdefault(self.generation, _Crash(self.abandoned, killed))
@@ -89,7 +89,7 @@ class Runs:
         """Now it is known."""
         self._settled.set()
 
-    async def crashed(self, generation: int) -> Exit | None:
+    async def exit_of(self, generation: int) -> Exit | None:
         """The exit of a run that ended by itself; None: it goes on, or was ended. Known after SETTLE_SEC at most."""
         # Without a verdict in time the run is taken to go on: a turn must not wait for ever to be asked again.
         with suppress(TimeoutError):

@@ -20,9 +20,10 @@ STATES: Final[Mapping[Remedy, InstanceState]] = {
     Remedy.ADMINISTRATOR: InstanceState.FAILED,
 }
 """Of an instance that is connected, by what its account lacks."""
-ORDERED: Final = frozenset({InstanceState.COOLING, InstanceState.DRAINING})
-CONNECTED: Final = frozenset(STATES.values()) | ORDERED
-"""It can be used, or would be but for its account, an order or a pause."""
+HELD: Final = frozenset({InstanceState.COOLING, InstanceState.DRAINING})
+"""It takes no turns by an order, or for a pause."""
+CONNECTED: Final = frozenset(STATES.values()) | HELD
+"""It can be used, or could but for its account, an order or a pause."""
 
 
 class Event(Enum):

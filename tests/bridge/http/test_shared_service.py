@@ -20,4 +20,4 @@ async def test_exit_of_a_shared_service_accuses_nobody(new_runtime, processes, t
         await service.got("chat/ask")
         service._server.close()
         await received_pieces(turn)
-        assert await instance.crashed(instance.generation) == Exit(only, shared=not only)
+        assert await instance.exit_of(instance.generation) == Exit(only, shared=not only)

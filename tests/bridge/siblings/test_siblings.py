@@ -148,11 +148,11 @@ async def test_exit_under_a_borrowed_turn_is_described(join):
     lease = await served(here.queue())
     turn = lease.instance.ask(ask(1))
     assert [piece.text for piece in await turn.drain()] == ["begun"]
-    assert await lease.instance.crashed(lease.instance.generation - 1) is None
+    assert await lease.instance.exit_of(lease.instance.generation - 1) is None
     there.service._server.close()
     assert await turn.drain() == []
     assert isinstance(turn.end.error, ConnectionLost)
-    assert await lease.instance.crashed(lease.instance.generation) == Exit("r1", has_begun=True)
+    assert await lease.instance.exit_of(lease.instance.generation) == Exit("r1", has_begun=True)
 
 
 @pytest.fixture

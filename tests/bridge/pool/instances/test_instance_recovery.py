@@ -74,7 +74,7 @@ async def test_program_hanging_under_a_turn_is_replaced(tmp_path, quick_beats, p
         await asyncio.to_thread(os.kill, before.pid, signal.SIGSTOP)
         assert await ended(turn) == []
         assert isinstance(turn.end.error, ConnectionLost)
-        assert await instance.crashed(before.generation)
+        assert await instance.exit_of(before.generation)
         await in_state(pool, "ready")
         assert await gone(before.pid)
         assert pool.statuses()[0].generation > before.generation
@@ -106,7 +106,7 @@ async def test_attached_service_hung_briefly_keeps_sessions(start, quick_beats):
         process.send_signal(signal.SIGCONT)
         await in_state(pool, "ready")
         assert pool.statuses()[0].generation == before.generation
-        assert not await pool.instances[0].crashed(before.generation)
+        assert not await pool.instances[0].exit_of(before.generation)
 
 
 # -- lost connections -------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ async def test_moved_attached_service_is_found_as_new_run(start):
         first.kill()
         await first.wait()
         await in_state(pool, "starting")
-        assert await pool.instances[0].crashed(before.generation)
+        assert await pool.instances[0].exit_of(before.generation)
         await start()
         began = time.monotonic()
         await until(pool, lambda: pool.ready)
@@ -188,7 +188,7 @@ async def test_program_that_served_restarts_at_once_each_time(tmp_path):
             os.kill(pool.statuses()[0].pid, signal.SIGKILL)
             await until(pool, lambda expected=number + 1: instance.incidents.restarts == expected)
             assert instance.back_within(0.1)
-            assert await instance.crashed(generation)
+            assert await instance.exit_of(generation)
             await in_state(pool, "ready")
 
 

@@ -24,7 +24,7 @@ async def lost(instance, turn):
     generation = instance.generation
     await received_pieces(turn)
     assert isinstance(turn.end.error, ConnectionLost)
-    return await instance.crashed(generation)
+    return await instance.exit_of(generation)
 
 
 async def test_exit_over_a_lone_question(tmp_path):
@@ -66,7 +66,7 @@ async def test_question_of_a_lost_connection_stays_company(tmp_path):
         turn = ask(instance)
         instance._link.connection.close()
         await received_pieces(turn)
-        assert await instance.crashed(before) is None
+        assert await instance.exit_of(before) is None
         await until(pool, lambda: instance.is_ready)
         assert instance.generation == before
         turn = ask(instance, "[[sim: fault=crash after=0]] poison", "r2")
@@ -78,11 +78,11 @@ async def test_another_run_begins_without_company():
     assert not runs.is_same(Identity(1, 1))
     runs.abandoned.add("r1")
     assert runs.is_same(Identity(1, 1))
-    runs.crash()
+    runs.note_exit()
     ended = runs.generation
     assert not runs.is_same(Identity(2, 2))
     runs.abandoned.add("r2")
-    assert (await runs.crashed(ended), await runs.crashed(runs.generation)) == (Exit("r1"), None)
+    assert (await runs.exit_of(ended), await runs.exit_of(runs.generation)) == (Exit("r1"), None)
 
 
 async def test_unproven_new_run_keeps_company():
@@ -91,8 +91,8 @@ async def test_unproven_new_run_keeps_company():
     runs.abandoned.add("r1")
     runs.begin()  # a service that cannot prove who it is
     runs.abandoned.add("r2")
-    runs.crash()
-    assert await runs.crashed(runs.generation) == Exit()
+    runs.note_exit()
+    assert await runs.exit_of(runs.generation) == Exit()
 
 
 async def test_old_runs_are_forgotten():
@@ -100,9 +100,9 @@ async def test_old_runs_are_forgotten():
     generations = []
     for _ in range(MOST_REMEMBERED + 1):
         runs.begin()
-        runs.crash()
+        runs.note_exit()
         generations.append(runs.generation)
-    crashed = [await runs.crashed(generation) is not None for generation in generations]
+    crashed = [await runs.exit_of(generation) is not None for generation in generations]
     assert crashed == [False] + [True] * MOST_REMEMBERED
 
 
@@ -111,7 +111,7 @@ async def test_cancellation_as_the_wait_ends_counts():
     runs = Runs()
     runs.begin()
     runs.mark_unsettled()
-    asking = asyncio.create_task(runs.crashed(runs.generation))
+    asking = asyncio.create_task(runs.exit_of(runs.generation))
     await asyncio.sleep(0)
     runs.settle()
     asking.cancel()
