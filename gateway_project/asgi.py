@@ -19,15 +19,18 @@ from gateway_project.server.bodies import BoundedBodies
 from gateway_project.server.forwarded import Forwarded, TrustedProxies
 from gateway_project.server.pages import Pages
 from gateway_project.server.uploads import UPLOADS, Uploads
+from gateway_project.server.upstream_header import NamesUpstream
 
 # Before Django: its apps make metrics when they are imported, and those must be of the fast kind.
 install_fast_values()
 # Sets Django up, so it comes before what imports models.
-django_application = Uploads(
-    BoundedBodies(Pages(get_asgi_application())),
-    settings.DATA_DIR / "uploads",
-    settings.ENV.lingma_upload_max_bytes,
-    UPLOADS,
+django_application = NamesUpstream(
+    Uploads(
+        BoundedBodies(Pages(get_asgi_application())),
+        settings.DATA_DIR / "uploads",
+        settings.ENV.lingma_upload_max_bytes,
+        UPLOADS,
+    )
 )
 
 from bridge.http.live import PATH as LIVE_PATH

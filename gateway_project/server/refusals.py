@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import http
+import time
 from typing import Final
 
 import msgspec
 
+from bridge.runtime.new_id import request_id
 from gateway_project.lib.public_formats import PUBLIC_FORMATS
+from gateway_project.server.upstream_header import upstream_header
 
 ANTHROPIC: Final = tuple(each.path.encode() for each in PUBLIC_FORMATS if each.protocol == "anthropic")
 """Paths whose errors have the shape of Anthropic's; all others have that of OpenAI's."""
@@ -53,11 +56,18 @@ def rendered(refusal: Refusal, target: bytes, headers: list[tuple[bytes, bytes]]
     """The whole answer, its body in the shape of the protocol that the path belongs to."""
     body = msgspec.json.encode(_body(refusal, target))
     lines = [b"HTTP/1.1 %d %b" % (refusal.status, http.HTTPStatus(refusal.status).phrase.encode())]
-    lines += [b"%b: %b" % header for header in headers]
+    lines += [b"%b: %b" % header for header in (*headers, *_names(target))]
     lines += [b"content-type: application/json", b"content-length: %d" % len(body), b"connection: close"]
     # SDKs repeat 408 and 5xx by themselves; this header keeps them from it where it would be of no use.
     lines += [b"retry-after: %d" % refusal.retry_after] if refusal.retry_after else [b"x-should-retry: false"]
     return b"\r\n".join([*lines, b"", body])
+
+
+def _names(target: bytes) -> list[tuple[bytes, bytes]]:
+    """What every answer says of itself: SDKs show the id in the error that they raise."""
+    id_ = b"req_" + request_id(time.time()).encode()
+    names = [(b"x-request-id", id_), upstream_header()]
+    return [*names, (b"request-id", id_)] if target.startswith(ANTHROPIC) else names
 
 
 def _body(refusal: Refusal, target: bytes) -> dict[str, object]:

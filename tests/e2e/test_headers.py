@@ -78,6 +78,24 @@ def test_every_answer_has_the_common_headers(gateway, method, path, key, body, h
     assert answer.headers.get("request-id") == (answer.headers["x-request-id"] if is_anthropic else None)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/", None, 302),
+        ("GET", "/login/", None, 200),
+        ("GET", "/me/", None, 200),
+        ("GET", "/usage/export.csv", None, 302),
+        ("GET", "/api/keys/", None, 401),
+        ("GET", "/static/nope", None, 404),
+        ("POST", "/admin/login/", b" " * (3 << 20), 413),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_pages_name_what_answers_the_chats(gateway, method, path, body, status):
+    answer = send(gateway, method, path, body=body)
+    assert (answer.status, answer.headers["x-lingma-upstream"]) == (status, "simulator")
+
+
 def test_answers_never_share_an_id(gateway):
     assert len({send(gateway, "GET", "/healthz").headers["x-request-id"] for _ in range(50)}) == 50
 

@@ -131,6 +131,20 @@ def test_http_1_0_gets_no_chunks(server):
     assert seen((status, headers, body))["path"] == "/stream"
 
 
+@pytest.mark.parametrize(
+    ("head", "has_two"),
+    [
+        (b"nonsense\r\n\r\n", False),
+        (POST + b"Content-Length: -5\r\n\r\n", False),
+        (b"POST /v1/messages HTTP/1.1\r\n" + HOST + b"Content-Length: -5\r\n\r\n", True),
+    ],
+)
+def test_refusals_name_themselves_and_the_upstream(server, head, has_two):
+    ((_, headers, _),) = server.talk(head)
+    assert (headers["x-request-id"][:4], headers["x-lingma-upstream"]) == ("req_", "simulator")
+    assert headers.get("request-id") == (headers["x-request-id"] if has_two else None)
+
+
 def test_http_1_0_is_not_kept_alive(server):
     told = server.talk(b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + LAST)
     assert [(answer[0], answer[1]["connection"]) for answer in told] == [(200, "close")]
