@@ -4,6 +4,7 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 UNIT := $(addprefix tests/bridge/,chat wire prompt reply schema routing/test_routes.py turn/test_plan.py turn/test_history.py) \
+  tests/bridge/pool/test_policy.py $(addprefix tests/bridge/pool/instances/test_,breaker.py restart_policy.py state_machine.py) \
   tests/sessions_store/test_fingerprint.py tests/sessions_store/test_normalize.py tests/house
 
 .PHONY: help run test test-unit test-postgresql test-browser test-trials test-clients lint bench trials format options messages lock clean login-browser

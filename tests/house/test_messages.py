@@ -66,6 +66,14 @@ def test_marked_texts_and_catalogue_are_the_same():
     assert (marked - listed, listed - marked) == (set(), set()), "run `make messages`, and translate what is new"
 
 
+def test_catalogue_names_files_that_are_there():
+    lines = messages.CATALOGUE.read_text(encoding="utf-8").splitlines()
+    named = {place for line in lines if line.startswith("#: ") for place in line[3:].split()}
+    ours = [place for place in named if place.split("/")[0] in {*PACKAGES, "templates"}]
+    assert len(ours) > 100
+    assert [place for place in ours if not (BASE_DIR / place).is_file()] == [], "run `make messages`"
+
+
 def test_every_text_is_translated():
     assert [each.message.text for each in messages.entries() if each.fuzzy or not each.translation] == []
 
