@@ -326,7 +326,7 @@ def test_history_outlives_who_made_it(client, admin_client):
 
 
 @pytest.mark.parametrize("active", [True, False])
-def test_nobody_deletes_themselves_nor_the_last_superuser(admin_client, admin_user, active):
+def test_users_delete_neither_themselves_nor_last_superuser(admin_client, admin_user, active):
     User.objects.create_superuser("other", is_active=active)
     page = text_of(admin_client.post(reverse("admin:auth_user_delete", args=[admin_user.pk]), {"post": "yes"}))
     assert "that is you" in page

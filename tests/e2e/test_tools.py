@@ -70,7 +70,7 @@ def test_several_calls_in_a_row(agent):
     assert agent.answer(done, "one", "two", "three").text == "3 results, last three"
 
 
-def test_many_rounds_in_one_session(gateway, agent):
+def test_many_rounds_share_one_session(gateway, agent):
     done = agent.ask(plan(*(call("read_file", path=f"{number}.txt") for number in range(4)), {"say": "Done."}))
     rounds = [done]
     while done.calls:

@@ -16,6 +16,14 @@ HOME_OR_REGISTRY = re.compile(
     r"/(home|Users)/\w+/|/roo[t]/\w|pypi[.]org|pythonhosted[.]org|npmjs[.]org|index[-]url\s*="
 )
 MOST_WORDS = 8
+NO_SUBJECT = re.compile(
+    r"test_(after|again|also|although|always|as|at|because|before|behind|below|beside|between|beyond|but|by|can|"
+    r"cannot|could|does|during|even|ever|for|from|had|has|have|here|how|if|in|is|it|its|just|may|might|more|"
+    r"most|much|must|never|no|nobody|none|nor|not|nothing|of|often|on|only|or|over|should|since|so|than|that|"
+    r"then|there|these|they|those|to|too|under|unless|until|upon|was|we|were|what|whatever|when|where|whether|"
+    r"which|while|who|whoever|whose|why|will|with|within|without|would|yet)_"
+)
+"""First words of a name that leave open who or what it is about."""
 MADE_UP = {"generate", "uuid4", "token_hex", "token_urlsafe"}
 MAY_READ_SETTINGS = {"runtime", "tasks", "checks", "apps", "admin", "api", "pages", "login", "views", "urls"}
 
@@ -57,7 +65,7 @@ def test_every_test_asserts_something():
 
 
 def test_test_names_have_at_most_eight_words():
-    """The subject first and what becomes of it, so that a list of names can be read and searched."""
+    """So that a list of names can be read."""
     long = [
         f"{path}:{function.lineno} {function.name}"
         for path in modules("tests")
@@ -65,6 +73,17 @@ def test_test_names_have_at_most_eight_words():
         if function.name.startswith("test_") and function.name.count("_") > MOST_WORDS
     ]
     assert long == []
+
+
+def test_test_names_begin_with_their_subject():
+    """Who or what first, then what becomes of it, so that a list of names can be searched."""
+    nameless = [
+        f"{path}:{function.lineno} {function.name}"
+        for path in modules("tests")
+        for function in functions(path)
+        if NO_SUBJECT.match(function.name)
+    ]
+    assert nameless == []
 
 
 def test_parameters_of_tests_are_always_the_same():

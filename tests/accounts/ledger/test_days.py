@@ -143,7 +143,7 @@ def test_words_of_clients_are_bounded(tmp_path, monkeypatch):
     assert not column.whole
 
 
-def test_task_makes_them(tmp_path):
+def test_task_makes_the_sums_of_days(tmp_path):
     file([row("old", started_at=(datetime.now(UTC) - timedelta(days=3)).timestamp())], tmp_path)
     assert sum_days() in (2, 3)  # within two hours of midnight the day before is left
     assert len(ready()) >= 2

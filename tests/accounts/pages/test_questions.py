@@ -110,7 +110,7 @@ def test_largest_teams_of_this_month_are_found(walk, sample):
     assert list(told.values()) == sorted(told.values(), reverse=True)
 
 
-def test_team_in_last_week_and_the_one_before(walk, sample):
+def test_team_shows_last_week_and_the_one_before(walk, sample):
     today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
     last, before = weeks_of(sample, today - timedelta(days=today.weekday()))
     page = walk("Last week", "Ads")

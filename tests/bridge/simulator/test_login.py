@@ -314,7 +314,7 @@ def test_the_http_port_takes_no_websocket(simulator):
     refused.value.close()
 
 
-async def test_endpoint_plan_and_settings(start):
+async def test_endpoint_plan_and_settings_are_answered(start):
     async with start("--user-plan=pro").client() as client:
         assert await client.call("config/updateEndpoint", {"endpoint": "https://d.test"}) == {"success": True}
         assert await client.call("config/getEndpoint") == {"endpoint": "https://d.test"}
