@@ -34,7 +34,7 @@ def beat(redis_server):
                 "models": 6, "started_at": time.time() - 60, "at": time.time(),
             }  # fmt: skip
             value = msgspec.json.encode(InstanceStatus(**facts | changes))
-            client.set(f"lgw:instance:{name}", value, ex=15)
+            client.set(f"lgw:instance:{name}", value, ex=120)
 
         beat.client = client
         yield beat

@@ -25,6 +25,6 @@ def beat(heartbeats):
             "limit": 8, "restarts": 4, "last_error": "", "version": "2.5.1", "upstream": "lingma", "models": 6,
             "started_at": time.time() - 7200, "at": time.time(),
         }  # fmt: skip
-        heartbeats.set(f"lgw:instance:{name}", msgspec.json.encode(InstanceStatus(**facts | changes)), ex=15)
+        heartbeats.set(f"lgw:instance:{name}", msgspec.json.encode(InstanceStatus(**facts | changes)), ex=120)
 
     return beat

@@ -26,7 +26,7 @@ def instances(db, redis_server):
                 last_error="", version="2.5.1", upstream="lingma", models=6, started_at=time.time() - 7200,
                 at=time.time(), held_login=held, login_generation=held and 3,
             )  # fmt: skip
-            client.set(f"lgw:instance:{name}", msgspec.json.encode(status), ex=15)
+            client.set(f"lgw:instance:{name}", msgspec.json.encode(status), ex=120)
         yield
         client.flushdb()
 

@@ -15,14 +15,14 @@ from bridge.peers.listeners import Listeners, Tls
 from bridge.peers.report import PeerReport
 from gateway_project.server import private
 from tests.doors import Authority
+from tests.ports import free_port
 
 HERE = "127.0.0.1"
 
 
 @pytest.fixture
 def port():
-    with socket.create_server((HERE, 0)) as taken:
-        return taken.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture

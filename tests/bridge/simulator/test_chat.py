@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 
 import pytest
 
@@ -202,11 +203,11 @@ async def test_usage_is_logged_before_the_finish(simulator):
 async def test_the_usage_can_come_late_or_never(simulator):
     async with simulator.client() as client:
         await client.chat(f"[[sim: {QUICK} text=x usage_line=never]]", "usage-never")
-        await client.chat(f"[[sim: {QUICK} text=x usage_line=after usage_late_ms=60]]", "usage-late")
+        await client.chat(f"[[sim: {QUICK} text=x usage_line=after usage_late_ms=2000]]", "usage-late")
         assert '"request_id":"usage-late"' not in simulator.log()
         simulator.wait_for_line('TOKEN_USAGE.*"request_id":"usage-late"')
     assert '"request_id":"usage-never"' not in simulator.log()
-    assert "finish chat answer requestId: usage-never cost: 0.0s" in simulator.log()
+    assert re.search(r"finish chat answer requestId: usage-never cost: \d+\.\ds", simulator.log())
 
 
 async def test_late_usage_is_the_same_as_early_usage(simulator):
@@ -247,7 +248,7 @@ async def test_a_stop_can_be_ignored(simulator):
 
 async def test_generation_goes_on_when_the_client_leaves(simulator):
     async with simulator.client() as client:
-        await client.ask("[[sim: first_ms=0 delay_ms=20 chunks=4]]", "left-alone")
+        await client.ask("[[sim: first_ms=0 delay_ms=1000 chunks=3]]", "left-alone")
         await client.push_named("chat/answer")
     simulator.wait_for_line("finish chat answer requestId: left-alone")
     assert "is closed, ignore request chat/answer" in simulator.log()

@@ -13,6 +13,7 @@ from bridge.chat.request import Tool, ToolChoice
 from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.pool.crashes import BUDGET_SEC, MOST_OF_KEY, Crashes, CrashRecord
 from bridge.prompt.profile import DEFAULT_PROFILE
+from bridge.turn import doubt
 from bridge.turn.doubt import Doubt
 from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.plan import PlanOptions, plan_of
@@ -31,6 +32,12 @@ async def engine(stack, tmp_path):
     engine = Engine(pool, None, ImagePipeline(ImageOptions()), EngineOptions(), lambda: f"id-{next(numbers)}")
     stack.push_async_callback(engine.wait_for_background)
     return engine
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Exits come long enough after their client has gone for a busy machine to see it go, and are waited for."""
+    monkeypatch.setattr(doubt, "GIVEN_UP_SEC", 5.0)
 
 
 async def left_turn(engine, text, *, turns=1, **more):
@@ -54,13 +61,13 @@ def blamed(engine, key=1):
 @pytest.mark.parametrize(
     ("how", "until", "weighs"),
     [
-        ("first_ms=300 fault=crash after=0", None, True),
-        ("first_ms=0 fault=crash after=15", TextDelta, False),
-        ("first_ms=150 fault=crash after=5", None, False),  # the text comes when its client has gone
+        ("first_ms=1500 fault=crash after=0", None, True),
+        ("first_ms=0 fault=crash after=75", TextDelta, False),
+        ("first_ms=1500 fault=crash after=5", None, False),  # the text comes when its client has gone
     ],
     ids=["nothing", "text", "text later"],
 )
-async def test_exit_weighs_for_those_who_left_unanswered(engine, how, until, weighs):
+async def test_exit_weighs_for_those_who_left_unanswered(engine, patient, how, until, weighs):
     reading = await left_turn(engine, LEFT.format(how=how))
     if until is not None:
         await reading.until(until)
@@ -69,9 +76,9 @@ async def test_exit_weighs_for_those_who_left_unanswered(engine, how, until, wei
     assert blamed(engine) == [weighs]
 
 
-async def test_exit_in_company_weighs_for_nobody_who_left(engine):
-    other = await left_turn(engine, "[[sim: first_ms=1500 text=fine]] other", caller_id=2)
-    reading = await left_turn(engine, LEFT.format(how="first_ms=300 fault=crash after=0"), turns=2)
+async def test_exit_in_company_weighs_for_nobody_who_left(engine, patient):
+    other = await left_turn(engine, "[[sim: first_ms=4000 text=fine]] other", caller_id=2)
+    reading = await left_turn(engine, LEFT.format(how="first_ms=1500 fault=crash after=0"), turns=2)
     await reading.hang_up()
     await other.to_end()
     await engine.wait_for_background()
@@ -105,7 +112,7 @@ async def test_prompt_killed_twice_is_proven_all_the_same(engine):
 
 
 async def test_hang_up_on_an_answer_ends_doubt(engine):
-    reading = await left_turn(engine, "[[sim: chunks=100 delay_ms=20 first_ms=200]] wait")
+    reading = await left_turn(engine, "[[sim: chunks=100 delay_ms=20 first_ms=1500]] wait")
     kill(engine)
     await reading.until(TextDelta)
     assert engine.crashes.records

@@ -8,6 +8,7 @@ import pytest
 from bridge.chat.errors import UpstreamFailed
 from bridge.chat.events import TokenUsage
 from bridge.images.pipeline import ImageOptions, ImagePipeline
+from bridge.lingma.process import log_tail
 from bridge.pool.options import InstanceOptions
 from bridge.turn.engine import Engine, EngineOptions
 from tests.bridge.chats import Reading, chat, request
@@ -75,7 +76,8 @@ async def test_every_push_gets_exactly_one_acknowledgement(new_engine, tmp_path)
     assert len(answered) == len(set(answered)) > 5
 
 
-async def test_log_usage_is_reported(new_engine):
+async def test_log_usage_is_reported(new_engine, monkeypatch):
+    monkeypatch.setattr(log_tail, "WAITS", (*log_tail.WAITS, 0.5, 2.0))  # the service may have no time meanwhile
     engine = await new_engine()
     for way in ("usage_line=before", "usage_line=after usage_late_ms=10"):
         assert (await chat(engine, saying(way))).end.usage == TokenUsage(7, 2, "upstream")

@@ -109,7 +109,7 @@ async def test_poison_never_alone_is_refused_too(gateway, monkeypatch):
 
 async def test_poison_asked_everywhere_at_once_costs_no_more(gateway):
     engines = await gateway(2, 1)
-    poison = POISON.format(first_ms=400)
+    poison = POISON.format(first_ms=600)
     async with asyncio.TaskGroup() as tasks:
         poisoned = [tasks.create_task(asked(engine, poison)) for engine in engines for _ in range(2)]
         innocent = [tasks.create_task(asked(engine, INNOCENT.format(number=engine.new_id()))) for engine in engines]
@@ -130,7 +130,7 @@ async def test_same_innocent_prompt_waits_and_goes_on(gateway):
 
 async def test_retest_ends_with_the_client(gateway):
     [engine] = await gateway(1, 1)
-    prompt = POISON.format(first_ms=500)
+    prompt = POISON.format(first_ms=1500)
     first = Reading(engine, request(prompt))
     await under_way([engine], 1)
     await first.hang_up()

@@ -114,7 +114,7 @@ async def test_attached_service_hung_briefly_keeps_sessions(start, quick_beats):
 
 async def test_idle_closing_service_fails_nobody_and_keeps_sessions(start, caplog):
     caplog.set_level(logging.INFO)
-    _, work_dir = await start("--idle-sec=0.5", "--pings=none")
+    _, work_dir = await start("--idle-sec=1.5", "--pings=none")
     async with running([InstanceSpec("attached", DIALECT, attach=str(work_dir))]) as pool:
         instance, generation = pool.instances[0], pool.instances[0].generation
         for number in range(3):
