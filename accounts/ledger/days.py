@@ -1,4 +1,7 @@
-"""Finished days column by column: made of the rows in the background, and dropped with the first change of one."""
+"""Finished days column by column: made of the rows in the background, and dropped with the first change of one.
+
+`day_column` packs a column, `day_sums` adds some up. `hours.days` has nothing of this: it splits a time into days.
+"""
 
 from __future__ import annotations
 

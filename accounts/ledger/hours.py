@@ -19,11 +19,11 @@ from accounts.ledger import totals
 from accounts.ledger.added import Adding
 from accounts.ledger.compiled import Compiled, compiled
 from accounts.ledger.row import UsageRow
+from accounts.ledger.totals import DAY
 from accounts.models import AdmittedHour, OpenTurn, Usage, UsageDay, UsageHour, UsageTotal
 from accounts.models.hour import BOUNDS_MS, BUCKET_COLUMNS, DIMENSIONS, HISTOGRAMS, SUMS, bucket_column
 
 HOUR: Final = timedelta(hours=1)
-DAY: Final = timedelta(days=1)
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 COLUMNS: Final = (*SUMS, *BUCKET_COLUMNS)
 # Places in a list of sums. A list, for each row of a batch adds to some ten of them.
@@ -33,7 +33,7 @@ _FIRST_TOKEN, _QUEUED, _TOTAL = range(len(SUMS), len(COLUMNS), len(BOUNDS_MS) + 
 _LOCK: Final = 0x6C6765_686F7572  # any number that is nobody else's
 _ADDING: Final = Adding(UsageHour, DIMENSIONS, COLUMNS)
 _TAKE_AWAY: Final = (
-    f"UPDATE accounts_usagehour SET {', '.join(f'{name} = {name} - %s' for name in COLUMNS)} "  # noqa: S608 - the same
+    f"UPDATE accounts_usagehour SET {', '.join(f'{name} = {name} - %s' for name in COLUMNS)} "  # noqa: S608 - names of ours
     "WHERE digest = %s"
 )
 

@@ -310,7 +310,7 @@ CHECKS: Final = (
         "ledger_wrong", Severity.CRITICAL, _("ledger does not add up"),
         _("turns that were admitted are neither filed nor open, since %(time)s."),
         _mode("ledger", "redis", "database", "worker", "flush"), 0, 60,
-        _("manage.py reconcile_usage --json has the hours."),
+        _("manage.py reconcile_usage --json has the hours and days."),
     ),
     Check(
         "rows_wait", Severity.WARNING, _("usage is not filed"), _("usage rows cannot be filed since %(time)s."),

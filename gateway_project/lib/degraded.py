@@ -45,7 +45,7 @@ WHAT_TO_DO: Final = {
     "disk": gettext_noop("Make room in DATA_DIR."),
     "flush": gettext_noop("The log of the worker says why."),
     "ledger": gettext_noop(
-        "manage.py reconcile_usage names the hours, and manage.py rebuild_usage makes their sums anew."
+        "manage.py reconcile_usage names the hours and days, and manage.py rebuild_usage makes their sums anew."
     ),
     "tasks": gettext_noop("See the log of the worker."),
     "instances": gettext_noop("The list of instances says why of each."),
