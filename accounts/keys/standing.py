@@ -64,8 +64,8 @@ def _of_live(key: ApiKey, now: datetime) -> list[str]:
         )
         sentences.append(text % {"days": days})
     if key.previous_until is not None and key.previous_until > now:
-        text = gettext("Its secret was changed; the older one works until %(time)s.")
-        sentences.append(text % {"time": _shown(key.previous_until)})
+        text = gettext("Its secret was changed; the older one works until %(time)s, for %(left)s more.")
+        sentences.append(text % {"time": _shown(key.previous_until), "left": lasting(now, key.previous_until)})
     if key.last_used_at is None:
         sentences.append(gettext("It has not been used yet."))
     return sentences

@@ -129,13 +129,15 @@ def context_of(key: ApiKey, digest: str, request: HttpRequest, now: datetime) ->
     offered = accounts_config().offered_models()
     base_url = request.build_absolute_uri("/").rstrip("/")
     policy = key.policy("allowed_models")
+    older_ends_at = key.end_of_older(digest)
     return {
         "key": key,
         # Of an older secret nothing is stored to tell it by.
         "hint": key.hint if digest == key.digest else "",
-        "secret_ends_at": key.end_of_older(digest),
+        "secret_ends_at": older_ends_at,
+        "secret_ends_in": _until(older_ends_at, now),
         "state": key.state(now),
-        "expires_in": translated(span((key.expires_at - now).total_seconds())) if key.expires_at else "",
+        "expires_in": _until(key.expires_at, now),
         "limits": _limits(key, now),
         "days": days_shown(key, now),
         **_asked(key, request.GET.get("day", ""), now, rows),
@@ -146,6 +148,10 @@ def context_of(key: ApiKey, digest: str, request: HttpRequest, now: datetime) ->
         "placeholder": PLACEHOLDER,
         "content_notice": content_notice(key),
     }
+
+
+def _until(end: datetime | None, now: datetime) -> str:
+    return "" if end is None else translated(span((end - now).total_seconds()))
 
 
 def _latest(key: ApiKey, *condition: Q) -> list[Usage]:

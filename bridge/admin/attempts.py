@@ -9,10 +9,11 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, path, reverse
+from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from unfold.decorators import action
+from unfold.decorators import action, display
 
 from accounts.audit.entries import record_object
 from bridge.fleet import attempts
@@ -20,6 +21,7 @@ from bridge.models import Login, LoginAttempt
 from bridge.models.attempt import KEPT
 from bridge.status.attempts import WAYS, AttemptReason, AttemptResult, AttemptState
 from bridge.status.logins import LoginKind
+from gateway_project.lib.pages.cells import ago
 from gateway_project.lib.secrets.secrets_at_rest import SecretUnreadableError
 from gateway_project.lib.visible import visible
 
@@ -59,6 +61,16 @@ class LoginAttempts:
             return HttpResponseRedirect(reverse("admin:bridge_login_attempts", args=[object_id]))
         except NoReverseMatch:  # whoever asks has made it up
             raise Http404 from None
+
+    @display(description=_("Latest attempt"))
+    def latest_attempt(self, obj: Login) -> str | None:
+        """How far it is or how it ended, and where more of it stands."""
+        attempt = obj.attempts.defer("pasted", "screenshot").first()
+        if attempt is None:
+            return None
+        words = _outcome(attempt) if attempt.ended_at else str(attempt.get_state_display())
+        shown = gettext("%(state)s, begun %(ago)s") % {"state": words, "ago": ago(attempt.begun_at)}
+        return format_html('<a href="{}">{}</a>', reverse("admin:bridge_login_attempts", args=[obj.pk]), shown)
 
     def get_urls(self) -> list[Any]:
         """Also the page of attempts, the part of it that changes, and pictures."""
@@ -175,10 +187,15 @@ def _ended(attempt: LoginAttempt, may_change: bool) -> Ended:
     picture = reverse("admin:bridge_login_picture", args=[attempt.login_id, attempt.pk])
     return Ended(
         attempt.begun_at, attempt.get_way_display(), attempt.get_reason_display(), visible(attempt.who), _took(attempt),
-        capfirst(gettext(result.label)) if result else str(attempt.get_state_display()), _said(attempt),
+        capfirst(_outcome(attempt)), _said(attempt),
         gettext(result.advice) if result.advice else "", attempt.state == AttemptState.DONE,
         picture if may_change and attempt.screenshot is not None else "",
     )  # fmt: skip
+
+
+def _outcome(attempt: LoginAttempt) -> str:
+    result = AttemptResult(attempt.result)
+    return gettext(result.label) if result else str(attempt.get_state_display())
 
 
 def _said(attempt: LoginAttempt) -> str:

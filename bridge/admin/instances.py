@@ -110,6 +110,8 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
             beat = next((each for each in rows if each.name == row.name), row)
             row.smoke, row.maintenance = beat.smoke, beat.maintenance
             row.memory, row.disk, row.stuck = beat.memory, beat.disk, beat.stuck
+            # An account's state is told in our own words, and what a program printed in its own.
+            row.last_error = row.last_error and gettext(row.last_error)
             row.replacing, row.cool_until, row.cools_for = beat.replacing, beat.cool_until, beat.cools_for
         return row
 

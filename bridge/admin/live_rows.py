@@ -43,6 +43,8 @@ FIGURES: Final[dict[str, Promise]] = {
     "tokens": _("Tokens per second"),
     "backlog": _("Usage rows to be filed"),
 }
+ACCOUNTS: Final = frozenset(each.label for each in AccountState)
+"""Last errors in our own words; all others are what a program said."""
 DAY: Final = 86_400
 
 
@@ -53,6 +55,7 @@ def words() -> dict[str, Any]:
         "accounts": {each.value: gettext(each.label) for each in AccountState},
         "attempts": {each.value: gettext(each.label) for each in AttemptState},
         "problems": {each.value: gettext(each.label) for each in LoginProblem if each.value},
+        "errors": {text: gettext(text) for text in ACCOUNTS},
         "pauses": {why: gettext(text) for why, text in PAUSES.items()},
         "phases": {phase: gettext(text) for phase, text in PHASES.items()},
         "still": {name: gettext(text) for name, text in STILL_WORKS.items()},
@@ -126,7 +129,7 @@ def instance_row(instance: LiveInstance, at: float, request: HttpRequest) -> dic
         "disk": size(instance.disk),
         "restarts": instance.restarts,
         "login": ends(instance.login_expires_at, at),
-        "last_error": instance.last_error,
+        "last_error": gettext(instance.last_error) if instance.last_error in ACCOUNTS else instance.last_error,
     }
 
 

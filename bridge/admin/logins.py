@@ -139,7 +139,8 @@ class LoginAdmin(LoginAttempts, AuditHistory, ClosedLookups, ModelAdmin):
     search_fields = ("label", "endpoint")
     list_per_page = 100
     readonly_fields = (
-        "account", "ends", "next_login", "generation", "used_by", "wrong", "refreshed_at", "reported_at",
+        "account", "latest_attempt", "ends", "next_login", "generation", "used_by", "wrong", "refreshed_at",
+        "reported_at",
     )  # fmt: skip
     actions_list: ClassVar = ["spread", "refresh_of_all"]
     empty_icon = "badge"
@@ -163,7 +164,14 @@ class LoginAdmin(LoginAttempts, AuditHistory, ClosedLookups, ModelAdmin):
         may_write = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
         sets: list[Any] = [(None, {"fields": ["label", ("kind", "endpoint"), *(["instances"] if may_write else [])]})]
         if obj is not None:
-            facts = ["account", ("ends", "next_login"), "generation", "wrong", ("refreshed_at", "reported_at")]
+            facts = [
+                "account",
+                "latest_attempt",
+                ("ends", "next_login"),
+                "generation",
+                "wrong",
+                ("refreshed_at", "reported_at"),
+            ]
             if not may_write:
                 facts.insert(0, "used_by")
             sets.insert(0 if not may_write else 1, (_("State"), {"fields": facts}))

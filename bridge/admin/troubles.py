@@ -129,7 +129,7 @@ def broken_of(instances: Iterable[Instance], steps: Steps) -> list[Trouble]:
 def _broken(state: str, advice: str, instances: list[Instance], steps: Steps) -> Trouble:
     """Which instances, since when, why, as far as one line goes, and what to do; the rest is where it leads."""
     errors = {each.last_error for each in instances if each.last_error}
-    why = Truncator(visible(" ".join(min(errors).split()))).chars(LONGEST_REASON) if errors else ""
+    why = Truncator(visible(" ".join(gettext(min(errors)).split()))).chars(LONGEST_REASON) if errors else ""
     happened = instances[0].get_state_display()
     if since := _earliest(state_since(each, steps) for each in instances):
         happened = gettext("%(state)s since %(time)s") % {"state": happened, "time": clock_time(since)}

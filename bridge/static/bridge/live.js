@@ -60,7 +60,7 @@ const LISTS = {
     name: each.name, state: words.states[each.state] || each.state, account: words.accounts[each.account] || each.account,
     load: `${each.in_flight} / ${each.limit}`, pause: held(each, at), version: each.version,
     up: since(each.started_at, at), memory: size(each.memory), disk: size(each.disk), restarts: each.restarts,
-    login: ends(each.login_expires_at, at), last_error: each.last_error,
+    login: ends(each.login_expires_at, at), last_error: words.errors[each.last_error] ?? each.last_error,
   }],
   turns: (each, at) => [each.id, {
     short: `…${each.id.slice(-8)}`, key: each.key_name, model: each.model, client: each.client, instance: each.instance,

@@ -127,6 +127,17 @@ def test_advice_is_no_part_of_what_went_wrong(admin_client, login, page):
     assert re.search(r"</span>: it said no<span class=\"block\">Correct them", text(admin_client, page))
 
 
+def test_login_says_how_its_latest_attempt_goes(admin_client, viewer, login, page):
+    def told(client):
+        return re.findall(rf'<a href="{page}">([^<]*)</a>', text(client, change_of(login)))
+
+    assert told(admin_client) == []
+    attempt_of(login, state="failed", ended_at=timezone.now(), result="wrong_password")
+    assert told(admin_client) == ["the page did not take user name and password, begun just now"]
+    attempt_of(login)
+    assert told(admin_client) == told(viewer) == ["needs a person, begun just now"]
+
+
 def test_viewers_see_attempts_and_no_secrets(viewer, login, page):
     attempt = attempt_of(login, url=URL)
     shown = text(viewer, page)

@@ -16,6 +16,7 @@ from bridge.admin.panels import instance_figure
 from bridge.admin.troubles import trouble_of_mode
 from bridge.fleet.modes import NONE_READY, SILENT
 from bridge.models import Instance
+from bridge.status.accounts import AccountState
 from bridge.status.smoke import SmokeReport
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Transition, TransitionReason
@@ -107,6 +108,15 @@ def test_list_filters_searches_and_sorts_like_the_table(admin_client, beat):
     ]:  # fmt: skip
         page = admin_client.get(LIST, asked)
         assert [row.name for row in page.context["cl"].result_list] == listed, asked
+
+
+@pytest.mark.parametrize("page", [LIST, "/admin/bridge/instance/w1-i1/change/", "/admin/", "/admin/live/"])
+def test_error_in_our_words_is_translated(admin_client, beat, page):
+    beat("w1-i1", state="login_required", login=False, last_error=AccountState.LOGGED_OUT.label)
+    answer = admin_client.get(page, headers={"accept-language": "zh-hans"}).content.decode()
+    shown = re.sub(r"<script.*?</script>", "", answer, flags=re.DOTALL)
+    assert "未登录灵码" in shown
+    assert AccountState.LOGGED_OUT.label not in shown
 
 
 def test_empty_list_explains_why(admin_client, heartbeats):
