@@ -16,12 +16,13 @@ from celery import beat, bootsteps, signals
 from celery.worker import state
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import Error, close_old_connections
+from django.db import Error, close_old_connections, connection
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 from redis import RedisError
 
 from gateway_project.lib import degraded
 from gateway_project.lib.database import database_state as database
+from gateway_project.lib.database.database_file import reopen
 from gateway_project.lib.processes import life_signs
 from gateway_project.lib.redis import redis_keys
 from gateway_project.lib.redis.redis_client import connect
@@ -174,10 +175,15 @@ class ResilientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no 
         if database.away() and not database.may_try():
             return None
         try:
-            # Django does so around requests only; a connection that died in an outage would fail for ever.
-            close_old_connections()
+            if connection.vendor == "sqlite":
+                # It stays open: to open it twice a second costs more than all that is asked of it.
+                reopen(connection)
+            else:
+                # Django does so around requests only; a connection that died in an outage would fail for ever.
+                close_old_connections()
             found = query()
         except Error as exc:
+            connection.close()
             database.failed(exc)
             return None
         database.works()

@@ -17,7 +17,7 @@ from accounts.ledger.auditor import Auditor
 from accounts.ledger.orphans import Orphans
 from gateway_project.lib import degraded, disk
 from gateway_project.lib.database import database_state as database
-from gateway_project.lib.database.database_file import is_in_place
+from gateway_project.lib.database.database_file import reopen
 from gateway_project.lib.redis.redis_client import connect
 
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Flusher:
         works = False
         try:
             with connect(self._url, filing.REDIS_WAIT_SEC) as client:
-                _reopen()
+                reopen(connection)
                 # Before the flush, as `Orphans.signs` says.
                 signs = self._orphans.signs(client)
                 filed = filing.flush(client, self._spool) + self._orphans.close(signs)
@@ -140,10 +140,4 @@ def _let_go(*, works: bool) -> None:
     last copies its log into the file. PostgreSQL's goes back to where others take it from.
     """
     if not works or connection.vendor != "sqlite":
-        connection.close()
-
-
-def _reopen() -> None:
-    """A file that somebody has put in the place of the database is the database; the old one is nobody's."""
-    if connection.vendor == "sqlite" and not is_in_place(connection):
         connection.close()

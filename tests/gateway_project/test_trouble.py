@@ -10,6 +10,7 @@ import pytest
 from celery import Celery
 from django.contrib.auth import get_user_model
 from django.db import connection
+from django.db.backends.signals import connection_created
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
@@ -150,6 +151,17 @@ def runs(scheduler):
         scheduler.tick()
     scheduler.sync()
     return PeriodicTask.objects.get(name="often").total_run_count
+
+
+def test_scheduler_keeps_its_connection(scheduler):
+    connection.close()
+    opened = []
+    connection_created.connect(count := lambda **_: opened.append(1))
+    for _ in range(3):
+        assert scheduler.all_as_schedule()
+        assert not scheduler.schedule_changed()
+    connection_created.disconnect(count)
+    assert len(opened) == 1
 
 
 def test_scheduler_starts_after_the_clock_was_ahead(often):

@@ -20,3 +20,9 @@ def file_id(connection: Any) -> FileId | None:
 def is_in_place(connection: Any) -> bool:
     """The file that was opened is still the database. What another one is told would be lost."""
     return bool(file_id(connection) == connection.file_id)
+
+
+def reopen(connection: Any) -> None:
+    """A file that somebody has put in the place of the database is the database; the old one is nobody's."""
+    if connection.vendor == "sqlite" and not is_in_place(connection):
+        connection.close()

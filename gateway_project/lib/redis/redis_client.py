@@ -7,15 +7,12 @@ from typing import Any
 import redis
 import redis.asyncio
 from redis.backoff import NoBackoff
-from redis.driver_info import DriverInfo
 from redis.retry import Retry
 
 from gateway_project.lib import degraded
 
 WAIT_SEC = 1.0
 AWAY_SEC = 0.2
-# What the library tells a server of itself. Left alone, each connection looks its version up, in a millisecond or two.
-DRIVER = DriverInfo()
 AWAY = (redis.RedisError,)
 """What a task may raise while Redis is away: the degraded mode reports it, so no task logs a trace."""
 
@@ -30,14 +27,16 @@ def connect(url: str, wait: float | None = None) -> redis.Redis:
         # A page may ask Redis several times; with a full second for each it would be slow for a whole outage.
         wait = AWAY_SEC if degraded.is_on("redis") else WAIT_SEC
     # By default redis-py tries again, with pauses: that would multiply the deadline.
-    return redis.Redis.from_url(url, **_deadlines(wait), retry=Retry(NoBackoff(), 0))
+    return redis.Redis.from_url(url, **_options(wait), retry=Retry(NoBackoff(), 0))
 
 
 def connect_async(url: str, wait: float) -> redis.asyncio.Redis:
     """The same for a loop; what subscribes needs it, all else goes over a RedisLink."""
     retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
-    return redis.asyncio.Redis.from_url(url, **_deadlines(wait), retry=retry)
+    return redis.asyncio.Redis.from_url(url, **_options(wait), retry=retry)
 
 
-def _deadlines(wait: float) -> dict[str, Any]:
-    return {"socket_timeout": wait, "socket_connect_timeout": wait, "retry_on_timeout": False, "driver_info": DRIVER}
+def _options(wait: float) -> dict[str, Any]:
+    deadlines = {"socket_timeout": wait, "socket_connect_timeout": wait, "retry_on_timeout": False}
+    # By default each connection first tells the server the library's name and version: two questions more.
+    return {**deadlines, "driver_info": None}

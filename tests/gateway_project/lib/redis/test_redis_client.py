@@ -22,6 +22,15 @@ def test_frozen_redis_costs_one_second_once(own_redis):
     own_redis.thaw()
 
 
+def test_connection_asks_nothing_of_its_own(redis_server):
+    with connect(redis_server) as client:
+        before = client.info("commandstats").get("cmdstat_client|setinfo", {"calls": 0})["calls"]
+        with connect(redis_server) as other:
+            other.ping()
+        assert client.info("commandstats").get("cmdstat_client|setinfo", {"calls": 0})["calls"] == before
+        assert client.client_info()["lib-name"] == ""
+
+
 def test_absent_redis_is_tried_once(tmp_path):
     began = time.monotonic()
     with pytest.raises(redis.ConnectionError), connect("redis://127.0.0.1:1") as client:
