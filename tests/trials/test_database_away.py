@@ -14,7 +14,6 @@ from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import KEY, OTHER_KEY, Gateway, environment, prepare, until
 from tests.trials.postgres import Postgres
 
-pytestmark = pytest.mark.timeout(120)  # the first of them sets a server up
 numbers = itertools.count()
 PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/messages")
 FLUSH = """

@@ -3,20 +3,17 @@
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from tests.e2e.formats import FORMATS, OPENAI, RESPONSES
 from tests.e2e.installation import Gateway, until
 
 FORMS = [(wire, stream) for wire in (*FORMATS, RESPONSES) for stream in (False, True)]
 
 
-@pytest.mark.timeout(90)  # the noticing alone takes seven seconds
 def test_turns_of_hung_process_move_to_the_next(tmp_path, template):
     with Gateway(tmp_path, template) as gateway, ThreadPoolExecutor(len(FORMS)) as pool:
         hung = gateway.lingma()
         asked = [
-            pool.submit(gateway.ask, wire, f"[[sim: text=whole first_ms=1500]] hung {number}", stream=stream)
+            pool.submit(gateway.ask, wire, f"[[sim: text=whole first_ms=4000]] hung {number}", stream=stream)
             for number, (wire, stream) in enumerate(FORMS)
         ]
         until(lambda: len(gateway.asks("hung")) >= len(FORMS))

@@ -95,14 +95,14 @@ def running():
 async def main():
     watch.CHECK_SEC, watch.LATE_SEC = 0.1, 0.5
     output = Output(7)
-    child = Child(Program("patient", (sys.executable, "-c", CHILD), silence=1.0), output)
+    child = Child(Program("patient", (sys.executable, "-c", CHILD), silence=3.0), output)
     while not running():
         await asyncio.sleep(0.05)
     process = running()[0]
     await asyncio.sleep(1)
 
     process.suspend()
-    time.sleep(1.8)  # the supervisor stands still too, as when the machine is suspended
+    time.sleep(4.5)  # the supervisor stands still too, as when the machine is suspended
     process.resume()
     await asyncio.sleep(1)
     output.message(f"after a suspension {{process.is_running()}}")
@@ -110,7 +110,7 @@ async def main():
     debugger = subprocess.Popen([sys.executable, "-c", DEBUGGER, str(process.pid)], stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE)
     await asyncio.to_thread(debugger.stdout.readline)
-    await asyncio.sleep(1.8)
+    await asyncio.sleep(4.5)
     output.message(f"in a debugger {{process.is_running()}}")
     debugger.communicate()
     await asyncio.sleep(0.5)
@@ -131,7 +131,7 @@ def test_suspended_machine_and_debugger_end_nothing():
     )
     lines = [line.partition(" | ")[2] for line in done.stdout.splitlines()]
     assert lines[:2] == ["after a suspension True", "in a debugger True"]
-    assert re.fullmatch(r"patient gave no sign of life for 1 s and was killed by SIGKILL; .*", lines[2])
+    assert re.fullmatch(r"patient gave no sign of life for 3 s and was killed by SIGKILL; .*", lines[2])
     assert done.stderr == ""
 
 

@@ -10,8 +10,6 @@ from tests.trials.machines import machines
 
 HOLD = '[[sim: text="first second" chunks=2 delay_ms=60000]] '
 
-pytestmark = pytest.mark.timeout(150)
-
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory, template):

@@ -14,7 +14,6 @@ from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import KEY, LAUNCHER, METRICS_KEY, ROOT, Gateway, environment, until
 from tests.environment import start_redis
 
-pytestmark = pytest.mark.timeout(120)  # worker and scheduler start as well
 CELERY = (sys.executable, "-m", "gateway_project.celery")
 
 

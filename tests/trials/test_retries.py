@@ -12,7 +12,7 @@ OPENINGS = {
     "anthropic": b"event: message_start",
     "responses": b"event: response.created",
 }
-LOST_AFTER_SIGNS = {"fault": "drop", "after": 0, "first_ms": 600}
+LOST_AFTER_SIGNS = {"fault": "drop", "after": 0, "first_ms": 1500}
 
 
 @pytest.fixture(params=[*FORMATS, RESPONSES], ids=str)
@@ -73,7 +73,7 @@ def test_logged_out_instance_takes_no_turns(mortal):
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory, template):
     """An instance that takes its time to start."""
-    delays = {"LINGMA_SIMULATOR_START_DELAY_MS": "1500", "KEEPALIVE_SEC": "0.2"}
+    delays = {"LINGMA_SIMULATOR_START_DELAY_MS": "4000", "KEEPALIVE_SEC": "0.2"}
     with Gateway(tmp_path_factory.mktemp("slow"), template, **delays) as running:
         yield running
 

@@ -171,7 +171,7 @@ class Program(Walk):
         check_refusal(self.refusal(), "paused")
         self.press("resume")
         self.serves()
-        old, self.secret = self.secret, self.press("rotate", grace="5s")["secret"]
+        old, self.secret = self.secret, self.press("rotate", grace="10s")["secret"]
         assert until(lambda: (self.status(), self.status(old)) == (200, 200), every=PAUSE)
         assert until(lambda: (self.status(), self.status(old)) == (200, 401), every=PAUSE)
         assert self.press("revoke")["state"] == "revoked"
