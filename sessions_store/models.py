@@ -62,7 +62,8 @@ class Entry(models.Model):
     created_at = models.DateTimeField(_("since"))
     used_at = models.DateTimeField(_("last used"))
 
-    objects: ClassVar[EntryQuerySet] = EntryQuerySet.as_manager()  # type: ignore[assignment]  # a manager with the methods of the query set
+    # A manager with the methods of the query set.
+    objects: ClassVar[EntryQuerySet] = EntryQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         verbose_name = _("session")

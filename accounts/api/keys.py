@@ -122,7 +122,8 @@ class KeyViewSet(
     """API keys. None is ever deleted, for its usage stays: revoke it."""
 
     resource = "keys"
-    http_method_names = ["get", "post", "patch", "delete", "head", "options"]  # noqa: RUF012  # Django has it as a variable of each view
+    # Django has it as a variable of each view.
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]  # noqa: RUF012
     queryset = ApiKey.objects.select_related("team")
     serializer_class = KeySerializer
     lookup_value_regex = "[0-9]+"

@@ -40,5 +40,6 @@ class AuditHistory(StaysDeleted):
             "rows": lambda: [(row, time_of(row), action_name(row.action), changes_of(row)) for row in found],
             "audit_log": address_of(label, key) if request.user.has_perm("accounts.view_auditentry") else "",
         }
-        answer: HttpResponse = super().history_view(request, object_id, context | (extra_context or {}))  # type: ignore[misc]  # a ModelAdmin's
+        context |= extra_context or {}
+        answer: HttpResponse = super().history_view(request, object_id, context)  # type: ignore[misc]  # a ModelAdmin's
         return answer

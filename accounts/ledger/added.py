@@ -32,7 +32,8 @@ class Adding:
         kinds = {name: _type(model, name) for name in columns}
         self._at = list(kinds.values()).index(TIME)
         types = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
-        self._many: Final = f"{insert} SELECT {values} FROM json_to_recordset(%s::json) AS added ({types}) {end}"  # noqa: S608 - names of ours
+        source = f"json_to_recordset(%s::json) AS added ({types})"
+        self._many: Final = f"{insert} SELECT {values} FROM {source} {end}"  # noqa: S608 - names of ours
 
     def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Add rows of different digests, each with its digest, its names, of which one is a time, and its sums.

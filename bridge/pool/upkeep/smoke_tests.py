@@ -45,7 +45,8 @@ class SmokeTests:
     async def _test(self, instance: Instance) -> None:
         async with self._one:
             until = time.monotonic() + IDLE_SEC
-            while instance.in_flight and time.monotonic() < until:  # noqa: ASYNC110 - of each turn that would be one more event
+            # An event would be one more thing for each turn to do.
+            while instance.in_flight and time.monotonic() < until:  # noqa: ASYNC110 - as said
                 await asyncio.sleep(LOOK_SEC)
             model = model_of(instance, self._options.smoke_model)
             smoke = await smoke_chat(instance, model, lambda: _new_id().hex(), self._options.smoke_sec)
