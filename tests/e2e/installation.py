@@ -292,6 +292,20 @@ class Gateway:
         except psutil.NoSuchProcess:
             return []
 
+    def restart_lingma(self, *instances):
+        """Kill the processes of these instances, and wait until others are ready in their places."""
+        killed = [self.lingma(each) for each in instances]
+        for process in killed:
+            process.kill()
+        pids = {process.pid for process in killed}
+
+        def is_back(instance):
+            with self.redis() as client:
+                beat = json.loads(client.get(f"lgw:instance:{instance}") or "{}")
+            return beat.get("state") == "ready" and beat["pid"] not in pids
+
+        patiently(lambda: all(map(is_back, instances)))
+
     def lingma(self, instance="w1-i1"):
         """The process of an instance."""
         found = [each for process in self.processes for each in self.family(process)]

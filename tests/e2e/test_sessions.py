@@ -176,10 +176,7 @@ def hold(gateway, instance):
 
 def test_a_conversation_outlives_its_instance(pair, wire):
     messages = first(pair, f"outlives {wire}")
-    for process in [pair.lingma(name) for name in ("w1-i1", "w1-i2")]:
-        process.kill()
-    until(lambda: send(pair, "GET", "/readyz").status == 503)
-    until(lambda: send(pair, "GET", "/readyz").status == 200)
+    pair.restart_lingma("w1-i1", "w1-i2")
     answer = go_on(pair, messages, wire=wire)
     assert (answer.status, session(answer)) == (200, "rebuilt")
     assert json.loads(answer.text)["isReply"] is False

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.e2e.agents import APIS, TOOLS, ChatAgent, MessagesAgent, ResponsesAgent, call, plan
-from tests.e2e.formats import OPENAI, Stream, send
+from tests.e2e.formats import OPENAI, Stream
 from tests.e2e.installation import KEY, Gateway, until
 
 REMINDER = "<system-reminder>\nThe date is 2026-11-22. Use the tools.\n</system-reminder>"
@@ -166,9 +166,7 @@ def test_lost_sessions_are_sent_from_the_start(mortal):
     for agent in [api(mortal, stream) for api in APIS for stream in (False, True)]:
         first = agent.ask(plan(*STEPS))
         begun.append((agent, first, agent.answer(first, "noon")))
-    mortal.lingma().kill()  # once: each time it takes longer until it is back
-    until(lambda: send(mortal, "GET", "/readyz").status == 503)
-    until(lambda: send(mortal, "GET", "/readyz").status == 200)
+    mortal.restart_lingma("w1-i1")  # once: each time it takes longer until it is back
     for agent, first, second in begun:
         third = agent.answer(second, "text of a.txt")
         assert (third.session, third.text, third.calls) == ("rebuilt", "Done.", [])
