@@ -46,6 +46,11 @@ class Places:
         """It has waited elsewhere before."""
         self._until = min(self._until, self._pool.ticker.loop.time() + seconds)
 
+    @property
+    def waited_ms(self) -> int:
+        """How long the turn has waited so far."""
+        return self._turn.watch.ms() - self.served_ms
+
     def lease(self) -> Lease | None:
         """A place now, if there is one."""
         return self._pool.lease(self._turn.conversation.affinity, self.excluded, self._owner, self._until)
@@ -92,12 +97,14 @@ class Places:
         except BaseException:
             # Also when it is cancelled: a place could otherwise be given to a turn that is gone.
             waiter.leave()
+            record.queue_ms = self.waited_ms
             raise
 
     async def pause(self, seconds: float) -> None:
         """Wait for something else than a place. Raise GatewayError after the queue time-out."""
         loop, record = self._pool.ticker.loop, self._turn.record
         record.queued = True
+        record.queue_ms = self.waited_ms
         if loop.time() >= self._until:
             raise self._pool.timed_out()
         await asyncio.sleep(seconds)

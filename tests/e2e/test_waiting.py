@@ -61,6 +61,7 @@ def test_turn_that_waits_too_long_gets_retry_after(narrow, wire, stream, taken):
     answer = refused(narrow.ask(wire, "x", stream=stream), wire)
     row = narrow.row(answer.headers["x-request-id"])
     assert (row["status"], row["reason"], row["instance"]) == ("refused", "overloaded", "")
+    assert 0 < row["queue_ms"] <= row["total_ms"]
 
 
 def test_a_full_queue_refuses_at_once(narrow, wire, stream, taken):

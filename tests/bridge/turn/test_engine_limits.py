@@ -101,6 +101,7 @@ async def test_a_turn_that_waits_too_long_is_refused(new_service, new_engine):
         await reading.to_end()
     assert 1 <= raised.value.retry_after <= 30
     assert (reading.record.status, reading.record.reason, engine.pool.waiting) == ("refused", "overloaded", 0)
+    assert reading.record.queue_ms > 0
 
 
 async def test_refusal_after_keepalive_is_the_ending(new_service, new_engine):
