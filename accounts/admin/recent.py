@@ -64,8 +64,7 @@ def failing(hour: Sums, now: datetime) -> tuple[str, datetime] | None:
     """The line that says that too many turns fail and what to do, and since when; None when it is not so."""
     if not is_bad(hour):
         return None
-    failed = Usage.objects.filter(FAILED, started_at__gte=now - HOUR, started_at__lt=now)
-    first = failed.order_by("started_at").values_list("started_at", flat=True).first()
+    first = _first_failed(now - HOUR, now)
     since = _bad_since(now, first or now - HOUR)
     words = gettext(
         "%(share)s of the turns of the last hour failed, the first at %(time)s. "
@@ -77,13 +76,19 @@ def failing(hour: Sums, now: datetime) -> tuple[str, datetime] | None:
 
 
 def _bad_since(now: datetime, first: datetime) -> datetime:
-    """The start of the first of the bad hours that lead up to the last one, or else its first failed turn."""
-    # Whole hours: of these there are sums.
+    """The first failed turn of the bad hours that lead up to `first`, which is that of the last one."""
+    # Whole hours: of these there are sums. Which turn began the first of them, only its rows say.
     last = (now - HOUR).replace(minute=0, second=0, microsecond=0)
     filters = Filters(now=now, zone=UTC, span=Span(last - DAY, last + HOUR))
     by_hour = summarize(filters, Visibility(everything=True), ("hour",), histograms=False)
     bad = takewhile(lambda start: is_bad(by_hour.get((start,), Sums())), (last - n * HOUR for n in range(25)))
-    return min([first, *bad])
+    began = min(bad, default=first)
+    return first if began >= first else _first_failed(began, began + HOUR) or began
+
+
+def _first_failed(start: datetime, end: datetime) -> datetime | None:
+    failed = Usage.objects.filter(FAILED, started_at__gte=start, started_at__lt=end)
+    return failed.order_by("started_at").values_list("started_at", flat=True).first()
 
 
 def between(page: str, since: datetime, until: datetime, **filters: Any) -> str:

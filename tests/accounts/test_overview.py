@@ -275,7 +275,7 @@ def test_failing_turns_began_with_bad_hours(admin_client, one_ready):
         make_turn(number, key, status="error", reason="upstream", started_at=at)
     hours.rebuild(last - timedelta(hours=5), now)
     page = text_of(admin_client.get(INDEX))
-    assert f"Degraded since {last - timedelta(hours=2):%Y-%m-%d %H:%M} UTC" in page
+    assert f"Degraded since {last - timedelta(hours=1.5):%Y-%m-%d %H:%M} UTC" in page
 
 
 def test_busiest_keys_mark_estimated_tokens(admin_client):
