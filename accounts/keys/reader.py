@@ -101,7 +101,8 @@ class KeyReader:
         # Whoever asks for the same digest before its query starts shares the Future; later ones get a query of their
         # own.
         answer = self._requested.get(digest)
-        if answer is None:
+        # One that was given up behind a query that hangs stays here until that query is given up, too.
+        if answer is None or answer.done():
             answer = self._requested[digest] = loop.create_future()
         if self._reading is None or self._reading.done():
             self._reading = loop.create_task(self._read_all())

@@ -68,6 +68,8 @@ class PlaceExchange:
         holds = bool(own.keys or own.waiting)
         # An idle process costs Redis nothing: without turns it has nothing to report, and nothing to share out.
         if not holds and not self._has_reported:
+            # What the others had then would be held against the first turns after the pause.
+            self._shares.update_others([])
             return
         # Empty once, after the last turn: so the others need not wait until the entry is too old.
         report = _encode(own) if holds else b""

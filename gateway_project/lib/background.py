@@ -20,6 +20,12 @@ async def keep_going(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     while True:
         try:
             return await work()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody has told it to end: something that it waited for was cancelled.
+            logger.exception("%s was broken off and starts again", work.__qualname__)
         except Exception:  # an edge: nobody else would see it
             logger.exception("%s failed and starts again", work.__qualname__)
         # Without the pause, work that fails at once would take the whole loop.

@@ -82,6 +82,24 @@ async def test_read_errors_reach_who_asked_and_nobody_later(thread, monkeypatch)
     assert await reader.read(key.digest)
 
 
+async def test_key_given_up_behind_hung_query_is_read(thread):
+    key, _ = await make()
+    reader = KeyReader(thread)
+    goes_on = threading.Event()
+    hung = asyncio.create_task(thread.run(lambda: goes_on.wait(30), 30))
+    first = asyncio.create_task(reader.read("0" * 64))
+    while thread.given < 2:  # which waits behind the query that hangs
+        await asyncio.sleep(0.01)
+    given_up = asyncio.create_task(reader.read(key.digest))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    again = asyncio.create_task(reader.read(key.digest))
+    await asyncio.sleep(0)
+    goes_on.set()
+    assert (await again).caller.key_id == key.pk
+    assert (await first, await hung) == (None, True)
+
+
 async def test_known_keys_do_not_wait_for_unknown_ones(redis_server, monkeypatch):
     monkeypatch.setattr("accounts.keys.keyring.READ_WITHIN", 60)
     _, secret = await make()

@@ -52,6 +52,21 @@ async def test_returned_places_are_announced(link):
     assert await link.execute("HKEYS", PLACES) == [b"p2"]
 
 
+async def test_idle_process_forgets_what_others_held(link):
+    first, second = Shares(), Shares()
+    one, two = PlaceExchange(link, first, "p1"), PlaceExchange(link, second, "p2")
+    first.take(ALICE)
+    second.take(ALICE)
+    await one.exchange()
+    await two.exchange()
+    second.give_back(ALICE)
+    for _ in range(2):  # says so once, and asks no more
+        await two.exchange()
+    first.give_back(ALICE)
+    await one.exchange()
+    assert second.line(ALICE).held == 0
+
+
 async def test_a_process_that_died_holds_nothing(link):
     shares = Shares()
     shares.take(ALICE)

@@ -29,6 +29,20 @@ async def test_failed_work_is_logged_and_started_again(soon, caplog, trouble):
     assert [record.exc_info[1] for record in caplog.records] == [trouble, trouble]
 
 
+async def test_work_broken_off_by_another_starts_again(soon, caplog):
+    tries = []
+
+    async def work():
+        tries.append(1)
+        if len(tries) == 1:
+            given_up = asyncio.get_running_loop().create_future()
+            given_up.cancel()
+            await given_up
+
+    await beside.keep_going(work)
+    assert (len(tries), len(caplog.records)) == (2, 1)
+
+
 async def test_work_that_is_cancelled_ends():
     task = asyncio.create_task(beside.keep_going(asyncio.Event().wait))
     await asyncio.sleep(0)
