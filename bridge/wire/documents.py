@@ -6,6 +6,7 @@ import base64
 import binascii
 import codecs
 import re
+from encodings.aliases import aliases
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -21,6 +22,9 @@ LARGEST_TEXT = 8 << 20
 SNIFFED = 4096
 """Characters of base64 in which bytes must look like text before all of them are decoded."""
 
+UTF8 = "utf-8-sig"
+"""What reads a file whose encoding is not named, or not known."""
+
 KINDS = {"application/pdf": "PDF", "image": "picture", "audio": "audio", "video": "video", "font": "font"}
 """Words for files of a type that is no text."""
 
@@ -30,12 +34,30 @@ TEXTUAL = ("image/svg+xml",)
 MAGIC = (b"%PDF-", b"PK\x03\x04", b"\x7fELF", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")
 
 _DATA_URL = re.compile(r"data:(?P<type>[^,]{0,200}?)(?P<base64>;base64)?,", re.IGNORECASE)
-_CHARSET = re.compile(r";\s*charset=\"?(?P<name>[\w.:-]+)", re.IGNORECASE)
+_CHARSET = re.compile(r";\s*charset=\"?(?P<name>[\w.:-]{1,40})", re.IGNORECASE)
+_WORDS = re.compile(r"[a-z0-9]+")
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 # An allowed list, not everything Python can decode: its codecs include ones that decompress or are not of text.
 _ENCODINGS = ("utf-8", "utf-16", "utf-32", "gb18030", "gbk", "gb2312", "big5", "shift_jis", "euc-jp", "euc-kr",
               "latin-1", "iso8859-1", "iso8859-15", "cp1252", "cp1251", "koi8-r", "ascii")  # fmt: skip
-_SUPPORTED_ENCODINGS = frozenset(codecs.lookup(name).name for name in _ENCODINGS)
+
+
+def _spelling(charset: str) -> str:
+    """The name as the table of aliases has it: `UTF 8`, `utf--8` and `utf_8` are one."""
+    return "_".join(_WORDS.findall(charset.lower()))
+
+
+def _codecs() -> dict[str, str]:
+    """Every spelling of a supported encoding, and what reads it."""
+    known = {aliases.get(spelt, spelt): codecs.lookup(name).name for name in _ENCODINGS if (spelt := _spelling(name))}
+    # `utf-8-sig` also reads plain UTF-8, and drops the byte order mark that editors on Windows write.
+    known["utf_8"] = UTF8
+    return known | {alias: known[module] for alias, module in aliases.items() if module in known}
+
+
+# Python keeps every name that it is asked for, known or not, for as long as the process lives: it is never asked for
+# one that a client sent.
+_CODECS = _codecs()
 
 
 class File(msgspec.Struct):
@@ -137,12 +159,7 @@ def _encoding(content: _Content) -> str:
     if (content.data or b"").startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     charset = _CHARSET.search(content.type)
-    try:
-        named = codecs.lookup(charset["name"]).name if charset else "utf-8"
-    except LookupError:
-        named = "utf-8"
-    # `utf-8-sig` also reads plain UTF-8, and drops the byte order mark that editors on Windows write.
-    return "utf-8-sig" if named == "utf-8" or named not in _SUPPORTED_ENCODINGS else named
+    return _CODECS.get(_spelling(charset["name"]), UTF8) if charset else UTF8
 
 
 def _plain_type(declared: str) -> str:

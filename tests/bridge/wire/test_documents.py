@@ -1,7 +1,9 @@
 """Files in a request: text is passed on, whatever its spelling; everything else is named, in every format."""
 
 import base64
+import encodings
 import json
+from uuid import uuid4
 
 import pytest
 
@@ -122,6 +124,29 @@ def test_document_text_may_have_many_spellings():
         text = read_file(file, attached)
         assert text.startswith("hello QX"), file
         assert not attached.dropped
+
+
+@pytest.mark.parametrize(
+    ("spelling", "encoding"),
+    [("UTF8", "utf-8"), ("utf_8", "utf-8"), ("Latin1", "latin-1"), ("ISO-8859-1", "latin-1"), ("l1", "latin-1"),
+     ("windows-1252", "cp1252"), ("GB2312", "gb2312"), ("cp936", "gbk"), ("x-mac-japanese", "shift_jis"),
+     ("Shift-JIS", "shift_jis"), ("utf-16", "utf-16"), ("US-ASCII", "ascii")],
+)  # fmt: skip
+def test_charset_may_have_many_spellings(spelling, encoding):
+    text = {"latin-1": "Grüße", "cp1252": "„Grüße“", "ascii": "hello", "utf-16": "Grüße"}.get(encoding, "日本")
+    for kind in (f"text/plain; charset={spelling}", f'text/plain; charset="{spelling}"'):
+        assert read_file(File("a", kind, b64(text.encode(encoding))), Attached()) == text
+
+
+@formats
+def test_charset_nobody_knows_is_not_kept(name):
+    # Also another spelling of a known one: there are as many as a client cares to write.
+    kinds = [f"text/plain; charset={uuid4()}", f"text/plain; charset={'k' * 100}{uuid4()}",
+             f"text/plain; charset=gbk{'-' * len(str(uuid4()))}"]  # fmt: skip
+    said(name, a_file(name, b"hello QX", "text/plain"))
+    before = set(encodings._cache)
+    assert [said(name, a_file(name, b"hello QX", kind)).text for kind in kinds] == ["notes.txt\nhello QX"] * 3
+    assert set(encodings._cache) == before
 
 
 def test_a_huge_file_is_not_even_decoded():
