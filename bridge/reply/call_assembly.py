@@ -157,13 +157,13 @@ class CallAssembly:
     def passes(self) -> bool:
         """Whether text can be sent as it comes; then `note` it instead of `take`."""
         return not (
-            self.is_holding
-            or self.checkpoint is not None
-            or self.watch is not None
-            or self._ignores_rest
-            or self.unwanted.is_open
-            or self.pending
+            self.is_holding or self.checkpoint is not None or self.watch is not None or self.is_dropping or self.pending
         )
+
+    @property
+    def is_dropping(self) -> bool:
+        """What was read last is not wanted: it stands behind a call too many, or belongs to another tool's."""
+        return self._ignores_rest or self.unwanted.is_open
 
     def note(self, text: str) -> None:
         self._text.first.append(text)
@@ -172,7 +172,7 @@ class CallAssembly:
     def take(self, piece: CallEvent) -> None:
         # What follows a malformed call is ignored, since the model will write it again; so is what follows a call too
         # many.
-        if self._ignores_rest or self._is_unwanted(piece):
+        if self._ignores_rest or self._is_unwanted(piece) or self._is_too_many(piece):
             return
         match piece:
             case MalformedCall():
@@ -221,12 +221,14 @@ class CallAssembly:
         unwanted.is_open = not isinstance(piece, ToolCallEnded)
         return True
 
-    def _begin(self, piece: ToolCallStarted) -> None:
-        # The client allows one call, and the model was asked for one: the others would run before the first one's
-        # result is known.
-        if self.calls and not self._offer.parallel:
+    def _is_too_many(self, piece: CallEvent) -> bool:
+        """A call behind the only one that is allowed, even one that cannot be read."""
+        # The model was asked for one call: the others would run before the first one's result is known.
+        if self.calls and not self._offer.parallel and isinstance(piece, ToolCallStarted | MalformedCall):
             self._ignores_rest = True
-            return
+        return self._ignores_rest
+
+    def _begin(self, piece: ToolCallStarted) -> None:
         tool = by_wire_name(self._offer.tools).get((piece.namespace, piece.name))
         if self.checkpoint is not None and self.repair.call is not None:
             # Prose around a repaired call is mostly an apology to us, not to the client.

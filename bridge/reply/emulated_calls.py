@@ -98,7 +98,8 @@ class EmulatedCalls:
         for piece in (yield from self._parser.ending()):
             assembly.take(piece)
         self.marked = self.marked or self._parser.marked
-        self.cut_off = self._parser.cut_off and not assembly.unwanted.is_open
+        # A call that is dropped anyway may end anywhere: the one that counts was complete before it.
+        self.cut_off = self._parser.cut_off and not assembly.is_dropping
         # An unclosed string has swallowed the mark: the call is over, its arguments are no JSON.
         if self.cut_off and self._ends_with_mark():
             self.cut_off, assembly.open.broken = False, _UNCLOSED

@@ -218,6 +218,28 @@ def test_another_call_that_breaks_off_is_none_either():
     assert (reply.calls, reply.cut_off) == (1, False)
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    "second",
+    [call("read", path="b" * 99)[:-60], f'<call:{DELIMITER_ID}>{{"name":"re', call("rm"), call("read", file="a")],
+    ids=["cut off", "cut off in its name", "unknown", "misfit"],
+)
+def test_flaw_of_an_ignored_call_costs_nothing(second, stream):
+    reply = emulation(parallel=False, stream=stream)
+    events = whole(reply, call("read", path="a") + second)
+    assert calls_of(events) == [("call_1", "read", {"path": "a"})]
+    assert (reply.cut_off, reply.correction, reply.outcomes) == (False, "", {"parsed": 1})
+
+
+@pytest.mark.parametrize("first", [call("rm"), call("read", file="a")], ids=["unknown", "misfit"])
+def test_correction_is_of_the_call_not_run(first):
+    reply = emulation(stream=False)
+    whole(reply, call("time") + first + call("read", path="b" * 99)[:-60])
+    assert ("cut off" in reply.correction, reply.cut_off) == (False, False)
+    reply.retry()
+    assert [name for _, name, _ in calls_of(whole(reply, call("read", path="a")))] == ["time", "read"]
+
+
 def test_demand_for_any_call_is_met_by_any():
     reply = emulation(ToolChoice("required"))
     assert calls_of(whole(reply, call("time"))) == [("call_1", "time", {})]
