@@ -237,7 +237,8 @@ class ChatConsumer(ListeningConsumer):
         """
         if self.request.stream:
             if not self.begun:
-                await self._begin_stream()
+                self._encoder = self._new_encoder()
+                await self._begin_stream(self._encoder)
             await self.send_part(sse.COMMENT, last=False)
 
     def given_away(self, instance: str) -> None:
@@ -351,15 +352,14 @@ class ChatConsumer(ListeningConsumer):
 
     async def _stream_rare(self, batch: Batch) -> None:
         last = type(batch[-1]) in ENDINGS
-        if self._encoder is None:
-            if not last:  # else the head goes out with the rest, once the row is written: in one write
-                await self._begin_stream()
-            else:
-                self._encoder = self._new_encoder()
-        assert self._encoder is not None  # noqa: S101 - made with the stream
-        if len(batch) > MOST_AT_ONCE:
-            batch = await self._stream_slices(self._encoder, batch)
-        part = self._encoder.feed(batch)
+        encoder, is_long = self._encoder, len(batch) > MOST_AT_ONCE
+        if encoder is None:
+            encoder = self._encoder = self._new_encoder()
+            if is_long or not last:  # else the head goes out with the rest, once the row is written: in one write
+                await self._begin_stream(encoder)
+        if is_long:
+            batch = await self._stream_slices(encoder, batch)
+        part = encoder.feed(batch)
         if last:
             await self.store_reply()
             if not self._is_anothers:
@@ -369,9 +369,8 @@ class ChatConsumer(ListeningConsumer):
             return await self.send_last(part)
         return await self.send_part(part, last=False)
 
-    async def _begin_stream(self) -> None:
+    async def _begin_stream(self, encoder: Encoder) -> None:
         """Its head."""
-        encoder = self._encoder = self._new_encoder()
         # Whoever has seen a request id finds its row, even when this process is killed now. Redis has mostly answered
         # long before.
         if self._opening is not None and not self._opening.done():
@@ -388,8 +387,6 @@ class ChatConsumer(ListeningConsumer):
 
     async def _stream_slices(self, encoder: Encoder, batch: Batch) -> Batch:
         """Send what has piled up slice by slice, each when the client has taken the one before; return the last one."""
-        if not self.begun:
-            await self.start_stream()
         starts = range(0, len(batch), MOST_AT_ONCE)
         for start in starts[:-1]:
             await self.send_part(encoder.feed(batch[start : start + MOST_AT_ONCE]), last=False)
