@@ -49,12 +49,14 @@ class QueuedHandler(logging.Handler):
         self._repeats = Repeats()
         self._dropped = 0
         self._counting = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread: threading.Thread | None = None
         if not preloading.active:
-            self._thread.start()
+            self.begin()
 
     def begin(self) -> None:
-        """In a fork of a process that was preloading: write, from now on."""
+        """Write, from now on: in a fork of a process that was preloading, what was logged there, too."""
+        # Made here: to Python 3.13 a thread that was made before a fork has been started.
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -79,7 +81,7 @@ class QueuedHandler(logging.Handler):
 
     def close(self) -> None:
         """Write what is left; what comes later is lost."""
-        if self._thread.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             self._records.put(None)
             self._thread.join(timeout=2)
         super().close()
