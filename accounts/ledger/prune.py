@@ -32,13 +32,15 @@ def oldest_kept(now: datetime, retention_days: int) -> datetime:
 def prune(before: datetime, within: float = float("inf")) -> tuple[int, int]:
     """Delete rows and sums from before that hour, for so many seconds at most; return how many of each."""
     deadline = time.monotonic() + within
+    # Totals of a day are those of its midnight: the day that is cut keeps them, for what is left of it.
+    firsts: dict[type[models.Model], datetime] = {UsageTotal: totals.day_of(before)}
     # The oldest first, and rows before their sums: pages that add up sums stay right until those go as well.
-    rows, hours, *_ = [_delete_all(model, column, before, deadline) for model, column in TABLES]
+    rows, hours, *_ = [_delete_all(model, column, firsts.get(model, before), deadline) for model, column in TABLES]
     if rows:
         record(DELETED, Usage._meta.label_lower, "", f"{rows} × {Usage._meta.verbose_name_plural}")
-    if hours:
-        with writing():
-            totals.rebuild(before, before + HOUR)  # the day may have lost its first hours
+    # The day may have lost its first hours: now, or in a run that has ended before it came here.
+    with writing():
+        totals.rebuild(before, before + HOUR)
     return rows, hours
 
 

@@ -7,6 +7,7 @@ from accounts.ledger.reconcile import reconcile
 from accounts.models import UsageHour
 from accounts.models.total import UsageTotal
 from tests.accounts.ledger.test_hours import END, START, file, some_rows
+from tests.accounts.rows import row
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,6 +60,21 @@ def test_pruned_hours_leave_their_days(filed):
     assert UsageHour.objects.exists()
     assert wrong() == set()
     assert totals.wrong_days(START - timedelta(days=2), END) == set()
+
+
+def test_pruned_day_keeps_totals_of_later_hours(tmp_path):
+    file([row("later", started_at=(START + timedelta(hours=8)).timestamp())], tmp_path)
+    before = stored()
+    prune.prune(START + timedelta(hours=5))
+    assert stored() == before != []
+
+
+def test_pruning_mends_what_an_ended_run_left(filed):
+    before = START + timedelta(hours=20)
+    UsageHour.objects.filter(hour__lt=before).delete()
+    assert wrong()
+    prune.prune(before)
+    assert wrong() == set()
 
 
 def test_hours_of_older_version_get_totals(filed):
