@@ -38,6 +38,8 @@ class Orphans:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._missed: dict[str, float] = {}
+        self._overdue: dict[str, dict[str, float | None]] = {}
+        """Of processes that live: turns that their sign of life leaves out, and the first sign since each was found."""
         self._looked_at = float("-inf")
 
     def signs(self, client: redis.Redis) -> Signs:
@@ -53,6 +55,7 @@ class Orphans:
         runs = list(OpenTurn.objects.order_by().values_list("run", flat=True).distinct())
         values: Any = client.mget([redis_keys.RUN + run for run in runs]) if runs else []
         self._looked_at = now
+        self._overdue = {run: turns for run, turns in self._overdue.items() if run in runs}
         return {run: None if value is None else float(value) for run, value in zip(runs, values, strict=True)}
 
     def close(self, signs: Signs) -> int:
@@ -62,8 +65,7 @@ class Orphans:
             turns = OpenTurn.objects.filter(run=run)
             if oldest is not None:
                 self._missed.pop(run, None)
-                # Its process lives and does not run it any more, and yet there is no row: it was lost there.
-                turns = turns.filter(started_at__lt=datetime.fromtimestamp(oldest, UTC))
+                turns = turns.filter(pk__in=self._lost(run, oldest))
             elif now < self._missed.setdefault(run, now) + MISSED_SEC:
                 continue
             while lines := list(turns.values_list("row", flat=True)[:BATCH]):
@@ -74,6 +76,16 @@ class Orphans:
         if closed:
             logger.warning("%d turns have ended without a row; each has one now, as orphaned", closed)
         return closed
+
+    def _lost(self, run: str, oldest: float) -> list[str]:
+        """Its process lives and does not run them any more, and yet there is no row: they were lost there."""
+        turns = OpenTurn.objects.filter(run=run, started_at__lt=datetime.fromtimestamp(oldest, UTC))
+        overdue = list(turns.order_by("started_at").values_list("pk", flat=True)[:BATCH])
+        known = self._overdue.get(run, {})
+        # A request is read first, and its turn opened then: a sign from in between knows nothing of a turn that began
+        # before it. The first sign that is read after the turn was found may be such a one. Another is newer.
+        self._overdue[run] = {id_: (known[id_] or oldest) if id_ in known else None for id_ in overdue}
+        return [id_ for id_ in overdue if known.get(id_) not in (None, oldest)]
 
 
 def _file(lines: Iterable[str]) -> int:

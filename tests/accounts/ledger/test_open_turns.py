@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 
 import pytest
 import redis
@@ -133,7 +134,7 @@ def test_order_and_repetition_change_nothing(client, tmp_path, seed):
             else:
                 await ledger.write(closed(id_))
             if chance.random() < 0.1:
-                await asyncio.to_thread(flush_elsewhere, client, tmp_path)
+                await asyncio.to_thread(elsewhere, flush, client, tmp_path)
 
     process(client_url(client), tmp_path, work)
     flush(client, tmp_path)
@@ -141,10 +142,10 @@ def test_order_and_repetition_change_nothing(client, tmp_path, seed):
     assert (found["admitted"], found["open"], found["rows"]) == (60, 10, 50)
 
 
-def flush_elsewhere(client, spool):
+def elsewhere(work, *args):
     """In a thread, which has a connection of its own."""
     try:
-        flush(client, spool)
+        return work(*args)
     finally:
         connection.close()
 
@@ -235,11 +236,52 @@ def test_outage_of_redis_is_nobodys_death(client, redis_server, tmp_path, worker
 def test_turn_its_process_has_lost_gets_a_row(client, redis_server, tmp_path, worker):
     process(redis_server, tmp_path, lambda ledger: open_all(ledger, "one"))
 
-    async def live_on(ledger):
-        await ledger.sign_of_life()
+    def look():
+        process(redis_server, tmp_path, lambda ledger: ledger.sign_of_life())
+        return worker()
 
-    process(redis_server, tmp_path, live_on)
-    assert [worker(), worker()] == [0, 1]
+    assert [look() for _ in range(5)] == [0, 0, 0, 1, 0]
+    assert Usage.objects.get().reason == "orphaned"
+
+
+async def open_late(ledger):
+    """Its request came long before."""
+    await asyncio.wait_for(ledger.open(opened("late", started_at=time.time() - 5)).wait(), 30)
+
+
+def test_turn_opened_after_a_sign_stays_open(client, redis_server, tmp_path, worker):
+    async def work(ledger):
+        await ledger.sign_of_life()
+        await open_late(ledger)
+        given_up = [await asyncio.to_thread(elsewhere, worker) for _ in range(2)]
+        for _ in range(4):
+            await ledger.sign_of_life()
+            given_up.append(await asyncio.to_thread(elsewhere, worker))
+        assert given_up == [0] * 6
+
+    process(redis_server, tmp_path, work)
+    assert counts() == {"admitted": 1, "unopened": 0, "open": 1, "rows": 0}
+
+
+def test_sign_between_look_and_opening_closes_nothing(client, redis_server, tmp_path, clock):
+    process(redis_server, tmp_path, lambda ledger: ledger.open(opened("far", started_at=time.time() + 999)).wait())
+    flush(client, tmp_path)
+    orphans = Orphans(clock)
+
+    async def work(ledger):
+        await ledger.sign_of_life()
+        given_up = []
+        for each in range(2):
+            signs = await asyncio.to_thread(elsewhere, orphans.signs, client)
+            if each == 0:
+                await ledger.sign_of_life()
+                await open_late(ledger)
+            await asyncio.to_thread(elsewhere, flush, client, tmp_path)
+            given_up.append(await asyncio.to_thread(elsewhere, orphans.close, signs))
+            clock.now += 3
+        assert given_up == [0, 0]
+
+    process(redis_server, tmp_path, work)
 
 
 def test_row_of_slow_process_replaces_the_orphan(client, redis_server, tmp_path, worker):
