@@ -78,7 +78,10 @@ def _clean_counts(client: redis.Redis, *, expired_at: float) -> None:
 
 def _split(value: bytes) -> tuple[float, bytes]:
     lease, _, entry = value.partition(b" ")
-    return float(lease), entry
+    try:
+        return float(lease), entry
+    except ValueError:  # of another version: nobody knows how long it holds
+        return 0.0, entry
 
 
 def _starts(client: redis.Redis) -> set[tuple[str, int]]:
@@ -98,6 +101,9 @@ def _stated(
     found: Iterable[bytes | None], state: State, starts: Container[tuple[str, int]]
 ) -> Iterator[tuple[StoredEntry, State]]:
     for entry in found:
-        if entry is not None:  # else it expired, and the index does not know it yet
+        if entry is None:  # it expired, and the index does not know it yet
+            continue
+        # One of another version of the gateway is left out: no turn of this one can continue it.
+        with suppress(msgspec.MsgspecError):
             stored = _decode(entry)
             yield stored, state if (stored.instance, stored.generation) in starts else "gone"

@@ -172,6 +172,18 @@ def test_session_of_ended_start_is_gone(admin_client, put, client_of_redis, way)
     assert rows(admin_client.get(LIST, {"state__exact": "idle"})) == ["s2"]
 
 
+@pytest.mark.parametrize("odd", [b"", b"[1]", b"\xff", b'{"session_id":"odd"}', b'{"generation":"w1-7"}'])
+def test_entries_of_another_version_are_left_out(admin_client, put, client_of_redis, odd):
+    put("s1")
+    put("odd")
+    client_of_redis.set("lgw:session:odd", odd)
+    client_of_redis.hset("lgw:sessions:in_use", mapping={"taken": b"%d %b" % (time.time() + 600, odd), "new": odd})
+    assert rows(admin_client.get(LIST)) == ["s1"]
+    assert [row["session_id"] for row in admin_client.get("/api/sessions/").json()["results"]] == ["s1"]
+    assert tasks.clean() == 1
+    assert list(Entry.objects.values_list("pk", flat=True)) == ["s1"]
+
+
 def test_failed_deletion_does_not_say_done(admin_client, put, settings):
     put("s1")
     tasks.clean()
