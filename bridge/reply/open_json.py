@@ -58,7 +58,7 @@ class OpenJson:
             self._value, self._first = None, at
             return True
         self._value.out.clear()
-        self._window, self._first = self._window[at:], 0
+        self._cut(at)
         return False
 
     def _begin(self) -> bool:
@@ -67,7 +67,9 @@ class OpenJson:
             sign = _SIGN.search(self._window, found.start())
             self._first = sign.start() if sign else found.end()
             return True
-        # One character before the cut is kept: patterns look behind for the line break.
-        cut = max(self._first, len(self._window) - _LONGEST)
-        self._window, self._first = self._window[max(cut - 1, 0) :], min(cut, 1)
+        self._cut(max(self._first, len(self._window) - _LONGEST))
         return False
+
+    def _cut(self, at: int) -> None:
+        # One character before it is kept: patterns look behind for the line break, or the beginning of the reply.
+        self._window, self._first = self._window[max(at - 1, 0) :], min(at, 1)

@@ -85,6 +85,7 @@ class Structured:
     def _start(self) -> None:
         self._held = HeldText()
         self._tail = ""
+        self._from = 0  # where in the tail a beginning is looked for
         self._json: JsonStream | None = None
         self._sent: list[str] = []
         self._is_text = False
@@ -113,7 +114,8 @@ class Structured:
 
     def release(self) -> str:
         """A call comes: what is held is the text before it."""
-        held, self._held, self._tail = "".join(self._held.pieces), HeldText(), ""
+        held, self._held = "".join(self._held.pieces), HeldText()
+        self._tail, self._from = "", 0
         return held
 
     def discard(self) -> None:
@@ -149,12 +151,14 @@ class Structured:
     def _find_beginning(self, text: str) -> str:
         """Look for the beginning of the JSON; return what may be sent."""
         window = self._tail + text
-        if found := self._expected.begins.search(window):
+        if found := self._expected.begins.search(window, self._from):
             self._json = JsonStream(self._expected.numbers(), self._sent)
             # Words before the JSON are left out for good: the client parses the whole text.
             self._held = HeldText()
             return self._json.feed(window[found.start() :].lstrip())
-        self._tail = window[-_BEGINNING:]
+        # One character more is kept, to look behind at: where the text was cut neither the reply nor a line begins.
+        cut = len(window) - _BEGINNING - 1
+        self._tail, self._from = (window[cut:], 1) if cut > 0 else (window, self._from)
         # A stream cannot be held for ever: after so much prose it counts as a refusal.
         if self._held.size <= _MOST_HELD:
             return ""

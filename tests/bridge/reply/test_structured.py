@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.reply.open_json import BEGINS, OpenJson
 from bridge.reply.structured import Structured
 from tests.bridge.reply.streams import cut, sliced
 
@@ -170,6 +171,22 @@ def test_replaced_reply_is_forgotten():
 @pytest.mark.parametrize("stream", [True, False])
 def test_json_is_searched_by_what_schema_wants(schema, text, sent, stream):
     assert whole(Structured(schema, stream=stream), text) == sent
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 50, 10_000])
+@pytest.mark.parametrize("schema", [b'{"type":"array"}', b'{"anyOf":[{"type":"object"},{"type":"array"}]}'])
+def test_brackets_in_long_prose_begin_no_list(schema, size):
+    prose = "As the sources [1] and [2] say, there is more of it than [3] would have. " * 9
+    assert streamed(sliced(f'{prose}\n[{{"a":1}},2]', size), schema) == '[{"a":1},2]'
+
+
+@pytest.mark.parametrize("size", [1, 8, 100])
+def test_bracket_behind_broken_json_begins_no_list(size):
+    watch = OpenJson(BEGINS["{["])
+    for piece in sliced('{"a":1 [1', size):
+        watch.append(piece)
+        is_open = watch.is_open
+    assert not is_open
 
 
 def test_an_object_is_an_object():
