@@ -6,6 +6,8 @@ import base64
 import re
 from typing import Any, Literal
 
+import msgspec
+
 from bridge.chat.events import ToolCallStarted
 from bridge.chat.fold import Call
 
@@ -14,6 +16,7 @@ Item = dict[str, Any]
 
 SEAL = b"lgw.compaction.1\n"
 
+_TEXT = msgspec.json.Decoder(str)
 _RESPONSE_ID = re.compile(r"resp_[0-9a-f]{32}")
 
 
@@ -73,9 +76,10 @@ def compaction(id_: str, summary: str) -> Item:
 def unsealed(json: bytes) -> str | None:
     """The summary in a compaction's `encrypted_content`, given as JSON; None if it was not made here."""
     try:
-        content = base64.b64decode(json.strip(b'"'), validate=True)
+        # Decoded as JSON first: some clients write the `+` and `/` of base64 as escapes (.NET, PHP, Java).
+        content = base64.b64decode(_TEXT.decode(json), validate=True)
         return content.removeprefix(SEAL).decode() if content.startswith(SEAL) else None
-    except ValueError:
+    except (msgspec.MsgspecError, ValueError):
         return None
 
 

@@ -52,6 +52,19 @@ def test_the_summary_is_read_again():
     assert not summary.dropped
 
 
+@pytest.mark.parametrize(
+    ("sign", "escaped"), [("+", r"\u002B"), ("+", r"\u002b"), ("/", r"\/"), ("/", r"\u002F"), ("=", r"\u003d")]
+)
+def test_escaped_summary_is_read_again(sign, escaped):
+    item = compacted("ab>>>>>>ab???????")["output"][-1]
+    assert sign in item["encrypted_content"]
+    sent = json.dumps(item).replace(sign, escaped)
+    body = f'{{"model": "m", "input": [{sent}, {{"role": "user", "content": "five"}}]}}'.encode()
+    summary, asked = RESPONSES.parse(body).request.messages
+    assert summary.text.endswith("ab>>>>>>ab???????")
+    assert not asked.dropped
+
+
 @pytest.mark.parametrize("content", [None, 5, "", "gAAAAABpM0Yj", "bGd3", {"a": 1}])
 def test_foreign_summary_is_named_as_lost(content):
     items = [{"type": "compaction", "encrypted_content": content}, {"role": "user", "content": "five"}]
