@@ -7,9 +7,10 @@ from itertools import accumulate, pairwise
 
 import msgspec
 
-from bridge.chat.errors import InvalidRequest
+from bridge.chat.errors import Cancelled, InvalidRequest
 from bridge.chat.events import (
     ChatEvent,
+    Failed,
     Finished,
     FinishReason,
     KeepAlive,
@@ -67,6 +68,7 @@ class _Response(msgspec.Struct):
     id: str
     model: str
     created_at: int
+    status: str = "completed"
     completed_at: int | None = None
     output: list[_OutputItem] = []
     incomplete_details: _Why | None = None
@@ -98,6 +100,9 @@ def replay(record: StoredRecord, after: int = -1) -> Iterator[bytes]:
         # A keep-alive has no event of its own in the record: it is known by its number alone.
         while encoder.number in pauses or (not encoder.number and 1 in pauses):  # the first comes after an event
             yield from _blocks(encoder.feed([KeepAlive()]), encoder.number, skipped)
+        if isinstance(event, Failed):
+            # What was sent before a cancel is not kept, so its end comes behind all that the client may have.
+            encoder.number = max(encoder.number, skipped)
         yield from _blocks(encoder.feed([event]), encoder.number, skipped)
 
 
@@ -126,9 +131,15 @@ def _events(record: StoredRecord) -> Iterator[ChatEvent]:
     for index, item in enumerate(response.output):
         lengths = record.deltas[index] if record.deltas and index < len(record.deltas) else None
         yield from _events_of(item, lengths)
+    yield _ending(response)
+
+
+def _ending(response: _Response) -> Failed | Finished:
+    if response.status == "cancelled":
+        return Failed(Cancelled())
     cut = response.incomplete_details
     usage = response.usage or _Usage()
-    yield Finished(
+    return Finished(
         # A reason that this version does not know counts as a limit: the reply was cut in any case.
         REASONS.get(cut.reason, FinishReason.LENGTH) if cut else FinishReason.STOP,
         TokenUsage(usage.input_tokens, usage.output_tokens, "upstream", usage.output_tokens_details.reasoning_tokens),

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
-from bridge.chat.errors import InvalidRequest
-from bridge.chat.events import KeepAlive, TextDelta
+from bridge.chat.errors import Cancelled, InvalidRequest
+from bridge.chat.events import Failed, KeepAlive, TextDelta
 from bridge.chat.fold import fold
 from bridge.wire.format import ReplyHead
 from bridge.wire.responses import stored
@@ -72,6 +72,20 @@ def test_unstreamed_reply_has_one_delta():
     assert [event["delta"] for event in events if event["type"] == "response.output_text.delta"] == ["Hello, 世界!\n"]
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert events[-1]["response"] == json.loads(whole)
+
+
+@pytest.mark.parametrize("after", [-1, 0, 1, 2, 7])
+def test_cancelled_response_is_replayed_as_cancelled(after):
+    reply = asked()
+    encoder = reply.encoder(HEAD)
+    told = encoder.feed([STARTED, TextDelta("Hel"), TextDelta("lo")])
+    reply.cancel(HEAD)
+    live = payloads(told + encoder.feed([Failed(Cancelled())]))[-1]
+    *before, last = payloads_of(replay(stored.unpack(reply.record()), after))
+    assert [event["type"] for event in before] == ["response.created", "response.in_progress"][after + 1 :]
+    assert (last["type"], last["sequence_number"]) == ("response.failed", max(2, after + 1))
+    assert last["response"] == live["response"] | {"output": []}
+    assert last["response"]["status"] == "cancelled"
 
 
 def test_record_of_older_version_can_be_replayed():
