@@ -32,6 +32,9 @@ _ARTICLES = {
 
 _BEGINNINGS = {b'"': "a string", b"[": "an array", b"t": "a boolean", b"f": "a boolean"}
 
+WHITE_SPACE = b" \t\n\r"
+"""What JSON allows between its signs."""
+
 Integral = int | float | None
 """A whole number as JSON may write it: `10`, `10.0` or `1e1`. Read it with `integer_at`."""
 
@@ -150,7 +153,8 @@ def schema_at(raw: msgspec.Raw, path: Path) -> bytes:
         return b""
     if not schema.startswith(b"{"):
         raise FieldError("invalid_type", path, expected="an object", got=json_type(schema))
-    return schema
+    # `{ }` is the schema `{}`, which means more to those who read it than one that allows everything.
+    return schema if schema[1:-1].strip(WHITE_SPACE) else b"{}"
 
 
 def _first_in(body: bytes) -> UnicodeDecodeError | None:

@@ -15,7 +15,7 @@ from bridge.chat.request import ChatRequest, Message
 from bridge.wire.anthropic.blocks import Block, Content, assistant_message, plain_message, user_messages
 from bridge.wire.anthropic.client_ids import of_metadata
 from bridge.wire.anthropic.tools import Choice, read_choice, read_tools
-from bridge.wire.bodies import FieldError, Integral, Path, decode, integer_at, is_absent, schema_at
+from bridge.wire.bodies import WHITE_SPACE, FieldError, Integral, Path, decode, integer_at, is_absent, schema_at
 from bridge.wire.bounds import MOST_MESSAGES, at_most, bounded, name_at, stops_at
 
 BILLING_HEADER = "x-anthropic-billing-header:"
@@ -128,7 +128,8 @@ def _refuse_state(fields: _Body) -> None:
         reason = "Threads are not supported here; send the full conversation."
         raise FieldError("unsupported_parameter", ("thread",), reason=reason, details=THREADS_UNSUPPORTED)
     for name in ("container", "mcp_servers"):
-        if bytes(getattr(fields, name)) not in NOTHING:
+        # Without white space, as some encoders put it into empty lists and objects, too.
+        if bytes(getattr(fields, name)).translate(None, WHITE_SPACE) not in NOTHING:
             raise FieldError("unsupported_parameter", (name,), reason="Not supported here")
 
 

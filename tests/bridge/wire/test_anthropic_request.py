@@ -240,6 +240,12 @@ def test_pitfall_3_thread_is_refused_with_fallback_code(thread):
     assert told["message"].startswith("thread: ")
 
 
+@pytest.mark.parametrize("empty", ["[ ]", "[\n  ]", "{ }", "{\r\n\t}"])
+@pytest.mark.parametrize("name", ["container", "mcp_servers"])
+def test_empty_state_may_hold_white_space(name, empty):
+    assert FORMAT.parse(body()[:-1] + f',"{name}": {empty}}}'.encode()).request == parse()
+
+
 @pytest.mark.parametrize("fields", [{"container": "c_1"}, {"container": {"id": "c"}}, {"mcp_servers": [{"url": "u"}]}])
 def test_pitfall_3_other_server_state_is_refused(fields):
     assert refused(body(**fields)).param == tuple(fields)

@@ -28,6 +28,21 @@ def test_a_header_shows_the_format():
     assert by_header({b"authorization": b"Bearer x"}) is None
 
 
+ASKED_IN_JSON = {
+    "/v1/chat/completions": '"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": %s}}',
+    "/v1/responses": '"text": {"format": {"type": "json_schema", "name": "n", "schema": %s}}',
+    "/v1/messages": '"max_tokens": 5, "output_config": {"format": {"type": "json_schema", "schema": %s}}',
+}
+
+
+@pytest.mark.parametrize("schema", ["{}", "{ }", "{\n  }"])
+@pytest.mark.parametrize("each", FORMATS, ids=lambda each: each.path)
+def test_empty_schema_may_hold_white_space(each, schema):
+    turns = '"input": "x"' if each.path == "/v1/responses" else '"messages": [{"role": "user", "content": "x"}]'
+    body = f'{{"model": "m", {turns}, {ASKED_IN_JSON[each.path] % schema}}}'
+    assert each.parse(body.encode()).request.reply_schema == b"{}"
+
+
 def test_pages_offer_the_formats_that_are_served():
     """Pages and server may not import formats: that their list is the same is held here."""
     assert {(each.path, each.protocol) for each in PUBLIC_FORMATS} == {(each.path, each.name) for each in FORMATS}
