@@ -9,6 +9,8 @@ from bridge.turn.attempt import Attempt
 
 LOOK_SEC = 0.2
 """Between two looks whether another turn is through with the prompt."""
+KEEP_SEC = 20.0
+"""Between two renewals: the lock is one of a process that may die, and a turn may wait and be silent for longer."""
 BEGUN_SEC = 0.1
 CHECK_SEC = 10.0
 HARMLESS_SEC = 2.0
@@ -23,10 +25,18 @@ class Retest:
         self._name = name
         self._turn = turn
         self._is_on = False
+        self._keeping: asyncio.Task[None] | None = None
 
     async def begin(self) -> bool:
-        self._is_on = self._is_on or await self._locks.begin(self._name, self._turn)
+        if not self._is_on and await self._locks.begin(self._name, self._turn):
+            self._is_on = True
+            self._keeping = asyncio.get_running_loop().create_task(self._keep())
         return self._is_on
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_SEC)
+            await self._locks.begin(self._name, self._turn)
 
     async def end_when_harmless(self, attempt: Attempt) -> None:
         """A long reply keeps nobody waiting who asks the same."""
@@ -39,9 +49,13 @@ class Retest:
     async def end(self, after: float = 0.0, check: asyncio.Task[bool] | None = None) -> None:
         """`after`: seconds in which something may still be learnt of it; `check`: who learns it."""
         if self._is_on:
-            await asyncio.sleep(after)
-            if check is not None:
-                await asyncio.wait({check}, timeout=CHECK_SEC)
+            try:
+                await asyncio.sleep(after)
+                if check is not None:
+                    await asyncio.wait({check}, timeout=CHECK_SEC)
+            finally:
+                if self._keeping is not None:
+                    self._keeping.cancel()
             await self._locks.end(self._name, self._turn)
             # Behind it: who is cancelled meanwhile has to do it again.
             self._is_on = False

@@ -10,9 +10,11 @@ from bridge.chat.errors import CrashingPrompt
 from bridge.fleet.crash_exchange import CrashExchange, RedisRetestLocks
 from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.pool import careful
-from bridge.pool.crashes import LocalRetestLocks
+from bridge.pool.crashes import Crashes, LocalRetestLocks
 from bridge.pool.instances import lifecycle, runs
+from bridge.turn import retest
 from bridge.turn.engine import Engine, EngineOptions
+from gateway_project.lib.redis.redis_keys import RETEST
 from gateway_project.lib.redis.redis_link import RedisLink
 from tests.bridge.chats import Reading, chat, request
 from tests.bridge.pools import running, simulator
@@ -70,6 +72,20 @@ async def under_way(engines, turns):
     async with asyncio.timeout(30):
         while sum(engine.pool.in_flight for engine in engines) < turns:
             await asyncio.sleep(0.01)
+
+
+async def test_lock_outlives_a_long_silence(redis_server, monkeypatch):
+    monkeypatch.setattr(retest, "KEEP_SEC", 0.05)
+    link = RedisLink(redis_server, timeout=30)
+    held = retest.Retest(RedisRetestLocks(link, CrashExchange(link, Crashes())), "1:x", "a")
+    assert await held.begin()
+    await link.execute("EXPIRE", f"{RETEST}1:x", 5)
+    async with asyncio.timeout(30):
+        while await link.execute("TTL", f"{RETEST}1:x") <= 5:  # it would lapse
+            await asyncio.sleep(0.02)
+    await held.end()
+    assert await link.execute("EXISTS", f"{RETEST}1:x") == 0
+    await link.close()
 
 
 @pytest.mark.parametrize("keys", [1, 3])
