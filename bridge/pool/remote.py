@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from bridge.chat.errors import ConnectionLost, GatewayError, Overloaded
+from bridge.chat.errors import ConnectionLost, Overloaded
 from bridge.chat.events import LingmaToolCall, Overwritten, Piece, TextDelta, ThinkingDelta
 from bridge.lingma.dialects.base import Ask, LoggedUsage
 from bridge.lingma.errors import UploadFailed
@@ -115,11 +115,13 @@ class RemoteInstance:
         # The same stream as for an own instance: who answers the client sees no difference.
         turn = ReplyStream(ask.request_id, ask.session_id, self._limits, self._ticker)
         try:
-            if not self._link.ask(self._lease, turn, ask, self.log):
-                raise Overloaded("Another process has not read the questions before this one yet.", retry_after=1)
-        except GatewayError:
+            is_taken = self._link.ask(self._lease, turn, ask, self.log)
+        except BaseException:
             turn.close()
             raise
+        if not is_taken:
+            turn.close()
+            raise Overloaded("Another process has not read the questions before this one yet.", retry_after=1)
         return turn
 
     async def exit_of(self, generation: int) -> Exit | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -11,8 +12,10 @@ from bridge.chat.request import Tool
 from bridge.prompt.tool_signature import MAX_SIGNATURE, signature_of
 from bridge.prompt.type_text import UNKNOWN, Limits, TypeText, flat
 from bridge.prompt.weighted_cache import WeightedCache
+from bridge.reply.calls.json_string import paired
 from bridge.schema import validator
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
 _LARGEST_SCHEMA = 64 * 1024
 # Checked in one go on the loop, so there is a bound; beyond it a call is passed on unchecked.
 _LARGEST_VALUE = 1 << 20  # characters
@@ -94,7 +97,9 @@ def decoded(text: str) -> Any:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         pass
     try:
-        return json.loads(text)  # more lenient: numbers beyond a float
+        value = json.loads(text)  # more lenient: numbers beyond a float, and halves of surrogate pairs
+        # Such a half would end the turn where it is quoted to the model: UTF-8 cannot write it.
+        return json.loads(paired(json.dumps(value, ensure_ascii=False))) if _SURROGATE.search(text) else value
     except (ValueError, RecursionError):
         return NOTHING
 

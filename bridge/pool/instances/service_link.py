@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bridge.chat.errors import ConnectionLost, GatewayError, UpstreamFailed
+from bridge.chat.errors import ConnectionLost, UpstreamFailed
 from bridge.lingma.connection import Connection
 from bridge.lingma.dialects.base import Ask, Call, Dialect
 from bridge.lingma.process.log_tail import LogTail
@@ -113,7 +113,7 @@ class ServiceLink:
         stream = ReplyStream(ask.request_id, ask.session_id, self._options.turn, self._ticker)
         try:
             self.connection.ask(stream, ask, self._options.ask_kind)
-        except GatewayError:
+        except BaseException:
             stream.close()
             raise
         return stream

@@ -35,6 +35,17 @@ def test_missing_field_is_named_with_the_parameters():
     assert sent == "'path' is a required property\nThe parameters of t: (path: string, lines?: integer[])"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [r'{"env":{"a\ud83d":1}}', r'{"env":{"\udE00":1}}', r'{"b\ud83d":1}', r'{"env":{"a":"\ud83d","b":1}}'],
+)
+def test_problem_of_half_a_surrogate_can_be_told(arguments):
+    schema = b'{"properties":{"env":{"additionalProperties":{"type":"string"}}},"additionalProperties":false}'
+    found = problem_of(Tool("t", schema=schema), arguments)
+    assert found.encode()
+    assert "1 is not of type 'string'" in found or "no such property" in found
+
+
 def test_the_place_of_an_error_is_named():
     assert problem(READ, {"path": "a", "lines": [1, "x"]}).startswith("lines[1]: 'x' is not of type 'integer'\n")
 

@@ -1,12 +1,14 @@
 """One instance over a scripted service: ready, logged out, gone, back."""
 
 import asyncio
+import gc
 import json
 
 import pytest
 
 from bridge.chat.errors import ConnectionLost
 from bridge.lingma.dialects.base import Ask
+from bridge.lingma.stream import ReplyStream
 from bridge.pool.instances import lifecycle
 from bridge.pool.options import InstanceOptions, InstanceSpec
 from tests.bridge.lingma.conftest import ended
@@ -100,6 +102,14 @@ async def test_logout_is_noticed_and_running_turn_continues(service):
         await in_state(pool, "login_required")
         await peer.push(answer("here"), finish())
         assert "".join(await ended(turn)) == "still here"
+
+
+async def test_question_that_cannot_be_written_stays_nowhere(service):
+    async with running(attached(service)) as pool:
+        with pytest.raises(UnicodeEncodeError):
+            pool.instances[0].ask(Ask("unwritten", "s1", "half \ud83d", "org_auto"))
+        turns = [each for each in gc.get_objects() if type(each) is ReplyStream]
+        assert all(turn.end is not None for turn in turns if turn.request_id == "unwritten")
 
 
 async def test_finish_401_makes_the_instance_look(service):
