@@ -25,6 +25,8 @@ MODES = {
 }
 OWN = ("function", "custom")
 """Types of tools that the client runs itself."""
+DEEPEST = 4
+"""Namespaces in one another: each level is read once more than the one around it."""
 
 
 class ToolSelection(msgspec.Struct, frozen=True):
@@ -126,7 +128,13 @@ def read_choice(choice: Any, declared: bool, tools: tuple[Tool, ...], at: Path =
 
 
 def _tools(
-    items: Sequence[bytes | msgspec.Raw] | None, at: Path, namespace: str, left_out: list[str], *, nested: bool
+    items: Sequence[bytes | msgspec.Raw] | None,
+    at: Path,
+    namespace: str,
+    left_out: list[str],
+    *,
+    nested: bool,
+    depth: int = 0,
 ) -> Iterator[tuple[Tool, Path]]:
     for index, item in enumerate(items or ()):
         path = (*at, index)
@@ -134,12 +142,14 @@ def _tools(
         if kind in OWN or kind is None:
             # Only now is the whole tool decoded: fields of a hosted one may have any type.
             yield _own(decode(_TOOL, item, path), namespace, path, nested=nested)
-        elif kind == "namespace" and not namespace:
+        elif kind == "namespace":
+            if depth == DEEPEST:
+                raise FieldError("invalid_value", path, reason=f"At most {DEEPEST} namespaces may lie in one another.")
             group = decode(_TOOL, item, path)
             name = tool_name_at(group.name, (*path, "name"))
             at_most(MOST_TOOLS, group.tools or (), (*path, "tools"))
             # A namespace in a namespace is read too, but its tools carry the inner name only.
-            yield from _tools(group.tools, (*path, "tools"), name, left_out, nested=False)
+            yield from _tools(group.tools, (*path, "tools"), name, left_out, nested=False, depth=depth + 1)
         elif is_client_run(kind):
             left_out.append(kind)
 

@@ -11,7 +11,7 @@ from bridge.chat.errors import InvalidRequest
 from bridge.chat.request import Message, Tool, ToolChoice
 from bridge.wire.bodies import FieldError
 from bridge.wire.openai.format import FORMAT
-from bridge.wire.openai.tools import ToolSelection, read_choice, read_tools
+from bridge.wire.openai.tools import DEEPEST, ToolSelection, read_choice, read_tools
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string", "description": "世"}}}
 LOOK = {"type": "function", "function": {"name": "look", "description": "Look.", "parameters": SCHEMA, "strict": True}}
@@ -297,6 +297,25 @@ def test_namespace_tools_have_model_names_of_their_own():
     assert (send.name, send.wire_name, send.namespace, send.custom) == ("mail__send", "send", "mail", False)
     assert (draft.name, draft.custom) == ("mail__draft", True)
     assert (plain.name, plain.wire_name, plain.namespace) == ("send", "", "")
+
+
+def boxed(*tools, depth):
+    """Tools in as many namespaces, `n1` the innermost."""
+    for level in range(1, depth + 1):
+        tools = ({"type": "namespace", "name": f"n{level}", "tools": list(tools)},)
+    return tools[0]
+
+
+@pytest.mark.parametrize("depth", range(1, DEEPEST + 1))
+def test_tools_of_an_inner_namespace_are_read(depth):
+    (send,) = flat(boxed({"type": "function", "name": "send"}, depth=depth))
+    assert (send.name, send.wire_name, send.namespace) == ("n1__send", "send", "n1")
+
+
+def test_namespaces_too_deep_are_refused():
+    with pytest.raises(FieldError) as caught:
+        flat(boxed(GROUP, depth=DEEPEST))
+    assert caught.value.path == ("tools", 0, *("tools", 0) * DEEPEST)
 
 
 @pytest.mark.parametrize(
