@@ -163,6 +163,31 @@ def test_auditor_finds_old_faults_in_turn(filed, check):
     assert found in ([False, False, True, True], [False, False, False, True])
 
 
+def test_fault_of_pruned_day_ends(check, tmp_path):
+    old, new = timedelta(hours=46), timedelta(hours=20)
+    file_rows([closing("old", old), closing("new", new)], tmp_path)
+    AdmittedHour.objects.filter(hour=hours.hour_of(NOW - old)).update(admitted=2)
+    assert check(8, days=2)
+    prune(oldest_kept(NOW, 2) + timedelta(hours=4))
+    assert not check(8, days=2)
+
+
+def test_fault_of_oldest_day_stays(check, tmp_path):
+    ago = NOW - oldest_kept(NOW, 2) - timedelta(minutes=90)
+    file_rows([closing("old", ago), closing("new", timedelta(hours=20))], tmp_path)
+    AdmittedHour.objects.filter(hour=hours.hour_of(NOW - ago)).update(admitted=2)
+    assert check(8, days=2)
+    assert all(check(days=2) for _ in range(8))
+
+
+def test_fault_ends_with_its_empty_day(filed, check, tmp_path):
+    file_rows([closing("older", timedelta(days=20))], tmp_path)
+    hour = AdmittedHour.objects.create(hour=hours.hour_of(NOW - timedelta(days=10)), admitted=1)
+    assert check(8)
+    hour.delete()
+    assert not check(8)
+
+
 def change_total():
     total = UsageTotal.objects.filter(level="key").earliest("period")
     UsageTotal.objects.filter(pk=total.pk).update(turns=F("turns") + 1)
