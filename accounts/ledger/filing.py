@@ -110,10 +110,7 @@ def oldest_waiting(client: redis.Redis) -> float | None:
 def file_rows(lines: list[bytes], spool: Path) -> int:
     """Put a batch of lines into the database, and into the sums of their hours; return how many rows were new."""
     batch = read(lines)
-    try:
-        turns, refused = file_batch(batch.rows, batch.openings, batch.amendments)
-    except IntegrityError:  # a key was deleted between the look-up and the commit
-        turns, refused = file_batch(batch.rows, batch.openings, batch.amendments)
+    turns, refused = file_batch(batch.rows, batch.openings, batch.amendments)
     if rejected := batch.rejected + refused:
         log.error("%d usage rows cannot be filed and were set aside in %s", len(rejected), spool / REJECTED)
         append(spool, rejected, REJECTED)
@@ -126,6 +123,15 @@ def file_batch(
     rows: Mapping[str, UsageRow], openings: Mapping[str, Opening], amended: Mapping[str, Amendment]
 ) -> tuple[list[UsageRow], list[bytes]]:
     """In one transaction: file the rows that are new, raise counts, amend. Return the new ones and the refused ones."""
+    try:
+        return _file_batch(rows, openings, amended)
+    except IntegrityError:  # a key was deleted between the look-up and the commit
+        return _file_batch(rows, openings, amended)
+
+
+def _file_batch(
+    rows: Mapping[str, UsageRow], openings: Mapping[str, Opening], amended: Mapping[str, Amendment]
+) -> tuple[list[UsageRow], list[bytes]]:
     with hours.writing():
         # Keys deleted since the turn: their rows are filed without one instead of failing on the foreign key.
         existing_keys = _keys({row.api_key_id for row in rows.values() if row.api_key_id})

@@ -12,11 +12,12 @@ from accounts.ledger.filing import flush
 from accounts.ledger.ledger import Ledger
 from accounts.ledger.orphans import MISSED_SEC, Orphans
 from accounts.ledger.spool import waiting
-from accounts.models import AdmittedHour, OpenTurn, Usage
+from accounts.models import AdmittedHour, ApiKey, OpenTurn, Usage
 from gateway_project.lib.redis.redis_keys import RUN
 from gateway_project.lib.redis.redis_keys import USAGE as STREAM
 from gateway_project.lib.redis.redis_link import RedisLink
 from tests.accounts.conftest import until
+from tests.accounts.ledger.test_ledger import make_key
 from tests.accounts.rows import row
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -242,6 +243,24 @@ def test_turn_its_process_has_lost_gets_a_row(client, redis_server, tmp_path, wo
 
     assert [look() for _ in range(5)] == [0, 0, 0, 1, 0]
     assert Usage.objects.get().reason == "orphaned"
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="nobody else writes meanwhile")
+def test_orphan_whose_key_goes_is_filed(client, redis_server, tmp_path, worker):
+    key = make_key()
+    process(redis_server, tmp_path, lambda ledger: ledger.open(opened("one", api_key_id=key.pk)).wait())
+    deleted = []
+
+    def delete_key(execute, sql, *others):
+        if not deleted and sql.startswith("INSERT INTO accounts_usage "):
+            deleted.append(asyncio.run(asyncio.to_thread(elsewhere, ApiKey.objects.filter(pk=key.pk).delete)))
+        return execute(sql, *others)
+
+    with connection.execute_wrapper(delete_key):
+        assert sum(worker() for _ in range(4)) == 1
+    assert deleted
+    turn = Usage.objects.get()
+    assert (turn.reason, turn.api_key_id) == ("orphaned", None)
 
 
 async def open_late(ledger):
