@@ -10,7 +10,7 @@ from smtplib import SMTPException
 from typing import Any, Final, NamedTuple
 
 from django.core.mail import EmailMessage
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone, translation
 from django.utils.translation import gettext, ngettext
 
@@ -63,14 +63,17 @@ def deliver(options: NoticeOptions, now: datetime) -> int:
     """Send what waits and is due; how many channels were tried. Safe to run at once."""
     AlertNotice.objects.filter(created_at__lt=now - KEPT).delete()
     began, tried = time.monotonic(), 0
-    due = AlertChannel.objects.filter(Q(retry_at=None) | Q(retry_at__lte=now), enabled=True, notices__isnull=False)
-    for channel in due.distinct():
+    for pk in list(_due(now).values_list("pk", flat=True)):
         if time.monotonic() - began > BUDGET_SEC:
             break
-        if _claim(channel, now):
-            _deliver(channel, options, now)
-            tried += 1
+        if (channel := _claim(pk, now)) is not None:
+            tried += _deliver(channel, options, now)
     return tried
+
+
+def _due(now: datetime) -> QuerySet[AlertChannel]:
+    waiting = Exists(AlertNotice.objects.filter(channel=OuterRef("pk")))
+    return AlertChannel.objects.filter(waiting, Q(retry_at=None) | Q(retry_at__lte=now), enabled=True)
 
 
 def send_test(channel: AlertChannel, options: NoticeOptions, now: datetime) -> str:
@@ -82,15 +85,21 @@ def send_test(channel: AlertChannel, options: NoticeOptions, now: datetime) -> s
     return found
 
 
-def _claim(channel: AlertChannel, now: datetime) -> bool:
-    """One process sends; the claim of one that died lapses."""
-    free = AlertChannel.objects.filter(Q(claimed_until=None) | Q(claimed_until__lt=now), pk=channel.pk)
-    return bool(free.update(claimed_until=now + CLAIM))
+def _claim(pk: int, now: datetime) -> AlertChannel | None:
+    """The channel as it is now, for one process to send to; the claim of one that died lapses."""
+    # Looked at once more: another process may have served or tried it since the list was made.
+    free = _due(now).filter(Q(claimed_until=None) | Q(claimed_until__lt=now), pk=pk)
+    # Read behind the claim: its failures, and its address, may be others by now.
+    return AlertChannel.objects.filter(pk=pk).first() if free.update(claimed_until=now + CLAIM) else None
 
 
-def _deliver(channel: AlertChannel, options: NoticeOptions, now: datetime) -> None:
+def _deliver(channel: AlertChannel, options: NoticeOptions, now: datetime) -> bool:
+    """Whether there was something to send."""
     # What is queued from here on waits for the next round: below, only these are deleted.
     waiting = list(channel.notices.select_related("alert__key"))
+    if not waiting:  # their alerts were deleted just now
+        AlertChannel.objects.filter(pk=channel.pk).update(claimed_until=None)
+        return False
     result = _send(channel, message_of(waiting, channel.language), options, now)
     state: dict[str, Any] = {"last_tried_at": now, "last_result": result, "claimed_until": None}
     if result:
@@ -102,6 +111,7 @@ def _deliver(channel: AlertChannel, options: NoticeOptions, now: datetime) -> No
         state |= {"failures": 0, "retry_at": None}
         AlertNotice.objects.filter(pk__in=[each.pk for each in waiting]).delete()
     AlertChannel.objects.filter(pk=channel.pk).update(**state)
+    return True
 
 
 def _send(channel: AlertChannel, message: Message, options: NoticeOptions, now: datetime) -> str:

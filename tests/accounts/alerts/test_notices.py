@@ -1,9 +1,11 @@
 """Alerts on their way to channels."""
 
 import json
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -107,6 +109,53 @@ def test_one_process_sends(receiver, channel):
     AlertChannel.objects.update(claimed_until=NOW + timedelta(seconds=60))
     assert deliver(OPTIONS, NOW) == 0
     assert deliver(OPTIONS, NOW + timedelta(seconds=61)) == 1
+
+
+@contextmanager
+def once_before(statement, action):
+    """Call it just before the first statement of SQL that begins so."""
+    actions = [action]
+
+    def look(execute, sql, params, many, context):
+        if sql.startswith(statement) and actions:
+            actions.pop()()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(look):
+        yield
+    assert not actions
+
+
+@pytest.mark.parametrize(("status", "failures"), [(200, 0), (500, 1)])
+def test_channel_served_meanwhile_is_left_alone(receiver, status, failures):
+    """Another process delivers between the look for channels and the claim of the first."""
+    receiver.answer = (status, {}, b"")
+    for name in ("c1", "c2"):
+        channel_to(receiver, name)
+    observe("unwell", {"": ["i1"]}, NOW)
+    with once_before('UPDATE "accounts_alertchannel"', lambda: deliver(OPTIONS, NOW)):
+        assert deliver(OPTIONS, NOW) == 0
+    assert [len(alerts) for alerts in sent(receiver)] == [1, 1]
+    assert set(AlertChannel.objects.values_list("failures", "claimed_until")) == {(failures, None)}
+
+
+def test_channel_changed_meanwhile_is_tried_as_it_is(receiver, channel):
+    old = Secret.of(b"http://127.0.0.1:1/")
+    AlertChannel.objects.update(address=old)
+    observe("unwell", {"": ["i1"]}, NOW)
+    new = Secret.of(receiver.url.encode())
+    with once_before('UPDATE "accounts_alertchannel"', lambda: AlertChannel.objects.update(address=new)):
+        assert deliver(OPTIONS, NOW) == 1
+    assert len(receiver.got) == 1
+
+
+def test_channel_whose_alerts_are_gone_gets_nothing(receiver, channel):
+    observe("unwell", {"": ["i1"]}, NOW)
+    with once_before('SELECT "accounts_alertnotice"', Alert.objects.all().delete):
+        assert deliver(OPTIONS, NOW) == 0
+    assert receiver.got == []
+    channel.refresh_from_db()
+    assert (channel.claimed_until, channel.last_tried_at) == (None, None)
 
 
 def test_message_is_in_the_language_of_the_channel(receiver):
