@@ -15,9 +15,9 @@ _SPACE = re.compile(r"[\s\ufeff]*")
 _COMMAS = re.compile(r"[\s,\ufeff]*")
 _LITERAL = re.compile(r"[-+.0-9A-Za-z_]+")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
-_LOOSE = re.compile(r"\+?(-?)0*([0-9]?)")
-_LOOSE_POINT = re.compile(r"\+?(-?)([0-9]*)\.([0-9]*)((?:[eE][-+]?[0-9]+)?)")
-_HEX = re.compile(r"\+?-?0[xX][0-9A-Fa-f]+")
+_LOOSE = re.compile(r"(-?)0+([0-9])")
+_LOOSE_POINT = re.compile(r"(-?)([0-9]*)\.([0-9]*)((?:[eE][-+]?[0-9]+)?)")
+_HEX = re.compile(r"-?0[xX][0-9A-Fa-f]+")
 # No "<" in a comment: it could be the mark that ends the call.
 _COMMENT = re.compile(r"//[^\n<]{0,1000}\n|/\*[^<]{0,1000}?\*/")
 _MOST_COMMENT = 1004
@@ -61,7 +61,7 @@ class Value:
     """Reads one value and puts it, piece by piece, into `out`: compact strict JSON once all pieces are joined.
 
     Tolerated: other quotes, keys without any, trailing and missing commas, comments, raw control characters, unknown
-    escapes, Python's words, and numbers such as `+1`, `01`, `.5` and `0x1f`, but not `0755`, which may be octal.
+    escapes, Python's words, and numbers such as `+12`, `01`, `.5` and `0x1f`, but not `0755`, which may be octal.
     """
 
     __slots__ = ("_comma", "_stack", "_state", "_string", "done", "out")
@@ -222,11 +222,14 @@ class Value:
 
 def _number(word: str) -> str:
     """A number that JSON would write in another way; "" for anything else, or what can be meant in two ways."""
+    word = word.removeprefix("+")
+    if _NUMBER.fullmatch(word):
+        return word
     if _HEX.fullmatch(word):
         # At most 300 digits by _LONGEST_LITERAL, so the conversion is cheap.
         return str(int(word, 16))
-    if (found := _LOOSE.fullmatch(word)) and word[-1:].isdigit():
-        return f"{found[1]}{found[2] or 0}"
+    if found := _LOOSE.fullmatch(word):
+        return f"{found[1]}{found[2]}"
     found = _LOOSE_POINT.fullmatch(word)
     if not found or not (found[2] or found[3]):
         return ""
