@@ -7,7 +7,7 @@ import binascii
 import codecs
 import re
 from encodings.aliases import aliases
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
 
@@ -72,8 +72,8 @@ class File(msgspec.Struct):
 
 class _Content(msgspec.Struct):
     type: str
-    data: bytes | None
-    """None: it cannot be decoded, or need not be."""
+    data: bytes | str | None
+    """Text if it came as text. None: it cannot be decoded, or need not be."""
 
 
 def read_file(file: File, attached: Attached, placeholder: str = FILE) -> str:
@@ -89,7 +89,7 @@ def read_file(file: File, attached: Attached, placeholder: str = FILE) -> str:
         attached.images.append(picture)
         return IMAGE
     content = _content(file)
-    text = None if content.data is None else _text(content)
+    text = None if content.data is None else _text(content.data, content.type)
     if text is None:
         attached.drop(_kind(content), file.name)
         return placeholder
@@ -120,13 +120,14 @@ def _content(file: File) -> _Content:
     if _is_binary(_plain_type(declared)) or len(file.data) - start > LARGEST_TEXT * 4 // 3:
         return _Content(declared, None)
     if head and not head["base64"]:
-        return _Content(declared, unquote_to_bytes(file.data[start:]))
+        rest = file.data[start:]
+        return _Content(declared, unquote_to_bytes(rest) if rest.isascii() else unquote(rest))
     encoded = file.data[start:] if head else file.data
     # A cut piece of base64 decodes only if its length is a multiple of 4, so the rest of the last group is dropped.
     beginning = "".join(encoded[:SNIFFED].split())
     sniffed = _decoded(encoded if len(encoded) <= SNIFFED else beginning[: len(beginning) // 4 * 4])
     if sniffed is None and not head:
-        return _Content(declared, file.data.encode("utf-8", "replace"))  # no base64: the text itself
+        return _Content(declared, file.data)  # no base64: the text itself
     if sniffed is None or sniffed.startswith(MAGIC):
         # The first bytes are enough to see that it is no text: the other megabytes need not be decoded.
         return _Content("application/pdf" if sniffed and sniffed.startswith(b"%PDF-") else declared, None)
@@ -143,11 +144,11 @@ def _decoded(encoded: str) -> bytes | None:
         return None
 
 
-def _text(content: _Content) -> str | None:
-    """The decoded text; None if the bytes are not text in their encoding."""
-    data = content.data or b""
+def _text(data: bytes | str, declared: str) -> str | None:
+    """The text, decoded if it came as bytes; None if they are not text in their encoding."""
     try:
-        text = data.decode(_encoding(content))
+        # What came as text needs no decoding: the charset is that of the file it was read from.
+        text = data.removeprefix("\ufeff") if isinstance(data, str) else data.decode(_encoding(data, declared))
     except UnicodeDecodeError:
         return None
     # A control character means that binary data happened to decode. White space and escape (colours in the log of a
@@ -155,10 +156,10 @@ def _text(content: _Content) -> str | None:
     return None if _CONTROLS.search(text) else text
 
 
-def _encoding(content: _Content) -> str:
-    if (content.data or b"").startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+def _encoding(data: bytes, declared: str) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    charset = _CHARSET.search(content.type)
+    charset = _CHARSET.search(declared)
     return _CODECS.get(_spelling(charset["name"]), UTF8) if charset else UTF8
 
 

@@ -138,6 +138,28 @@ def test_charset_may_have_many_spellings(spelling, encoding):
         assert read_file(File("a", kind, b64(text.encode(encoding))), Attached()) == text
 
 
+LATIN = "text/plain; charset=iso-8859-1"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        File("a", LATIN, "Grüße, nicht in base64"),
+        File("a", "text/plain; charset=gbk", "\ufeffGrüße, nicht in base64"),
+        File("a", "", f"data:{LATIN},Grüße,%20nicht in base64"),
+        File("a", "", f"data:{LATIN},Gr%FC%DFe,%20nicht%20in%20base64"),
+        File("a", LATIN, b64("Grüße, nicht in base64".encode("latin-1"))),
+    ],
+)
+def test_charset_is_that_of_bytes_only(file):
+    assert read_file(file, Attached()) == "Grüße, nicht in base64"
+
+
+def test_text_in_place_of_base64_is_taken():
+    source = {"type": "base64", "media_type": LATIN, "data": "Grüße, 通义"}
+    assert said("anthropic", {"type": "document", "source": source}).text == "Grüße, 通义"
+
+
 @formats
 def test_charset_nobody_knows_is_not_kept(name):
     # Also another spelling of a known one: there are as many as a client cares to write.
