@@ -209,10 +209,30 @@ def _object_choice(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) ->
         return _allowed(choice, tools, at)
     if kind not in OWN:
         raise FieldError("invalid_value", (*at, "type"), reason=f"There is no tool '{shown(kind)}' here.")
-    return ToolSelection(tools, ToolChoice("named", _named(choice, kind, tools, at)))
+    return ToolSelection(tools, ToolChoice("named", _named(choice, kind, _Names(tools), at)))
 
 
-def _named(choice: dict[str, Any], kind: str, tools: tuple[Tool, ...], at: Path) -> str:
+class _Names:
+    """The tools by the names that a choice may give them: one that lists many walks them once."""
+
+    def __init__(self, tools: tuple[Tool, ...]) -> None:
+        self._names = {tool.name for tool in tools}
+        self._inside: dict[str, str | None] = {}
+        for tool in tools:
+            if tool.namespace:
+                # None where several namespaces have it.
+                self._inside[tool.wire_name] = None if tool.wire_name in self._inside else tool.name
+
+    def find(self, wanted: str, namespace: Any) -> str | None:
+        """The tool of that name; in a namespace, its own name is enough if no other has it."""
+        if isinstance(namespace, str):
+            wanted = namespaced(namespace, wanted)
+            return wanted if wanted in self._names else None
+        # The exact name wins over a tool that has it only inside a namespace.
+        return wanted if wanted in self._names else self._inside.get(wanted)
+
+
+def _named(choice: dict[str, Any], kind: str, names: _Names, at: Path) -> str:
     inner = choice.get(kind)
     found, path = (choice, at) if inner is None and "name" in choice else (inner, (*at, kind))
     if found is None:
@@ -220,22 +240,12 @@ def _named(choice: dict[str, Any], kind: str, tools: tuple[Tool, ...], at: Path)
     if not isinstance(found, dict):
         raise FieldError("invalid_type", path, expected="an object", got=type_name(found))
     wanted = text_at(found.get("name"), (*path, "name"))
-    name = _find(wanted, found.get("namespace"), tools)
+    name = names.find(wanted, found.get("namespace"))
     if name is None:
         raise FieldError(
             "invalid_value", (*path, "name"), reason=f"There is no such tool as '{shown(wanted)}' in the request."
         )
     return name
-
-
-def _find(wanted: str, namespace: Any, tools: tuple[Tool, ...]) -> str | None:
-    """The tool of that name; in a namespace, its own name is enough if no other has it."""
-    # The exact name wins over a tool that has it only inside a namespace.
-    exact = namespaced(namespace, wanted) if isinstance(namespace, str) else wanted
-    if any(tool.name == exact for tool in tools):
-        return exact
-    inside = [tool.name for tool in tools if tool.wire_name == wanted and not isinstance(namespace, str)]
-    return inside[0] if len(inside) == 1 else None
 
 
 def _allowed(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) -> ToolSelection:
@@ -250,20 +260,24 @@ def _allowed(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) -> ToolS
     if not isinstance(listed, list):
         raise FieldError("invalid_type", (*path, "tools"), expected="an array", got=type_name(listed))
     # Tools that are not allowed are not offered at all: a prompt cannot forbid a call for sure.
-    names = set(_listed(listed, tools, (*path, "tools")))
-    return ToolSelection(tuple(tool for tool in tools if tool.name in names), MODES[mode])
+    names, groups = _listed(listed, _Names(tools), (*path, "tools"))
+    allowed = tuple(tool for tool in tools if tool.name in names or tool.namespace in groups)
+    return ToolSelection(allowed, MODES[mode])
 
 
-def _listed(listed: list[Any], tools: tuple[Tool, ...], at: Path) -> Iterator[str]:
+def _listed(listed: list[Any], offered: _Names, at: Path) -> tuple[set[str], set[str]]:
+    """The names of the tools that are listed, and of the namespaces."""
+    names, groups = set[str](), set[str]()
     for index, entry in enumerate(listed):
         path = (*at, index)
         if not isinstance(entry, dict):
             raise FieldError("invalid_type", path, expected="an object", got=type_name(entry))
         kind = text_at(entry.get("type"), (*path, "type"))
         if kind in OWN:
-            yield _named(entry, kind, tools, path)
-        elif kind == "namespace":
-            yield from (tool.name for tool in tools if tool.namespace == entry.get("name"))
+            names.add(_named(entry, kind, offered, path))
+        elif kind == "namespace" and isinstance(name := entry.get("name"), str) and name:
+            groups.add(name)
+    return names, groups
 
 
 def _possible(selection: ToolSelection, at: Path, *, declared: bool) -> ToolSelection:

@@ -338,6 +338,36 @@ def test_a_whole_namespace_may_be_allowed():
     assert read_choice(allowed, True, tools).tools == tools[:2]
 
 
+class Walked(tuple):
+    """Tools that count how often somebody goes through them."""
+
+    times = 0
+
+    def __iter__(self):
+        self.times += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("entry", [{"type": "function", "name": "send"}, {"type": "namespace", "name": "mail"}])
+def test_long_list_of_allowed_tools_walks_them_once(entry):
+    """A choice may list 1900 of 1024 tools, and nobody else is served meanwhile."""
+    times = []
+    for length in (1, 1900):
+        tools = Walked(flat(GROUP, {"type": "function", "name": "look"}))
+        assert read_choice({"type": "allowed_tools", "tools": [entry] * length}, True, tools).tools[0] == tools[0]
+        times.append(tools.times)
+    assert times[0] == times[1]
+
+
+@pytest.mark.parametrize("name", ["read", ""])
+def test_name_of_several_tools_names_none(name):
+    boxes = [{"type": "namespace", "name": each, "tools": [{"type": "function", "name": "read"}]} for each in "ab"]
+    tools = flat(*boxes, {"type": "function", "name": "look"})
+    with pytest.raises(FieldError) as caught:
+        read_choice({"type": "function", "name": name}, True, tools)
+    assert caught.value.path == ("tool_choice", "name")
+
+
 @pytest.mark.parametrize(
     ("item", "path"),
     [
