@@ -59,7 +59,9 @@ class Waiter:
         self._forget = forget
 
     def leave(self) -> None:
-        """Leave the queue; a lease that came in the same moment goes back."""
+        """Leave the queue; a lease that came in the same moment goes back. A second time does nothing."""
+        if self.lease.cancelled():
+            return
         self._forget(self)
         # The place may have been given between the decision to leave and this call. Without the release it would be
         # lost for good.

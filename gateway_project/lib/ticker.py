@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Protocol
+
+logger = logging.getLogger(__name__)
 
 EVERY_SEC = 0.1
 
@@ -39,7 +42,10 @@ class Ticker:
         now = self.loop.time()
         # A copy: who is called may remove itself or others.
         for ticking in list(self._ticking):
-            ticking.tick(now)
+            try:
+                ticking.tick(now)
+            except Exception:  # an edge: all others would lose their keep-alives and their ends
+                logger.exception("a tick of %s failed", type(ticking).__name__)
         # No timer while there is nobody to call: an idle process does not wake up ten times a second.
         self._is_running = bool(self._ticking)
         if self._is_running:

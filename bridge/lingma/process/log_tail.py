@@ -149,8 +149,8 @@ class LogTail:
     def _store(self, text: bytes) -> None:
         try:
             usage = self._format.decode(text.strip())
-        # Another line may hold the mark as well, if it quotes a prompt.
-        except msgspec.DecodeError:
+        # Another line may hold the mark as well, if it quotes a prompt: whatever a client writes may follow.
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         self._has_figures = True
         self._usages[usage.request_id] = usage

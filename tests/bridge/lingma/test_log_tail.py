@@ -91,9 +91,18 @@ def test_figures_begin_with_the_log(tmp_path, monkeypatch):
     assert log.worth_waiting
 
 
-@pytest.mark.parametrize("text", ["[TOKEN_USAGE]: {", "[TOKEN_USAGE]: {}", "[TOKEN_USAGE]: null", "[TOKEN_USAGE]: "])
+DEEP = b'[TOKEN_USAGE]: {"a":' + b"[" * 3000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"[TOKEN_USAGE]: {", b"[TOKEN_USAGE]: {}", b"[TOKEN_USAGE]: null", b"[TOKEN_USAGE]: ", DEEP,
+     line("r2").encode().strip().replace(b"r2", b"r\xff")],
+    ids=["open", "empty", "null", "nothing", "deep", "no text"],
+)  # fmt: skip
 def test_unreadable_line_hides_no_other(log, path, text):
-    append(path, f"{text}\n{line('r1')}{text}\n")
+    with path.open("ab") as file:
+        file.write(b"%b\n%b%b\n" % (text, line("r1").encode(), text))
     assert log.usage("r1")
 
 

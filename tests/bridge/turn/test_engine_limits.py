@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bridge.chat.errors import Overloaded, Unavailable
+from bridge.chat.errors import ConnectionLost, Overloaded, Unavailable
 from bridge.chat.events import (
     Failed,
     Finished,
@@ -21,7 +21,9 @@ from bridge.chat.events import (
 )
 from bridge.chat.request import Tool, ToolChoice
 from bridge.chat.tokens import estimate
+from bridge.turn import places
 from bridge.turn.accounting import AROUND_CALL
+from bridge.turn.record import TurnRecord
 from tests.bridge.chats import Reading, chat, replying, request, say
 from tests.bridge.lingma.service import finish
 
@@ -102,6 +104,35 @@ async def test_a_turn_that_waits_too_long_is_refused(new_service, new_engine):
     assert 1 <= raised.value.retry_after <= 30
     assert (reading.record.status, reading.record.reason, engine.pool.waiting) == ("refused", "overloaded", 0)
     assert reading.record.queue_ms > 0
+
+
+class LostElsewhere:
+    """Another machine, which has room as soon as the turn waits, and loses it."""
+
+    has_room_for_doubt = False
+
+    def __init__(self, engine):
+        self.engine = engine
+
+    @property
+    def has_room(self):
+        return bool(self.engine.pool.waiting)
+
+    def holds(self, affinity):
+        return False
+
+    async def run(self, found, left, signs=0, exits=None):
+        raise ConnectionLost("lost there")
+
+
+async def test_turn_lost_after_the_queue_says_so(new_service, new_engine, monkeypatch):
+    monkeypatch.setattr(places, "LOOK_SEC", 0.01)
+    engine = await new_engine(await new_service(), most=1)
+    engine.pool.lease()
+    record = TurnRecord()
+    with pytest.raises(ConnectionLost, match="lost there"):
+        await engine.run(request("Hi"), 1, record, lambda batch: asyncio.sleep(0), elsewhere=LostElsewhere(engine))
+    assert (record.status, record.queue_ms > 0, engine.pool.waiting) == ("error", True, 0)
 
 
 async def test_refusal_after_keepalive_is_the_ending(new_service, new_engine):

@@ -31,3 +31,18 @@ async def test_ticker_rests_while_empty():
         await seen.done.wait()
         ticker.remove(seen)  # a second time does nothing
     assert seen.left == 0
+
+
+async def test_tick_that_fails_stops_no_other(caplog):
+    class Broken:
+        def tick(self, now):
+            raise RecursionError("too deep")
+
+    ticker, broken = Ticker(0.001), Broken()
+    ticker.add(broken)
+    for beats in (3, 2):  # the second one is added when the first has failed already
+        ticker.add(seen := Seen(ticker, beats))
+        async with asyncio.timeout(30):
+            await seen.done.wait()
+    ticker.remove(broken)
+    assert "a tick of Broken failed" in caplog.text
