@@ -275,12 +275,17 @@ class Limits:
         self, counters: CallerCounters, settlement: Settlement, problem: Exception, reply: Reply
     ) -> bool:
         """Return whether it is put off until Redis is there; else it is sent once more."""
-        if not self._settlements.failed(counters, settlement, problem, reply):
-            return False
-        # Counted here too, since this process may have to enforce the limits alone for a while.
+        return self._settlements.failed(counters, settlement, problem, reply)
+
+    @property
+    def is_alone(self) -> bool:
+        """Redis is too slow to be asked: it gets what ends, but this process enforces the limits by its own counts."""
+        return self._breaker.is_open
+
+    def spend_here(self, counters: CallerCounters, tokens: int) -> None:
+        """Count tokens in this process too, which enforces the limits alone, or may have to for a while."""
         for each in counters.counters:
-            self._local_counter(each).spend(each, settlement[1], time.monotonic())
-        return True
+            self._local_counter(each).spend(each, tokens, time.monotonic())
 
     async def settled(self) -> None:
         """Wait until what was released before is counted, or put off."""
@@ -332,8 +337,8 @@ class _Turn:
     """A turn that was counted. It takes the reply to its settlement by itself: a task for that costs 10 µs."""
 
     __slots__ = (
-        "_alone", "_at", "_counters", "_key_id", "_limits", "_prompt", "_request_id", "_settled_at",
-        "_settlement", "_waiter", "is_ending", "seen",
+        "_alone", "_at", "_counters", "_is_spent_here", "_key_id", "_limits", "_prompt", "_request_id",
+        "_settled_at", "_settlement", "_waiter", "is_ending", "seen",
     )  # fmt: skip
 
     def __init__(
@@ -359,6 +364,7 @@ class _Turn:
         # Empty until the end, so it also says that the turn was neither released nor left.
         self._settlement: Settlement = []
         self._settled_at = 0
+        self._is_spent_here = False
         self._waiter: asyncio.Future[None] | None = None
         self.is_ending = False
 
@@ -369,6 +375,9 @@ class _Turn:
         if self._prompt is not None and tokens > self._prompt:  # else there was no answer
             self._limits.record_answer(self._key_id, tokens - self._prompt)
         self.is_ending = True
+        if self._limits.is_alone:
+            # At once: a slow answer may take as long as many turns.
+            self._spend_here()
         self._limits.settle(self._counters, self._settlement, self)
 
     @property
@@ -392,11 +401,20 @@ class _Turn:
 
     def set_result(self, settled_at: int, /) -> None:
         self._settled_at = settled_at
+        # Sent while Redis was quick, as it seemed: what it said last does not have this turn.
+        if self._limits.is_alone:
+            self._spend_here()
         self._end()
 
     def set_exception(self, problem: Exception, /) -> None:
         if self._limits.settling_failed(self._counters, self._settlement, problem, self):
+            self._spend_here()
             self._end()
+
+    def _spend_here(self) -> None:
+        if not self._is_spent_here:
+            self._is_spent_here = True
+            self._limits.spend_here(self._counters, self._settlement[1])
 
     def _end(self) -> None:
         self.is_ending = False
@@ -411,6 +429,8 @@ class _Turn:
 
     async def amend(self, difference: int) -> None:
         if difference:
+            if self._is_spent_here:
+                self._limits.spend_here(self._counters, difference)
             if not self._settled_at:
                 await self._limits.settled()
             await self._limits.amend(self._counters, self._request_id, difference, self._at, self._settled_at)

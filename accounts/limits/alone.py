@@ -56,7 +56,8 @@ class LocalCounter:
             case 0:
                 return len(self._requests)
             case 1:
-                return sum(count for _, count in self._tokens) + sum(held.values())
+                # A turn that took less than it was counted with leaves the window before what was taken off.
+                return max(sum(count for _, count in self._tokens), 0) + sum(held.values())
             case 2:
                 return len(held)
         used = self._of_period(self._known, counters, index) + self._of_period(self._counted, counters, index)
@@ -113,7 +114,7 @@ class LocalCounter:
             self._add(counters, 1, 0)
 
     def spend(self, counters: Counters, tokens: int, now: float) -> None:
-        """Count the tokens of a turn that has ended."""
+        """Count the tokens of a turn that has ended; negative ones, if it took fewer than were counted."""
         self._forget(now)
         if tokens:
             self._tokens.append((now, tokens))

@@ -173,3 +173,62 @@ async def test_slow_redis_is_left_alone_until_quick(own_redis, tmp_path):
         path.delay = 0
         await until_quick(door)
         await link.close()
+
+
+@pytest.fixture
+async def slow(own_redis, tmp_path, monkeypatch):
+    """Limits of one process that has begun to count alone, as Redis answers late."""
+    # It stays so: a machine that is busy could find Redis quick, or slower still, amid a test.
+    monkeypatch.setattr("accounts.limits.breaker.PROBE_SEC", 3600)
+    async with SlowPath(str(own_redis.directory / "redis.sock"), str(tmp_path / "slow.sock")) as path:
+        link = RedisLink(f"unix://{tmp_path / 'slow.sock'}", timeout=60)
+        door = Limits(link)
+        await link.execute("PING")
+        path.delay = 0.1
+        async with asyncio.timeout(60):
+            while not degraded.is_on("limits"):
+                await door.admit(caller({"concurrency": 100_000}, key_id=5), f"slow {time.monotonic_ns()}")
+        yield door
+        door._breaker._probing.cancel()
+        degraded.end("limits")
+        await link.close()
+
+
+@pytest.mark.parametrize("limit", ["tpm", "tokens_day"])
+async def test_tokens_count_while_redis_is_slow(slow, limit):
+    who = caller({limit: 100}, {limit: 1000})
+    turn = await slow.admit(who, "first")
+    turn.release(tokens=70)
+    turn = await slow.admit(who, "second")
+    turn.release(tokens=50)
+    refusal = await outcome(slow, who, "third")
+    assert (refusal.state.name, refusal.state.used) == (limit, 120)
+    await slow.settled()
+    assert (await outcome(slow, who, "once settled")).state.used == 120
+
+
+async def test_turn_that_redis_admitted_counts_alone(slow):
+    who = caller({"tpm": 100})
+    slow.adopt(who, "lent", at=time.time()).release(tokens=100)
+    assert (await outcome(slow, who, "next")).state.used == 100
+
+
+async def test_settlement_that_fails_is_spent_once(slow, own_redis):
+    who = caller({"tpm": 100})
+    turn = await slow.admit(who, "first")
+    own_redis.freeze()
+    turn.release(tokens=100)
+    own_redis.kill()
+    await until(lambda: not turn.is_ending)
+    assert slow.unsettled_count
+    assert (await outcome(slow, who, "next")).state.used == 100
+
+
+async def test_late_usage_counts_alone(slow):
+    who = caller({"tpm": 100})
+    turn = await slow.admit(who, "first")
+    turn.release(tokens=50)
+    await turn.amend(60)
+    assert (await outcome(slow, who, "next")).state.used == 110
+    await turn.amend(-20)
+    assert not await outcome(slow, who, "fits")
