@@ -132,7 +132,7 @@ async def test_turn_lost_after_the_queue_says_so(new_service, new_engine, monkey
     record = TurnRecord()
     with pytest.raises(ConnectionLost, match="lost there"):
         await engine.run(request("Hi"), 1, record, lambda batch: asyncio.sleep(0), elsewhere=LostElsewhere(engine))
-    assert (record.status, record.queue_ms > 0, engine.pool.waiting) == ("error", True, 0)
+    assert (record.reason, record.queue_ms > 0, engine.pool.waiting) == ("upstream", True, 0)
 
 
 async def test_refusal_after_keepalive_is_the_ending(new_service, new_engine):
