@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-import msgspec
-
 from bridge.lingma.calls import Calls
 from bridge.lingma.channel import Channel
 from bridge.lingma.dialects.base import Dialect
+from bridge.lingma.errors import UNREADABLE
 from bridge.lingma.replies import Handler, Replies
 from bridge.lingma.tools.router import ToolCallRouter
 from bridge.lingma.transport import rpc
@@ -80,7 +79,7 @@ class Inbox:
             return self.on_other(method)
         try:
             handler(message.params)
-        except msgspec.DecodeError as exc:
+        except UNREADABLE as exc:
             # One push of an unexpected shape is no reason to fail the other turns of this connection.
             logger.warning("%s of an unknown shape ignored: %s", method, exc)
         return None

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-import msgspec
-
 from bridge.chat.errors import GatewayError, UpstreamFailed
 from bridge.lingma.abandoned import Abandoned
 from bridge.lingma.dialects import reasons
 from bridge.lingma.dialects.base import Delta, Dialect, Ending, Failure
+from bridge.lingma.errors import UNREADABLE
 from bridge.lingma.stream import ReplyStream
 
 Handler = Callable[[bytes], None]
-"""Takes the params of a push. May raise DecodeError."""
+"""Takes the params of a push. May raise what is UNREADABLE."""
 
 
 class Replies:
@@ -45,7 +44,7 @@ class Replies:
 
     def of(self, params: bytes) -> ReplyStream | None:
         """The stream that a message of any other kind is about, or None."""
-        with suppress(msgspec.DecodeError):
+        with suppress(*UNREADABLE):
             return self.streams.get(self._dialect.request_id_of(params))
         return None
 
@@ -82,7 +81,7 @@ class Replies:
             ending = read(params)
         # An ending is the one push that must not be ignored: without it the turn would hang until it counts as
         # silent.
-        except msgspec.DecodeError:
+        except UNREADABLE:
             if (stream := self.of(params)) is not None:
                 stream.fail(UpstreamFailed("The Lingma service ended the turn in an unknown way."))
             raise

@@ -7,11 +7,9 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 
-import msgspec
-
 from bridge.chat.errors import ConnectionLost
 from bridge.lingma.dialects.base import Call, Dialect, Uploaded
-from bridge.lingma.errors import UploadFailed, UploadTimedOut
+from bridge.lingma.errors import UNREADABLE, UploadFailed, UploadTimedOut
 
 AT_ONCE = 2  # of up to 10 MB each: more at a time, and the service might seem not to read
 PLACE_SEC = 30.0
@@ -106,7 +104,7 @@ class Uploads:
         problem = done.exception()
         if problem is None:
             # An answer of an unknown shape proves nothing: the notification decides, or the time limit.
-            with suppress(msgspec.DecodeError):
+            with suppress(*UNREADABLE):
                 if refusal := self._dialect.upload_answer(done.result()).problem:
                     _fail(url, refusal)
         elif isinstance(problem, ConnectionLost):  # the turn is asked again, with its image

@@ -10,11 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-import msgspec
-
 from bridge.chat.errors import ConnectionLost, GatewayError, NoPlan, RateLimited, UpstreamFailed
 from bridge.lingma.dialects.base import AccountFacts, Ask, Call, Dialect
-from bridge.lingma.errors import LingmaError, RpcError
+from bridge.lingma.errors import UNREADABLE, LingmaError, RpcError
 from bridge.lingma.process.process import lock_of
 from bridge.logins import work_dir
 from bridge.logins.bundle import NEEDED, Bundle
@@ -86,7 +84,7 @@ class LoginService:
         """Who is logged in now. Raise AttemptFailed."""
         try:
             return self.dialect.account_of(await self.request(self.dialect.login_status()))
-        except (RpcError, msgspec.DecodeError) as exc:
+        except (RpcError, *UNREADABLE) as exc:
             raise AttemptFailed(AttemptResult.LOST_SERVICE, str(exc)) from exc
 
     async def settle(self, stable: float) -> None:
@@ -109,7 +107,7 @@ class LoginService:
                 error = await self._ask()
         except GatewayError as exc:
             error = exc
-        except (RpcError, msgspec.DecodeError) as exc:
+        except (RpcError, *UNREADABLE) as exc:
             raise AttemptFailed(AttemptResult.CHAT_FAILED, str(exc)) from exc
         except TimeoutError:
             why = f"no answer within {self._options.chat_sec:.0f} s"

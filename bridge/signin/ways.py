@@ -7,11 +7,9 @@ import logging
 from contextlib import suppress
 from typing import Final
 
-import msgspec
-
 from bridge.fleet.attempt_store import AttemptStore, Job
 from bridge.lingma.dialects.base import AccountFacts, Dialect
-from bridge.lingma.errors import NotReady, RpcError
+from bridge.lingma.errors import UNREADABLE, NotReady, RpcError
 from bridge.logins import credentials
 from bridge.logins.callback import organisations_in
 from bridge.logins.credentials import AccessKey, BadCredentials, DeviceTokens, PersonalToken
@@ -54,7 +52,7 @@ async def with_secrets(service: LoginService, dialect: Dialect, job: Job, within
     """Access key, personal token, or the tokens of a device. Raise AttemptFailed."""
     try:
         taken = dialect.is_taken(await service.request(dialect.log_in_with(_secrets(job))))
-    except (RpcError, NotReady, msgspec.DecodeError) as exc:
+    except (RpcError, NotReady, *UNREADABLE) as exc:
         raise AttemptFailed(AttemptResult.REFUSED, str(exc)) from exc
     if not taken:
         raise AttemptFailed(AttemptResult.REFUSED)
@@ -79,7 +77,7 @@ async def address(service: LoginService, dialect: Dialect) -> str:
     """Where a login in a browser begins. Raise AttemptFailed."""
     try:
         return dialect.url_of(await service.request(dialect.login_url()))
-    except (RpcError, NotReady, msgspec.DecodeError) as exc:
+    except (RpcError, NotReady, *UNREADABLE) as exc:
         raise AttemptFailed(AttemptResult.NOT_TOLD, str(exc)) from exc
 
 

@@ -141,7 +141,7 @@ class Pushes(msgspec.Struct, frozen=True):
     """The messages of the service by their methods, each with the function that reads its params.
 
     A connection makes one table of them when it is opened. What is none of these may still be about a turn
-    (`Dialect.request_id_of`), and is counted unless it is `passive`. Whatever reads raises DecodeError at most.
+    (`Dialect.request_id_of`), and is counted unless it is `passive`. Whatever reads raises what is UNREADABLE at most.
     """
 
     texts: Mapping[str, Callable[[bytes], Delta]]
@@ -160,7 +160,7 @@ class Pushes(msgspec.Struct, frozen=True):
 
 
 class Dialect(Protocol):
-    """A private protocol over JSON-RPC. What decodes a result may raise DecodeError unless it says otherwise.
+    """A private protocol over JSON-RPC. What decodes a result may raise what is UNREADABLE unless it says otherwise.
 
     A class that inherits from this one gets what has a body here: a service without images, tools or log.
     """
@@ -202,7 +202,7 @@ class Dialect(Protocol):
 
     @abstractmethod
     def account_of(self, result: bytes) -> AccountFacts:
-        """State and end of the account in the result of `login_status`. Raise msgspec.DecodeError."""
+        """State and end of the account in the result of `login_status`. Raise what is UNREADABLE."""
 
     def login_url(self) -> Call:
         """Have the service begin a login in a browser. Raise NotReady if it cannot be logged in by a client."""

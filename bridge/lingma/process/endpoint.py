@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from bridge.lingma.errors import StartFailed
+from bridge.lingma.errors import UNREADABLE, StartFailed
 from bridge.lingma.process import ports
 
 
@@ -65,7 +65,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         info = path if path.is_file() else path / ".info.json"
         try:
             found = msgspec.json.decode(info.read_bytes(), type=_Info)
-        except (OSError, msgspec.DecodeError) as exc:
+        except (OSError, *UNREADABLE) as exc:
             raise StartFailed(f"{info}: {exc}") from exc
         return cls(f"ws://127.0.0.1:{found.websocketPort}/", info.parent, _headers(info.parent), found.pid)
 
@@ -74,6 +74,6 @@ def _headers(work_dir: Path) -> dict[str, str]:
     """The machine token, if there is one: a client of Qoder CN sends it, other services need none (PROTOCOL 4.1)."""
     try:
         stored = msgspec.json.decode((work_dir / "cache" / "machine_token.json").read_bytes(), type=_MachineToken)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *UNREADABLE):
         return {}
     return {"Cosy-MachineToken": stored.token}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from bridge.lingma.errors import StartFailed
+from bridge.lingma.errors import UNREADABLE, StartFailed
 from bridge.lingma.install import download
 from bridge.lingma.process import ports
 from gateway_project.lib.processes import process_death
@@ -109,7 +109,7 @@ class Process:
         """What the program has written of itself, if it does (PROTOCOL 2.3)."""
         try:
             return msgspec.json.decode((self.work_dir / ".info.json").read_bytes(), type=_Info)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *UNREADABLE):
             return None
 
     async def stop(self, *, hung: bool = False) -> None:

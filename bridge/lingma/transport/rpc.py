@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
-from bridge.lingma.errors import NotJson, RpcError
+from bridge.lingma.errors import UNREADABLE, NotJson, RpcError
 from bridge.lingma.transport.framing import frame
 
 _NOTHING = msgspec.Raw(b"")
 _NULL = b"null"
+# Of a message that is too deep to be read: what stands in front of the first list or object.
+_HEAD = re.compile(rb'\s*\{(?:\s*"(?:jsonrpc|id|method)"\s*:\s*(?:"[^"\\]*"|\d+|null)\s*,)+')
 _AROUND_ID = len(b'{"jsonrpc":"2.0","id":,"result":null}')
 
 
@@ -29,6 +32,8 @@ class _ErrorBody(msgspec.Struct):
     message: str | None = None
 
 
+_NO_MESSAGE = Incoming()
+
 # `params` and `result` stay raw bytes here: each handler decodes them once, into the shape that it needs.
 _decode = msgspec.json.Decoder(Incoming).decode
 _encode = msgspec.json.Encoder().encode
@@ -41,6 +46,18 @@ def parse(body: bytes) -> Incoming:
         return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise NotJson(str(exc)) from exc
+    except RecursionError:
+        return _head_of(body)
+
+
+def _head_of(body: bytes) -> Incoming:
+    """Of a message that is nested too deep: enough to acknowledge it, and nothing to act on."""
+    # It is one message of one turn, and so no reason to give up the connection of all.
+    head = _HEAD.match(body)
+    try:
+        return _decode(head[0][:-1] + b"}") if head is not None else _NO_MESSAGE
+    except UNREADABLE:
+        return _NO_MESSAGE
 
 
 def wants_answer(message: Incoming) -> bool:
@@ -57,7 +74,7 @@ def error_of(message: Incoming) -> RpcError | None:
     try:
         # The message and not the code: codes are not reliable (PROTOCOL 5.3).
         return RpcError(_decode_error(message.error).message or "the service gave no reason")
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return RpcError("the service answered with an error of unknown shape")
 
 

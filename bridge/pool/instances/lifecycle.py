@@ -11,11 +11,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import msgspec
-
 from bridge.chat.errors import ConnectionLost, GatewayError
 from bridge.lingma.connection import Connection
-from bridge.lingma.errors import DialFailed, LingmaError, NotReady, RpcError, StartFailed
+from bridge.lingma.errors import UNREADABLE, DialFailed, LingmaError, NotReady, RpcError, StartFailed
 from bridge.pool.instances.breaker import Cause
 from bridge.pool.instances.current_state import CurrentState
 from bridge.pool.instances.health import Health
@@ -44,14 +42,14 @@ DRAIN_POLL_SEC = 0.1
 COMING_SEC = 8.0  # so long after it failed turns in doubt wait for it: it comes back without others
 EXIT_SEC = 0.05  # between the end of a program's connection and its own
 
-FAILURES = (LingmaError, GatewayError, TimeoutError, OSError, msgspec.DecodeError)  # may be better after a restart
+FAILURES = (LingmaError, GatewayError, TimeoutError, OSError, *UNREADABLE)  # may be better after a restart
 UNREACHABLE = (DialFailed, StartFailed)
 OF_PAUSES = {
     Cause.LIMITED: TransitionReason.LIMITED,
     Cause.NO_PLAN: TransitionReason.NO_PLAN,
     Cause.FAILED: TransitionReason.FAILING,
 }
-BAD_ANSWERS = (RpcError, TimeoutError, msgspec.DecodeError)
+BAD_ANSWERS = (RpcError, TimeoutError, *UNREADABLE)
 
 
 class _EndOrdered(Exception):

@@ -13,6 +13,8 @@ from gateway_project.lib.ticker import Ticker
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import DIALECT, SILENT, answer, finish, framed
 
+NESTED = b"[" * 2000 + b"]" * 2000
+
 
 @pytest.mark.parametrize(
     "stream",
@@ -107,9 +109,42 @@ async def test_odd_push_is_acknowledged_and_harmless(service, peer, ask, push):
     await service.until(lambda: service.acknowledged() == [7, 1, 2])
 
 
-async def test_unreadable_finish_still_ends_its_turn(peer, ask):
+METHODS = ["chat/answer", "chat/think", "chat/finish", "chat/error", "tool/invoke", "tool/call/sync", "brand/new"]
+
+
+@pytest.mark.parametrize(
+    "field", [b'"text":"\xe4\xbd"', b'"more":%b' % NESTED, b'"text":%b' % NESTED], ids=["half", "deep", "deep text"]
+)
+@pytest.mark.parametrize("method", [*METHODS, "image/uploadResultNotification"])
+async def test_unreadable_push_costs_others_nothing(service, peer, ask, method, field):
+    other = ask("r2")
+    params = b'{%b,"requestId":"r1"}' % field
+    await peer.send(framed(b'{"jsonrpc":"2.0","id":7,"method":"%b","params":%b}' % (method.encode(), params)))
+    await peer.push(answer("fine", "r2"), finish("r2"))
+    assert await ended(other) == ["fine"]
+    await service.until(lambda: service.acknowledged() == [7, 1, 2])
+
+
+async def test_deep_message_of_another_order_is_dropped(connection, peer, ask):
     turn = ask()
-    await peer.push(("chat/finish", {"requestId": "r1", "statusCode": 200, "fullAnswer": {"text": "odd"}}))
+    await peer.send(framed(b'{"params":%b,"id":7,"method":"chat/answer"}' % NESTED))
+    await peer.push(answer("fine"), finish())
+    assert await ended(turn) == ["fine"]
+
+
+async def test_unreadable_error_is_an_error_still(service, peer, ask):
+    service.answers["chat/ask"] = SILENT
+    turn = ask(kind="request")
+    await service.got("chat/ask")
+    await peer.send(framed(b'{"id":%d,"error":{"message":"\xe4\xbd"}}' % service.received[-1]["id"]))
+    await ended(turn)
+    assert "unknown shape" in turn.end.error.message
+
+
+@pytest.mark.parametrize("more", [b'"fullAnswer":{"text":"odd"}', b'"reason":"\xe4\xbd"'])
+async def test_unreadable_finish_still_ends_its_turn(peer, ask, more):
+    turn = ask()
+    await peer.send(framed(b'{"method":"chat/finish","params":{"requestId":"r1","statusCode":200,%b}}' % more))
     await ended(turn)
     assert isinstance(turn.end.error, UpstreamFailed)
 

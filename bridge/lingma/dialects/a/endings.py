@@ -82,7 +82,7 @@ def _quoting(message: str, reason: str) -> str:
 
 
 def read_finish(params: bytes) -> Ending:
-    """The ending in a `chat/finish`, with the error that its code means. Raise msgspec.DecodeError."""
+    """The ending in a `chat/finish`, with the error that its code means. Raise what is UNREADABLE."""
     finish = decode_finish(params)
     error = error_of(finish)
     return Ending(

@@ -27,7 +27,7 @@ def login_url() -> Call:
 
 
 def url_of(result: bytes) -> str:
-    """Raise NotReady, or DecodeError."""
+    """Raise NotReady, or what is UNREADABLE."""
     answer = msgspec.json.decode(result, type=_Url)
     if not answer.loginUrl:
         raise NotReady(answer.errorMsg or "no login address was given")

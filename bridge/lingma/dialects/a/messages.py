@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from bridge.lingma.dialects.base import Delta, Failure, Uploaded
+from bridge.lingma.errors import UNREADABLE
 
 INITIALIZE = "initialize"
 AUTH_STATUS = "auth/status"
@@ -145,7 +146,7 @@ def read_fatal(params: bytes) -> Failure:
 
 
 def request_id_of(params: bytes) -> str:
-    """The request id of the turn that any other push is about, or "". Raise msgspec.DecodeError."""
+    """The request id of the turn that any other push is about, or "". Raise what is UNREADABLE."""
     return _decode_about(params).requestId
 
 
@@ -159,7 +160,7 @@ def version_of(result: bytes) -> str:
     """The core version out of the result of `initialize`, or ""."""
     try:
         info = _decode_initialized(result).serverInfo
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return ""
     return (info and info.version) or ""
 
@@ -168,7 +169,7 @@ def refusal_of(result: bytes) -> str | None:
     """The message of an immediate result of `chat/ask` that is a failure; None for any other (PROTOCOL 9.5)."""
     try:
         answer = _decode_ask_result(result)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         # An unknown shape is no refusal: only an explicit `false` fails the question (PROTOCOL 9.5).
         return None
     if answer.success is False or answer.isSuccess is False:
