@@ -182,7 +182,7 @@ class EmulatedCalls:
         # The arguments of a custom tool are no JSON, so they cannot be recognized in a text.
         if tool is None or tool.custom:
             return False
-        arguments = forced_arguments(text_of(assembly.pending), name)
+        arguments = forced_arguments(text_of(assembly.pending), tool)
         # Any JSON object could be meant as the arguments; only one that fits the schema is taken for them.
         if arguments is None or problem_of(tool, arguments):
             return False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -11,9 +12,12 @@ import msgspec
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import Tool
 from bridge.reply.open_json import BEGINS, OpenJson
+from bridge.reply.validation import check_arguments, schema_of
+from bridge.schema import parts as schema_parts
 
 _FENCED = re.compile(r"\A```[\w -]*\n(.*?)\n?```\Z", re.DOTALL)
 _LONGEST = 1 << 20  # characters of arguments
+_MOST_PARTS = 20  # of a schema that are looked at for names of parameters
 _ABOUT_THE_CALL = frozenset({"name", "tool", "function", "arguments", "input", "result"})
 
 
@@ -55,7 +59,7 @@ class ForcedCallReader:
 
     def end(self) -> list[TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded]:
         tool, text = self._tool, "".join(self._held or ())
-        arguments = None if tool.custom else forced_arguments(text, tool.name)
+        arguments = None if tool.custom else forced_arguments(text, tool)
         # A call that the service's agent made is one already; the text beside it is no second one.
         if self._held is None or arguments is None:
             return [*self.release()]
@@ -79,7 +83,7 @@ def whole_call(tool: Tool, arguments: str, call_id: str) -> tuple[ToolCallStarte
     return started, ToolCallDelta(arguments), ToolCallEnded()
 
 
-def forced_arguments(text: str, name: str) -> str | None:
+def forced_arguments(text: str, tool: Tool) -> str | None:
     """The arguments, as JSON text, when the whole answer is one JSON object that can be a call of this function.
 
     The object may stand in a code fence. A `name` that is another function's makes it none.
@@ -96,27 +100,58 @@ def forced_arguments(text: str, name: str) -> str | None:
         answer = msgspec.json.decode(stripped)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    # An object that names another function is a call of that one, which the client did not ask for.
-    if not isinstance(answer, dict) or _named(answer) not in ("", name):
+    if not isinstance(answer, dict):
         return None
-    return msgspec.json.encode(_arguments(answer)).decode()
+    readings = [msgspec.json.encode(each).decode() for each in _readings(answer, tool)]
+    # Only a tool with parameters of such names leaves a choice; then its schema says which reading is meant.
+    fitting = (each for each in readings if not check_arguments(tool, each).problem) if len(readings) > 1 else ()
+    return next(iter(fitting), readings[0] if readings else None)
+
+
+def _readings(answer: dict[str, Any], tool: Tool) -> Iterator[dict[str, Any]]:
+    """What the arguments can be, the likeliest first."""
+    declared = _declared(tool)
+    about = {key: value for key, value in answer.items() if key in _ABOUT_THE_CALL and key not in declared}
+    if answer.keys() <= declared:
+        yield answer
+    nested = _nested(answer)
+    # An object that names another function is a call of that one, which the client did not ask for.
+    if nested is not None and _named(answer) in ("", tool.name):
+        yield nested
+    # Flat: the model wrote the arguments themselves, perhaps beside the tool's name.
+    if not answer.keys() <= declared and _nested(about) is None and _named(about) in ("", tool.name):
+        yield {key: value for key, value in answer.items() if key not in about}
+
+
+def _declared(tool: Tool) -> set[str]:
+    """The names of the tool's parameters, as far as they can be read."""
+    schema = schema_of(tool.schema)
+    names: set[str] = set()
+    nodes = [schema.root] if schema is not None else []
+    # Bounded, since references may go round in circles.
+    for _ in range(_MOST_PARTS):
+        node = nodes.pop() if nodes else None
+        if not isinstance(node, dict):
+            continue
+        names.update(schema_parts.fields(node))
+        nodes += [*schema_parts.parts(node), *chain(*schema_parts.unions(node))]
+        if schema is not None and (ref := schema_parts.reference(node)) is not None:
+            nodes.append(schema_parts.pointed(schema.root, ref))
+    return names
+
+
+def _nested(answer: dict[str, Any]) -> dict[str, Any] | None:
+    """`input`, `arguments` or `function.arguments`: where an object that speaks of a call has its arguments."""
+    function = answer.get("function")
+    inner = function.get("arguments") if isinstance(function, dict) else None
+    found = map(_decoded, (answer.get("input"), answer.get("arguments"), inner))
+    return next((each for each in found if isinstance(each, dict)), None)
 
 
 def _named(answer: dict[str, Any]) -> str:
     function = answer.get("function")
     inner = function.get("name") if isinstance(function, dict) else function
     return next((each for each in (answer.get("name"), answer.get("tool"), inner) if isinstance(each, str)), "")
-
-
-def _arguments(answer: dict[str, Any]) -> dict[str, Any]:
-    """`input`, `arguments`, `function.arguments`, else every key that does not speak of the call itself."""
-    function = answer.get("function")
-    nested = function.get("arguments") if isinstance(function, dict) else None
-    for arguments in map(_decoded, (answer.get("input"), answer.get("arguments"), nested)):
-        if isinstance(arguments, dict):
-            return arguments
-    # Flat: the model wrote the arguments themselves, perhaps beside the tool's name.
-    return {key: value for key, value in answer.items() if key not in _ABOUT_THE_CALL}
 
 
 def _decoded(arguments: Any) -> Any:
