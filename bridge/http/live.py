@@ -12,6 +12,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.db import Error, close_old_connections
 from django.http import HttpRequest
 
+from accounts.login.required import is_missing
 from bridge.fleet.live_view import PEOPLE
 from bridge.http.live_feed import LiveFeed, snapshots_of
 from bridge.runtime.process import get_runtime
@@ -125,7 +126,10 @@ def _allowed(session: SessionBase) -> Watcher | None:
     close_old_connections()
     request = HttpRequest()
     request.session = session
-    user: Any = get_user(request)
     # Django's own check, so that another password ends the session here as well.
+    user: Any = get_user(request)
+    request.user = user
     may_watch = user.is_authenticated and user.is_active and user.is_staff and user.has_perm(RIGHT)
+    # No middleware of Django is passed on the way here, so not the one either that asks for the second factor.
+    may_watch = may_watch and not is_missing(request)
     return Watcher(int(user.pk), user.has_perms(PEOPLE)) if may_watch else None

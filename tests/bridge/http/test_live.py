@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
+from allauth.mfa.models import Authenticator
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import Permission
@@ -115,6 +116,31 @@ def lose(user, what):
     else:
         user.is_active = False
         user.save()
+
+
+@pytest.fixture
+def factor_required(settings):
+    settings.ENV = settings.ENV.model_copy(update={"staff_mfa_required": True})
+
+
+@pytest.mark.parametrize("kind", [None, Authenticator.Type.RECOVERY_CODES])
+async def test_staff_without_required_factor_is_refused(socket, people, factor_required, kind):
+    user, cookie = people["watcher"]
+    if kind:  # codes for recovery are none by themselves
+        await Authenticator.objects.acreate(user=user, type=kind, data={})
+    assert await socket(SITE, HOST, cookie).connect(10) == (False, live.FORBIDDEN)
+
+
+async def test_watcher_who_loses_required_factor_is_closed(socket, people, factor_required):
+    user, cookie = people["watcher"]
+    factor = await Authenticator.objects.acreate(user=user, type=Authenticator.Type.TOTP, data={})
+    communicator = socket(SITE, HOST, cookie, check_sec=0.05)
+    assert (await communicator.connect(10))[0]
+    await factor.adelete()
+    while (event := await communicator.receive_output(10))["type"] == "websocket.send":
+        pass
+    assert event == {"type": "websocket.close", "code": live.ENDED}
+    await communicator.wait(10)
 
 
 async def test_client_that_speaks_is_closed(socket, people):
