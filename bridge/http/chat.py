@@ -254,8 +254,12 @@ class ChatConsumer(ListeningConsumer):
     def lost_elsewhere(self, error: GatewayError) -> GatewayError:
         """The process that had taken it is gone, in mid-stream: its end is told, and booked, here."""
         self._is_given_away = False
-        self._encoder = self._encoder or self._reply.encoder(self.head())
         return error
+
+    def passed_on(self, events: int) -> None:
+        """So many events of the stream came from the other process; what follows here is its end."""
+        self._encoder = self._encoder or self._reply.encoder(self.head())
+        self._encoder.passed_on(events)
 
     def start_as(self, status: int, headers: Headers) -> Awaitable[None]:
         """Begin the answer as another process has begun it, with all of its headers."""

@@ -17,6 +17,7 @@ from bridge.peers.handover import FAILED, PREFIX, TAKEN, TURN, HandOver, encoded
 from bridge.pool.policy import Affinity
 from bridge.siblings.messages import Failure, error_of, failure_of
 from bridge.telemetry import metrics
+from bridge.wire import sse
 from sessions_store.store import Found
 
 if TYPE_CHECKING:  # a process that is alone does not load the library of the client
@@ -33,6 +34,7 @@ NOT_PASSED_ON: Final = frozenset(
 )  # fmt: skip
 """Of the connection, or of the body as it came; it goes on decoded."""
 OK: Final = 200
+EVENTS: Final = "text/event-stream"
 LARGEST_FAILURE: Final = 16 << 10
 OF_A_CONNECTION: Final = frozenset({b"connection", b"date", b"keep-alive", b"server", b"transfer-encoding"})
 
@@ -121,21 +123,18 @@ class PeerElsewhere:
     async def _pass_on(self, peer: Peer, response: aiohttp.ClientResponse) -> bool:
         """The answer to the client. False when it was lost and the client has seen nothing of it."""
         consumer = self._consumer
-        whole = b""
         if consumer.request.stream:
             self._take(response)
-            if not consumer.begun:
-                await consumer.start_as(response.status, _answered(response.raw_headers))
             # The status is out, with signs of life: the end of the stream tells it.
-            elif response.status != OK:
+            if consumer.begun and response.status != OK:
                 raise failure_in(response.headers.get(FAILED.decode(), ""))
         hang_up = lambda _: response.close()  # noqa: E731
         peer.gone.add_done_callback(hang_up)
         try:
-            if not consumer.request.stream:
-                whole = await response.read()
-            async for part in response.content.iter_any():
-                await consumer.send_part(part, last=False)
+            if consumer.request.stream:
+                last = await self._pass_stream_on(response)
+            else:
+                last = await response.read()
         except self._peers.client.lost:
             if not self.taken:
                 return False
@@ -146,8 +145,25 @@ class PeerElsewhere:
         if not consumer.request.stream:
             self._take(response)
             await consumer.start_as(response.status, _answered(response.raw_headers))
-        await consumer.send_last(whole)
+        await consumer.send_last(last)
         return True
+
+    async def _pass_stream_on(self, response: aiohttp.ClientResponse) -> bytes:
+        """All of it but what is returned, which is its end."""
+        consumer, events = self._consumer, sse.WholeEvents()
+        # An error that has to follow is never read if it stands amid an event.
+        is_events = response.content_type == EVENTS
+        try:
+            if not consumer.begun:
+                await consumer.start_as(response.status, _answered(response.raw_headers))
+            async for part in response.content.iter_any():
+                if ready := events.feed(part) if is_events else part:
+                    await consumer.send_part(ready, last=False)
+        except BaseException:
+            if response.status == OK:
+                consumer.passed_on(events.count)
+            raise
+        return events.rest
 
     def _take(self, response: aiohttp.ClientResponse) -> None:
         self.taken = True

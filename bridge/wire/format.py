@@ -53,6 +53,10 @@ class Encoder(Protocol):
         """The same for a text alone, as most chunks are; to be written anew where it can be done for less."""
         return self.feed([TextDelta(text)])
 
+    def passed_on(self, events: int) -> None:
+        """So many events of the stream came from another process: for a format that numbers them, or looks back."""
+        return
+
 
 class ReplyFormat(Protocol):
     """How one request wants its reply: what it asked for that concerns nobody but the format itself."""

@@ -12,6 +12,8 @@ COMMENT = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
 """OpenAI's last line of a good stream."""
 
+_END = b"\n\n"
+
 _encode = msgspec.json.Encoder().encode
 
 # Legal inside JSON strings, but the line splitters of simple clients break there. Being whole UTF-8 sequences they
@@ -42,3 +44,31 @@ def one_line(json: bytes) -> bytes:
     for raw, escaped in _LINE_BREAKS:
         json = json.replace(raw, escaped)
     return json
+
+
+class WholeEvents:
+    """A stream that is passed on event by event: nothing of one goes on before its end has come."""
+
+    __slots__ = ("_rest", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Events that went on."""
+        self._rest = bytearray()
+
+    def feed(self, part: bytes) -> bytes:
+        """The events that this part ends; b"" for none."""
+        begin = max(len(self._rest) - 1, 0)  # an end may lie across two parts
+        self._rest += part
+        end = self._rest.rfind(_END, begin) + len(_END)
+        if end < len(_END):
+            return b""
+        self.count += self._rest.count(_END, begin, end)
+        whole = bytes(self._rest[:end])
+        del self._rest[:end]
+        return whole
+
+    @property
+    def rest(self) -> bytes:
+        """What has no end yet."""
+        return bytes(self._rest)

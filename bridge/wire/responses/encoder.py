@@ -83,6 +83,10 @@ class ResponsesEncoder(Encoder):
         self.number = number + 1
         return b'%b%d,"delta":%b}\n\n' % (self._before, number, sse.json_text(text))
 
+    def passed_on(self, events: int) -> None:
+        self._created = self._created or events > 0  # what failed then is a response
+        self.number += events
+
     def _change(self, event: ChatEvent, pieces: list[bytes]) -> None:
         """Whatever is no further delta of the open item: close it, open another, or end."""
         match event:

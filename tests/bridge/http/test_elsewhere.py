@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -20,6 +21,7 @@ from bridge.peers.listeners import Listeners, Tls
 from bridge.peers.peers import Peers
 from bridge.peers.report import PeerReport
 from bridge.pool.policy import Affinity
+from bridge.wire import sse
 from gateway_project.lib.redis.redis_keys import PEERS, SESSIONS, USAGE
 from gateway_project.server import private
 from tests.bridge.chats import replying, say
@@ -169,8 +171,40 @@ async def test_lost_process_ends_the_stream_with_an_error(handing, path):
         await answer.has_text.wait()
         gateway.server.cancel()
         await asking
-    assert b"error" in answer.parts[-1]
+    assert_fails(answer, path)
     assert [row["status"] for row in await gateway.rows()].count("error") == 1
+
+
+def assert_fails(answer, path):
+    """The stream ends with an error that clients of the format read, numbered behind what came before."""
+    events = [json.loads(line[6:]) for line in b"".join(answer.parts).splitlines() if line.startswith(b"data: ")]
+    if path == PATHS[2]:
+        assert [each["sequence_number"] for each in events] == list(range(len(events)))
+        assert (events[0]["type"], events[-1]["type"]) == ("response.created", "response.failed")
+        events[-1] = events[-1]["response"]
+    assert events[-1]["error"]["message"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_process_lost_amid_an_event_ends_readably(handing, path):
+    gateway = await handing(replying("Hello"))
+    await gateway.begin()
+    body, whole = {"type": "response.created", "sequence_number": 0}, Answer()
+    parts = [sse.data(body), b'event: next\ndata: {"half": "of']
+
+    async def begin_and_go(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n")
+        writer.write(b"%b: 1\r\ntransfer-encoding: chunked\r\n\r\n" % handover.TAKEN)
+        writer.write(b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts))
+        await asyncio.wait_for(whole.has_text.wait(), 30)
+        writer.close()
+
+    [other] = gateway.runtime.peers.known
+    Path(other.socket).unlink()
+    async with await asyncio.start_unix_server(begin_and_go, other.socket):
+        await gateway.ask(path, "go on", stream=True, answer=whole)
+    assert_fails(whole, path)
 
 
 async def test_lost_process_before_the_answer_costs_a_rebuild(handing):

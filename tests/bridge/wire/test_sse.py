@@ -29,3 +29,17 @@ def test_other_text_is_sent_as_it_is():
 
 def test_a_named_event_has_both_lines():
     assert sse.named("ping", {"type": "ping"}) == b'event: ping\ndata: {"type":"ping"}\n\n'
+
+
+EVENTS = [sse.named("ping", {"type": "ping"}), sse.COMMENT, sse.data({"text": "one\n\ntwo"}), sse.DONE]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, sum(map(len, EVENTS))), max_size=12), st.integers(0, 9))
+def test_stream_is_passed_on_in_whole_events(cuts, half):
+    stream = b"".join(EVENTS) + b"data: half"[: half + 1]
+    ends = sorted({*cuts, len(stream)})
+    passing = sse.WholeEvents()
+    parts = [passing.feed(stream[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+    assert (b"".join(parts), passing.count, passing.rest) == (b"".join(EVENTS), len(EVENTS), b"data: half"[: half + 1])
+    assert all(part.endswith(b"\n\n") for part in parts if part)
