@@ -318,8 +318,8 @@ class ChatConsumer(ListeningConsumer):
         )  # fmt: skip
 
     def key_closed(self, status: KeyStatus) -> None:
-        """The turn ends with its key, unless its end is on its way already."""
-        if not self._has_row:
+        """The turn ends with its key, unless its end is on its way already, or another process sees to it."""
+        if not self._has_row and not self._is_given_away:
             # The key was known when the turn began, so "unknown" means that it was removed since.
             error = key_closed("revoked" if status == "unknown" else status)
             self._record.failed(error)

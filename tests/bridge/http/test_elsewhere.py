@@ -7,9 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 import redis
 
+from accounts.keys.in_use import KeysInUse
 from accounts.keys.keyring import Caller, KeyRecord, KeyRing
 from accounts.keys.limit_set import LimitSet
 from accounts.ledger.trace import decoded
@@ -25,7 +27,7 @@ from bridge.wire import sse
 from gateway_project.lib.redis.redis_keys import PEERS, SESSIONS, USAGE
 from gateway_project.server import private
 from tests.bridge.chats import replying, say
-from tests.bridge.http.serving import PEPPER, Answer, post
+from tests.bridge.http.serving import PEPPER, Answer, load_key, post
 from tests.bridge.http.serving import SECRET as KEY
 from tests.bridge.lingma.service import finish
 
@@ -40,7 +42,7 @@ class Handing:
         self.runtime, self.service, self.server, self.redis_url = runtime, service, server, redis_url
         self.texts = ["to begin with"]
 
-    async def ask(self, path, text, stream=False, answer=None, history=True, headers=(), **more):
+    async def ask(self, path, text, stream=False, answer=None, history=True, headers=(), consumer=None, **more):
         """One turn in a conversation, in any format."""
         body = {"model": "org_auto", "stream": stream, "max_tokens": 1000, **more}
         said = [{"role": ("user", "assistant")[at % 2], "content": each} for at, each in enumerate(self.texts)]
@@ -48,7 +50,8 @@ class Handing:
         body["input" if path == PATHS[2] else "messages"] = said
         if path == PATHS[2]:
             body["max_output_tokens"] = body.pop("max_tokens")
-        return await post(CHAT_CONSUMERS[path](), json.dumps(body).encode(), path, answer=answer, more_headers=headers)
+        consumer = consumer or CHAT_CONSUMERS[path]()
+        return await post(consumer, json.dumps(body).encode(), path, answer=answer, more_headers=headers)
 
     async def begin(self, text="Hello there"):
         """The first turn, whose session the next one continues."""
@@ -73,7 +76,9 @@ async def handing(new_service, new_runtime, redis_server, tmp_path):
             client.delete(USAGE, PEERS, SESSIONS)
             service = await new_service(on_ask)
             runtime = await new_runtime(service, trace_share=0, **settings)
-            runtime.keys = KeyRing(PEPPER, runtime.link, load) if load else runtime.keys
+            if load:
+                runtime.keys = KeyRing(PEPPER, runtime.link, load)
+                runtime.in_use = KeysInUse(runtime.keys)
             runtime.neighbours.secret = SECRET.encode()
             listeners = Listeners(tmp_path, 2, "", 0, Tls())
             server = asyncio.create_task(private.serve(PrivateApplication(), listeners.open()))
@@ -183,6 +188,52 @@ def assert_fails(answer, path):
         assert (events[0]["type"], events[-1]["type"]) == ("response.created", "response.failed")
         events[-1] = events[-1]["response"]
     assert events[-1]["error"]["message"]
+
+
+async def begin_elsewhere(gateway, path, answer):
+    """A stream that another process runs: the consumer that has the client, and the request, which has not ended."""
+    await gateway.begin()
+
+    async def on_ask(peer, params):
+        await say(peer, params, "first")
+
+    gateway.service.on_ask = on_ask
+    consumer = CHAT_CONSUMERS[path]()
+    asking = asyncio.create_task(gateway.ask(path, "go on", stream=True, answer=answer, consumer=consumer))
+    while b"first" not in b"".join(answer.parts):
+        await asyncio.sleep(0.005)
+    return consumer, asking
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_revoked_key_ends_what_runs_elsewhere(handing, path):
+    """Each process watches the key of its side, and that of the client may be the first to see its end."""
+    closed = []
+
+    async def load(digest):
+        record = await load_key(digest)
+        return msgspec.structs.replace(record, closed="revoked") if closed else record
+
+    gateway, answer = await handing(replying("Hello"), load=load), Answer()
+    async with asyncio.timeout(60):
+        consumer, asking = await begin_elsewhere(gateway, path, answer)
+        consumer.key_closed("revoked")
+        closed.append(True)
+        while not asking.done():
+            await gateway.runtime.in_use.check()
+            await asyncio.sleep(0.05)
+    assert_fails(answer, path)
+    *_, row = await gateway.rows()
+    assert (row["status"], row["reason"]) == ("error", "revoked")
+
+
+async def test_cancelled_response_that_runs_elsewhere_fails(handing):
+    gateway, answer = await handing(replying("Hello")), Answer()
+    async with asyncio.timeout(60):
+        consumer, asking = await begin_elsewhere(gateway, PATHS[2], answer)
+        assert json.loads(await consumer.cancel())["status"] == "cancelled"
+        await asking
+    assert_fails(answer, PATHS[2])
 
 
 @pytest.mark.parametrize("path", PATHS)
