@@ -117,8 +117,15 @@ def _within(seconds: float) -> Iterator[Callable[[str], urllib.request.OpenerDir
     timer = threading.Timer(max(0.0, seconds), _cut, [sockets])
     timer.daemon = True
     timer.start()
+
+    def connected(sock: socket.socket) -> None:
+        sockets.append(sock)
+        # The timer was there before the connection, on a slow machine or behind a slow resolver.
+        if time.monotonic() >= ended:
+            _cut(sockets)
+
     try:
-        yield lambda sha256: _opener(sha256, sockets)
+        yield lambda sha256: _opener(sha256, connected)
     except (OSError, http.client.HTTPException, ValueError, DownloadFailed):
         # After the deadline every failure is the cut's own doing, and is reported as a timeout below.
         if time.monotonic() < ended:
@@ -135,18 +142,18 @@ def _cut(sockets: list[socket.socket]) -> None:
             each.shutdown(socket.SHUT_RDWR)
 
 
-def _opener(sha256: str, sockets: list[socket.socket]) -> urllib.request.OpenerDirector:
+def _opener(sha256: str, connected: Callable[[socket.socket], None]) -> urllib.request.OpenerDirector:
     """Http and https alone: urllib's usual one reads ftp:// and file:// as well."""
 
     class Plain(http.client.HTTPConnection):
         def connect(self) -> None:
             super().connect()
-            sockets.append(self.sock)
+            connected(self.sock)
 
     class Secure(http.client.HTTPSConnection):
         def connect(self) -> None:
             super().connect()
-            sockets.append(self.sock)
+            connected(self.sock)
 
     class PlainHandler(urllib.request.HTTPHandler):
         def http_open(self, req: urllib.request.Request) -> Any:
