@@ -61,11 +61,14 @@ class Endpoint(msgspec.Struct, frozen=True):
         if parts.scheme in {"ws", "wss"}:
             return cls(where)
         # The file outlives a crash (PROTOCOL 2.3), so nothing here proves that the service lives: the dial does.
-        path = Path(unquote(parts.path) if parts.scheme == "file" else where).expanduser()
-        info = path if path.is_file() else path / ".info.json"
+        info = Path(unquote(parts.path) if parts.scheme == "file" else where)
         try:
+            path = info.expanduser()
+            # It raises most errors of the disk, too: all but those of a path that is not there.
+            info = path if path.is_file() else path / ".info.json"
             found = msgspec.json.decode(info.read_bytes(), type=_Info)
-        except (OSError, *UNREADABLE) as exc:
+        # RuntimeError: there is no such home. ValueError: no name of a file at all.
+        except (OSError, RuntimeError, ValueError, *UNREADABLE) as exc:
             raise StartFailed(f"{info}: {exc}") from exc
         return cls(f"ws://127.0.0.1:{found.websocketPort}/", info.parent, _headers(info.parent), found.pid)
 

@@ -147,14 +147,32 @@ class Lifecycle:
     async def run(self) -> None:
         self._happen(Event.BEGINS, TransitionReason.STARTED)
         while not self._upstream.stopping:
-            if self.orders.is_stopped:
-                await self._rest_as_ordered()
-                continue
-            pause = await self._run_once()
-            if self._upstream.stopping:
-                break
-            await self._wait(pause)
+            try:
+                await self._go_round()
+            except Exception:  # an edge: no bug between two runs may take an instance away for ever
+                logger.exception("%s: the end of a run broke", self._outages.name)
+                await self._mend()
         self._happen(Event.CLOSED, TransitionReason.CLOSED)
+
+    async def _go_round(self) -> None:
+        """One run and the pause behind it, or the rest that operators want."""
+        if self.orders.is_stopped:
+            await self._rest_as_ordered()
+            return
+        pause = await self._run_once()
+        if not self._upstream.stopping:
+            await self._wait(pause)
+
+    async def _mend(self) -> None:
+        """Leave nothing of a run that did not end as it should: another begins in a moment."""
+        self._link.close()
+        with suppress(Exception):  # the first failure is in the log
+            await self._upstream.end(hung=False)
+        self._wake.clear()
+        if not self._upstream.stopping:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SEC):
+                    await self._wake.wait()
 
     def obey(self, order: Order) -> None:
         """Do what operators want, as soon as that is possible: without waiting for anything the service says."""

@@ -55,6 +55,18 @@ def test_missing_work_dir_is_reported(tmp_path):
         Endpoint.find(str(tmp_path / "nowhere"))
 
 
+@pytest.mark.parametrize("where", ["x" * 300, "~nobody-of-that-name/lingma", "a\0b"])
+def test_path_that_cannot_be_read_is_reported(tmp_path, where):
+    with pytest.raises(StartFailed):
+        Endpoint.find(where if where.startswith("~") else str(tmp_path / where))
+
+
+def test_info_of_a_wild_writer_is_reported(work_dir):
+    (work_dir / ".info.json").write_bytes(b'{"websocketPort":1,"x":' + b"[" * 5000)
+    with pytest.raises(StartFailed):
+        Endpoint.find(str(work_dir))
+
+
 def test_path_in_url_may_hold_any_character(tmp_path):
     odd = tmp_path / "a b#c%"
     odd.mkdir()

@@ -14,6 +14,8 @@ import pytest
 from bridge.chat.errors import ConnectionLost
 from bridge.lingma import liveness
 from bridge.lingma.dialects.base import Ask
+from bridge.lingma.process.endpoint import Endpoint
+from bridge.pool.instances import lifecycle
 from bridge.pool.options import InstanceSpec
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import DIALECT, Service
@@ -174,6 +176,53 @@ async def test_dead_info_file_is_read_until_it_works(start, tmp_path):
         shutil.copy(work_dir / ".info.json", elsewhere / ".info.json")
         await in_state(pool, "ready")
         assert pool.ready
+
+
+def info_of(service, folder):
+    """A work dir that leads to this service."""
+    folder.mkdir()
+    (folder / ".info.json").write_text(json.dumps({"websocketPort": service.port}))
+    return folder
+
+
+async def test_work_dir_that_errs_is_looked_for_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(lifecycle, "POLL_SEC", 0.05)
+    looks, find = asyncio.Semaphore(0), Endpoint.find
+    monkeypatch.setattr(Endpoint, "find", lambda where: looks.release() or find(where))
+    mount = tmp_path / "mount"
+    mount.symlink_to("x" * 300)  # it raises for root, too, as a mount that is away
+    async with (
+        Service() as service,
+        running([InstanceSpec("attached", DIALECT, attach=str(mount))], ready=False) as pool,
+    ):
+        async with asyncio.timeout(30):
+            for _ in range(6):
+                await looks.acquire()
+        mount.unlink()
+        mount.symlink_to(info_of(service, tmp_path / "theirs"))
+        await in_state(pool, "ready")
+        assert pool.ready
+
+
+async def test_instance_outlives_a_bug_between_two_runs(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(lifecycle, "POLL_SEC", 0.05)
+    work_dir, broke = tmp_path / "theirs", asyncio.Event()
+
+    def break_once():
+        if pool.statuses()[0].state == "backoff" and not broke.is_set():
+            broke.set()
+            raise RuntimeError("a bug")
+
+    async with (
+        Service() as service,
+        running([InstanceSpec("attached", DIALECT, attach=str(work_dir))], ready=False) as pool,
+    ):
+        pool.on_change = break_once
+        async with asyncio.timeout(30):
+            await broke.wait()
+        info_of(service, work_dir)
+        await in_state(pool, "ready")
+    assert "the end of a run broke" in caplog.text
 
 
 # -- crashes ----------------------------------------------------------------------------------------------------
