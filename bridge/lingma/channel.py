@@ -20,7 +20,9 @@ from bridge.lingma.transport.websocket import WebSocket
 from bridge.lingma.transport.whole import whole_messages
 from gateway_project.lib.secrets.random_bytes import random_bytes
 
-SEND_BUFFER_LIMIT = 32 << 20  # bytes the service may leave unread before it counts as dead; no question takes it there
+SEND_BUFFER_LIMIT = (
+    32 << 20
+)  # bytes the service may leave unread before it counts as dead; `require_room` keeps below it
 ROOM_SEC = 1  # until a question may be tried again that found no room
 
 Receive = Callable[[list[bytes], list[Incoming]], None]
@@ -124,7 +126,7 @@ class Channel(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by behaviour only
-        # The limit is never reached by questions (`require_room`), so reaching it means a service that does not read.
+        # What is large asks for room first (`require_room`), so reaching it means a service that does not read.
         self._transport.set_write_buffer_limits(high=SEND_BUFFER_LIMIT)
         self._transport.write(self._socket.hello())
 

@@ -45,7 +45,7 @@ class Connection:
         self._calls = Calls(channel)
         self._replies = Replies(dialect)
         self.tools = ToolCallRouter(dialect, approval, self._replies.streams, self._notify)
-        self._uploads = Uploads(dialect, self._calls.request, self._left_upload)
+        self._uploads = Uploads(dialect, self._request_with_room, self._left_upload)
         self._liveness = Liveness(channel, self._ping, lambda: bool(self._replies.streams))
         self._loop = asyncio.get_running_loop()
         # One table, made once: a push costs one look-up, whatever it is about.
@@ -169,6 +169,13 @@ class Connection:
 
     def close(self) -> None:
         self._channel.close()
+
+    def _request_with_room(self, call: Call) -> asyncio.Future[bytes]:
+        """Raise ContextFull or Overloaded for a request that would cost all others the connection."""
+        id_ = self._calls.new_id()
+        message = rpc.request(id_, *call)
+        self._channel.require_room(len(message))
+        return self._calls.start(id_, message)
 
     def _left_upload(self, upload_id: str) -> None:
         """The service may still be at work on the image, and may exit over it: then it counts like a question."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 
-from bridge.chat.errors import ConnectionLost
+from bridge.chat.errors import ConnectionLost, ContextFull, Overloaded
 from bridge.lingma.dialects.base import Call, Dialect, Uploaded
 from bridge.lingma.errors import UNREADABLE, UploadFailed, UploadTimedOut
 
@@ -19,7 +19,8 @@ PLACE_SEC = 30.0
 class Uploads:
     """The uploads of one connection.
 
-    `request` sends a request and gives the future of its result. `abandoned` is called with the id of each that was
+    `request` sends a request and gives the future of its result, or raises ContextFull or Overloaded for one that would
+    cost all others the connection. `abandoned` is called with the id of each that was
     sent and is given up before the service has answered.
     """
 
@@ -51,10 +52,13 @@ class Uploads:
             self._places.release()
 
     async def _send(self, upload_id: str, data_uri: str, within: float) -> str:
-        # Registered before the request leaves: the notification may come before the answer.
+        try:
+            call = self._request(self._dialect.upload(upload_id, data_uri))
+        except (ContextFull, Overloaded) as exc:
+            raise UploadFailed(f"The Lingma service was not sent an image: {exc.message}") from exc
+        # In the turn of the loop in which the request leaves: the notification may come before the answer.
         url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting[upload_id] = url
-        call = self._request(self._dialect.upload(upload_id, data_uri))
         call.add_done_callback(partial(self._answered, url))
         try:
             async with asyncio.timeout(within):

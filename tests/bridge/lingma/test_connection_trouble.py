@@ -8,6 +8,7 @@ from bridge.chat.errors import ConnectionLost, ContextFull, Overloaded, Upstream
 from bridge.lingma import channel
 from bridge.lingma.connection import Connection
 from bridge.lingma.dialects.base import Ask
+from bridge.lingma.errors import UploadFailed
 from bridge.lingma.stream import ReplyStream, TurnLimits
 from gateway_project.lib.ticker import Ticker
 from tests.bridge.lingma.conftest import ended
@@ -234,6 +235,8 @@ async def test_unread_questions_leave_no_room_for_more(service, kind):
 
     with pytest.raises(Overloaded):
         ask_all()
+    with pytest.raises(UploadFailed, match="has not read"):
+        await connection.upload("u1", "x" * (10 << 20), 5)
     assert not connection.lost.done()
     connection.close()
     peer.socket.transport.abort()
