@@ -35,6 +35,8 @@ class Doubt:
         self._plan = plan
         self._model = model
         self._cached_name = ""
+        self._was_known = False
+        """There was a record of the prompt: without one it is cleared, and not one whose record is still to come."""
         self.exits = 0
         """That the turn was there at, in other processes too."""
 
@@ -44,6 +46,8 @@ class Doubt:
         """
         # The quick test, before a digest of the whole prompt is made.
         if not self._crashes.has_any_of(self._key):
+            if self._was_known:
+                self.care = 0
             return
         # Wall time: what is known of crashes is shared between processes.
         now = time()
@@ -55,7 +59,11 @@ class Doubt:
         if seconds := self._crashes.spent_for(self._key, now):
             metrics.CRASHES.labels("refused").inc()
             raise CrashingKey(retry_after=ceil(seconds))
+        self._settle(record)
+
+    def _settle(self, record: CrashRecord | None) -> None:
         self.care = care_of(record)
+        self._was_known = self._was_known or record is not None
 
     @property
     def may_try(self) -> bool:
@@ -77,7 +85,7 @@ class Doubt:
         tells = stream is not None and not stream.has_begun and not ended.killed and not ended.shared
         record = self._crashes.exited(self.name(), which, alone=alone, weighs=weighs, tells=tells, now=time())
         _counted(record)
-        self.care = care_of(record)
+        self._settle(record)
         return record.proven
 
     async def judged(self) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from time import time
 
 import msgspec
 import pytest
@@ -156,6 +157,32 @@ def name_of(engine, fields, *, model="", **plan):
     chat_request = request("Hello", **fields)
     planned = plan_of(chat_request, engine.routes.of("org_auto"), PlanOptions())
     return Doubt(Crashes(), 1, chat_request, msgspec.structs.replace(planned, **plan), model).name()
+
+
+def doubt_of(engine, crashes):
+    chat_request = request("Hello")
+    return Doubt(crashes, 1, chat_request, plan_of(chat_request, engine.routes.of("org_auto"), PlanOptions()), "")
+
+
+@pytest.mark.parametrize("others", [0, 1], ids=["the only one", "one of two"])
+async def test_cleared_prompt_is_in_doubt_for_nobody(engine, others):
+    crashes = Crashes()
+    asked, waits = doubt_of(engine, crashes), doubt_of(engine, crashes)
+    for number, name in enumerate([asked.name(), "1:another"][: others + 1]):
+        crashes.exited(name, f"w1-i1:{number}", alone=True, weighs=True, tells=True, now=time())
+    asked.recall()
+    waits.recall()
+    assert asked.care == waits.care > 0
+    asked.answered()
+    waits.recall()
+    assert waits.care == 0
+
+
+async def test_doubt_brought_along_outlives_a_look(engine):
+    brought = doubt_of(engine, Crashes())
+    brought.care = 1
+    brought.recall()
+    assert brought.care == 1
 
 
 async def test_prompts_differ_by_all_that_models_see(engine):
