@@ -233,8 +233,12 @@ class ApiKey(Policy):
     def save(self, *args: Any, **kwargs: Any) -> None:
         # One query more for each save: what the row was decides on its end, and which digests are announced.
         before = ApiKey.objects.filter(pk=self.pk).first() if self.pk else None
-        # Whoever has set another date means that date. Else the days may have changed, and the end is counted anew.
-        if before is not None and before.expires_at == self.expires_at:
+        # Whoever has set another date means that date, a later one than the days give as well. Only other days, or
+        # another first use, make the end be counted anew.
+        counts = before is not None and (before.first_used_at, before.expires_after_days) != (
+            self.first_used_at, self.expires_after_days,
+        )  # fmt: skip
+        if before is not None and counts and before.expires_at == self.expires_at:
             self.expires_at = before.end_with(self.first_used_at, self.expires_after_days)
             if (names := kwargs.get("update_fields")) is not None and "expires_after_days" in names:
                 # Else the new days would be stored, and the end that follows from them would not.

@@ -94,6 +94,21 @@ def test_days_that_change_move_the_end():
 
 
 @pytest.mark.django_db
+def test_extended_end_outlives_a_later_save():
+    used, later = timezone.now() - timedelta(days=9), timezone.now() + timedelta(days=31)
+    made, _ = key(expires_after_days=10)
+    ApiKey.objects.all().mark_first_used({made.pk: used})
+    ApiKey.objects.filter(pk=made.pk).update(expires_at=later)
+    made.refresh_from_db()
+    made.rpm = 5
+    made.save()
+    assert made.expires_at == later
+    made.save(update_fields=["expires_at", "expires_after_days", "rpm"])
+    made.refresh_from_db()
+    assert made.expires_at == later
+
+
+@pytest.mark.django_db
 def test_earlier_of_two_ends_counts():
     used = timezone.now()
     soon = used + timedelta(days=1)

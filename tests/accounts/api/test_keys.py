@@ -45,6 +45,21 @@ def test_expiry_may_be_told_from_now(api):
     assert timedelta(days=29, hours=23) < left <= timedelta(days=30)
 
 
+def test_extended_end_stays_with_other_changes(api, keys):
+    key, end = keys["web"], timezone.now() + timedelta(days=31)
+    # It has expired, counted from its first use, and was extended.
+    ApiKey.objects.filter(pk=key.pk).update(
+        expires_after_days=30, first_used_at=timezone.now() - timedelta(days=40), expires_at=end
+    )
+    changed = api("PATCH", f"keys/{key.pk}/", {"rpm": 5}).data
+    assert (changed["state"], datetime.fromisoformat(changed["expires_at"])) == ("live", end)
+    whole = api("GET", f"keys/{key.pk}/").data | {"rpm": 6}
+    answer = api("PATCH", f"keys/{key.pk}/", whole)
+    assert (answer.status_code, answer.data["expires_at"]) == (200, changed["expires_at"])
+    key.refresh_from_db()
+    assert (key.rpm, key.expires_at) == (6, end)
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_address_without_its_slash_leads_on(api, method):
     answer = api(method, "keys", {"name": "new"} if method == "POST" else None)
