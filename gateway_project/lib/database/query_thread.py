@@ -34,22 +34,30 @@ class QueryThread:
         # Each lost query holds a thread and a connection. Without this bound an outage would use up both.
         if len(self._lost) >= MOST_LOST:
             raise OperationalError("earlier queries do not come back")
-        running = asyncio.get_running_loop().run_in_executor(self._thread, query)
+        thread = self._thread
+        begun = thread.submit(query)
+        running = asyncio.wrap_future(begun)
         # `wait` and not `wait_for`: that one would cancel the Future, and the thread would go on unseen.
         await asyncio.wait({running}, timeout=within)
         if running.done():
             return running.result()
-        self._give_up(running)
+        begun.cancel()  # one that waited behind a query that hangs need not run any more
+        running.add_done_callback(_forget)
+        self._give_up(thread)
         raise OperationalError(f"no answer within {within:g} s")
 
-    def _give_up(self, running: asyncio.Future[Any]) -> None:
-        self._lost.add(running)
-        running.add_done_callback(self._came_back)
+    def _give_up(self, thread: ThreadPoolExecutor) -> None:
+        # Whoever waited behind one query comes here, too: the thread was lost once, and its successor is well.
+        if thread is not self._thread:
+            return
+        ended = asyncio.wrap_future(thread.submit(lambda: None))
+        self._lost.add(ended)
+        ended.add_done_callback(self._lost.discard)
         # The old executor keeps its one thread until the query ends; nothing new goes there.
-        self._thread.shutdown(wait=False)
+        thread.shutdown(wait=False)
         self._thread = self._another()
 
-    def _came_back(self, running: asyncio.Future[Any]) -> None:
-        self._lost.discard(running)
-        if not running.cancelled():
-            running.exception()  # nobody waits for it any more
+
+def _forget(running: asyncio.Future[Any]) -> None:
+    if not running.cancelled():
+        running.exception()  # nobody waits for it any more

@@ -23,6 +23,25 @@ async def test_hanging_query_stops_no_other(gate):
     assert await thread.run(lambda: 42, 10) == 42
 
 
+async def test_queries_behind_a_hanging_one_lose_nothing(gate):
+    thread = QueryThread("test")
+    waiting = [thread.run(query, 0.05) for query in (gate.wait, *[lambda: 1] * MOST_LOST)]
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all("no answer" in str(each) for each in found)
+    assert len(thread._lost) == 1
+    assert await thread.run(lambda: 42, 10) == 42
+
+
+async def test_thread_of_a_cancelled_caller_is_replaced(gate):
+    thread = QueryThread("test")
+    caller = asyncio.ensure_future(thread.run(gate.wait, 60))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(OperationalError, match="no answer"):
+        await thread.run(lambda: 1, 0.05)
+    assert await thread.run(lambda: 42, 10) == 42
+
+
 async def test_lost_threads_are_bounded(gate):
     thread = QueryThread("test")
     for _ in range(MOST_LOST):
