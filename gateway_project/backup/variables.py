@@ -55,4 +55,6 @@ def _quoted(value: str) -> str:
     if value and all(each.isalnum() or each in "_-.,:/@+=*[]%" for each in value):
         return value
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    # `${NAME}` is replaced in quotes, too, and nothing escapes it: a variable without a name has its default, a `$`.
+    escaped = escaped.replace("${", "${:-$}{")
     return f"'{escaped}'"

@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from dotenv import dotenv_values
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from accounts.models import ApiKey
@@ -196,7 +196,9 @@ def test_environment_of_this_process_decides_nothing(folder, monkeypatch):
     assert original.look_at(folder).settings["SESSION_CACHE_TTL_SEC"] == "900"
 
 
-@given(st.text("ab1 '\"\\#$=,通\t", min_size=1, max_size=12))
+@example("a${x}b")
+@example("$${HOME}${")
+@given(st.text("ab1 '\"\\#$={}:-,通\t", min_size=1, max_size=12))
 def test_written_value_is_read_as_it_was(value):
     from io import StringIO
 
