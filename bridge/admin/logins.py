@@ -40,7 +40,6 @@ from bridge.status.accounts import AccountState, Remedy
 from bridge.status.logins import LoginKind, LoginProblem
 from gateway_project.lib.pages.cells import ago, cut
 from gateway_project.lib.pages.lookups import ClosedLookups
-from gateway_project.lib.secrets.secrets_at_rest import Secret
 from gateway_project.lib.translated import translated
 
 COLOURS: Final = {
@@ -202,7 +201,7 @@ class LoginAdmin(LoginAttempts, AuditHistory, ClosedLookups, ModelAdmin):
                     "problem",
                 ]
             if form.credentials:
-                obj.credentials = Secret.of(form.credentials.strip())
+                obj.credentials = logins.sealed(form.credentials)
                 columns.append("credentials")
             obj.save(**({"update_fields": columns} if change else {}))
             logins.assign(obj, form.cleaned_data.get("instances", []), settings.REDIS_URL)

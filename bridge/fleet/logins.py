@@ -51,8 +51,13 @@ def import_credentials(label: str, kind: LoginKind, credentials: bytes, endpoint
     check_credentials(kind, credentials)
     with transaction.atomic():
         login = _of_label(label)
-        login.kind, login.credentials = kind, Secret.of(credentials.strip())
+        login.kind, login.credentials = kind, sealed(credentials)
         return _saved(login, endpoint)
+
+
+def sealed(credentials: bytes) -> Secret:
+    """As they are stored: with their blanks, which may be those of a password."""
+    return Secret.of(credentials.strip(b"\r\n"))
 
 
 def check_credentials(kind: LoginKind, given: bytes) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from bridge.status.logins import LoginKind
@@ -71,8 +73,7 @@ class _Device(msgspec.Struct):
 
 def read(kind: LoginKind, given: bytes) -> Credentials:
     """Of a login of that kind. Raise BadCredentials."""
-    lines = _lines(given)
-    match kind, lines:
+    match kind, _lines(kind, given):
         case (LoginKind.AK_SK, [access_key, secret_key]):
             return AccessKey(access_key, secret_key)
         case (LoginKind.AK_SK, [access_key, secret_key, organisation]):
@@ -125,14 +126,18 @@ def _secrets_of(found: Credentials | DeviceTokens) -> list[str]:
         case PersonalToken():
             return [found.token]
         case Password():
-            return [found.password]
+            return [found.password, found.password.strip()]
         case DeviceTokens():
             return [found.token, found.refresh_token]
 
 
-def _lines(given: bytes) -> list[str]:
+def _lines(kind: LoginKind, given: bytes) -> list[str]:
     try:
         text = given.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise BadCredentials(gettext_noop("They are no text.")) from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in re.split(r"[\r\n]", text) if line.strip()]
+    if kind is LoginKind.AUTOMATIC:
+        # A password may begin or end with a blank, and hold what else counts as the end of a line.
+        return [line.strip() for line in lines[:1]] + lines[1:]
+    return [line.strip() for line in lines]

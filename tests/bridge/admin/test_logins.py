@@ -19,8 +19,10 @@ from accounts.models import AuditEntry
 from bridge.fleet.logins import spread
 from bridge.fleet.orders import read_orders
 from bridge.logins.bundle import Bundle
+from bridge.logins.credentials import Password, read
 from bridge.models import InstanceOrder, Login
 from bridge.status.instance import InstanceStatus
+from bridge.status.logins import LoginKind
 from tests.bridge.logins.files import user_file, write_login
 from tests.bridge.logins.test_bundle import zipped
 
@@ -110,6 +112,14 @@ def test_credentials_come_from_files(tmp_path):
     Path(tmp_path / "empty").write_text("\n")
     with pytest.raises(CommandError, match="empty or too long"):
         by_command("keys", "--ak-sk-file", tmp_path / "empty")
+
+
+def test_blanks_of_a_password_are_stored(admin_client, instances, tmp_path):
+    Path(tmp_path / "password").write_text("ann\n s3cret \n")
+    by_command("command", "--auto", "--password-file", tmp_path / "password", "--store-only")
+    upload(admin_client, "console", kind="automatic", credentials_text="ann\r\n s3cret \r\n")
+    stored = {each.label: read(LoginKind.AUTOMATIC, each.credentials.read()) for each in Login.objects.all()}
+    assert stored == dict.fromkeys(["command", "console"], Password("ann", " s3cret "))
 
 
 def test_console_takes_archive_and_files(admin_client, instances):
