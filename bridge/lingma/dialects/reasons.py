@@ -22,6 +22,8 @@ READ_CHARS: Final = 4000
 MOST_WAIT: Final = 3600
 """Seconds: the longest wait that is passed on to a client."""
 
+LEAST_WAIT: Final = 0.001
+
 MOST_DIGITS: Final = 15
 
 LEAST_CONTEXT: Final = 2048
@@ -86,13 +88,25 @@ _MOST = re.compile(
     rf"|{_NUMBER}(?: tokens?)? (?:maximum|limit)",
     re.IGNORECASE,
 )
+_AMOUNT = rf"\d{{1,{MOST_DIGITS}}}(?:\.\d{{1,9}})?"
+_UNIT = r"(?:ms|milli\w*|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|weeks?|months?)(?![a-z])"
+_UNIT_OF_CHINESE = "个?(?:毫秒|秒|分|小时|天|星期|周|月)钟?"
+# Many say it in parts: "7m12s", "1 hour and 30 minutes", "1天2小时".
 _WAIT = re.compile(
-    r"(?:retry[ _-]?after|try again in|retry in|wait)\w*\W{0,4}(\d+(?:\.\d+)?) ?(ms|m\b|min|h\b|hour)?"
-    r"|(\d+(?:\.\d+)?) ?(秒|分钟|小时)(?:后|之后)",
+    rf"(?:retry[ _-]?after|try again in|retry in|wait)\w*\W{{0,4}}"
+    rf"({_AMOUNT}(?: ?{_UNIT}(?:,? ?(?:and )?{_AMOUNT} ?{_UNIT}){{0,4}})?)"
+    rf"|((?:{_AMOUNT} ?{_UNIT_OF_CHINESE} ?){{1,4}})(?:之|以)?后",
     re.IGNORECASE,
 )
-_WAIT_OF_QUEUE = re.compile(r"retryAfterSeconds\W{1,4}(\d+)()()()")
-_SECONDS = {"ms": 0.001, "m": 60, "min": 60, "分钟": 60, "h": 3600, "hour": 3600, "小时": 3600}
+_WAIT_OF_QUEUE = re.compile(r"retryAfterSeconds\W{1,4}(\d+)()")
+_PART = re.compile(rf"({_AMOUNT}) ?({_UNIT}|{_UNIT_OF_CHINESE})?", re.IGNORECASE)
+_SECONDS = (
+    (re.compile(r"ms|milli|毫秒"), 0.001), (re.compile(r"mo|个?月"), 30 * 86400), (re.compile(r"m|分"), 60),
+    (re.compile(r"h|个?小时"), 3600), (re.compile(r"d|天"), 86400), (re.compile(r"w|个?星期|周"), 7 * 86400),
+)  # fmt: skip
+"""What a unit begins with; any other is taken for seconds."""
+LONG_WAIT: Final = 86400
+"""Seconds: who is to wait so long has no quota left, whatever comes back then."""
 _WRAPPED = re.compile(r"\b(10010|10011|10605)\b|code\W{1,4}(110|112)\b", re.IGNORECASE)
 _QUEUED = re.compile(r"isQueued\W{1,4}true\b", re.IGNORECASE)
 QUEUE: Final = 10605
@@ -110,7 +124,7 @@ def context_full(reason: str) -> ContextFull | None:
 def lasting(reason: str) -> GatewayError | None:
     """The error, if the words say that the same request would fail again: too long, filtered, or no quota left.
 
-    A quota that comes back by itself, within a minute or when a time is named, is none of these.
+    A quota that comes back by itself, within a minute or at a time that is named and near, is none of these.
     """
     text = reason[:READ_CHARS]
     # First: what a client can act on (a shorter prompt) goes before what it cannot.
@@ -118,7 +132,7 @@ def lasting(reason: str) -> GatewayError | None:
         return full
     if _FILTERED.search(text):
         return ContentFiltered(f"{FILTERED} It said: {text[:200]}")
-    if _USED_UP.search(text) and not _PASSING.search(text) and wait(text) is None:
+    if _USED_UP.search(text) and not _PASSING.search(text) and not 0 < _seconds(text) < LONG_WAIT:
         return NoPlan(f"{USED_UP} It said: {text[:200]}", of_login=False)
     return None
 
@@ -144,15 +158,8 @@ def failure(text: str, reason: str) -> GatewayError:
 
 def wait(reason: str) -> int | None:
     """The seconds after which the service takes a request again, by its own words; at most MOST_WAIT."""
-    text = reason[:READ_CHARS]
-    # Of a queue it says both how long it takes in all and when to come again (PROTOCOL 9.6).
-    found = _WAIT_OF_QUEUE.search(text) or _WAIT.search(text)
-    if found is None:
-        return None
-    # The words come from outside, and a number in them may have any length.
-    amount = float((found[1] or found[3])[:MOST_DIGITS])
-    unit = (found[2] or found[4] or "").lower()
-    return max(1, ceil(min(MOST_WAIT, amount * _SECONDS.get(unit, 1))))  # sooner would be refused again
+    seconds = _seconds(reason[:READ_CHARS])
+    return max(1, ceil(min(MOST_WAIT, seconds))) if seconds else None  # sooner would be refused again
 
 
 def wrapped_code(reason: str) -> int | None:
@@ -161,6 +168,21 @@ def wrapped_code(reason: str) -> int | None:
     if found := _WRAPPED.search(text):
         return int(found[1] or found[2])
     return QUEUE if _QUEUED.search(text) else None
+
+
+def _seconds(text: str) -> float:
+    """Until the service takes a request again; 0: it does not say."""
+    # Of a queue it says both how long it takes in all and when to come again (PROTOCOL 9.6).
+    found = _WAIT_OF_QUEUE.search(text) or _WAIT.search(text)
+    if found is None:
+        return 0
+    parts = _PART.findall(found[1] or found[2])
+    # The words come from outside, and a number in them may have any length.
+    return max(LEAST_WAIT, sum(float(amount[:MOST_DIGITS]) * _factor(unit.lower()) for amount, unit in parts))
+
+
+def _factor(unit: str) -> float:
+    return next((seconds for known, seconds in _SECONDS if known.match(unit)), 1)
 
 
 def _sizes(text: str) -> tuple[int, int]:

@@ -91,6 +91,7 @@ def test_the_reason_decides_whatever_the_code(code):
 )
 def test_reason_of_any_size_costs_bounded_work(words):
     assert reasons.read(words, errors.UpstreamFailed("x")).status in {400, 502}  # the test's time limit is the bound
+    assert reasons.read(words, errors.RateLimited("x")).status in {400, 429}
 
 
 @pytest.mark.parametrize(
@@ -155,6 +156,17 @@ def test_filtered_content_is_known_by_every_vendors_words(words, code):
     assert (type(error), error.status, error.retryable) == (errors.ContentFiltered, 400, False)
 
 
+@pytest.mark.parametrize("words", ["try again in 2 days", "retry in 1 day", "请 2 天后重试", "retry in 36h0m0s"])
+def test_quota_that_is_away_for_days_is_final(words):
+    assert type(error_of(FinishParams("r", statusCode=429, reason=f"insufficient quota, {words}"))) is errors.NoPlan
+
+
+@pytest.mark.parametrize("words", ["try again in 5 minutes", "请 2 小时后重试", "retry after 0"])
+def test_quota_that_is_back_soon_is_not(words):
+    error = error_of(FinishParams("r", statusCode=429, reason=f"insufficient quota, {words}"))
+    assert type(error) is errors.RateLimited
+
+
 @pytest.mark.parametrize("words", PASSING)
 def test_quota_that_comes_back_may_be_retried(words):
     assert type(error_of(FinishParams("r", statusCode=429, reason=words))) is errors.RateLimited
@@ -176,6 +188,21 @@ def test_quota_that_comes_back_may_be_retried(words):
         ("try again in 2 hours", 3600),
         ("请在 2 小时后重试", 3600),
         ("请 1 分钟之后再试", 60),
+        ("try again in 2 days", 3600),
+        ("try again in 1 week", 3600),
+        ("请在 2 天后重试", 3600),
+        ("请 1 个小时后重试", 3600),
+        ("请 5 分后重试", 300),
+        ("Please try again in 7m12s.", 432),
+        ("Please try again in 6m0s", 360),
+        ("try again in 1m 2.5s", 63),
+        ("try again in 1 minute and 30 seconds", 90),
+        ("try again in 59m59.5s", 3600),
+        ("请 1分30秒后重试", 90),
+        ("retry in 30 sec", 30),
+        ("retry in 30 moments", 30),
+        ("wait 12 mississippi", 12),
+        ("retry after " + "9" * 3000, 3600),
         ("slow down", None),
     ],
 )
