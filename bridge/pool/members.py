@@ -89,7 +89,7 @@ class Members:
         instance.stop()
         if instance in self._runs:
             await asyncio.wait({self._runs[instance]})
-            del self._runs[instance]
+            self._runs.pop(instance, None)  # somebody else may have ended it meanwhile
 
     async def end_others(self, name: str) -> None:
         """End what has that name and no place, should any still run."""
