@@ -46,13 +46,11 @@ class ApiConsumer(HttpConsumer):
         """
         refused: GatewayError | None = None
         unchecked: GatewayError | None = None  # a key that may be good goes before one that is not
+        holder: Caller | None = None
+        before = self.key_holder  # by an earlier look, before a slow upload
         keys = self.runtime.keys
-        secrets = [self.bearer()]
-        if b"x-api-key" in self.request_headers:
-            secrets.append(self.single(b"x-api-key").strip().decode("latin-1"))
-        for secret in secrets:
-            if not secret:
-                continue
+        secrets = self._secrets()
+        for secret in filter(None, secrets):
             try:
                 # An agent may send an old key in one header and the right one in the other, so one that is refused
                 # decides nothing yet.
@@ -65,7 +63,7 @@ class ApiConsumer(HttpConsumer):
                 unchecked = Unavailable(words, retry_after=1, reason="too_many_unknown_keys")
                 continue
             if caller is not None:
-                self.key_holder = caller
+                holder = self.key_holder = caller
                 self.limited = caller if caller.limits else None
                 if caller.networks is None or is_within(caller.networks, self.client_ip):
                     self._remember(secret, secrets)
@@ -76,12 +74,22 @@ class ApiConsumer(HttpConsumer):
                 continue
             # Only for the row and the metrics: the client gets the same words for every bad key.
             closed, status = keys.refused(secret)
-            if self.key_holder is None:  # of two keys that open nothing, the row has the one that once did
-                self.key_holder, refused = closed, key_closed(status)
+            if holder is None:  # of two keys that open nothing, the row has the one that once did
+                holder = closed
+                self.key_holder = closed or before
+                # One that is known no more was removed meanwhile.
+                refused = key_closed("revoked" if status == "unknown" and before is not None else status)
         if wait := self.runtime.unauthenticated.wait(time.monotonic()):
             # The delay comes after the check, so that a good key never waits for a flood of bad ones.
             await wait_or_gone(self.receive, wait)
         raise unchecked or refused or Unauthenticated("The API key is missing or not valid.", reason="no_key")
+
+    def _secrets(self) -> list[str]:
+        """What both headers carry, "" for nothing."""
+        secrets = [self.bearer()]
+        if b"x-api-key" in self.request_headers:
+            secrets.append(self.single(b"x-api-key").strip().decode("latin-1"))
+        return secrets
 
     def _remember(self, secret: str, secrets: list[str]) -> None:
         head = self.scope.get(SAME_HEAD)
