@@ -105,7 +105,7 @@ async def test_failures_by_itself_are_counted_and_paused(options):
 async def test_password_is_not_sent_for_ever(options):
     """What usually passes by itself does not where the page has had the password each time."""
     found = await login("automatic", PASSWORD, failures=2)
-    run = options("--sign-in=password", "--auth-status=5", answer_sec=0.2)
+    run = options("--sign-in=password", "--auth-status=5", answer_sec=3.0)
     assert (await ran(found, run, reason=AttemptReason.LOST)).result == "unreachable"
     assert found.failures == 3
 
