@@ -61,7 +61,7 @@ def test_impossible_size_is_refused(admin_client, monkeypatch, settings):
                              ("no number", ["x"])):  # fmt: skip
         with pytest.raises(CommandError, match=words):
             by_command("size", *arguments)
-    with pytest.raises(CommandError, match="takes one name"):
+    with pytest.raises(CommandError, match="takes one NAME"):
         by_command("drain", "all", "2")
     for path, body in ((ACTIONS, {"size": 17}), (ACTIONS, {"size": 2, "process": 9}),
                        ("/api/instances/w1-i1/actions/", {"size": 2})):  # fmt: skip

@@ -18,7 +18,7 @@ from tests.bridge.lingma.service import DIALECT
 from tests.bridge.living import alive, gone
 from tests.bridge.pools import in_state, running, simulator, until
 
-STAND_IN = Path(__file__).parents[1] / "lingma" / "stand_in.py"
+STAND_IN = Path(__file__).parents[2] / "lingma" / "stand_in.py"
 QUICK = "first_ms=0 delay_ms=0"
 
 
