@@ -23,8 +23,8 @@ from accounts.models import ApiKey, Team
 from accounts.pages import form
 from accounts.pages.layout import page
 from accounts.pages.names import Names, names_for
-from accounts.pages.query import Query, given_in, iso
-from accounts.pages.refusals import flawed, may_see_nothing
+from accounts.pages.query import Query, given_in, iso, unknown_in
+from accounts.pages.refusals import flawed, may_see_nothing, no_such_filter
 from accounts.pages.usage import nothing_to_see, too_much_to_see
 from accounts.pages.zones import one_team
 from accounts.reports.filters import NONE, TIMES, parse
@@ -98,6 +98,8 @@ def showback_export(request: HttpRequest, form: str) -> HttpResponse:
     visibility = visible_to(request.user)
     if visibility.nothing:
         return may_see_nothing()
+    if words := unknown_in(request, "month", "by", "page"):
+        return no_such_filter(words)
     asked = asked_for(request, visibility)
     if asked.flaws:
         # Without the label in front of it, which is for people: programs get the name of the filter.
@@ -127,17 +129,22 @@ def asked_for(request: HttpRequest, visibility: Visibility) -> Asked:
     # Not the reader's choice: months of a team begin where those of its budgets do, for everybody who looks.
     zone = ZoneInfo(team.time_zone or settings.TIME_ZONE) if team else ZoneInfo(timezone.get_current_timezone_name())
     month = None
-    if not any(given[name] for name in TIMES):
-        month = month_of(request.GET.get("month", ""), now, zone)
-        given |= {"from": [month.isoformat()], "to": [last_day(month).isoformat()]}
     flaws: dict[str, str] = {}
+    if not any(given[name] for name in TIMES):
+        text = request.GET.get("month", "")
+        month = month_of(text, now, zone)
+        given |= {"from": [month.isoformat()], "to": [last_day(month).isoformat()]}
+        if text and text != f"{month:%Y-%m}":
+            label, words = gettext("Month"), gettext("This is no month that has begun, such as 2026-01.")
+            flaws["month"] = f"{label}: {words}"
     try:
         filters = parse(given, now, zone)
     except ValidationError as exc:
         labels = form.labels() | {"range": gettext("Range")}
         # As `asked` of `/usage/` does: what makes no sense is said, and the rest of the address counts.
-        flaws = {name: f"{labels[name]}: {' '.join(words)}" for name, words in exc.message_dict.items()}
-        left_out = {*flaws} if flaws.keys().isdisjoint(TIMES) else {*flaws, *TIMES}
+        wrong = exc.message_dict
+        flaws |= {name: f"{labels[name]}: {' '.join(words)}" for name, words in wrong.items()}
+        left_out = {*wrong} if wrong.keys().isdisjoint(TIMES) else {*wrong, *TIMES}
         given |= {name: [] for name in left_out}
         filters = parse(given, now, zone, "month")
     by_key = request.GET.get("by") == "key"
@@ -163,9 +170,16 @@ def _heading(asked: Asked) -> dict[str, Any]:
         "usage_href": query.frozen("usage"),
         "csv_href": query.frozen("showback_csv", **by), "json_href": query.frozen("showback_json", **by),
         "kept": [(name, value) for name in ("team", "key") for value in query.given.get(name, ())],
-        "from_value": form.moment_value(query, "from") if not asked.month else "",
-        "to_value": form.moment_value(query, "to") if not asked.month else "",
+        **_own_times(asked),
     }  # fmt: skip
+
+
+def _own_times(asked: Asked) -> dict[str, str]:
+    """What the fields of times of one's own show: in the zone in which they are read."""
+    if asked.month:
+        return {"from_value": "", "to_value": ""}
+    with timezone.override(asked.zone):
+        return {f"{name}_value": form.moment_value(asked.query, name) for name in ("from", "to")}
 
 
 def _is_shown(chip: form.Chip, asked: Asked) -> bool:

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -139,6 +140,21 @@ def test_csv_is_read_as_numbers(operator, sample):
     assert int(rows["'=1+1"]["turns"]) == sums_of(own)["turns"]
     assert int(rows["'=1+1"]["busy_ms"]) == sums_of(own)["busy_ms"]
     assert operator.get("/usage/showback/export.csv?range=odd").status_code == 400
+
+
+@pytest.mark.parametrize(("query", "named"), [("teams=5", "teams"), ("month=2026-1", "month"), ("month=x", "month")])
+def test_misspelt_filter_is_no_bill_of_everybody(operator, sample, query, named):
+    refused = operator.get(f"/usage/showback/export.csv?{query}")
+    assert (refused.status_code, named in refused.json()["detail"]) == (400, True)
+
+
+def test_own_times_are_shown_as_they_were_sent(operator, sample):
+    team = Team.objects.get(name="Ads")
+    Team.objects.filter(pk=team.pk).update(time_zone="Asia/Shanghai")
+    sent = f"/usage/showback/?team={team.pk}&from=2026-11-01T00:00:00&to=2026-11-02T00:00:00"
+    page = operator.get(sent).content.decode()
+    assert page.count("(Asia/Shanghai)") == 2
+    assert re.findall(r'name="(?:from|to)" value="(.*?)"', page) == ["2026-11-01T00:00:00", "2026-11-02T00:00:00"]
 
 
 HAND_MADE = [
