@@ -199,7 +199,7 @@ def _unzipped(archive: zipfile.ZipFile) -> dict[str, bytes]:
     members = {each.filename: each for each in archive.infolist() if not each.is_dir()}
     if len(members) > 100 * MOST_FILES:
         raise _too_large()
-    if any(".." in name.split("/") or name.startswith("/") or "\\" in name for name in members):
+    if any(not name or ".." in name.split("/") or name.startswith("/") or "\\" in name for name in members):
         raise BadBundle(gettext_noop("A path in it leads out of its folder."))
     found = [name.removesuffix("user") for name in members if name.rpartition("/")[2] == "user"]
     folders = _nearest({each: each.count("/") for each in found if f"{each}id" in members})

@@ -20,9 +20,10 @@ log = logging.getLogger("bridge.example")
 def fail(prompt):
     raise RuntimeError("with the key lgw_abcdefgh_canary-secret-of-a-key")
 
-log.info("canary-info")
+# In two parts: Python 3.13 knows the source of such a program, and lines of code are no values.
+log.info("can" "ary-info")
 try:
-    fail("canary-prompt")
+    fail("can" "ary-prompt")
 except RuntimeError:
     log.exception("it broke, password=canary-password")
 import sentry_sdk
