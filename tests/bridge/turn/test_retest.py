@@ -43,7 +43,7 @@ async def gateway(tmp_path, redis_server, monkeypatch):
                 )
                 ids = (f"{process}-{number}" for number in range(1_000_000))
                 engine = Engine(pool, None, ImagePipeline(ImageOptions()), EngineOptions(), ids.__next__)
-                link = RedisLink(redis_server)
+                link = RedisLink(redis_server, timeout=30)
                 exchange = CrashExchange(link, engine.crashes)
                 engine.retest_locks = RedisRetestLocks(link, exchange)
                 follow = asyncio.create_task(exchange.follow())
