@@ -9,9 +9,8 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
-
 from bridge.lingma.dialects.base import LogFormat, LoggedUsage
+from bridge.lingma.errors import UNREADABLE
 
 MAX_READ = 4 << 20  # bytes looked at per read; of a longer backlog only the end matters
 MAX_USAGES = 4096
@@ -150,7 +149,7 @@ class LogTail:
         try:
             usage = self._format.decode(text.strip())
         # Another line may hold the mark as well, if it quotes a prompt: whatever a client writes may follow.
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return
         self._has_figures = True
         self._usages[usage.request_id] = usage
