@@ -8,7 +8,8 @@ import pytest
 from tests.e2e.formats import OPENAI, Stream
 from tests.e2e.installation import KEY, Gateway, until
 
-FLOOD = "[[sim: echo=prompt size=4000]] "
+# Over some seconds: what a busy gateway reads at once, up to 8 MiB, is no overflow of a client that waited for it.
+FLOOD = "[[sim: echo=prompt size=8000 delay_ms=2]] "
 PADDING = "y" * 12_000_000  # more than sockets take
 PROMPT = "y" * 4_000_000
 
