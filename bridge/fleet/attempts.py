@@ -108,7 +108,9 @@ def _check(login: Login, way: LoginKind, pasted: bytes) -> None:
         try:
             credentials.read_device(pasted[: LARGEST_PASTED + 1])
         except credentials.BadCredentials as exc:
-            raise ValidationError({"pasted": translated(exc.text)}) from None
+            raise ValidationError({"tokens": translated(exc.text)}) from None
+    elif pasted:  # they would be passed on as an address
+        raise ValidationError({"tokens": gettext("Tokens are for the way device alone.")})
     if way.has_credentials and (login.credentials is None or login.kind != way):
         raise ValidationError({"way": gettext("This login has no credentials for this way.")})
 

@@ -75,6 +75,16 @@ def test_attempt_begins_once_from_the_page(admin_client, login, page):
     assert "no such way" in admin_client.post(page, {"way": "bundle"}, follow=True).content.decode()
 
 
+@pytest.mark.parametrize("way", [{}, {"way": "browser"}, {"way": "automatic"}])
+def test_tokens_are_refused_for_other_ways(admin_client, login, way):
+    body = {"tokens": {"token": "t", "refreshToken": "r", "userId": "u"}} | way
+    answer = admin_client.post(f"/api/logins/{login.pk}/relogin/", body, "application/json")
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["tokens"])
+    assert not LoginAttempt.objects.exists()
+    made = admin_client.post(f"/api/logins/{login.pk}/relogin/", body | {"way": "device"}, "application/json")
+    assert (made.status_code, LoginAttempt.objects.get().way) == (202, "device")
+
+
 def test_part_that_changes_says_how_far_it_is(admin_client, login, page):
     attempt = attempt_of(login, url=URL, detail="the page asks for a second factor")
     answer = admin_client.get(f"{page}now/")
