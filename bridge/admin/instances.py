@@ -131,7 +131,8 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
         if obj.maintenance is not None:
             return obj.name, gettext("maintenance until %(time)s") % {"time": clock(obj.maintenance)}
         if obj.cool_until is not None and (left := ceil((obj.cool_until - timezone.now()).total_seconds())) > 0:
-            return obj.name, gettext(PAUSES[obj.cools_for]) % {"seconds": left}
+            # A newer build may have written another word.
+            return obj.name, gettext(PAUSES.get(obj.cools_for, PAUSES[""])) % {"seconds": left}
         return obj.name, gettext("pid %(pid)s") % {"pid": obj.pid} if obj.pid else ""
 
     @display(description=_("State"), ordering="state", label=BADGES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Final
 
 from django.contrib.admin.utils import quote
@@ -118,9 +119,9 @@ def process_row(process: LiveProcess, at: float) -> dict[str, Any]:
 def instance_row(instance: LiveInstance, at: float, request: HttpRequest) -> dict[str, Any]:
     return places_of(instance.name, request) | {
         "name": instance.name,
-        "state": gettext(InstanceState(instance.state).label),
+        "state": _called(InstanceState, instance.state),
         "state_value": instance.state,
-        "account": gettext(AccountState(instance.account).label),
+        "account": _called(AccountState, instance.account),
         "load": f"{instance.in_flight} / {instance.limit}",
         "pause": pause(instance, at),
         "version": instance.version,
@@ -191,7 +192,7 @@ def _key_place(key: int | str, request: HttpRequest) -> dict[str, Any]:
 def login_row(login: LiveLogin, at: float) -> dict[str, Any]:
     return login_places(login.id) | {
         "label": login.label,
-        "account": gettext(AccountState(login.account).label),
+        "account": _called(AccountState, login.account),
         "ends": ends(login.expires_at, at),
         "generation": login.generation,
         "attempt": gettext(AttemptState(login.attempt).label) if login.attempt else "",
@@ -209,8 +210,14 @@ def pause(instance: LiveInstance, at: float) -> str:
         return gettext(WINDOW) % {"name": instance.window, "time": span(instance.window_until - at)}
     seconds = round(instance.cool_until - at)
     if seconds > 0:
-        return gettext(PAUSES[instance.cools_for]) % {"seconds": seconds}
+        return gettext(PAUSES.get(instance.cools_for, PAUSES[""])) % {"seconds": seconds}
     return gettext("a successor is starting") if instance.replacing else ""
+
+
+def _called(kind: type[StrEnum], value: str) -> str:
+    """Its label; a word that only another build has stays as it is."""
+    known: Any = next((each for each in kind if each == value), None)
+    return gettext(known.label) if known is not None else value
 
 
 def since(moment: float, at: float) -> str:

@@ -46,6 +46,11 @@ def test_instance_without_heartbeat_is_shown_as_gone(admin_client, beat, heartbe
     assert " gone " in text(admin_client.get(LIST))
 
 
+def test_pause_that_another_build_made_is_shown(admin_client, beat):
+    beat("w1-i1", cools_for="tired", cool_until=time.time() + 60)
+    assert "by order for" in text(admin_client.get(LIST))
+
+
 def test_list_without_redis_explains_itself(admin_client, beat, settings):
     beat("w1-i1")
     check_instances()

@@ -68,6 +68,16 @@ def text_of(answer):
     return " ".join(answer.content.decode().split())
 
 
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [({"state": "dreaming"}, ">dreaming<"), ({"account": "odd"}, ">odd<"), ({"cools_for": "tired"}, "by order for")],
+)
+def test_words_of_another_build_are_shown(admin_client, running, word, shown):
+    instance = msgspec.structs.replace(live_instance(status(cool_until=time.time() + 60)), **word)
+    running(reports=[LiveReport("web-1", 1, time.time(), [instance], 0, 0)])
+    assert shown in text_of(admin_client.get(PAGE))
+
+
 def test_page_is_right_when_it_is_loaded(admin_client, running):
     running(status("w1-i1"), status("w2-i1", 2, state=InstanceState.LOGIN_REQUIRED, cool_until=time.time() + 60))
     page = text_of(admin_client.get(PAGE))
