@@ -18,7 +18,7 @@ from bridge.peers.handover import SECRET
 from bridge.peers.listeners import Tls
 from bridge.peers.report import PeerReport, decoded
 from bridge.peers.secret import peer_secret
-from gateway_project.env import stored_secret
+from gateway_project.env import key_pepper
 from gateway_project.lib.redis import redis_keys
 
 TOPIC: Final = "peers"
@@ -74,7 +74,7 @@ def _out_of_reach(name: str, error: str) -> Finding:
 
 def _unreachable(state: InstallationState, report: PeerReport) -> str:
     """Why this machine cannot hand a turn over to it; "" where it can."""
-    secret = peer_secret(state.env.peer_secret.get_secret_value(), stored_secret(state.data_dir, "keys").encode())
+    secret = peer_secret(state.env.peer_secret.get_secret_value(), key_pepper(state.env, state.data_dir))
     try:
         with closing(_connection(state, report)) as connection:
             connection.request("GET", "/", headers={SECRET.decode(): secret})

@@ -89,6 +89,15 @@ def test_unreachable_processes_are_told_from_the_others(found, door, tmp_path):
     assert fourth[1].startswith("here/web-4 reports, but others cannot reach it: it does not say where")
 
 
+def test_pepper_that_is_given_makes_no_file(found, door, tmp_path):
+    """With a file that holds another one, the gateway would not start any more."""
+    pepper = "the same on all machines"
+    secret = peer_secret("", pepper.encode())
+    told = found("here/web-1", listening=[listening("here/web-1", door(secret))], NODE_NAME="here", KEY_PEPPER=pepper)
+    assert told[0] == ("ok", "here/web-1 reports, and others reach it")
+    assert not (tmp_path / "secrets" / "keys").exists()
+
+
 def test_processes_of_other_machines_are_looked_at(found, door):
     secret = "a secret of twenty letters"
     own = listening("here/web-1", door(secret))
