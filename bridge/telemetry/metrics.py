@@ -10,9 +10,10 @@ import os
 from collections import Counter as TallyCounter
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from prometheus_client import (
     REGISTRY,
@@ -190,6 +191,7 @@ DEGRADED = Gauge(
 MOST_NOTED: Final = 1000
 
 Observe = Callable[[list[float]], None]
+Noted = TypeVar("Noted")
 
 
 def turn_finished(turn: UsageRow) -> None:
@@ -201,10 +203,8 @@ def turn_finished(turn: UsageRow) -> None:
 
 def count_turns() -> None:
     """Count the turns noted since the last call; call it every few seconds. Renders show what has been counted."""
-    # The length is taken once: a render in a thread may add or take at the same time, and `popleft` is atomic.
-    turns = [_finished.popleft() for _ in range(len(_finished))]
     alike: defaultdict[tuple[str, ...], list[UsageRow]] = defaultdict(list)
-    for turn in turns:
+    for turn in _taken(_finished):
         key = (
             turn.protocol, turn.endpoint, turn.lingma_model, turn.status, turn.reason, turn.session, turn.usage_source
         )  # fmt: skip
@@ -219,6 +219,16 @@ def count_turns() -> None:
             _observe(group, model, source, ok=status == "ok")
             _rate(group, failed=status == "error")
     _count_tools()
+
+
+def _taken(noted: deque[Noted]) -> list[Noted]:
+    """All of them. A render in a thread may add or take at the same time; each is taken once: `popleft` is atomic."""
+    taken: list[Noted] = []
+    # The length is taken once, so that this ends; the other one may have been faster.
+    with suppress(IndexError):
+        for _ in range(len(noted)):
+            taken.append(noted.popleft())  # noqa: PERF401 - what came before the error is kept
+    return taken
 
 
 def _rate(turns: list[UsageRow], *, failed: bool) -> None:
@@ -271,7 +281,7 @@ def tools_counted(outcomes: Mapping[str, int], model: str, client_app: str) -> N
 
 def _count_tools() -> None:
     called: TallyCounter[tuple[str, str, str]] = TallyCounter()
-    for outcomes, model, client_app in [_called.popleft() for _ in range(len(_called))]:
+    for outcomes, model, client_app in _taken(_called):
         for outcome, times in outcomes.items():
             called[outcome, model, client_app] += times
     for labels, times in called.items():

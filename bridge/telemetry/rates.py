@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from typing import NamedTuple
@@ -29,13 +30,16 @@ class Rates:
 
     def __init__(self) -> None:
         self._sums = Sums()
+        # A render of the metrics counts in its thread.
+        self._lock = threading.Lock()
         self._samples: deque[tuple[float, Sums]] = deque(maxlen=MOST_SAMPLES)
 
     def count(self, turns: int, failed: int, tokens: int, begun: int, first_ms: int) -> None:
-        now = self._sums
-        self._sums = Sums(
-            now.turns + turns, now.failed + failed, now.tokens + tokens, now.begun + begun, now.first_ms + first_ms
-        )
+        with self._lock:
+            now = self._sums
+            self._sums = Sums(
+                now.turns + turns, now.failed + failed, now.tokens + tokens, now.begun + begun, now.first_ms + first_ms
+            )
 
     def sample(self, now: float) -> None:
         """`now` is of a clock that never goes back."""

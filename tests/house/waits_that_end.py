@@ -12,6 +12,7 @@ WAITS = {
         "gateway_project/lib/disk.py: _lock",
         "accounts/ledger/unwritten.py: self._lock",
         "accounts/reports/kept_days.py: self._lock",
+        "bridge/telemetry/rates.py: self._lock",
         "gateway_project/lib/attempts.py: _lock",
         "gateway_project/lib/prometheus_values.py: lock",
         "gateway_project/postgresql/connection_pool.py: self._lock",

@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
@@ -71,6 +73,34 @@ def test_failed_turn_has_error_and_no_speed():
 def test_refused_turn_has_no_session_or_tokens():
     added = counted(Row(lingma_model="", status="refused", reason="rate_limited", session="off", prompt_tokens=9))
     assert not [name for name in added if "sessions" in name[0] or "token" in name[0] or "queue" in name[0]]
+
+
+def test_each_turn_counts_once_beside_a_render(impatient_threads):
+    before, outcomes = samples(), {"parsed": 1}
+    ended = threading.Event()
+
+    def render():
+        while not ended.is_set():
+            metrics.count_turns()
+
+    with ThreadPoolExecutor(1) as pool:
+        rendering = pool.submit(render)
+        try:
+            for number in range(10_000):
+                metrics.turn_finished(Row(lingma_model="m9"))
+                metrics.tools_counted(outcomes, "m9", "codex")
+                if not number % 50:
+                    metrics.count_turns()
+        finally:
+            ended.set()
+        rendering.result()
+    metrics.count_turns()
+    after = samples()
+    for name in (
+        ("lingma_gateway_requests_total", "chat", "m9", "ok", "openai", "stop"),
+        ("lingma_gateway_tool_calls_total", "codex", "m9", "parsed"),
+    ):
+        assert after[name] - before.get(name, 0) == 10_000
 
 
 MODELS_WITHOUT_END = textwrap.dedent("""

@@ -1,5 +1,7 @@
 """What happened within the last minute."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from bridge.status.live import LiveRates
 from bridge.telemetry.rates import MOST_SAMPLES, Rates
 
@@ -21,3 +23,17 @@ def test_samples_are_bounded():
     for second in range(10 * MOST_SAMPLES):
         rates.sample(second)
     assert len(rates._samples) == MOST_SAMPLES
+
+
+def test_counts_of_two_threads_add_up(impatient_threads):
+    rates = Rates()
+    rates.sample(0)
+
+    def count():
+        for _ in range(10_000):
+            rates.count(1, 0, 2, 1, 3)
+
+    with ThreadPoolExecutor(2) as pool:
+        for each in [pool.submit(count), pool.submit(count)]:
+            each.result()
+    assert rates.last_minute(1) == LiveRates(20_000, 0, 40_000, 3)
