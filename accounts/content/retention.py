@@ -41,11 +41,12 @@ def delete_of(key: ApiKey) -> int:
 
 
 def _delete(contents: QuerySet[UsageContent], within: float = float("inf")) -> int:
-    deadline, deleted, batch = time.monotonic() + within, 0, BATCH
-    while batch == BATCH and time.monotonic() < deadline:
+    deadline, deleted, found = time.monotonic() + within, 0, BATCH
+    # By what is found, as another process may be faster with some of it.
+    while found == BATCH and time.monotonic() < deadline:
         with transaction.atomic():
             ids = list(contents.values_list("pk", flat=True)[:BATCH])
-            batch = UsageContent.objects.filter(pk__in=ids).delete()[0]
-        deleted += batch
+            deleted += UsageContent.objects.filter(pk__in=ids).delete()[0]
+        found = len(ids)
         time.sleep(PAUSE_SEC)
     return deleted

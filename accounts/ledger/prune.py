@@ -45,15 +45,18 @@ def prune(before: datetime, within: float = float("inf")) -> tuple[int, int]:
 
 
 def _delete_all(model: type[models.Model], column: str, before: datetime, deadline: float) -> int:
-    deleted, batch = 0, BATCH
-    while batch == BATCH and time.monotonic() < deadline:
+    deleted, found = 0, BATCH
+    # By what is found: another process may be faster with some of it, and what refers to a row is deleted with it.
+    while found == BATCH and time.monotonic() < deadline:
         oldest = (
             model._default_manager.filter(**{f"{column}__lt": before}).order_by(column).values_list("pk", flat=True)
         )
         # A transaction for each batch: usage is filed in between.
         with writing():
             # By ids, as Django deletes no slice of a query.
-            batch, _ = model._default_manager.filter(pk__in=list(oldest[:BATCH])).delete()
-        deleted += batch
+            ids = list(oldest[:BATCH])
+            _, of_each = model._default_manager.filter(pk__in=ids).delete()
+        found = len(ids)
+        deleted += of_each.get(model._meta.label, 0)
         time.sleep(PAUSE_SEC)
     return deleted

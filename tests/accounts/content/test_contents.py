@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
+from django.db.models.signals import pre_delete
 from django.utils import timezone
 
 from accounts.content import filing, retention
@@ -158,6 +160,25 @@ def test_prune_deletes_by_age_in_batches(key, monkeypatch):
     assert UsageContent.objects.count() == 5
     assert retention.prune(retention.kept_since(now, 0)) == 4
     assert retention.prune(now + timedelta(seconds=1), within=0.0) == 0
+
+
+def test_another_deletion_leaves_none_behind(key, monkeypatch):
+    """Of a batch, another process may be faster with some."""
+    monkeypatch.setattr(retention, "BATCH", 3)
+    for number in range(10):
+        stored(f"req_{number}", key, timezone.now())
+
+    def delete_another(instance, **_):
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM accounts_usagecontent WHERE request_id = 'req_1'")
+
+    pre_delete.connect(delete_another, sender=UsageContent)
+    try:
+        deleted = retention.delete_of(key)
+    finally:
+        pre_delete.disconnect(delete_another, sender=UsageContent)
+    assert UsageContent.objects.count() == 0
+    assert deleted == 9
 
 
 def test_contents_go_with_their_key(key):
