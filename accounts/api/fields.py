@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.utils import timezone
@@ -15,12 +15,11 @@ from rest_framework import serializers
 from accounts.api.checked import Checked
 from accounts.keys.model_names import warning_of
 from accounts.models import LIMITS, Team, names_in
+from accounts.models.end import LAST
 from accounts.roles.reach import assignable_teams
 
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 MOST_DIGITS: Final = 9
-LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
-"""Later times have no place in every time zone."""
 NAMES: Final = {"type": "array", "items": {"type": "string"}}
 
 

@@ -27,11 +27,9 @@ from accounts.api.problems import Conflict
 from accounts.content.retention import delete_of
 from accounts.keys import services
 from accounts.models import NAME_TAKEN, ApiKey
+from accounts.models.end import LONGEST_LIFE
 from accounts.roles import leads
 from accounts.roles.reach import CHANGE_KEYS, SEE_KEYS, keys_of
-
-LONGEST_LIFE: int = 36_500
-"""Days from first use."""
 
 
 class KeySerializer(PolicyFields):

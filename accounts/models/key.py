@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.apps import accounts_config
 from accounts.models.changes import NAMED, announce
+from accounts.models.end import LONGEST_LIFE, EndField, check_life
 from accounts.models.policy import Policy
 from accounts.models.team import Team
 from gateway_project.lib.secrets.key_secret import digest_of, generate, hint_of
@@ -146,7 +147,8 @@ def _all(digests: Iterable[tuple[str, str | None]]) -> set[str]:
 
 
 def _counted(first_use: datetime | None, days: int | None) -> datetime | None:
-    return first_use + timedelta(days=days) if first_use is not None and days else None
+    # A row of before may have more days than the calendar.
+    return first_use + timedelta(days=min(days, LONGEST_LIFE)) if first_use is not None and days else None
 
 
 class ApiKey(Policy):
@@ -166,7 +168,7 @@ class ApiKey(Policy):
     hint = models.CharField(_("hint"), max_length=16, editable=False)
     digest = models.CharField(_("digest"), max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
-    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True, help_text=_("Empty: never."))
+    expires_at = EndField(_("expires at"), null=True, blank=True, help_text=_("Empty: never."))
     expires_after_days = models.PositiveIntegerField(
         _("days from first use"), null=True, blank=True,
         help_text=_("The key expires so many days after its first request. Empty: it does not."),
@@ -267,6 +269,7 @@ class ApiKey(Policy):
     def clean(self) -> None:
         """Content logging is not switched on where nothing is kept; a key that has it may be changed all the same."""
         super().clean()
+        check_life(self.expires_after_days)
         if self.content_logging and not accounts_config().content_days:
             # The row and not this object, which has the new value by now.
             before = type(self)._base_manager.filter(pk=self.pk, content_logging=True)

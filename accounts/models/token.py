@@ -9,6 +9,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models.end import EndField
+
 
 class ApiToken(models.Model):
     """Lets a program do in `/api/` what its user may do, within the token's scopes. Only a digest is stored."""
@@ -21,7 +23,7 @@ class ApiToken(models.Model):
         help_text=_("Comma-separated parts of the API such as keys or usage; read for looking only. Empty: all."),
     )  # fmt: skip
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
-    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True, help_text=_("Empty: never."))
+    expires_at = EndField(_("expires at"), null=True, blank=True, help_text=_("Empty: never."))
     last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True, editable=False)
 
     class Meta:

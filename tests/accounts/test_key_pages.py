@@ -3,7 +3,7 @@
 import html
 import logging
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -79,11 +79,25 @@ def test_every_part_of_a_policy_can_be_set(admin_client):
         ("shadow", "speed", "speed"),
         ("name", "a\u202eb", "A name is of visible characters."),
         ("rpm", "-1", "greater than or equal to 0"),
+        ("expires_at_0", "9999-12-31", "is too far away"),
+        ("expires_after_days", "2000000000", "At most 36500 days."),
     ],
 )
 def test_mistake_is_named_at_its_field(admin_client, field, value, words):
-    assert words in text_of(admin_client.post(ADD, {"name": "ci"} | {field: value}))
+    times = {"expires_at_1": "23:59:59"} if field == "expires_at_0" else {}
+    assert words in text_of(admin_client.post(ADD, {"name": "ci", field: value} | times))
     assert not ApiKey.objects.exists()
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York"])
+def test_end_of_the_calendar_can_be_shown(admin_client, zone):
+    """Stored before such ends were refused."""
+    key, _ = made()
+    ApiKey.objects.update(expires_at=datetime(9999, 12, 31, 23, tzinfo=UTC))
+    with timezone.override(zone):
+        for path in (KEYS, page_of(key), "/api/keys/", f"/api/keys/{key.pk}/"):
+            assert admin_client.get(path).status_code == 200, path
+        assert "It expires on" in text_of(admin_client.get(page_of(key)))
 
 
 def test_edit_leaves_what_changed_meanwhile(admin_client):

@@ -109,6 +109,17 @@ def test_extended_end_outlives_a_later_save():
 
 
 @pytest.mark.django_db
+def test_days_beyond_the_calendar_end_in_time():
+    """Stored before so many were refused; a batch of usage rows notes first uses."""
+    made, _ = key()
+    ApiKey.objects.update(expires_after_days=2_000_000_000)
+    used = timezone.now()
+    ApiKey.objects.all().mark_first_used({made.pk: used})
+    made.refresh_from_db()
+    assert made.expires_at == used + timedelta(days=36_500)
+
+
+@pytest.mark.django_db
 def test_earlier_of_two_ends_counts():
     used = timezone.now()
     soon = used + timedelta(days=1)

@@ -16,21 +16,21 @@ from accounts.audit.commands import RecordedCommand
 from accounts.keys import services
 from accounts.keys.model_names import warning_of
 from accounts.models import LIMITS, ApiKey, Team, names_in
+from accounts.models.end import LAST
 
 # By their names: budgets have a period behind a `_`, and may be larger than 32 bits.
 BUDGETS = tuple(name for name in LIMITS if "_" in name)
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+TOO_LATE = "{} is later than any date that every zone can tell; leave --expires out for one that stays"
 
 
 def moment(text: str) -> datetime:
     """A time from now such as `30d`, or a date (its start in UTC) or date and time."""
     if found := re.fullmatch(r"(\d{1,6})([mhdw])", text):
         try:
-            return timezone.now() + timedelta(**{UNITS[found[2]]: int(found[1])})
+            return _in_time(timezone.now() + timedelta(**{UNITS[found[2]]: int(found[1])}), text)
         except OverflowError:
-            raise ArgumentTypeError(
-                f"{text} is later than any date; leave --expires out for a key that stays"
-            ) from None
+            raise ArgumentTypeError(TOO_LATE.format(text)) from None
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -39,6 +39,12 @@ def moment(text: str) -> datetime:
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     if at <= timezone.now():
         raise ArgumentTypeError(f"{text} is over already")
+    return _in_time(at, text)
+
+
+def _in_time(at: datetime, text: str) -> datetime:
+    if at > LAST:
+        raise ArgumentTypeError(TOO_LATE.format(text))
     return at
 
 
