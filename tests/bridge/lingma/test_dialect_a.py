@@ -196,8 +196,12 @@ def test_states_of_the_account_are_told_apart(fields, state):
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [(1782107060847, 1782107060.847), ("1782107060847", 1782107060.847), (0, 0), (-5, 0), ("", 0)]
-)
+    ("value", "seconds"),
+    [
+        (1782107060847, 1782107060.847), ("1782107060847", 1782107060.847), (0, 0), (-5, 0), ("", 0),
+        (253_402_214_400_000, 0), ("999999999999999", 0), (10**18, 0),
+    ],
+)  # fmt: skip
 def test_end_of_a_login_is_read(value, seconds):
     assert DIALECT.account_of(msgspec.json.encode({"status": 2, "expireTime": value})).expires_at == seconds
 

@@ -9,6 +9,8 @@ from bridge.lingma.dialects.base import AccountFacts
 from bridge.status.accounts import AccountState
 
 LOGGED_IN = "2"
+LATEST: Final = 221_845_392_000
+"""Unix seconds of the year 9000: a login that is to end later ends never, and no calendar has its end."""
 STATES: Final = {
     "1": AccountState.LOGGED_OUT,
     LOGGED_IN: AccountState.LOGGED_IN,
@@ -38,4 +40,5 @@ def account_of(status: AuthStatus) -> AccountFacts:
 
 def _seconds(milliseconds: int | str | None) -> float:
     text = str(milliseconds)
-    return int(text) / 1000 if text.isdecimal() and len(text) < 16 else 0.0
+    seconds = int(text) / 1000 if text.isdecimal() and len(text) < 16 else 0.0
+    return seconds if seconds < LATEST else 0.0
