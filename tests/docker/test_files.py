@@ -409,6 +409,12 @@ def test_autoscaler_asks_for_what_is_offered():
     assert all(label in rule["expr"] for label in put)
 
 
+def test_network_policies_are_about_our_pods_alone():
+    """An empty selector means every pod of the namespace: a database there could not be reached any more."""
+    policies = [each["spec"] for _, each in documents() if each["kind"] == "NetworkPolicy"]
+    assert [each["podSelector"] for each in policies if not each["podSelector"].get("matchLabels")] == []
+
+
 def test_pods_reach_what_settings_name():
     policies = [each["spec"] for _, each in documents() if each["kind"] == "NetworkPolicy"]
     open_ports = {port["port"] for each in policies for rule in each.get("egress", []) for port in rule["ports"]}
@@ -427,3 +433,6 @@ def test_kustomize_puts_the_manifests_together():
     plain, with_browser = sorted(images, key=len)
     assert plain == f"lingma-gateway:v{VERSION}"
     assert with_browser == f"{plain}-with-browser"
+    # Other pods of the namespace, such as a database, are left alone.
+    selected = [each["spec"]["podSelector"]["matchLabels"] for each in built if each["kind"] == "NetworkPolicy"]
+    assert {each["app.kubernetes.io/name"] for each in selected} == {"lingma-gateway"}
