@@ -23,7 +23,9 @@ JWT: Final = re.compile(BEFORE + r"eyJ[\w-]{8,}+(?:\.[\w-]+){1,4}+")
 # With a digit: "bearer of" or "bearer authentication" is English.
 BEARER: Final = re.compile(rf"(?i){BEFORE}(bearer[ \t]{{1,8}})(?=[^\s\d]{{0,64}}\d)[\w.~+/=-]{{12,}}+")
 BASIC: Final = re.compile(rf"(?i){BEFORE}(authorization\b[^\w\n]{{1,8}}basic[ \t]{{1,8}})[\w+/=-]{{6,}}+")
-URL_PASSWORD: Final = re.compile(r"(://[^\s:/@]{0,256}+:)[^\s/@]{1,256}+(?=@)")
+# The last @ ends it; people write those of the password as they are. Behind a quote or a comma begins another text.
+MORE_AT: Final = r"@[^\s/@\"'`<>(),;]{0,256}+(?=@)"
+URL_PASSWORD: Final = re.compile(rf"(://[^\s:/@]{{0,256}}+:)(?=[^@]|{MORE_AT})[^\s/@]{{0,256}}+(?:{MORE_AT})*+(?=@)")
 EMAIL: Final = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}+@(?:[\w-]{1,63}+\.){1,8}[A-Za-z]{2,24}\b")
 
 Signs = tuple[str, ...]

@@ -24,6 +24,9 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_X
         (PEM.replace("\n", "\\n"), "[private key]"),
         ("-----BEGIN PRIVATE KEY-----\nMIIEow cut off", "[private key]"),
         ("postgres://gateway:hunter2@db/gateway", "postgres://gateway:[password]@db/gateway"),
+        ("postgres://app:p@ssw0rd@db/x", "postgres://app:[password]@db/x"),
+        ("amqp://a:@b@@c@mq, redis://:x@y@cache", "amqp://a:[password]@mq, redis://:[password]@cache"),
+        ('["http://a:b@h:80","@all","x@"]', '["http://a:[password]@h:80","@all","x@"]'),
         ("redis://:p4ss:word@cache:6379", "redis://:[password]@cache:6379"),
         ("write to alice.smith+x@mail.example.co.uk, please", "write to [e-mail], please"),
         ("你好alice@example.com", "[e-mail]"),
@@ -64,6 +67,7 @@ def test_every_form_of_a_key_has_its_sign():
         "the bearer of bad news, or bearer authentication",
         "def sk_learn(x): return task-based",
         "https://example.com:8080/path?q=1",
+        "https://alice:@example/",
         "@decorator\nclass A: pass",
         "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
         "通义灵码 is 42",
@@ -77,7 +81,7 @@ def test_ordinary_text_stays(text):
 @pytest.mark.parametrize(
     "piece",
     ["-----BEGIN PRIVATE KEY-----", "eyJ", "a@a.", "a.", "://a:", "bearer ", "sk-", "x", "-", "Authorization: Basic ",
-     "://", "@", "a@"],
+     "://", "@", "a@", "://a:b@", "a:@@"],
 )  # fmt: skip
 def test_redaction_takes_linear_time(piece):
     texts = [piece * (size // len(piece)) for size in (32 << 10, 256 << 10)]
