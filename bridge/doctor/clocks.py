@@ -24,9 +24,10 @@ def clocks(state: InstallationState) -> Iterator[Finding]:
     if state.database_answers and connection.vendor == "postgresql":
         yield _compared(gettext("the database"), ahead(_of_database))
     # A heartbeat is some seconds old, so only one from the future tells of a clock.
-    future = [each for each in state.heartbeats if each.at - state.now > NOTICED_SEC]
+    heard_at = state.heard_at or state.now
+    future = [each for each in state.heartbeats if each.at - heard_at > NOTICED_SEC]
     for each in sorted(future, key=lambda status: status.name):
-        yield _compared(each.name, each.at - state.now)
+        yield _compared(each.name, each.at - heard_at)
 
 
 def ahead(read: Callable[[], float]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -46,6 +47,7 @@ def store(state: InstallationState) -> Iterator[Finding]:
         # A server may answer and still take no writes: a full disk or a replica.
         refused = redis_fitness.refusal(state.redis)
         state.heartbeats = heartbeats.read_all(state.redis)
+        state.heard_at = time.time()
     except (redis.RedisError, OSError) as exc:
         yield _no_answer(state, exc)
         return

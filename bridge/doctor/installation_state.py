@@ -33,6 +33,8 @@ class InstallationState:
     redis_writes: bool = True
     database_answers: bool = False
     heartbeats: list[InstanceStatus] = field(default_factory=list)
+    heard_at: float = 0.0
+    """When they were read: the looks before that may have taken some seconds. 0: they were not."""
 
     @property
     def running(self) -> bool:

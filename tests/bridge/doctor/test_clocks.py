@@ -2,9 +2,10 @@
 
 import time
 
+import msgspec
 import pytest
 
-from bridge.doctor import clocks
+from bridge.doctor import clocks, components
 
 
 def test_redis_on_this_machine_has_the_same_time(installed, findings):
@@ -40,3 +41,11 @@ def test_heartbeat_from_the_future_is_a_clock(installed, findings, status):
     state = installed()
     state.heartbeats = [status(at=state.now + 60), status(name="w1-i2", at=state.now - 10)]
     assert [level for level, _ in findings(clocks.clocks, state)] == ["fail"]
+
+
+def test_slow_look_makes_no_clock_wrong(installed, findings, status):
+    state = installed()
+    state.now -= 60  # so long the looks before it have taken
+    state.redis.set("lgw:instance:w1-i1", msgspec.json.encode(status()))
+    findings(components.store, state)
+    assert findings(clocks.clocks, state) == [("ok", "Redis: the same time as here")]
