@@ -13,7 +13,7 @@ from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.installation_state import InstallationState
 from bridge.fleet import attempts
 from bridge.fleet.login_refresh import facts_of, known, next_at
-from bridge.logins.schedule import DAY, needs_person
+from bridge.logins.schedule import DAY, MOST_FAILURES, needs_person
 from bridge.models import Login
 from bridge.status.accounts import AccountState, Remedy
 from bridge.status.instance import InstanceStatus
@@ -85,12 +85,13 @@ def _well(state: InstallationState, login: Login, account: AccountState) -> str:
 
 def _cure(state: InstallationState, login: Login) -> str:
     """What to do about one that is lost, or that attempts do not bring back."""
-    # 0 also where so many attempts failed that nothing begins by itself.
-    again = next_at(login, state.env.login_refresh)
-    if not facts_of(login).may_run_alone or not again:
+    facts = facts_of(login)
+    # A lost one is made again at once, whether its end is known or not.
+    begins = facts.account.remedy is Remedy.LOGIN or next_at(login, state.env.login_refresh)
+    if not facts.may_run_alone or facts.failures >= MOST_FAILURES or not begins:
         return _by_hand()
     return gettext("It is tried again by itself, not before %(time)s; its page in the console has the attempts.") % {
-        "time": _time(max(state.now, facts_of(login).retry_at))
+        "time": _time(max(state.now, facts.retry_at))
     }
 
 

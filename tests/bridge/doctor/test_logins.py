@@ -7,6 +7,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext
 
 from bridge.doctor import logins
+from bridge.fleet.login_refresh import begin_due
 from bridge.models import InstanceOrder, Login, LoginAttempt
 from bridge.status.accounts import AccountState, Remedy
 from gateway_project.lib.secrets.secrets_at_rest import Secret
@@ -89,6 +90,14 @@ def test_lost_one_with_credentials_is_tried_again(found):
     [(level, text)] = found()
     assert level == "fail"
     assert "It is tried again by itself" in text
+
+
+def test_lost_one_without_known_end_is_tried(found):
+    login = a_login(account="logged_out", kind="ak_sk", credentials=Secret.of(b"ak"), expires_at=None)
+    [(_, text)] = found()
+    assert "It is tried again by itself" in text
+    begin_due({})
+    assert LoginAttempt.objects.get().login == login
 
 
 def test_three_failures_leave_it_to_a_person(found):
