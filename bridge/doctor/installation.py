@@ -80,7 +80,7 @@ def database(state: InstallationState) -> Iterator[Finding]:
 
 
 def keys(state: InstallationState) -> Iterator[Finding]:
-    """There is a usable API key, and a superuser for the console."""
+    """There is a usable API key, and somebody for the console."""
     if not state.database_answers:
         return
     usable = ApiKey.objects.usable(datetime.fromtimestamp(state.now, UTC)).count()
@@ -89,6 +89,6 @@ def keys(state: InstallationState) -> Iterator[Finding]:
     else:
         advice = gettext("manage.py create_api_key NAME makes one.")
         yield warn("keys", gettext("no API key is usable: nobody can chat"), advice)
-    if not get_user_model().objects.filter(is_superuser=True, is_active=True).exists():
+    if not get_user_model().objects.filter(is_staff=True, is_active=True).exists():
         advice = gettext("manage.py createsuperuser makes somebody who can.")
         yield warn("keys", gettext("nobody can open the admin console"), advice)

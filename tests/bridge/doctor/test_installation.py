@@ -76,6 +76,16 @@ def test_installation_without_keys_and_people_is_warned(installed, findings):
     assert [level for level, _ in findings(installation.keys, state)] == ["warn", "warn"]
 
 
+@pytest.mark.parametrize(
+    ("rights", "warned"), [({"is_staff": True}, False), ({"is_superuser": True}, True), ({}, True)]
+)
+def test_staff_can_open_the_console(installed, findings, rights, warned):
+    get_user_model().objects.create_user("alice", **rights)
+    state = installed()
+    state.database_answers = True
+    assert any("nobody can open the admin console" in text for _, text in findings(installation.keys, state)) is warned
+
+
 def test_keys_are_counted_but_not_shown(installed, findings):
     state = installed()
     state.database_answers = True
