@@ -19,7 +19,7 @@ from bridge.doctor.installation_state import WAIT_SEC, InstallationState
 from bridge.fleet import sizes
 from bridge.lingma.errors import VsixError
 from bridge.lingma.install import vsix
-from bridge.models import InstanceOrder
+from bridge.models import InstanceOrder, Version
 from bridge.models.order import ALL
 from bridge.pool.instances import work_dirs
 from bridge.status.instance import InstanceStatus
@@ -38,11 +38,18 @@ def lingma(state: InstallationState) -> Iterator[Finding]:
         yield _executable(Path(env.lingma_bin))
     elif env.lingma_vsix:
         yield _unpacked(state)
-    elif state.heartbeats and all(each.upstream != "simulator" for each in state.heartbeats):
+    elif _is_installed(state):
         yield ok("lingma", gettext("a version that was installed is the default"))
     else:
         advice = gettext("Set LINGMA_BIN, LINGMA_VSIX or LINGMA_ATTACH_URLS for the real one.")
         yield warn("lingma", gettext("the bundled simulator: every answer is made up"), advice)
+
+
+def _is_installed(state: InstallationState) -> bool:
+    """By what instances say that run; while none does, by what they are to run."""
+    if state.heartbeats:
+        return all(each.upstream != "simulator" for each in state.heartbeats)
+    return state.database_answers and Version.objects.filter(is_default=True).exists()
 
 
 def _attached(url: str) -> Finding:

@@ -9,6 +9,7 @@ import pytest
 from bridge.doctor import upstream
 from bridge.fleet import orders
 from bridge.fleet.orders import Action
+from bridge.models import Version
 from bridge.status.accounts import AccountState
 from bridge.status.wanted import Maintenance, Mode
 from tests.ports import free_port
@@ -25,6 +26,16 @@ def test_simulator_is_reported_loudly(installed, findings):
     [(level, text)] = findings(upstream.lingma, installed())
     assert level == "warn"
     assert "every answer is made up" in text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_default", [True, False])
+def test_installed_version_answers_while_nothing_runs(installed, findings, is_default):
+    Version.objects.create(version="2.11.1", archive_sha256="a" * 64, is_default=is_default)
+    state = installed()
+    state.database_answers = True
+    said = [("ok", "a version that was installed is the default")]
+    assert (findings(upstream.lingma, state) == said) is is_default
 
 
 def test_executable_shows_version_and_sees_no_secret(installed, findings, tmp_path):
