@@ -61,6 +61,7 @@ def test_an_expiry_may_be_a_date_or_hours():
         (["alice", "--models", ""], "names nothing"),
         (["alice", "--models", " , "], "names nothing"),
         (["alice", "--scopes", ""], "names nothing"),
+        (["alice", "--team", " "], "names nothing"),
         (["alice", "--scopes", "metrics,everything"], "There is no scope everything. Known: metrics"),
         (["alice", "--expires", "999999w"], "later than any date"),
         (["alice", "--expires", "9999-12-31"], "later than any date"),

@@ -95,14 +95,14 @@ class Command(RecordedCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="whose key, or what for")
-        parser.add_argument("--team", default="", help="made when there is none of that name")
+        # None, not "": argparse passes a default text through `type`, which refuses an empty one.
+        parser.add_argument("--team", type=names, default=None, help="made when there is none of that name")
         parser.add_argument("--rpm", type=limit, default=0, help="requests per minute")
         parser.add_argument("--tpm", type=limit, default=0, help="tokens per minute")
         parser.add_argument("--concurrency", type=limit, default=0, help="turns at once")
         for name in BUDGETS:
             option = f"--{name.replace('_', '-')}"
             parser.add_argument(option, type=budget, default=0, help=f"{name.replace('_', ' per ')}, by the calendar")
-        # None, not "": argparse passes a default text through `type`, which refuses an empty one.
         parser.add_argument("--models", type=names, default=None, help="comma-separated; all when left out")
         parser.add_argument("--scopes", type=names, default=None, help="comma-separated, such as metrics")
         parser.add_argument("--networks", type=names, default=None, help="comma-separated, such as 10.0.0.0/8")
@@ -122,7 +122,7 @@ class Command(RecordedCommand):
             **{name: options[name] for name in LIMITS},
         )
         try:
-            key.team = team_of(options["team"])
+            key.team = team_of(options["team"] or "")
             secret = services.create(key)
         except ValidationError as exc:
             raise CommandError(" ".join(exc.messages)) from None

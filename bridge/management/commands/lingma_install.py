@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from argparse import ArgumentTypeError
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +15,13 @@ from bridge.fleet import versions
 from bridge.lingma.errors import VsixError
 
 
+def digest(text: str) -> str:
+    """In hex: an empty variable in a script must not lift the check."""
+    if not re.fullmatch(r"[0-9a-f]{64}", found := text.strip().lower()):
+        raise ArgumentTypeError(f"{text!r} is no SHA-256; leave it out for a file that needs none")
+    return found
+
+
 class Command(RecordedCommand):
     """Nothing runs it yet: that is for `--default`."""
 
@@ -20,12 +29,13 @@ class Command(RecordedCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("source", metavar="PATH|URL", help="the VSIX; http only with its digest")
-        parser.add_argument("--sha256", default="", metavar="D", help="the digest that it must have")
+        # None, not "": argparse passes a default text through `type`, which refuses an empty one.
+        parser.add_argument("--sha256", type=digest, default=None, metavar="D", help="the digest that it must have")
         parser.add_argument("--default", action="store_true", help="have every instance run it that has no other order")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            row = versions.install(options["source"], settings.DATA_DIR, options["sha256"].strip().lower())
+            row = versions.install(options["source"], settings.DATA_DIR, options["sha256"] or "")
             if options["default"]:
                 versions.make_default(row)
         except VsixError as exc:

@@ -13,6 +13,8 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from accounts.audit.commands import RecordedCommand
+from accounts.management.commands.create_api_key import names
+from accounts.models import names_in
 from bridge.fleet import maintenance
 from bridge.models import MaintenanceWindow
 from bridge.status.wanted import Mode
@@ -39,7 +41,10 @@ class Command(RecordedCommand):
         parser.add_argument(
             "--zone", default=settings.TIME_ZONE, help="of the times, such as Asia/Shanghai; else TIME_ZONE"
         )
-        parser.add_argument("--instances", default="", metavar="A,B", help="names such as w1-i1; else all")
+        # None, not "": argparse passes a default text through `type`, which refuses an empty one.
+        parser.add_argument(
+            "--instances", type=names, default=None, metavar="A,B", help="names such as w1-i1; all when left out"
+        )
         parser.add_argument("--stop", action="store_true", help="instances end; else they only finish their turns")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -62,7 +67,7 @@ def _add(options: dict[str, Any]) -> str:
     row = MaintenanceWindow(
         name=options["name"], starts_at=begins, ends_at=ends, weekly=options["weekly"], time_zone=options["zone"],
         mode=Mode.STOP if options["stop"] else Mode.DRAIN,
-        instances=[name.strip() for name in options["instances"].split(",") if name.strip()],
+        instances=names_in(options["instances"] or ""),
     )  # fmt: skip
     try:
         row.full_clean()

@@ -206,6 +206,7 @@ def test_command_plans_lists_and_deletes():
         (("add", "x", "--from=2100-01-02", "--to=2100-01-01"), "ends before it begins"),
         (("add", "x", "--from=2100-01-02", "--to=2100-01-03", "--zone=Nowhere"), "no time zone"),
         (("add", "x", "--from=tomorrow", "--to=2100-01-03"), "no date and time"),
+        (("add", "x", "--from=2100-01-02", "--to=2100-01-03", "--stop", "--instances="), "names nothing"),
     ],
 )  # fmt: skip
 def test_command_says_what_is_wrong(arguments, words):

@@ -48,6 +48,14 @@ def install(*arguments):
     return out.getvalue()
 
 
+@pytest.mark.parametrize("given", ["", " ", "0" * 63, "md5"])
+def test_empty_digest_lifts_no_check(archive, given):
+    """Of a script whose variable is not set."""
+    with pytest.raises(CommandError, match="is no SHA-256"):
+        install(archive("2.9.0"), f"--sha256={given}")
+    assert not Version.objects.exists()
+
+
 def test_versions_lie_side_by_side(data_dir, archive):
     for version in ("2.9.0", "2.11.1"):
         digest = hashlib.sha256(archive(version).read_bytes()).hexdigest()
