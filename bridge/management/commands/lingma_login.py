@@ -46,6 +46,7 @@ class Command(RecordedCommand):
         )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:
+        _check(options)
         try:
             login, way = _stored(options)
             if options["instances"] is not None:
@@ -94,6 +95,14 @@ def _add_ways(how: Any) -> None:
         help="logs in with a file with lines: access key, secret key, organisation; and keeps them",
     )  # fmt: skip
     how.add_argument("--auto", action="store_true", help="has a browser here log in with the password that is kept")
+
+
+def _check(options: dict[str, Any]) -> None:
+    """What belongs together: nothing that is given may be left unread. Raise CommandError."""
+    if options["password_file"] is not None and not options["auto"]:
+        raise CommandError("--password-file is for --auto.")
+    if options["store_only"] and not any(options[name] for name in ("token_file", "ak_sk_file", "password_file")):
+        raise CommandError("--store-only is for the secrets of a file: --token-file, --ak-sk-file or --password-file.")
 
 
 def _said(login: Login, chosen: str | None) -> str:

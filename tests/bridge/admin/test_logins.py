@@ -103,6 +103,16 @@ def test_command_says_what_is_wrong(instances, tmp_path):
         by_command("main", "--bundle", tmp_path, "--instances", "w2-i1")
 
 
+@pytest.mark.parametrize("way", [(), ("--browser",)])
+def test_arguments_that_stay_unread_are_refused(way, tmp_path):
+    """It said the generation of the login, as if the password were stored."""
+    by_command("main", "--bundle", write_login(tmp_path / "a"))
+    with pytest.raises(CommandError, match="--password-file is for --auto"):
+        by_command("main", *way, "--password-file", tmp_path / "none")
+    with pytest.raises(CommandError, match="--store-only is for the secrets of a file"):
+        by_command("main", *way, "--store-only")
+
+
 def test_credentials_come_from_files(tmp_path):
     Path(tmp_path / "token").write_text(f"{SECRET}\n")
     more = ("--store-only", "--endpoint", "https://example.com")
