@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Final
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -138,6 +140,9 @@ def _said(request: HttpRequest, level: int, text: str) -> HttpResponse | None:
 def _of_list(what: Action) -> Any:
     @action(description=WORDS[what][0], permissions=["operate"])
     def ask(self: Any, request: HttpRequest, queryset: QuerySet[Instance]) -> HttpResponse | None:
+        if request.POST.get("confirmed"):
+            # Those that the question has named: a filter of the list may find others by now.
+            queryset = self.get_queryset(request).filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME))
         page: HttpResponse | None = self._ask(request, queryset, what, f"{what}_selected")
         return page
 
@@ -147,7 +152,7 @@ def _of_list(what: Action) -> Any:
 def _of_page(what: Action) -> Any:
     @action(description=WORDS[what][0], permissions=["operate"], url_path=str(what))
     def ask(self: Any, request: HttpRequest, object_id: str) -> HttpResponse:
-        page = self._ask(request, self.get_queryset(request).filter(pk=object_id), what)
+        page = self._ask(request, self.get_queryset(request).filter(pk=unquote(object_id)), what)
         return page or HttpResponseRedirect(reverse("admin:bridge_instance_changelist"))
 
     return ask

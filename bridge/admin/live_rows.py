@@ -25,8 +25,10 @@ from gateway_project.lib.degraded import STILL_WORKS
 from gateway_project.lib.texts import gettext_noop
 
 ID: Final = "__id__"
+QUOTED: Final = "__quoted__"
 KEY: Final = "__key__"
-"""Stand for what a row is about, and for the key of a turn, in the addresses of rows that the script makes."""
+"""Stand for what a row is about, for the same as the console writes it in its addresses, and for the key of a turn, in
+the addresses of rows that the script makes."""
 MODE: Final = gettext_noop("Degraded: %(part)s for %(time)s (%(why)s). Still: %(still)s.")
 WINDOW: Final = gettext_noop("maintenance window %(name)s, for %(time)s more")
 UNREPORTED: Final = gettext_noop("its turns are not known now")
@@ -136,7 +138,7 @@ def instance_row(instance: LiveInstance, at: float, request: HttpRequest) -> dic
 
 def places_of(name: str, request: HttpRequest) -> dict[str, Any]:
     """Where an instance is looked at and ordered about."""
-    target = name if name == ID else quote(name)
+    target = QUOTED if name == ID else quote(name)
     row: dict[str, Any] = {"id": name, "href": reverse("admin:bridge_instance_change", args=[target]), "actions": []}
     if request.user.has_perm("bridge.change_instance"):
         row["log"] = reverse("admin:live_log", args=[name])

@@ -91,9 +91,10 @@ function say(element, text) {
 function make(list, id, each) {
   const row = document.getElementById(`live-${list.dataset.list}`).content.firstElementChild.cloneNode(true);
   row.dataset.row = id;
+  const plain = encodeURIComponent(id), quoted = plain.replaceAll("_", "_5F");
   for (const element of row.querySelectorAll("[href], [formaction]")) {
     const name = element.hasAttribute("href") ? "href" : "formaction";
-    const address = element.getAttribute(name).replace("__id__", encodeURIComponent(id));
+    const address = element.getAttribute(name).replace("__id__", plain).replace("__quoted__", quoted);
     element.setAttribute(name, address.replace("__key__", each.key));
   }
   return row;

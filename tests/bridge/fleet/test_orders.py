@@ -287,6 +287,29 @@ def test_console_asks_first(admin_client, instances):
     assert set(modes()) == {"w1-i1", "w2-i1"}
 
 
+def test_order_reaches_whom_the_question_named(admin_client, instances):
+    for name in ("w1-i1", "w2-i1"):
+        beat(instances, name, "failed")
+    failed, chosen = f"{LIST}?state__exact=failed", {"action": "restart_selected"}
+    chosen["_selected_action"] = ["w1-i1", "w2-i1"]
+    assert "w2-i1" in admin_client.post(failed, chosen).content.decode()
+    beat(instances, "w2-i1", "starting")
+    answer = admin_client.post(failed, chosen | {"confirmed": "yes"})
+    assert set(modes()) == {"w1-i1", "w2-i1"}
+    assert answer["Location"] == failed
+
+
+def test_instance_of_odd_machine_is_ordered_about(admin_client, instances):
+    # Their names have what addresses of the console write in another way.
+    name = "rack_5C-w1-i1"
+    beat(instances, name)
+    page = admin_client.get(f"{LIST}rack_5F5C-w1-i1/change/").content.decode()
+    [button] = re.findall(r'href="([^"]*/drain/)"', page)
+    assert name in admin_client.get(button).content.decode()
+    admin_client.post(button, {"confirmed": "yes"})
+    assert modes() == {name: Mode.DRAIN}
+
+
 def test_console_says_what_is_held(admin_client, instances):
     by_command("drain", "w2-i1")
     beat(instances, "w2-i1", "draining")
