@@ -34,7 +34,7 @@ class SessionViewSet(ReadOnlyModelViewSet[Entry]):
     resource = "sessions"
     queryset = Entry.objects.all()
     serializer_class = SessionSerializer
-    lookup_value_regex = "[^/]+"
+    lookup_value_regex = r"[^/\x00]+"  # PostgreSQL takes no NUL in text, and raises
     ordering = ("-used_at", "-session_id")
     ordering_fields = ("used_at", "created_at")
     filters: ClassVar = {

@@ -161,7 +161,7 @@ class VersionAdmin(AuditHistory, ClosedLookups, ModelAdmin):
     @action(description=_("Move instances"), permissions=["change"], url_path="move", icon="move_up")
     def move(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Asks first; a GET changes nothing."""
-        version = self.get_queryset(request).filter(pk=object_id).first()
+        version: Version | None = self.get_object(request, object_id)
         back = HttpResponseRedirect(reverse("admin:bridge_version_changelist"))
         if version is None:
             return back

@@ -167,7 +167,7 @@ class InstanceViewSet(ReadOnlyModelViewSet[Instance]):
     resource = "instances"
     queryset = Instance.objects.all()
     serializer_class = InstanceSerializer
-    lookup_value_regex = "[^/]+"
+    lookup_value_regex = r"[^/\x00]+"  # PostgreSQL takes no NUL in text, and raises
     ordering = ("name",)
     ordering_fields = ("name",)
     filters: ClassVar = {"state": is_equal("state", choices=[each.value for each in InstanceState])}

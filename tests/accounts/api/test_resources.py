@@ -177,8 +177,10 @@ def test_other_types_of_bodies_are_refused(api):
 
 
 @pytest.mark.parametrize(
-    "path", ["nothing/", "keys/x/", "keys/999999999999999999999/", "keys/1/odd/", "usage/nope/", "x"]
-)
+    "path",
+    ["nothing/", "keys/x/", "keys/999999999999999999999/", "keys/1/odd/", "usage/nope/", "x",
+     "instances/a%00b/", "sessions/a%00b/"],
+)  # fmt: skip
 def test_unknown_path_is_a_problem(api, path):
     assert api("GET", path).status_code == 404
 

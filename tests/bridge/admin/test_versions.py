@@ -49,6 +49,11 @@ def test_move_asks_first(admin_client, versions):
     assert set(ordered().values()) == {"2.11.1"}
 
 
+@pytest.mark.parametrize("made_up", ["abc", "9" * 30])
+def test_move_to_no_version_leads_back(admin_client, instances, made_up):
+    assert admin_client.get(f"{LIST}{made_up}/move/")["Location"] == LIST
+
+
 def test_instances_are_moved_back(admin_client, versions):
     new = versions[1]
     admin_client.post(f"{LIST}{new.pk}/move/", {"name": "w1-i1"})
