@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -128,6 +129,10 @@ class LoginViewSet(Idempotent, HeldRows, ModelViewSet[Login]):
         "label": is_equal("label"),
         "account": is_equal("account", choices=[each.value for each in AccountState]),
     }
+
+    def get_queryset(self) -> QuerySet[Any]:
+        """Rights are those of its model: those of all logins have one of their own, as in the console."""
+        return LoginRefresh.objects.all() if self.action in ("refresh", "change_refresh") else super().get_queryset()
 
     @extend_schema(request=ReloginSerializer, responses={200: AttemptSerializer, 202: AttemptSerializer})
     @action(detail=True, methods=["post"])

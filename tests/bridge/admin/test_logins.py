@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import redis
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -20,7 +20,7 @@ from bridge.fleet.logins import spread
 from bridge.fleet.orders import read_orders
 from bridge.logins.bundle import Bundle
 from bridge.logins.credentials import Password, read
-from bridge.models import InstanceOrder, Login
+from bridge.models import InstanceOrder, Login, LoginRefresh
 from bridge.status.instance import InstanceStatus
 from bridge.status.logins import LoginKind
 from tests.bridge.logins.files import user_file, write_login
@@ -186,6 +186,24 @@ def test_refresh_of_all_logins_is_set_there(admin_client, instances, settings):
     assert AuditEntry.objects.filter(object_type="bridge.loginrefresh", action="changed").count() == 1
     assert viewer().post(path, {"lead_days": "9"}).status_code == 403
     assert "365" in admin_client.post(path, {"lead_days": "366"}).content.decode()
+
+
+def test_api_asks_for_rights_of_the_refresh(instances):
+    user = User.objects.create_user("keeper", is_staff=True)
+    client, path = Client(), "/api/logins/refresh/"
+
+    def allowed(*rights):
+        user.user_permissions.set(Permission.objects.filter(codename__in=rights))
+        client.force_login(user)
+        page = f"/admin/bridge/loginrefresh/{LoginRefresh.ONLY}/change/"
+        client.get("/admin/bridge/loginrefresh/")
+        form = {"lead_days": "3", "period_days": "", "jitter_hours": ""}
+        api = client.get(path).status_code, client.patch(path, "{}", "application/json").status_code
+        return api, (client.get(page).status_code, client.post(page, form).status_code)
+
+    assert allowed("view_login", "change_login") == ((403, 403), (403, 403))
+    assert allowed("view_loginrefresh") == ((200, 403), (200, 403))
+    assert allowed("view_loginrefresh", "change_loginrefresh") == ((200, 200), (200, 302))
 
 
 def test_api_sets_refresh_of_all_logins(admin_client, instances, settings):
