@@ -150,7 +150,7 @@ def _file_batch(
         found = [(row, *filed[id_]) for id_, row in rows.items() if id_ in filed]
         _raise_counts([row for row, count, _ in found if row.count > count], sums)
         sums.write()
-        admissions.book(openings, turns, filed)
+        admissions.book(openings, rows, turns, filed)
         # Last: sums are made anew of all rows of the hour.
         _replace([row for row, _, reason in found if reason == ORPHANED and row.reason != ORPHANED])
         if late:

@@ -254,6 +254,7 @@ class ChatConsumer(ListeningConsumer):
     def lost_elsewhere(self, error: GatewayError) -> GatewayError:
         """The process that had taken it is gone, in mid-stream: its end is told, and booked, here."""
         self._is_given_away = False
+        self._record.admitted()  # it was opened there, and only the row of an admitted turn closes it
         return error
 
     def passed_on(self, events: int) -> None:

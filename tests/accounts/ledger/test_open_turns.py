@@ -329,3 +329,25 @@ def test_turn_handed_over_while_it_waited_counts_once(client, redis_server, tmp_
     process(redis_server, tmp_path, run, run="w2-a")
     flush(client, tmp_path)
     assert counts() == {"admitted": 1, "unopened": 0, "open": 0, "rows": 1}
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["known", "in one batch"])
+def test_row_of_another_process_closes_the_turn(client, redis_server, tmp_path, worker, is_there):
+    """As who has the client of a turn writes it that was lost elsewhere: it has not opened it itself."""
+    process(redis_server, tmp_path, lambda ledger: open_all(ledger, "one"))
+    if is_there:
+        worker()
+    process(redis_server, tmp_path, lambda ledger: ledger.write(row("one", status="error")), run="w2-b")
+    assert [worker() for _ in range(5)] == [0] * 5
+    assert counts() == {"admitted": 1, "unopened": 0, "open": 0, "rows": 1}
+    turn = Usage.objects.get()
+    assert (turn.reason, turn.admitted) == (row("one").reason, True)
+
+
+def test_second_row_of_a_turn_closes_it(client, redis_server, tmp_path, worker):
+    process(redis_server, tmp_path, lambda ledger: open_all(ledger, "one"))
+    process(redis_server, tmp_path, lambda ledger: ledger.write(row("one", status="error")), run="w2-b")
+    process(redis_server, tmp_path, lambda ledger: ledger.write(closed("one")))
+    worker()
+    worker()
+    assert counts() == {"admitted": 1, "unopened": 0, "open": 0, "rows": 1}
