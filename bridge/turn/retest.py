@@ -25,12 +25,18 @@ class Retest:
         self._name = name
         self._turn = turn
         self._is_on = False
+        self._is_asked = False
+        """The lock may have been taken, and nobody has heard the answer."""
         self._keeping: asyncio.Task[None] | None = None
 
     async def begin(self) -> bool:
-        if not self._is_on and await self._locks.begin(self._name, self._turn):
-            self._is_on = True
-            self._keeping = asyncio.get_running_loop().create_task(self._keep())
+        if not self._is_on:
+            # Whoever is cancelled here may hold it without knowing: `end` gives it back all the same.
+            self._is_asked = True
+            self._is_on = await self._locks.begin(self._name, self._turn)
+            self._is_asked = False
+            if self._is_on:
+                self._keeping = asyncio.get_running_loop().create_task(self._keep())
         return self._is_on
 
     async def _keep(self) -> None:
@@ -48,7 +54,7 @@ class Retest:
 
     async def end(self, after: float = 0.0, check: asyncio.Task[bool] | None = None) -> None:
         """`after`: seconds in which something may still be learnt of it; `check`: who learns it."""
-        if self._is_on:
+        if self._is_on or self._is_asked:
             try:
                 await asyncio.sleep(after)
                 if check is not None:
@@ -58,4 +64,4 @@ class Retest:
                     self._keeping.cancel()
             await self._locks.end(self._name, self._turn)
             # Behind it: who is cancelled meanwhile has to do it again.
-            self._is_on = False
+            self._is_on = self._is_asked = False

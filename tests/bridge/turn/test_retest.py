@@ -1,7 +1,7 @@
 """One prompt that the service exits over costs two instances, however many ask it at once, and wherever."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 import redis
@@ -85,6 +85,22 @@ async def test_lock_outlives_a_long_silence(redis_server, monkeypatch):
             await asyncio.sleep(0.02)
     await held.end()
     assert await link.execute("EXISTS", f"{RETEST}1:x") == 0
+    await link.close()
+
+
+async def test_lock_of_hung_up_client_is_free(redis_server):
+    """It goes while Redis is asked, and nobody knows whether the lock was taken."""
+    link = RedisLink(redis_server, timeout=30)
+    locks = RedisRetestLocks(link, CrashExchange(link, Crashes()))
+    first, second = retest.Retest(locks, "1:y", "a"), retest.Retest(locks, "1:y", "b")
+    begins = asyncio.create_task(first.begin())
+    await asyncio.sleep(0)
+    begins.cancel()
+    with suppress(asyncio.CancelledError):
+        await begins
+    await first.end()
+    assert await second.begin()
+    await second.end()
     await link.close()
 
 
