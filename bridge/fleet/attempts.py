@@ -188,12 +188,18 @@ def _open(attempt: LoginAttempt) -> QuerySet[LoginAttempt]:
     return LoginAttempt.objects.filter(pk=attempt.pk, ended_at=None)
 
 
-def look_after() -> None:
-    """Hand out what nobody has taken, and end what nobody runs any more. Safe to run twice and at once."""
+def end_lost() -> None:
+    """End what nobody runs any more. Safe to run twice and at once."""
     now = timezone.now()
     _end(LoginAttempt.objects.filter(seen_at=None, begun_at__lt=now - UNCLAIMED_AFTER), AttemptResult.NO_WORKER)
     _end(LoginAttempt.objects.filter(seen_at__lt=now - LOST_AFTER), AttemptResult.WORKER_ENDED)
-    waiting = LoginAttempt.objects.filter(state=AttemptState.WAITING, ended_at=None, begun_at__lt=now - AGAIN_AFTER)
+
+
+def look_after() -> None:
+    """The same, and hand out what nobody has taken."""
+    end_lost()
+    again = timezone.now() - AGAIN_AFTER
+    waiting = LoginAttempt.objects.filter(state=AttemptState.WAITING, ended_at=None, begun_at__lt=again)
     for attempt in waiting.values_list("pk", flat=True):
         if not hand_out(attempt):
             return

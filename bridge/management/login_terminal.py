@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 from asgiref.sync import sync_to_async
@@ -24,12 +23,18 @@ from bridge.status.attempts import AttemptResult, AttemptState
 LOOK_SEC: Final = 0.5
 
 
+class _Broken(Exception):
+    """It cannot be run here; the message says why."""
+
+
 def follow(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
     """Run it here, or wait until who runs it has ended. Raise CommandError when it fails."""
     try:
         asyncio.run(_follow(attempt, say))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise CommandError("cancelled") from None
+    except _Broken as exc:
+        raise CommandError(f"{attempt.login.label}: {exc}.") from None
     attempt.refresh_from_db()
     result = AttemptResult(attempt.result)
     if attempt.state != AttemptState.DONE:
@@ -39,10 +44,12 @@ def follow(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
 
 async def _follow(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
     _end_with_terminal()
-    running = asyncio.create_task(_run(attempt))
+    running = asyncio.create_task(tasks.run(attempt.pk))
     seen, lines = None, _Lines()
     try:
         while attempt.ended_at is None:
+            if running.done():
+                await _after(running)
             await attempt.arefresh_from_db(fields=["state", "url", "detail", "ended_at"])
             if (now := (attempt.state, attempt.url, attempt.detail)) != seen and attempt.ended_at is None:
                 seen = now
@@ -53,7 +60,7 @@ async def _follow(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
                 except ValidationError as exc:
                     say(" ".join(exc.messages))
             await asyncio.sleep(LOOK_SEC)
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, _Broken):
         # Before it notices itself: then it has failed.
         await sync_to_async(attempts.cancel)(attempt)
         raise
@@ -70,9 +77,19 @@ def _end_with_terminal() -> None:
             asyncio.get_running_loop().add_signal_handler(each, task.cancel)
 
 
-async def _run(attempt: LoginAttempt) -> None:
-    with suppress(StoreAway, TimeoutError):
-        await tasks.run(attempt.pk)
+async def _after(running: asyncio.Task[object]) -> None:
+    """Another process runs it, or did: there may be no worker that notices its end. Raise _Broken."""
+    match running.exception():
+        case None:
+            await sync_to_async(attempts.end_lost)()
+        case StoreAway():
+            raise _Broken("the database is away") from None
+        case TimeoutError():
+            raise _Broken("the disk with DATA_DIR/logins does not answer") from None
+        case OSError() as exc:
+            raise _Broken(f"DATA_DIR/logins cannot be used: {exc.filename}: {exc.strerror}") from None
+        case bug:
+            raise bug
 
 
 def _show(attempt: LoginAttempt, say: Callable[[str], object]) -> None:
