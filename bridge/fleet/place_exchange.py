@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Iterable
 
 import msgspec
 from redis import ResponseError
@@ -10,6 +12,8 @@ from redis import ResponseError
 from bridge.pool.shares import Held, Shares
 from gateway_project.lib.redis import redis_keys
 from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable, Script
+
+log = logging.getLogger(__name__)
 
 EVERY_SEC = 0.5
 LIFETIME_SEC = 3  # of what a process has reported; longer than that it may be dead
@@ -57,6 +61,7 @@ class PlaceExchange:
         self._shares = shares
         self._process = process
         self._has_reported = False
+        self._unreadable = ""
 
     async def follow(self) -> None:
         while True:
@@ -76,7 +81,21 @@ class PlaceExchange:
         try:
             others = await self._link.run(EXCHANGE, [redis_keys.PLACES], [self._process, report])
             self._has_reported = holds
-            self._shares.update_others([_decode(each) for each in others])
-        except (RedisUnavailable, ResponseError, msgspec.MsgspecError):
+            self._shares.update_others(self._read(others))
+        except (RedisUnavailable, ResponseError):
             # Better no figures than old ones: a place that was given back long ago would still count.
             self._shares.update_others([])
+
+    def _read(self, reports: Iterable[bytes]) -> list[Held]:
+        """Those that can be read: during an update, processes of two versions may run at once."""
+        found, why = [], ""
+        for report in reports:
+            try:
+                found.append(_decode(report))
+            except msgspec.MsgspecError as exc:
+                why = str(exc)
+        # Once, and not at each look.
+        if why and why != self._unreadable:
+            log.warning("the places of another process cannot be read and do not count: %s", why)
+        self._unreadable = why
+        return found

@@ -76,6 +76,19 @@ async def test_a_process_that_died_holds_nothing(link):
     assert await link.execute("HKEYS", PLACES) == [b"p1"]
 
 
+async def test_unreadable_report_costs_only_itself(link, caplog):
+    shares = Shares()
+    shares.take(ALICE)
+    later = int((await link.execute("TIME"))[0]) + 1000
+    for process, report in (("other", {"keys": {1: 1}}), ("newer", {"keys": "of another version"})):
+        await link.execute("HSET", PLACES, process, b"%d %b" % (later, msgspec.json.encode(report)))
+    exchange = PlaceExchange(link, shares, "p1")
+    for _ in range(3):
+        await exchange.exchange()
+        assert shares.line(ALICE).held == 2
+    assert caplog.text.count("the places of another process cannot be read") == 1
+
+
 async def test_process_with_places_elsewhere_waits_for_those_without(link):
     async with Service() as one, Service() as two:
         limits = PoolOptions(2), InstanceOptions(limit=2)
