@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -41,6 +41,8 @@ class Orphans:
         self._overdue: dict[str, dict[str, float | None]] = {}
         """Of processes that live: turns that their sign of life leaves out, and the first sign since each was found."""
         self._looked_at = float("-inf")
+        self._unreadable: set[str] = set()
+        """Open turns that a worker of another version may be able to file."""
 
     def signs(self, client: redis.Redis) -> Signs:
         """The signs of life now; none when it is too early to look again. Raise redis.RedisError.
@@ -68,14 +70,34 @@ class Orphans:
                 turns = turns.filter(pk__in=self._lost(run, oldest))
             elif now < self._missed.setdefault(run, now) + MISSED_SEC:
                 continue
-            while lines := list(turns.values_list("row", flat=True)[:BATCH]):
+            while lines := dict(turns.exclude(pk__in=self._unreadable).values_list("pk", "row")[:BATCH]):
                 # What cannot be filed stays open, and would be read for ever.
-                if not (done := _file(lines)):
+                if not (done := self._file(lines)):
                     break
                 closed += done
         if closed:
             logger.warning("%d turns have ended without a row; each has one now, as orphaned", closed)
         return closed
+
+    def _file(self, lines: Mapping[str, str]) -> int:
+        rows = {}
+        for id_, line in lines.items():
+            try:
+                row = _decode(line)
+            except msgspec.MsgspecError as exc:
+                self._leave_open(id_, exc)
+                continue
+            # Nobody knows what it has spent, so nothing is said of tokens.
+            row.status, row.reason, row.usage_source = "error", filing.ORPHANED, ""
+            rows[row.request_id] = row
+        turns, _ = filing.file_batch(rows, {}, {})
+        return len(turns)
+
+    def _leave_open(self, id_: str, why: Exception) -> None:
+        """It costs only itself; named once, as it is left out from now on."""
+        if len(self._unreadable) < BATCH:
+            logger.warning("turn %s has ended without a row and stays open, as it cannot be read: %s", id_, why)
+            self._unreadable.add(id_)
 
     def _lost(self, run: str, oldest: float) -> list[str]:
         """Its process lives and does not run them any more, and yet there is no row: they were lost there."""
@@ -86,12 +108,3 @@ class Orphans:
         # before it. The first sign that is read after the turn was found may be such a one. Another is newer.
         self._overdue[run] = {id_: (known[id_] or oldest) if id_ in known else None for id_ in overdue}
         return [id_ for id_ in overdue if known.get(id_) not in (None, oldest)]
-
-
-def _file(lines: Iterable[str]) -> int:
-    rows = [_decode(line) for line in lines]
-    for row in rows:
-        # Nobody knows what it has spent, so nothing is said of tokens.
-        row.status, row.reason, row.usage_source = "error", filing.ORPHANED, ""
-    turns, _ = filing.file_batch({row.request_id: row for row in rows}, {}, {})
-    return len(turns)

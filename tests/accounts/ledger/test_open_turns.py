@@ -245,6 +245,17 @@ def test_turn_its_process_has_lost_gets_a_row(client, redis_server, tmp_path, wo
     assert Usage.objects.get().reason == "orphaned"
 
 
+def test_unreadable_orphan_costs_only_itself(client, redis_server, tmp_path, worker, caplog):
+    process(redis_server, tmp_path, lambda ledger: open_all(ledger, "one", "odd", "two"))
+    worker()
+    OpenTurn.objects.filter(pk="odd").update(row='{"request_id": 7}')
+    client.delete(f"{RUN}w1-a")
+    assert sum(worker() for _ in range(6)) == 2
+    assert sorted(Usage.objects.values_list("request_id", "reason")) == [("one", "orphaned"), ("two", "orphaned")]
+    assert list(OpenTurn.objects.values_list("pk", flat=True)) == ["odd"]
+    assert caplog.text.count("turn odd has ended without a row") == 1
+
+
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="nobody else writes meanwhile")
 def test_orphan_whose_key_goes_is_filed(client, redis_server, tmp_path, worker):
     key = make_key()
