@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -10,15 +9,16 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from django.utils.translation import gettext, ngettext
 
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.installation_state import WAIT_SEC, InstallationState
 from bridge.fleet import sizes
-from bridge.lingma.errors import VsixError
+from bridge.lingma.errors import StartFailed, VsixError
 from bridge.lingma.install import vsix
+from bridge.lingma.process.endpoint import Endpoint
 from bridge.models import InstanceOrder, Version
 from bridge.models.order import ALL
 from bridge.pool.instances import work_dirs
@@ -54,9 +54,11 @@ def _is_installed(state: InstallationState) -> bool:
 
 def _attached(url: str) -> Finding:
     try:
-        host, port = _place(url)
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        what = gettext("%(path)s: no service has told its port there: %(error)s") % {"path": url, "error": repr(exc)}
+        parts = urlsplit(Endpoint.find(url).url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
+    except (StartFailed, ValueError) as exc:
+        reason = repr(exc.__cause__ or exc)
+        what = gettext("%(path)s: no service has told its port there: %(error)s") % {"path": url, "error": reason}
         return fail("lingma", what, gettext("Start it, or correct the path."))
     place = {"place": f"{host}:{port}"}
     try:
@@ -65,17 +67,6 @@ def _attached(url: str) -> Finding:
     except OSError as exc:
         what = gettext("nothing listens at %(place)s: %(error)s") % {**place, "error": exc}
         return fail("lingma", what, gettext("Start it, or correct LINGMA_ATTACH_URLS."))
-
-
-def _place(attachment: str) -> tuple[str, int]:
-    """Host and port: of a URL, or as a service's `.info.json` has them."""
-    parts = urlsplit(attachment)
-    if parts.scheme in {"ws", "wss"}:
-        return parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
-    path = Path(unquote(parts.path) if parts.scheme == "file" else attachment)
-    # The file itself or the work directory it lies in (PROTOCOL 2.3).
-    info = path if path.is_file() else path / ".info.json"
-    return "127.0.0.1", int(json.loads(info.read_bytes())["websocketPort"])
 
 
 def _unpacked(state: InstallationState) -> Finding:

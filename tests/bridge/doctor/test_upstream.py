@@ -75,6 +75,17 @@ def test_a_service_is_found_by_its_work_dir(installed, findings, tmp_path):
         ]
 
 
+def test_unreadable_service_ends_no_other_finding(installed, findings, tmp_path):
+    places = [tmp_path / name for name in ("deep", "odd", "there")]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        texts = ("[" * 100_000, '{"websocketPort": "many"}', f'{{"websocketPort": {server.getsockname()[1]}}}')
+        for place, text in zip(places, texts, strict=True):
+            place.mkdir()
+            (place / ".info.json").write_text(text)
+        state = installed(LINGMA_ATTACH_URLS=",".join(map(str, places)))
+        assert [level for level, _ in findings(upstream.lingma, state)] == ["fail", "fail", "ok"]
+
+
 @pytest.mark.parametrize(
     ("state", "level", "advice"),
     [
