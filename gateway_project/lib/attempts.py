@@ -67,7 +67,8 @@ class Attempts:
         """The try was right, and says nothing of the wrong ones before it: they still count."""
         with _lock:
             if found := _alone.get(self.name + who):
-                _alone[self.name + who] = (max(0, found[0] - 1), 0.0)
+                # The end of the wait is also what the count's age is taken from, so it is now and not long ago.
+                _alone[self.name + who] = (max(0, found[0] - 1), min(found[1], time.monotonic()))
         try:
             with connect(url) as client, client.pipeline(transaction=True) as pipe:
                 # Its memory begins anew in any case; without one a count that was just forgotten would stay for ever.

@@ -58,7 +58,10 @@ def test_many_names_from_one_address_wait(client):
     assert 429 in statuses
 
 
-def test_own_log_ins_hide_no_other_tries(client):
+@pytest.mark.parametrize("away", [False, True])
+def test_own_log_ins_hide_no_other_tries(client, settings, away):
+    if away:
+        settings.REDIS_URL = "redis://127.0.0.1:1"
     person()
     tried = 0
     while log_in(client, f"name{tried}").status_code == 200:
