@@ -27,7 +27,7 @@ from accounts.pages.query import Query, given_in, iso, unknown_in
 from accounts.pages.refusals import flawed, may_see_nothing, no_such_filter
 from accounts.pages.usage import nothing_to_see, too_much_to_see
 from accounts.pages.zones import one_team
-from accounts.reports.filters import NONE, TIMES, parse
+from accounts.reports.filters import NAMES, NONE, TIMES, parse
 from accounts.reports.showback import Line, Showback, as_rows, last_day, month_of, months, showback
 from accounts.reports.visibility import Visibility, visible_to
 from accounts.reports.words import UNKNOWN, fine_share, number, share, tokens
@@ -169,7 +169,7 @@ def _heading(asked: Asked) -> dict[str, Any]:
         "team_href": asked.href(by=None), "key_href": asked.href(by="key"),
         "usage_href": query.frozen("usage"),
         "csv_href": query.frozen("showback_csv", **by), "json_href": query.frozen("showback_json", **by),
-        "kept": [(name, value) for name in ("team", "key") for value in query.given.get(name, ())],
+        "kept": [(name, value) for name in NAMES if name not in TIMES for value in query.given.get(name, ())],
         **_own_times(asked),
     }  # fmt: skip
 

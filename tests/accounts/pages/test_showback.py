@@ -157,6 +157,13 @@ def test_own_times_are_shown_as_they_were_sent(operator, sample):
     assert re.findall(r'name="(?:from|to)" value="(.*?)"', page) == ["2026-11-01T00:00:00", "2026-11-02T00:00:00"]
 
 
+def test_form_of_times_keeps_every_filter(operator, sample):
+    sent = [("client_app", "!codex"), ("status", "ok"), ("status", "error"), ("outcome", "failed"), ("by", "key")]
+    page = operator.get("/usage/showback/", [*sent, ("from", "2026-11-01")]).content.decode()
+    form = page.partition('<form action="/usage/showback/"')[2].partition("</form>")[0]
+    assert re.findall(r'<input type="hidden" name="(.*?)" value="(.*?)"', form) == sent
+
+
 HAND_MADE = [
     "",
     "by=key",
