@@ -61,9 +61,20 @@ def buckets(query: Query, by_time: Mapping[Any, Sums]) -> list[Bucket]:
         end = min(filters.span.end or filters.now, filters.now)
         times = [at + timedelta(hours=n) for n in range(MOST_BARS) if at + timedelta(hours=n) < end]
         return [_hour(query, hour, by_time.get(hour, Sums())) for hour in times]
-    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    # The latest ones, where there are more than can be drawn.
-    return [_day(query, day, by_time.get(day, Sums())) for day in days[-MOST_BARS:]]
+    return [_day(query, day, by_time.get(day, Sums())) for day in _days(filters, first, last)]
+
+
+def _days(filters: Filters, first: date, last: date) -> list[date]:
+    """Those of the period. With more than can be drawn, the latest that have a turn and what lies between them."""
+    (start, end), now = filters.span, filters.now
+    # A period that ends at midnight has no part of the day that begins then.
+    until = min(end or now, now) - timedelta(microseconds=1)
+    begin = min(start.astimezone(filters.zone).date(), first) if start else first
+    count = (max(until.astimezone(filters.zone).date(), last) - begin).days + 1
+    if count > MOST_BARS:
+        count = min((last - first).days + 1, MOST_BARS)
+        begin = last - timedelta(days=count - 1)
+    return [begin + timedelta(days=n) for n in range(count)]
 
 
 def _hour(query: Query, hour: datetime, sums: Sums) -> Bucket:

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 SEED, ROWS = 11, 1_000
 # Days of the second do not begin with an hour of UTC, those of the third have 25 hours once a year.
 ZONES = [ZoneInfo(name) for name in ("Asia/Shanghai", "Asia/Kolkata", "America/New_York")]
-HOURLY = timedelta(days=3)
+HOURLY, MICROSECOND = timedelta(days=3), timedelta(microseconds=1)
 STATUSES = ("ok", "error", "refused", "cancelled")
 GROUPS = {
     "team": lambda turn: turn.team or "no team", "key": lambda turn: turn.key_name,
@@ -257,8 +257,8 @@ def times_of(look):
     if is_hourly(look):
         first = start.replace(minute=0, second=0, microsecond=0)
         return [first + hour * HOUR for hour in range(80) if first + hour * HOUR < end]
-    days = {turn.started_at.astimezone(look.zone).date() for turn in look.left}
-    every = [min(days) + timedelta(days=day) for day in range((max(days) - min(days)).days + 1)]
+    first, last = start.astimezone(look.zone).date(), (end - MICROSECOND).astimezone(look.zone).date()
+    every = [first + timedelta(days=day) for day in range((last - first).days + 1)]
     return [datetime.combine(day, time(), look.zone) for day in every]
 
 
