@@ -131,6 +131,7 @@ def _ceil(at: datetime | None, unit: timedelta) -> datetime | None:
 
 
 def is_whole_hours(zone: tzinfo, at: datetime) -> bool:
-    """Whether days of this zone begin with an hour of UTC."""
-    offset = at.astimezone(zone).utcoffset() or timedelta()
-    return not offset % HOUR
+    """Whether all days of this zone begin with an hour of UTC, in the year before that time."""
+    # Each quarter: the summer time of Australia/Lord_Howe is half an hour.
+    offsets = ((at - quarter * 13 * 7 * DAY).astimezone(zone).utcoffset() or timedelta() for quarter in range(4))
+    return not any(offset % HOUR for offset in offsets)

@@ -96,6 +96,14 @@ def test_hours_of_weeks_are_those_of_the_clock():
     assert [each.start.hour for each in twice] == [0, 0, 0, 0, 1]
 
 
+@pytest.mark.parametrize("month", [1, 4, 7, 10])
+def test_days_of_half_hour_summer_time_are_split(month):
+    """Its offset is of whole hours in one half of the year alone."""
+    now = datetime(2026, month, 15, tzinfo=UTC)
+    zones = [ZoneInfo(name) for name in ("Australia/Lord_Howe", "Europe/Berlin", "Asia/Kolkata")]
+    assert [parse({}, now, zone).splits_days(["day"]) for zone in zones] == [True, False, True]
+
+
 def test_hours_begin_in_utc(sample):
     found = summarize(parse({"range": ["24h"]}, NOW, KOLKATA), ALL, ["hour", "day"])
     assert sum(sums.turns for sums in found.values()) == total(parse({"range": ["24h"]}, NOW, KOLKATA), ALL).turns
