@@ -42,13 +42,13 @@ def ago(moment: datetime) -> str:
 
 def lasting(since: datetime, until: datetime) -> str:
     """From one to the other, in its largest unit; within the first minute to the second."""
-    seconds = max(0, round((until - since).total_seconds()))
+    seconds = max(0, int((until - since).total_seconds()))  # rounded, 59.6 would be no second and no minute
     return gettext("%(seconds)d s") % {"seconds": seconds} if seconds < 60 else timesince(since, until, depth=1)
 
 
 def seconds_ago(moment: datetime) -> str:
     """How long ago; within the first minute to the second."""
-    seconds = max(0, round((timezone.now() - moment).total_seconds()))
+    seconds = max(0, int((timezone.now() - moment).total_seconds()))
     return gettext("%(seconds)d s ago") % {"seconds": seconds} if seconds < 60 else ago(moment)
 
 

@@ -25,7 +25,12 @@ def test_past_is_told_without_zero(span, words):
 
 @pytest.mark.parametrize(
     ("span", "words"),
-    [({"seconds": -3}, "0 s"), ({"seconds": 59}, "59 s"), ({"seconds": 61}, "1\N{NO-BREAK SPACE}minute")],
+    [
+        ({"seconds": -3}, "0 s"),
+        ({"seconds": 59}, "59 s"),
+        ({"seconds": 59.7}, "59 s"),
+        ({"seconds": 61}, "1\N{NO-BREAK SPACE}minute"),
+    ],
 )
 def test_span_is_told_in_seconds_at_first(span, words):
     now = timezone.now()
