@@ -12,9 +12,19 @@ from django_prometheus.db.common import ExportingCursorWrapper
 from gateway_project.lib.database.database_file import FileId, file_id
 
 
+class Operations(base.DatabaseWrapper.ops_class):  # type: ignore[misc]  # it has no types
+    """Numbers are refused here that PostgreSQL cannot hold: what is stored can be moved there."""
+
+    def integer_field_range(self, internal_type: str) -> tuple[int, int]:
+        # Those of all other databases. SQLite would take 64 bits in every column, and so would forms and the REST API.
+        bounds: tuple[int, int] = self.integer_field_ranges[internal_type]
+        return bounds
+
+
 class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it has no types
     """Django sets a connection up after it has opened it, and forgets it when that fails, as on a full disk."""
 
+    ops_class = Operations
     file_id: FileId | None = None
     """Of the file when it was opened."""
 

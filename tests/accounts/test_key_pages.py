@@ -81,6 +81,7 @@ def test_every_part_of_a_policy_can_be_set(admin_client):
         ("rpm", "-1", "greater than or equal to 0"),
         ("expires_at_0", "9999-12-31", "is too far away"),
         ("expires_after_days", "2000000000", "At most 36500 days."),
+        ("tpm", "2147483648", "less than or equal to 2147483647"),
     ],
 )
 def test_mistake_is_named_at_its_field(admin_client, field, value, words):
@@ -305,6 +306,13 @@ def test_limits_are_set_together(admin_client):
     assert "Fill in at least one limit" in text_of(answer)
     do(admin_client, "limit_selected", keys, rpm=60, tokens_day=0, tokens_month=10**12)
     assert set(ApiKey.objects.values_list("rpm", "tpm", "tokens_month")) == {(60, 5, 10**12)}
+
+
+def test_limits_set_together_fit_their_columns(admin_client):
+    key, _ = made()
+    _, answer = do(admin_client, "limit_selected", [key], tpm=2**31, tokens_day=10**12)
+    assert answer.context["form"].errors.keys() == {"tpm"}
+    assert ApiKey.objects.get().tokens_day == 0
 
 
 def test_keys_are_extended_from_their_end_or_now(admin_client):

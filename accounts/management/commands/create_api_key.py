@@ -20,6 +20,9 @@ from accounts.models.end import LAST
 
 # By their names: budgets have a period behind a `_`, and may be larger than 32 bits.
 BUDGETS = tuple(name for name in LIMITS if "_" in name)
+# As the columns hold, on both databases.
+LARGEST_LIMIT = 2**31 - 1
+LARGEST_BUDGET = 10**18 - 1
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 TOO_LATE = "{} is later than any date that every zone can tell; leave --expires out for one that stays"
 
@@ -50,15 +53,17 @@ def _in_time(at: datetime, text: str) -> datetime:
 
 def limit(text: str) -> int:
     """A whole number, 0 for no limit."""
-    if not re.fullmatch(r"\d{1,9}", text):
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
+    return _number(text, LARGEST_LIMIT)
 
 
 def budget(text: str) -> int:
     """The same, for what may be larger."""
-    if not re.fullmatch(r"\d{1,18}", text):
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return _number(text, LARGEST_BUDGET)
+
+
+def _number(text: str, largest: int) -> int:
+    if not re.fullmatch(r"\d{1,18}", text) or int(text) > largest:
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 0 to {largest}")
     return int(text)
 
 

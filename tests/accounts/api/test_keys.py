@@ -76,6 +76,7 @@ def test_address_without_its_slash_leads_on(api, method):
         ("allowed_models", [1]), ("allowed_models", {"a": 1}), ("allowed_networks", ["10/8/8"]),
         ("scopes", ["root"]), ("tool_mode", "odd"), ("expires_at", "2020-01-01T00:00:00Z"), ("expires_at", "soon"),
         ("expires_at", "9999-12-31T23:59:59-12:00"), ("expires_after_days", 0),
+        ("rpm", 2**31), ("tpm", 2**31), ("concurrency", 2**31),
     ],
 )  # fmt: skip
 def test_flaw_is_named_by_its_field(api, keys, field, value):
