@@ -18,8 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from accounts.keys.model_names import warning_of
-from accounts.models import LIMITS, NAME_TAKEN, SCOPES, ApiKey, Policy, names_in
-from gateway_project.lib.visible import visible
+from accounts.models import LIMITS, NAME_TAKEN, SCOPES, ApiKey, Policy, names_in, validate_name
 
 SCOPE_LABELS = {"metrics": _("metrics: the key may read /metrics")}
 POLICY_SETS: Any = [
@@ -138,8 +137,8 @@ class PolicyForm(forms.ModelForm):
     def clean_name(self) -> str:
         """An invisible name would be an empty-looking row; old ones may stay."""
         name: str = self.cleaned_data["name"]
-        if "name" in self.changed_data and name != visible(name):
-            raise forms.ValidationError(gettext("A name is of visible characters."))
+        if "name" in self.changed_data:
+            validate_name(name)
         return name
 
 

@@ -14,7 +14,7 @@ from rest_framework import serializers
 
 from accounts.api.checked import Checked
 from accounts.keys.model_names import warning_of
-from accounts.models import LIMITS, Team, names_in
+from accounts.models import LIMITS, Team, names_in, validate_name
 from accounts.models.end import LAST
 from accounts.roles.reach import assignable_teams
 
@@ -131,6 +131,12 @@ class PolicyFields(Checked):
         if not told["warnings"]:
             del told["warnings"]
         return told
+
+    def validate_name(self, value: str) -> str:
+        """As the console does: an old one may stay."""
+        if self.instance is None or value != self.instance.name:
+            validate_name(value)
+        return value
 
     def validate_expires_at(self, value: datetime | None) -> datetime | None:
         """Refuse a new expiry in the past; an old one that has passed may stay."""

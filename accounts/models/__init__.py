@@ -24,6 +24,7 @@ from accounts.models.policy import SCOPES as SCOPES
 from accounts.models.policy import Policy as Policy
 from accounts.models.policy import names_in as names_in
 from accounts.models.policy import validate_models as validate_models
+from accounts.models.policy import validate_name as validate_name
 from accounts.models.policy import validate_scopes as validate_scopes
 from accounts.models.team import Team as Team
 from accounts.models.token import ApiToken as ApiToken

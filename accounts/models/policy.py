@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.patterns import flaw_of
 from gateway_project.lib.tool_approval import Approval
 from gateway_project.lib.translated import translated
+from gateway_project.lib.visible import visible
 
 MOST_NETWORKS: Final = 64
 # Everywhere a limit is a place in this tuple: in `LimitSet.sizes`, the scripts in Redis and the counts of shadow
@@ -31,6 +32,12 @@ NO_LIMIT = _("0: no limit.")
 def names_in(text: str) -> list[str]:
     """The names in a text with commas, without blanks around them; none in an empty one."""
     return [name for part in text.split(",") if (name := part.strip())]
+
+
+def validate_name(name: str) -> None:
+    """Raise ValidationError for a name that looks like another one, or like none."""
+    if name != visible(name):
+        raise ValidationError(gettext("A name is of visible characters."))
 
 
 def validate_models(text: str) -> None:

@@ -58,6 +58,7 @@ def test_an_expiry_may_be_a_date_or_hours():
         (["alice", "--rpm", "2147483648"], "argument --rpm: '2147483648' is not a whole number from 0 to 2147483647"),
         ([" "], "blank"),
         (["n" * 101], "100 characters"),
+        (["ali\u202ece"], "A name is of visible characters"),
         (["alice", "--models", "x" * 129], "at most 128 characters"),
         (["alice", "--models", ""], "names nothing"),
         (["alice", "--models", " , "], "names nothing"),

@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts.audit.commands import RecordedCommand
 from accounts.keys import services
 from accounts.keys.model_names import warning_of
-from accounts.models import LIMITS, ApiKey, Team, names_in
+from accounts.models import LIMITS, ApiKey, Team, names_in, validate_name
 from accounts.models.end import LAST
 
 # By their names: budgets have a period behind a `_`, and may be larger than 32 bits.
@@ -80,6 +80,7 @@ def team_of(name: str) -> Team | None:
     name = name.strip()
     team = Team.objects.filter(name=name).first() if name else None
     if name and team is None:
+        validate_name(name)
         team = Team(name=name)
         team.full_clean()
         team.save()
@@ -127,6 +128,7 @@ class Command(RecordedCommand):
             **{name: options[name] for name in LIMITS},
         )
         try:
+            validate_name(key.name)
             key.team = team_of(options["team"] or "")
             secret = services.create(key)
         except ValidationError as exc:

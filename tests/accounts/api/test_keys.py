@@ -70,7 +70,7 @@ def test_address_without_its_slash_leads_on(api, method):
     ("field", "value"),
     [
         ("expires_at", "0d"), ("expires_at", "999999d"), ("expires_at", "30"),
-        ("name", ""), ("name", "x\0"), ("team", "nobody's"),
+        ("name", ""), ("name", "x\0"), ("name", "a\u202eb"), ("team", "nobody's"),
         ("team", 10**30), ("expires_after_days", 10**9),
         ("team", True), ("rpm", -1), ("rpm", 10**30), ("rpm", "many"), ("requests_day", None), ("shadow", ["rpn"]),
         ("allowed_models", [1]), ("allowed_models", {"a": 1}), ("allowed_networks", ["10/8/8"]),
@@ -104,6 +104,14 @@ def test_past_expiry_may_stay(api, keys):
     shown = api("GET", f"keys/{key.pk}/").data
     assert shown["state"] == "expired"
     assert api("PATCH", f"keys/{key.pk}/", {"expires_at": shown["expires_at"], "rpm": 1}).status_code == 200
+
+
+def test_old_invisible_name_may_stay(api, keys):
+    key = keys["core"]
+    ApiKey.objects.filter(pk=key.pk).update(name="a\u202eb")
+    whole = api("GET", f"keys/{key.pk}/").data
+    assert api("PATCH", f"keys/{key.pk}/", whole | {"rpm": 1}).status_code == 200
+    assert api("PATCH", f"keys/{key.pk}/", {"name": "a\u202ec"}).status_code == 400
 
 
 @pytest.mark.parametrize("grace", ["1h", "PT1H", 3600, "3600", "60m"])

@@ -39,8 +39,11 @@ def test_team_with_keys_is_not_deleted(api, keys, teams):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("name", "core"), ("name", None), ("members", ["nobody"]), ("time_zone", "Mars/Base"), ("tokens_day", 1.5)],
-)
+    [
+        ("name", "core"), ("name", None), ("members", ["nobody"]), ("time_zone", "Mars/Base"), ("tokens_day", 1.5),
+        ("rpm", 2**31), ("name", "a\u202eb"),
+    ],
+)  # fmt: skip
 def test_flaw_of_a_team_is_named(api, teams, field, value):
     answer = api("PATCH", f"teams/{teams['web'].pk}/", {field: value})
     assert (answer.status_code, list(answer.data["errors"])) == (400, [field])
