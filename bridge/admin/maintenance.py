@@ -50,6 +50,12 @@ class MaintenanceWindowForm(forms.ModelForm):
         if self.instance.pk is None:
             self.initial.setdefault("time_zone", settings.TIME_ZONE)
 
+    def full_clean(self) -> None:
+        # Days and times are read as those of UTC, and are of the window's zone only then: the zone of the console may
+        # have no such time, or have it twice.
+        with timezone.override(UTC):
+            super().full_clean()
+
     def clean(self) -> dict[str, Any]:
         """The model refuses a zone that there is not."""
         found: dict[str, Any] = super().clean() or {}

@@ -4,6 +4,7 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -113,6 +114,17 @@ def test_console_takes_times_of_the_zone(admin_client, instances):
     assert "Nowhere is no time zone." in broken.content.decode()
     early = admin_client.post(f"{LIST}add/", FORM | {"starts_at_0": "0001-01-01", "name": "other"})
     assert "in the years from 2000 to 2999" in early.content.decode()
+
+
+@pytest.mark.parametrize("day", ["2027-10-31", "2027-03-28"])
+def test_clocks_of_the_console_forbid_no_time(admin_client, instances, settings, day):
+    """There, 02:30 comes twice on the first day and not at all on the other."""
+    settings.TIME_ZONE = "Europe/Berlin"
+    form = FORM | {"starts_at_0": day, "starts_at_1": "02:30", "ends_at_0": day}
+    assert admin_client.post(f"{LIST}add/", form).status_code == 302
+    row = MaintenanceWindow.objects.get()
+    for field, clock in ((row.starts_at, "02:30"), (row.ends_at, "04:00")):
+        assert f"{field.astimezone(ZoneInfo('Asia/Shanghai')):%Y-%m-%d %H:%M}" == f"{day} {clock}"
 
 
 def test_opening_and_closing_are_one_row_each(window):
