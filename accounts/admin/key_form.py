@@ -19,6 +19,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from accounts.keys.model_names import warning_of
 from accounts.models import LIMITS, NAME_TAKEN, SCOPES, ApiKey, Policy, names_in, validate_name
+from gateway_project.lib.pages.clock_times import ClockTimeField
 
 SCOPE_LABELS = {"metrics": _("metrics: the key may read /metrics")}
 POLICY_SETS: Any = [
@@ -76,6 +77,8 @@ class PolicyPage:
                 required=False,
                 help_text=_("These limits are counted and shown, but refuse nobody."),
             )
+        if isinstance(db_field, DateTimeField):
+            kwargs["form_class"] = ClockTimeField
         field = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]  # a ModelAdmin's
         # People enter times in the zone that pages show, and need to know which that is.
         if isinstance(db_field, DateTimeField) and field is not None:
@@ -154,7 +157,11 @@ class ApiKeyForm(PolicyForm):
 
     def clean_expires_at(self) -> datetime | None:
         """Refuse a new expiry in the past; an old one that has passed may stay."""
+        if self.instance.pk and "expires_at" not in self.changed_data:
+            # To the second, and of an hour that comes twice, the form says less than the row.
+            kept: datetime | None = self.instance.expires_at
+            return kept
         expires_at: datetime | None = self.cleaned_data["expires_at"]
-        if expires_at and "expires_at" in self.changed_data and expires_at <= timezone.now():
+        if expires_at and expires_at <= timezone.now():
             raise forms.ValidationError(gettext("This time has passed."))
         return expires_at
