@@ -37,6 +37,8 @@ class Command(RecordedCommand):
                 "There is usage of Lingma in this database already. Keys and turns of the demonstration would stand "
                 "among it in all sums, and do not come out again; --force has them written all the same."
             )
+        if file is not None:
+            _require_writable(file)
         expected = Expected() if file else None
         # A whole hour, so that only times of day differ between two runs within it.
         end = timezone.now().replace(minute=0, second=0, microsecond=0)
@@ -48,8 +50,20 @@ class Command(RecordedCommand):
         except seeding.Refused as exc:
             raise CommandError(f"Nothing was written: {exc}.") from None
         except OSError as exc:
-            raise CommandError(f"The sums cannot be written: {exc}") from None
+            raise CommandError(f"The rows were written, but their sums cannot be: {exc}") from None
         self.stdout.write(
             f"{counted(rows, 'usage row')} of {counted(keys, 'key')}"
             f" in the {DAYS} days before {end:%Y-%m-%d %H:%M} UTC."
         )
+
+
+def _require_writable(file: Path) -> None:
+    """Before any row is there: the same seed is written once, so its sums would be lost. Raise CommandError."""
+    is_new = not file.exists()
+    try:
+        with file.open("a"):
+            pass
+        if is_new:
+            file.unlink()
+    except OSError as exc:
+        raise CommandError(f"Nothing was written: the file for the sums cannot be: {exc}") from None

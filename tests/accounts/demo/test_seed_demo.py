@@ -34,6 +34,14 @@ def test_same_seed_makes_the_same_turns():
 
 
 @pytest.mark.django_db
+def test_file_that_cannot_be_written_keeps_rows_out(tmp_path):
+    """The same seed is refused afterwards, so its sums would be lost."""
+    with pytest.raises(CommandError, match="Nothing was written: the file for the sums cannot be"):
+        call_command("seed_demo", rows=5, seed=6, expected=tmp_path / "none" / "expected.json")
+    assert not ApiKey.objects.exists()
+
+
+@pytest.mark.django_db
 def test_sums_in_file_are_those_stored(expected):
     everybody, filters = Visibility(everything=True), parse({}, END, UTC)
     assert (expected["rows"], Usage.objects.count()) == (ROWS, ROWS)
