@@ -417,6 +417,14 @@ def test_autoscaler_asks_for_what_is_offered():
     assert all(label in rule["expr"] for label in put)
 
 
+def test_console_is_reached_without_ready_pods():
+    """Without a login no pod is ready, and a login is made there."""
+    found = {each["metadata"]["name"]: each["spec"] for _, each in documents() if each["kind"] == "Service"}
+    reach = {name: bool(spec.get("publishNotReadyAddresses")) for name, spec in found.items()}
+    assert reach == {"gateway": False, "console": True}
+    assert found["console"]["selector"] == found["gateway"]["selector"]
+
+
 def test_network_policies_are_about_our_pods_alone():
     """An empty selector means every pod of the namespace: a database there could not be reached any more."""
     policies = [each["spec"] for _, each in documents() if each["kind"] == "NetworkPolicy"]
