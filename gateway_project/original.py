@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_origin
@@ -154,8 +155,15 @@ def _logins(folder: Path) -> dict[str, Bundle]:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    near = sorted(each for each in folder.iterdir() if each.is_dir() and not each.is_symlink())[:MOST_FOLDERS]
+    near = _below(folder)
     for each in near:
         yield each
     for each in near:
-        yield from sorted(below for below in each.iterdir() if below.is_dir() and not below.is_symlink())[:MOST_FOLDERS]
+        # Another user's, such as that of a database, has no login of the gateway.
+        with suppress(OSError):
+            yield from _below(each)
+
+
+def _below(folder: Path) -> list[Path]:
+    """Raise OSError."""
+    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.is_symlink())[:MOST_FOLDERS]

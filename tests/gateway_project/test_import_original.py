@@ -2,6 +2,8 @@
 
 import os
 import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from django.conf import settings
@@ -51,6 +53,28 @@ def write_login(folder, name):
     folder.mkdir(parents=True)
     (folder / "user").write_text(f"user of {name}")
     (folder / "id").write_text(f"machine of {name}")
+
+
+@pytest.fixture
+def private():
+    """A folder with one that nobody may look into, for a user who is not root."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write_login(folder / "service" / "cache", "main")
+        write_login(folder / "other" / "cache", "other")
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
+        (folder / "database").mkdir(mode=0o000)
+        before = os.geteuid()
+        os.seteuid(before or 65534)
+        try:
+            yield folder
+        finally:
+            os.seteuid(before)
+
+
+def test_folders_of_others_are_passed_over(private):
+    assert set(original.look_at(private).logins) == {"service", "other"}
 
 
 @pytest.fixture
