@@ -21,6 +21,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from accounts.audit.history import AuditHistory
 from bridge.fleet import logins, maintenance
 from bridge.models import MaintenanceWindow
+from bridge.models.maintenance import YEARS
 from bridge.status.wanted import Maintenance
 from gateway_project.lib.pages.cells import cut
 from gateway_project.lib.pages.lookups import ClosedLookups
@@ -66,6 +67,9 @@ class MaintenanceWindowForm(forms.ModelForm):
         for name in TIMES:
             if (moment := found.get(name)) is not None:
                 found[name] = timezone.localtime(moment).replace(tzinfo=zone)
+                if _is_skipped(found[name]):
+                    words = gettext("The clock of %(zone)s skips this time.")
+                    self.add_error(name, words % {"zone": zone.key})
         return found
 
 
@@ -79,6 +83,13 @@ def clock(window: Maintenance) -> str:
 def _as_if(moment: datetime) -> datetime:
     """The same time of day in the zone of the console, which the fields show."""
     return moment.replace(tzinfo=timezone.get_current_timezone())
+
+
+def _is_skipped(moment: datetime) -> bool:
+    """Whether no clock of its zone ever shows it; the model refuses years in which that cannot be told."""
+    if moment.year not in YEARS:
+        return False
+    return moment.astimezone(UTC).astimezone(moment.tzinfo).replace(tzinfo=None) != moment.replace(tzinfo=None)
 
 
 @admin.register(MaintenanceWindow)
@@ -104,6 +115,22 @@ class MaintenanceWindowAdmin(AuditHistory, ClosedLookups, ModelAdmin):
         "A window has instances take no turns for a while, once or each week. When all of them are in one, clients are "
         "told when it ends."
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: MaintenanceWindow | None = None) -> Any:
+        """Who may only look sees its times in its zone, too."""
+        sets: Any = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return sets
+        shown = dict(zip(TIMES, ("begins", "ends"), strict=True))
+        return [(title, part | {"fields": [shown.get(each, each) for each in part["fields"]]}) for title, part in sets]
+
+    @display(description=_("begins"))
+    def begins(self, obj: MaintenanceWindow) -> str:
+        return date_format(obj.starts_at.astimezone(ZoneInfo(obj.time_zone)), "DATETIME_FORMAT")
+
+    @display(description=_("ends"))
+    def ends(self, obj: MaintenanceWindow) -> str:
+        return date_format(obj.ends_at.astimezone(ZoneInfo(obj.time_zone)), "DATETIME_FORMAT")
 
     @display(description=_("Name"), header=True, ordering="name")
     def header(self, obj: MaintenanceWindow) -> tuple[str, str]:

@@ -127,6 +127,23 @@ def test_clocks_of_the_console_forbid_no_time(admin_client, instances, settings,
         assert f"{field.astimezone(ZoneInfo('Asia/Shanghai')):%Y-%m-%d %H:%M}" == f"{day} {clock}"
 
 
+def test_time_that_its_clock_skips_is_refused(admin_client, instances):
+    skipped = {"starts_at_0": "2027-03-28", "starts_at_1": "02:30", "ends_at_0": "2027-03-28"}
+    answer = admin_client.post(f"{LIST}add/", FORM | skipped | {"time_zone": "Europe/Berlin"})
+    assert "The clock of Europe/Berlin skips this time." in answer.content.decode()
+    assert not MaintenanceWindow.objects.exists()
+
+
+def test_viewers_see_times_of_the_zone(window):
+    begins = datetime(2100, 11, 28, 18, tzinfo=UTC)
+    ends = begins + timedelta(hours=2)
+    MaintenanceWindow.objects.update(starts_at=begins, ends_at=ends, time_zone="Asia/Shanghai")
+    page = member("Viewer").get(f"{LIST}{window.pk}/change/").content.decode()
+    assert "2100-11-29 02:00:00 CST" in page
+    assert "2100-11-29 04:00:00 CST" in page
+    assert "18:00:00" not in page
+
+
 def test_opening_and_closing_are_one_row_each(window):
     for _ in range(2):
         settle(timezone.now())
