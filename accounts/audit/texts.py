@@ -30,6 +30,8 @@ def text_of(field: Field[Any, Any], value: Any) -> str | None:
         return "true" if value else "false"
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="seconds")
+    if isinstance(value, list):
+        return shortened(", ".join(map(str, value)))
     return shortened(str(value))
 
 

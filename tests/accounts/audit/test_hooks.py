@@ -12,8 +12,9 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from accounts.audit import hooks
 from accounts.audit.context import Source, acting, unrecorded
 from accounts.keys import services
-from accounts.models import ApiKey, AuditEntry, Team
+from accounts.models import AlertChannel, ApiKey, AuditEntry, Team
 from bridge.models import ModelAlias, PromptTemplate
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 from tests.accounts.audit.rows import new_rows
 from tests.accounts.roles.people import make_key
 
@@ -209,6 +210,12 @@ def test_values_are_text_of_bounded_length():
     with new_rows() as rows:
         PromptTemplate.objects.create(pattern="long", template="$rules" + "x" * 5000)
     assert len(rows[0].changes["template"][1]) == 1000
+
+
+def test_list_is_told_as_people_write_it():
+    with new_rows() as rows:
+        AlertChannel.objects.create(name="ops", address=Secret.of(b"https://example.com"), alert_kinds=["a", "b"])
+    assert rows[0].changes["alert_kinds"] == [None, "a, b"]
 
 
 def test_user_goes_and_the_history_stays():
