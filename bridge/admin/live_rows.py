@@ -21,7 +21,7 @@ from bridge.status.attempts import AttemptState
 from bridge.status.live import LiveInstance, LiveKey, LiveLogin, LiveMode, LiveProcess, LiveTurn, LiveView
 from bridge.status.logins import LoginProblem
 from bridge.status.states import InstanceState
-from gateway_project.lib.degraded import STILL_WORKS
+from gateway_project.lib.degraded import PARTS, STILL_WORKS
 from gateway_project.lib.texts import gettext_noop
 
 ID: Final = "__id__"
@@ -61,6 +61,7 @@ def words() -> dict[str, Any]:
         "errors": {text: gettext(text) for text in ACCOUNTS},
         "pauses": {why: gettext(text) for why, text in PAUSES.items()},
         "phases": {phase: gettext(text) for phase, text in PHASES.items()},
+        "parts": {name: gettext(name) for name in PARTS},
         "still": {name: gettext(text) for name, text in STILL_WORKS.items()},
         "whys": {text: gettext(text) for text in (SILENT, NONE_READY)},
         "mode": gettext(MODE),
@@ -105,7 +106,8 @@ def rows(view: LiveView, request: HttpRequest) -> dict[str, list[dict[str, Any]]
 
 def mode_row(mode: LiveMode, at: float) -> dict[str, Any]:
     still = gettext(STILL_WORKS[mode.name])
-    values = {"part": mode.name, "time": span(at - mode.since), "why": mode.why and gettext(mode.why), "still": still}
+    why = mode.why and gettext(mode.why)
+    values = {"part": gettext(mode.name), "time": span(at - mode.since), "why": why, "still": still}
     return {"id": mode.name, "text": gettext(MODE) % values}
 
 

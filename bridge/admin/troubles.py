@@ -99,7 +99,7 @@ def trouble_of_mode(mode: Mode) -> Trouble:
     why = Truncator(visible(" ".join((mode.why and gettext(mode.why)).split()))).chars(LONGEST_REASON)
     trouble = gettext("Degraded: %(part)s since %(time)s (%(why)s). Still: %(still)s.")
     still = gettext(STILL_WORKS[mode.name])
-    said = trouble % {"part": mode.name, "time": clock_time(since), "why": why, "still": still}
+    said = trouble % {"part": gettext(mode.name), "time": clock_time(since), "why": why, "still": still}
     return Trouble(f"{said} {gettext(WHAT_TO_DO[mode.name])}", since)
 
 

@@ -169,8 +169,13 @@ def _away(body: bytes) -> Iterator[Finding]:
     except msgspec.MsgspecError:  # of another version
         return
     for each in answer.degraded:
-        facts = {"name": each.name, "time": _shown(each.since), "still": gettext(each.still_works)}
-        advice = gettext('Search the log for "degraded: %(name)s": it has the cause.') % facts
+        facts = {
+            "name": each.name and gettext(each.name),
+            "time": _shown(each.since),
+            "still": gettext(each.still_works),
+        }
+        # As it stands in the log, which is not translated.
+        advice = gettext('Search the log for "degraded: %(name)s": it has the cause.') % {"name": each.name}
         yield warn("web", gettext("%(name)s is away since %(time)s; %(still)s") % facts, advice)
 
 

@@ -38,6 +38,13 @@ STILL_WORKS: Final = {
 }
 """The modes, by the part that is away; pages translate what works."""
 
+PARTS: Final = (
+    gettext_noop("redis"), gettext_noop("limits"), gettext_noop("database"), gettext_noop("disk"),
+    gettext_noop("flush"), gettext_noop("ledger"), gettext_noop("tasks"), gettext_noop("instances"),
+    gettext_noop("worker"), gettext_noop("beat"),
+)  # fmt: skip
+"""Their names, which pages translate. In logs, metrics and answers of programs they stand as they are."""
+
 WHAT_TO_DO: Final = {
     "redis": gettext_noop("See whether it runs, is reachable and has room."),
     "limits": gettext_noop("See what keeps Redis busy, and how far it is."),

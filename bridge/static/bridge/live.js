@@ -50,7 +50,7 @@ function phase(turn) {
 // What a row is about, and its texts by the name of their field.
 const LISTS = {
   modes: (each, at) => [each.name, {
-    text: filled(words.mode, { part: each.name, time: span(at - each.since), why: words.whys[each.why] ?? each.why, still: words.still[each.name] }),
+    text: filled(words.mode, { part: words.parts[each.name] ?? each.name, time: span(at - each.since), why: words.whys[each.why] ?? each.why, still: words.still[each.name] }),
   }],
   processes: (each, at) => [each.name, {
     name: each.name, pid: each.pid ? filled(words.pid, { pid: each.pid }) : "", in_flight: each.in_flight, waiting: each.waiting, memory: size(each.memory),

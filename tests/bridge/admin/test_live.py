@@ -19,6 +19,7 @@ from bridge.models import InstanceOrder, Login
 from bridge.status.live import LiveKey, LiveRates, LiveReport, LiveTurn
 from bridge.status.states import InstanceState
 from bridge.status.wanted import Maintenance, Mode
+from gateway_project.lib import degraded
 from gateway_project.server import websocket
 from tests.bridge.fleet.test_live_view import status
 
@@ -76,6 +77,14 @@ def test_words_of_another_build_are_shown(admin_client, running, word, shown):
     instance = msgspec.structs.replace(live_instance(status(cool_until=time.time() + 60)), **word)
     running(reports=[LiveReport("web-1", 1, time.time(), [instance], 0, 0)])
     assert shown in text_of(admin_client.get(PAGE))
+
+
+def test_part_that_is_away_is_named_in_chinese(admin_client, running):
+    degraded.begin("database", "no sign of life")
+    for path in (PAGE, reverse("admin:index")):
+        page = text_of(admin_client.get(path, headers={"accept-language": "zh-hans"}))
+        assert re.search("降级[^<]*：数据库[^<]*没有心跳", page), path
+        assert "database" not in page.partition("降级")[2][:200]
 
 
 def test_page_is_right_when_it_is_loaded(admin_client, running):
