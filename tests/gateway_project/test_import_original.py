@@ -18,6 +18,7 @@ from bridge.models import Login
 from gateway_project import original
 from gateway_project.backup import variables
 from gateway_project.lib.secrets.key_secret import digest_of
+from gateway_project.lib.secrets.secrets_at_rest import Secret
 
 pytestmark = pytest.mark.django_db
 KEYS = ("sk-original-key-of-alice-1", "sk-original-key-of-bob-22")
@@ -128,6 +129,16 @@ def test_second_run_imports_nothing_twice(folder, run):
     again = run(folder)[-1]
     assert again.startswith("Imported 0 of 2 keys (the others are here) and 0 of 1 login (the others are here);")
     assert (ApiKey.objects.count(), Login.objects.get().generation) == (2, 1)
+
+
+def test_login_that_was_renewed_is_not_replaced(folder, run):
+    """Its tokens are newer than those that the original gateway has left."""
+    run(folder)
+    login = Login.objects.get()
+    renewed = Bundle({**Bundle.unpacked(login.bundle.read()).files, "cache/user": b"renewed"})
+    Login.objects.update(bundle=Secret.of(renewed.packed()), generation=2)
+    assert "0 of 1 login (the others are here);" in run(folder)[-1]
+    assert users_there() == {"original": "renewed"}
 
 
 def test_revoked_key_stays_revoked(folder, run):

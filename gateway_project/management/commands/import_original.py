@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from accounts.audit.commands import RecordedCommand
 from accounts.keys import bootstrap
 from accounts.models import ApiKey
 from bridge.fleet import logins
-from bridge.logins.bundle import BadBundle, Bundle
+from bridge.logins.bundle import ID, BadBundle, Bundle
 from bridge.models import Login
 from gateway_project import original
 from gateway_project.backup import variables
@@ -98,24 +99,30 @@ def _import(found: Original, label: str, *, is_dry: bool) -> tuple[int, int]:
     with transaction.atomic():
         digests = {digest_of(key, settings.KEY_PEPPER) for key in found.keys}
         keys = len(digests) - ApiKey.objects.filter(digest__in=digests).count()
-        known = _known_logins()
-        new = {name: bundle for name, bundle in found.logins.items() if bundle.digest not in known}
+        by_label = {f"{label}-{name}" if name else label: bundle for name, bundle in found.logins.items()}
+        new = _unknown(by_label)
         if not is_dry:
             bootstrap.import_keys(found.keys, settings.KEY_PEPPER)
             for name, bundle in new.items():
-                logins.import_bundle(f"{label}-{name}" if name else label, bundle)
+                logins.import_bundle(name, bundle)
     return keys, len(new)
 
 
-def _known_logins() -> set[str]:
-    """Digests of the logins that are stored."""
-    digests = set()
+def _unknown(found: Mapping[str, Bundle]) -> dict[str, Bundle]:
+    """Those of them that are not stored, by their labels."""
+    stored: dict[str, Bundle] = {}
     for login in Login.objects.exclude(bundle=None):
         try:
-            digests.add(Bundle.unpacked(login.bundle.read()).digest)
+            stored[login.label] = Bundle.unpacked(login.bundle.read())
         except (SecretUnreadableError, BadBundle):
             continue
-    return digests
+    digests = {each.digest for each in stored.values()}
+    # Lingma renews a login, and the machine that it was made for stays: the files here are the newer ones.
+    return {
+        label: bundle
+        for label, bundle in found.items()
+        if bundle.digest not in digests and (label not in stored or stored[label].files[ID] != bundle.files[ID])
+    }
 
 
 def _of(new: int, count: int, what: str) -> str:
