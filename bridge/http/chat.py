@@ -53,7 +53,7 @@ class ChatConsumer(ListeningConsumer):
     methods = ("POST",)
     __slots__ = (
         "_admission",
-        "_admitted",
+        "_admitted_ms",
         "_began",
         "_body_plain",
         "_direct",
@@ -98,7 +98,7 @@ class ChatConsumer(ListeningConsumer):
         self._started_at = time.time()
         self._began = time.monotonic()  # how long things took is counted from here: the clock may be set meanwhile
         self._admission = UNLIMITED
-        self._admitted: float | None = None
+        self._admitted_ms: int | None = None
         """When all that could refuse it was passed."""
         self._record = TurnRecord()
         self._open_row: UsageRow | None = None
@@ -194,7 +194,7 @@ class ChatConsumer(ListeningConsumer):
             reply = ReplyLog()
             emit, find_direct = keeping(emit, reply), no_direct
         self._record.on_admitted = self._open
-        self._admitted = time.monotonic()
+        self._admitted_ms = self._total_ms()
         given, elsewhere = self.handed_over, self._elsewhere()
         try:
             caller = self.caller
@@ -442,7 +442,7 @@ class ChatConsumer(ListeningConsumer):
     async def _write_row(self) -> None:
         self._has_row = True
         row = self._row(self._record)
-        metrics.turn_finished(row)
+        metrics.turn_finished(row, self._admitted_ms or 0)
         if self._record.tool_outcomes:
             metrics.tools_counted(self._record.tool_outcomes, row.lingma_model, row.agent)
         turn_line(row, self.caller.hint)
@@ -491,10 +491,9 @@ class ChatConsumer(ListeningConsumer):
 
     def trace(self, error: GatewayError) -> Trace:
         """The engine has refused it, or it never got there."""
-        return self._trace() if self._admitted is not None else super().trace(error)
+        return self._trace() if self._admitted_ms is not None else super().trace(error)
 
     def _trace(self) -> Trace:
-        admitted = round(((self._admitted or self._began) - self._began) * 1000)
-        trace = trace_of(self._record, self.request, self.runtime.engine, admitted)
+        trace = trace_of(self._record, self.request, self.runtime.engine, self._admitted_ms or 0)
         trace.limits = nearest_limits(self.limits_seen)
         return trace

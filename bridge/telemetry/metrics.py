@@ -191,32 +191,35 @@ DEGRADED = Gauge(
 MOST_NOTED: Final = 1000
 
 Observe = Callable[[list[float]], None]
+Finished = tuple[UsageRow, int]
+"""A turn, and when all that could refuse it was passed, in ms since the request: a client may take long to ask."""
 Noted = TypeVar("Noted")
 
 
-def turn_finished(turn: UsageRow) -> None:
+def turn_finished(turn: UsageRow, admitted_ms: int) -> None:
     """Note a turn, however it ended. It is counted with others by `count_turns`, for a fraction of the price."""
-    _finished.append(turn)
+    _finished.append((turn, admitted_ms))
     if len(_finished) >= MOST_NOTED:
         count_turns()
 
 
 def count_turns() -> None:
     """Count the turns noted since the last call; call it every few seconds. Renders show what has been counted."""
-    alike: defaultdict[tuple[str, ...], list[UsageRow]] = defaultdict(list)
-    for turn in _taken(_finished):
+    alike: defaultdict[tuple[str, ...], list[Finished]] = defaultdict(list)
+    for turn, admitted_ms in _taken(_finished):
         key = (
             turn.protocol, turn.endpoint, turn.lingma_model, turn.status, turn.reason, turn.session, turn.usage_source
         )  # fmt: skip
-        alike[key].append(turn)
+        alike[key].append((turn, admitted_ms))
     # By groups: most turns of a few seconds have all labels in common, and each write goes into a mapped file.
-    for (protocol, endpoint, model, status, reason, session, source), group in alike.items():
+    for (protocol, endpoint, model, status, reason, session, source), finished in alike.items():
+        group = [turn for turn, _ in finished]
         _requests(protocol, endpoint, model, status, reason)(len(group))
         # Refused turns too: they are requests that were answered.
         _duration(model, "" if status == "ok" else reason)([turn.total_ms / 1000 for turn in group])
         if status != "refused":
             _sessions(session)(len(group))
-            _observe(group, model, source, ok=status == "ok")
+            _observe(finished, model, source, ok=status == "ok")
             _rate(group, failed=status == "error")
     _count_tools()
 
@@ -237,18 +240,20 @@ def _rate(turns: list[UsageRow], *, failed: bool) -> None:
     RATES.count(len(turns), len(turns) if failed else 0, tokens, len(first), sum(first))
 
 
-def _observe(turns: list[UsageRow], model: str, source: str, *, ok: bool) -> None:
+def _observe(finished: list[Finished], model: str, source: str, *, ok: bool) -> None:
     """Times and tokens of turns with the same labels."""
+    turns = [turn for turn, _ in finished]
     QUEUE_TIME.observe_all([turn.queue_ms / 1000 for turn in turns])
-    if begun := [(turn, turn.first_token_ms) for turn in turns if turn.first_token_ms is not None]:
+    if begun := [(turn, ms, turn.first_token_ms) for turn, ms in finished if turn.first_token_ms is not None]:
         first_token, per_token = _speed(model)
-        first_token([first_ms / 1000 for _, first_ms in begun])
+        first_token([first_ms / 1000 for _, _, first_ms in begun])
         if ok:
-            # The first token is left out, as its time is that of the prompt.
+            # The first token is left out, as its time is that of the prompt. It is timed from the admission on, and
+            # the whole from the request on.
             per_token(
                 [
-                    (turn.total_ms - first_ms) / (1000 * (turn.completion_tokens - 1))
-                    for turn, first_ms in begun
+                    max(turn.total_ms - admitted_ms - first_ms, 0) / (1000 * (turn.completion_tokens - 1))
+                    for turn, admitted_ms, first_ms in begun
                     if turn.completion_tokens > 1
                 ]
             )
@@ -394,7 +399,7 @@ def _sessions(outcome: str) -> Callable[[float], None]:
     return SESSIONS.labels(outcome).inc
 
 
-_finished: deque[UsageRow] = deque()
+_finished: deque[Finished] = deque()
 _called: deque[tuple[Mapping[str, int], str, str]] = deque()
 _models: set[str] = set()
 

@@ -1,17 +1,20 @@
 """Which usage rows have a trace."""
 
+import asyncio
 import json
 
 import pytest
 import redis
+from prometheus_client.parser import text_string_to_metric_families
 
 from accounts.keys.keyring import Caller, KeyRecord, KeyRing
 from accounts.keys.limit_set import LimitSet
 from accounts.ledger.trace import decoded
 from bridge.http.routing import CHAT_CONSUMERS
+from bridge.telemetry import metrics
 from gateway_project.lib.redis.redis_keys import USAGE
 from tests.bridge.chats import replying
-from tests.bridge.http.serving import PEPPER, post
+from tests.bridge.http.serving import PEPPER, SECRET, Answer, post
 
 PATH = "/v1/chat/completions"
 PROMPT = "something private"
@@ -43,6 +46,32 @@ async def test_good_turn_has_a_trace_if_sampled(new_runtime, new_service, rows, 
     [row] = rows()
     assert ("trace" in row) == bool(share)
     assert PROMPT not in json.dumps(row)
+
+
+async def test_upload_is_no_time_of_tokens(new_runtime, new_service, rows):
+    """The time per token is that of the answer, however long the client took to ask."""
+    await new_runtime(await new_service(replying("Hello")), trace_share=1)
+    body = json.dumps({"model": "x", "messages": [{"role": "user", "content": PROMPT}]}).encode()
+    before = spent_per_token()
+
+    async def receive():
+        await asyncio.sleep(0.2)
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    answer = Answer()
+    headers = [(b"authorization", f"Bearer {SECRET}".encode())]
+    scope = {"type": "http", "method": "POST", "path": PATH, "query_string": b"", "headers": headers}
+    await CHAT_CONSUMERS[PATH]()(scope, receive, answer.send)
+    [row] = rows()
+    of_answer = row["total_ms"] - decoded(row["trace"]).admitted - row["first_token_ms"]
+    assert row["completion_tokens"] > 1
+    assert (spent_per_token() - before) * (row["completion_tokens"] - 1) == pytest.approx(of_answer / 1000)
+
+
+def spent_per_token():
+    families = text_string_to_metric_families(metrics.render().decode())
+    name = "gen_ai_server_time_per_output_token_seconds_sum"
+    return sum(each.value for family in families for each in family.samples if each.name == name)
 
 
 async def test_failed_turn_always_has_a_trace(new_runtime, new_service, rows):

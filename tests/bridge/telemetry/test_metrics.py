@@ -38,7 +38,7 @@ def samples(page=None):
 def counted(row):
     """What one turn adds, as {(name, label values…): difference}."""
     before = samples()
-    metrics.turn_finished(row)
+    metrics.turn_finished(row, 0)
     metrics.count_turns()
     return {name: value - before.get(name, 0) for name, value in samples().items() if value != before.get(name, 0)}
 
@@ -86,8 +86,8 @@ def test_each_turn_counts_once_beside_a_render(impatient_threads):
     with ThreadPoolExecutor(1) as pool:
         rendering = pool.submit(render)
         try:
-            for number in range(10_000):
-                metrics.turn_finished(Row(lingma_model="m9"))
+            for number in range(3_000):
+                metrics.turn_finished(Row(lingma_model="m9"), 0)
                 metrics.tools_counted(outcomes, "m9", "codex")
                 if not number % 50:
                     metrics.count_turns()
@@ -100,7 +100,7 @@ def test_each_turn_counts_once_beside_a_render(impatient_threads):
         ("lingma_gateway_requests_total", "chat", "m9", "ok", "openai", "stop"),
         ("lingma_gateway_tool_calls_total", "codex", "m9", "parsed"),
     ):
-        assert after[name] - before.get(name, 0) == 10_000
+        assert after[name] - before.get(name, 0) == 3_000
 
 
 MODELS_WITHOUT_END = textwrap.dedent("""
@@ -108,7 +108,7 @@ MODELS_WITHOUT_END = textwrap.dedent("""
     from bridge.telemetry import metrics
     from tests.bridge.telemetry.test_metrics import Row
     for number in range(300):
-        metrics.turn_finished(Row(lingma_model=f"invented-{number}"))
+        metrics.turn_finished(Row(lingma_model=f"invented-{number}"), 0)
     sys.stdout.buffer.write(metrics.render())
 """)
 
