@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import textwrap
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -75,32 +74,39 @@ def test_refused_turn_has_no_session_or_tokens():
     assert not [name for name in added if "sessions" in name[0] or "token" in name[0] or "queue" in name[0]]
 
 
-def test_each_turn_counts_once_beside_a_render(impatient_threads):
-    before, outcomes = samples(), {"parsed": 1}
-    ended = threading.Event()
-
-    def render():
-        while not ended.is_set():
-            metrics.count_turns()
-
+@pytest.fixture
+def amid_the_taking():
+    """`amid_the_taking(work)`: in another thread, when the next one is about to take what was noted."""
     with ThreadPoolExecutor(1) as pool:
-        rendering = pool.submit(render)
-        try:
-            for number in range(3_000):
-                metrics.turn_finished(Row(lingma_model="m9"), 0)
-                metrics.tools_counted(outcomes, "m9", "codex")
-                if not number % 50:
-                    metrics.count_turns()
-        finally:
-            ended.set()
-        rendering.result()
+
+        def amid_the_taking(work):
+            def looked(_frame, event, called):
+                if event == "c_call" and called.__name__ == "popleft":
+                    sys.setprofile(None)
+                    pool.submit(work).result(60)
+
+            sys.setprofile(looked)
+
+        yield amid_the_taking
+        sys.setprofile(None)
+
+
+def test_each_turn_counts_once_beside_a_render(amid_the_taking):
+    before = samples()
+    for _ in range(5):
+        metrics.turn_finished(Row(lingma_model="m9"), 0)
+    amid_the_taking(metrics.count_turns)
+    metrics.count_turns()
+    for _ in range(5):
+        metrics.tools_counted({"parsed": 1}, "m9", "codex")
+    amid_the_taking(metrics.count_turns)
     metrics.count_turns()
     after = samples()
     for name in (
         ("lingma_gateway_requests_total", "chat", "m9", "ok", "openai", "stop"),
         ("lingma_gateway_tool_calls_total", "codex", "m9", "parsed"),
     ):
-        assert after[name] - before.get(name, 0) == 3_000
+        assert after[name] - before.get(name, 0) == 5
 
 
 MODELS_WITHOUT_END = textwrap.dedent("""

@@ -1,6 +1,9 @@
 """What happened within the last minute."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from bridge.status.live import LiveRates
 from bridge.telemetry.rates import MOST_SAMPLES, Rates
@@ -23,6 +26,15 @@ def test_samples_are_bounded():
     for second in range(10 * MOST_SAMPLES):
         rates.sample(second)
     assert len(rates._samples) == MOST_SAMPLES
+
+
+@pytest.fixture
+def impatient_threads():
+    """They take turns at every few steps, so that what one of them can do amid another's work happens."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 def test_counts_of_two_threads_add_up(impatient_threads):
