@@ -24,30 +24,27 @@ ADD: Final = (
 _encode = msgspec.json.encode
 
 
-def book(
-    openings: Mapping[str, Opening], rows: Mapping[str, UsageRow], turns: Iterable[UsageRow], filed: Collection[str]
-) -> None:
+def book(openings: Mapping[str, Opening], turns: Iterable[UsageRow], filed: Collection[str]) -> None:
     """Count what a batch opens, and close what it ends. Only within `hours.writing`.
 
-    `turns` are those of its `rows` that it has inserted, `filed` the ids whose rows were there before. Each turn counts
-    once, whichever comes first and however often: by its opening, or by its row where the opening was lost.
+    `turns` are the rows it has inserted, and those that come behind one of a process that knew of no admission; `filed`
+    are the ids whose rows were there before. Each turn counts once, whichever comes first and however often: by its
+    opening, or by its row where the opening was lost.
     """
     closed = {turn.request_id: turn for turn in turns if turn.admitted}
-    again = {id_ for id_, row in rows.items() if row.admitted and id_ in filed}
-    if not openings and not closed and not again:
+    if not openings and not closed:
         return
-    ids = openings.keys() | closed.keys() | again
-    known = {id_ for (id_,) in select("request_id", "accounts_openturn", "request_id", ids)}
-    begun = {id_: each for id_, each in openings.items() if id_ not in known and id_ not in filed}
+    known = {id_ for (id_,) in select("request_id", "accounts_openturn", "request_id", openings.keys() | closed.keys())}
+    done = set(filed) - closed.keys()
+    begun = {id_: each for id_, each in openings.items() if id_ not in known and id_ not in done}
     unopened = [turn for id_, turn in closed.items() if id_ not in known and id_ not in openings]
     # What ended in the same batch is never stored. So an opening that came with its own row, and names no process, is
     # not.
     if running := [_open_turn(each) for id_, each in begun.items() if id_ not in closed]:
         OpenTurn.objects.bulk_create(running)
-    if ended := known & (closed.keys() | again):
+    if ended := known & closed.keys():
         OpenTurn.objects.filter(pk__in=ended).delete()
-    # The row that is there came of a process that had not opened the turn itself, and says nothing of an admission.
-    if told := known & again:
+    if told := closed.keys() & filed:
         Usage.objects.filter(request_id__in=told).update(admitted=True)
     _add([each.row.started_at for each in begun.values()], [turn.started_at for turn in unopened])
 

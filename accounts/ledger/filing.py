@@ -36,8 +36,8 @@ ORPHANED = "orphaned"
 COLUMNS = [field.attname for field in Usage._meta.concrete_fields if not field.primary_key]
 _encode = msgspec.json.Encoder().encode
 
-Filed = dict[str, tuple[int, str]]
-"""Rows that are in the database, by request id: their count and their reason."""
+Filed = dict[str, tuple[int, str, bool]]
+"""Rows that are in the database, by request id: their count, their reason, and whether of an admitted turn."""
 
 
 def flush(client: redis.Redis, spool: Path) -> int:
@@ -148,13 +148,14 @@ def _file_batch(
         for turn in turns:
             sums.add(turn)
         found = [(row, *filed[id_]) for id_, row in rows.items() if id_ in filed]
-        _raise_counts([row for row, count, _ in found if row.count > count], sums)
+        _raise_counts([row for row, count, *_ in found if row.count > count], sums)
         sums.write()
-        admissions.book(openings, rows, turns, filed)
-        # Last: sums are made anew of all rows of the hour.
-        _replace([row for row, _, reason in found if reason == ORPHANED and row.reason != ORPHANED])
+        fuller = [row for row, *_, is_admitted in found if row.admitted and not is_admitted]
+        admissions.book(openings, [*turns, *fuller], filed)
+        given_up = [row for row, _, reason, _ in found if reason == ORPHANED]
+        _replace([row for row in (*fuller, *given_up) if row.reason != ORPHANED])
         if late:
-            there = {id_ for id_, (_, reason) in filed.items() if reason != ORPHANED}
+            there = {id_ for id_, (_, reason, _) in filed.items() if reason != ORPHANED}
             # Rows of this batch took theirs before they were inserted; of these `amend` only learns that they do not
             # wait.
             amendments.amend(late, there | {row.request_id for row in own})
@@ -192,8 +193,9 @@ def _insert_new(rows: Mapping[str, UsageRow], others: Set[str]) -> tuple[Filed, 
 
 
 def _filed(ids: Set[str]) -> Filed:
-    found = select("request_id, count, reason", "accounts_usage", "request_id", ids)
-    return {id_: (count, reason) for id_, count, reason in found}
+    found = select("request_id, count, reason, admitted", "accounts_usage", "request_id", ids)
+    # SQLite gives a number for the last one.
+    return {id_: (count, reason, bool(is_admitted)) for id_, count, reason, is_admitted in found}
 
 
 def _insert(rows: list[UsageRow]) -> list[UsageRow]:
@@ -229,12 +231,24 @@ def _raise_counts(rows: list[UsageRow], sums: hours.HourSums) -> None:
 
 
 def _replace(rows: list[UsageRow]) -> None:
-    """Rows of turns that were given up too early: their process had only stood still, and ends them itself."""
-    for row in rows:
-        at = datetime.fromtimestamp(row.started_at, UTC)
-        fields = {name: getattr(row, name) for name in COLUMNS} | {"started_at": at}
-        Usage.objects.filter(request_id=row.request_id, reason=ORPHANED).update(**fields)
-        hours.rebuild(at, at + hours.HOUR)
+    """Put them in the place of rows that say less of their turns.
+
+    Those that were given up too early: their process had only stood still, and ends them itself. Those of a process
+    that had handed its turn over, and whose client had gone before it knew that the other one had taken it.
+    """
+    fuller = {row.request_id: row for row in rows}
+    before, after = hours.HourSums(), hours.HourSums()
+    for turn in Usage.objects.filter(request_id__in=fuller) if fuller else ():
+        row = fuller[turn.request_id]
+        before.add(turn)
+        after.add(row)
+        fields = {name: getattr(row, name) for name in COLUMNS}
+        fields["started_at"] = datetime.fromtimestamp(row.started_at, UTC)
+        fields["admitted"] = row.admitted or turn.admitted
+        Usage.objects.filter(pk=turn.pk).update(**fields)
+    if fuller:
+        after.write()
+        before.take_away()
 
 
 def _mark_used(rows: Iterable[UsageRow]) -> None:

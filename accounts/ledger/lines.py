@@ -102,8 +102,9 @@ def read(lines: list[bytes]) -> Batch:
         if line.startswith(OPENED):
             # The row itself: a copy of it would cost as much as to read it.
             openings[row.request_id] = Opening("", row)
-    # The same refusal may wait with several counts: the highest is last, and wins in the dict.
-    rows.sort(key=lambda row: row.count)
+    # The same refusal may wait with several counts: the highest is last, and wins in the dict. So does the row of the
+    # process that had the turn over that of one which had handed it over.
+    rows.sort(key=lambda row: (row.count, row.admitted))
     return Batch({row.request_id: row for row in rows}, openings, amendments, rejected)
 
 

@@ -106,9 +106,10 @@ def write(hours: Hours) -> None:
 def take_away(hours: Hours) -> None:
     """Take these hours away from what is stored, where they were added before. Only within `hours.writing`."""
     values: list[tuple[Any, ...]] = [(*sums, digest_of(name)) for name, sums in totals_of(hours).items()]
-    # None becomes empty by it: late token counts move turns from one source to another, and totals know no source.
     with connection.cursor() as cursor:
         cursor.executemany(_TAKE_AWAY, values)
+    # As of hours: a turn may get another reason by a later row of it, and was the only one with the first.
+    UsageTotal.objects.filter(digest__in=[each[-1] for each in values], turns=0).delete()
 
 
 def digest_of(name: tuple[Any, ...]) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from datetime import UTC, datetime
 
 import pytest
 import redis
@@ -11,6 +12,7 @@ from django.db import connection
 from accounts.ledger.filing import flush
 from accounts.ledger.ledger import Ledger
 from accounts.ledger.orphans import MISSED_SEC, Orphans
+from accounts.ledger.reconcile import reconcile
 from accounts.ledger.spool import waiting
 from accounts.models import AdmittedHour, ApiKey, OpenTurn, Usage
 from gateway_project.lib.redis.redis_keys import RUN
@@ -362,3 +364,30 @@ def test_second_row_of_a_turn_closes_it(client, redis_server, tmp_path, worker):
     worker()
     worker()
     assert counts() == {"admitted": 1, "unopened": 0, "open": 0, "rows": 1}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("is_quick", [True, False])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_row_of_who_had_the_turn_counts(client, redis_server, tmp_path, at_once, is_quick, is_first):
+    """The client hung up on the process that had handed it over, and both have written how it ended."""
+
+    async def run(ledger):
+        opening = ledger.open(opened("one"))
+        if not is_quick:
+            await asyncio.wait_for(opening.wait(), 30)
+        await ledger.write(closed("one", status="cancelled", prompt_tokens=20, instance="w2-i1"))
+
+    async def hang_up(ledger):
+        await ledger.write(row("one", status="cancelled", prompt_tokens=0, completion_tokens=0))
+
+    for work, name in [(run, "w2-b"), (hang_up, "w1-a")] if is_first else [(hang_up, "w1-a"), (run, "w2-b")]:
+        process(redis_server, tmp_path, work, run=name)
+        if not at_once:
+            flush(client, tmp_path)
+    flush(client, tmp_path)
+    turn = Usage.objects.get()
+    assert (turn.instance, turn.prompt_tokens, turn.admitted) == ("w2-i1", 20, True)
+    assert counts()["open"] == 0
+    balance = reconcile(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
+    assert (balance.adds_up, balance.admitted, balance.closed) == (True, 1, 1)
