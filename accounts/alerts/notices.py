@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from smtplib import SMTPException
 from typing import Any, Final, NamedTuple
@@ -63,11 +63,16 @@ def deliver(options: NoticeOptions, now: datetime) -> int:
     """Send what waits and is due; how many channels were tried. Safe to run at once."""
     AlertNotice.objects.filter(created_at__lt=now - KEPT).delete()
     began, tried = time.monotonic(), 0
+
+    def current_time() -> datetime:
+        # A round may take longer than the shortest pause, which would be over before the next one.
+        return now + timedelta(seconds=time.monotonic() - began)
+
     for pk in list(_due(now).values_list("pk", flat=True)):
         if time.monotonic() - began > BUDGET_SEC:
             break
-        if (channel := _claim(pk, now)) is not None:
-            tried += _deliver(channel, options, now)
+        if (channel := _claim(pk, current_time())) is not None:
+            tried += _deliver(channel, options, current_time)
     return tried
 
 
@@ -93,19 +98,20 @@ def _claim(pk: int, now: datetime) -> AlertChannel | None:
     return AlertChannel.objects.filter(pk=pk).first() if free.update(claimed_until=now + CLAIM) else None
 
 
-def _deliver(channel: AlertChannel, options: NoticeOptions, now: datetime) -> bool:
+def _deliver(channel: AlertChannel, options: NoticeOptions, current_time: Callable[[], datetime]) -> bool:
     """Whether there was something to send."""
     # What is queued from here on waits for the next round: below, only these are deleted.
     waiting = list(channel.notices.select_related("alert__key"))
     if not waiting:  # their alerts were deleted just now
         AlertChannel.objects.filter(pk=channel.pk).update(claimed_until=None)
         return False
-    result = _send(channel, message_of(waiting, channel.language), options, now)
-    state: dict[str, Any] = {"last_tried_at": now, "last_result": result, "claimed_until": None}
+    result = _send(channel, message_of(waiting, channel.language), options, current_time())
+    tried = current_time()
+    state: dict[str, Any] = {"last_tried_at": tried, "last_result": result, "claimed_until": None}
     if result:
         pause = growing(FIRST_PAUSE_SEC, channel.failures, LONGEST_PAUSE_SEC)
         # Bounded, as the pause is at its longest long before.
-        state |= {"failures": min(channel.failures + 1, 20), "retry_at": now + timedelta(seconds=pause)}
+        state |= {"failures": min(channel.failures + 1, 20), "retry_at": tried + timedelta(seconds=pause)}
         log.warning("alert channel %s: %s", channel.name, result)
     else:
         state |= {"failures": 0, "retry_at": None}

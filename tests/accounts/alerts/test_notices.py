@@ -57,7 +57,7 @@ def test_beginning_and_end_are_told_once(receiver, channel):
     text = "unwell: i1 unwell"
     assert sent(receiver) == [[("began", "unwell", text)], [("ended", "unwell", text)]]
     channel.refresh_from_db()
-    assert (channel.last_result, channel.last_tried_at, AlertNotice.objects.count()) == ("", NOW, 0)
+    assert (channel.last_result, channel.last_tried_at > NOW, AlertNotice.objects.count()) == ("", True, 0)
 
 
 def test_many_alerts_are_one_message(receiver, channel):
@@ -87,13 +87,25 @@ def test_pauses_between_tries_grow_to_a_bound(receiver, channel):
         channel.refresh_from_db()
         assert channel.last_result == "status 500"
         assert deliver(OPTIONS, channel.retry_at - timedelta(seconds=1)) == 0
-        pauses.append((channel.retry_at - now).total_seconds())
+        pauses.append((channel.retry_at - channel.last_tried_at).total_seconds())
         now = channel.retry_at
     assert pauses == [30, 60, 120, 240, 480, 960, 1920, LONGEST_PAUSE_SEC, LONGEST_PAUSE_SEC]
     receiver.answer = (200, {}, b"")
     deliver(OPTIONS, now)
     channel.refresh_from_db()
     assert (channel.failures, channel.retry_at, AlertNotice.objects.count()) == (0, None, 0)
+
+
+def test_pause_begins_with_the_try(receiver):
+    """And not with the round, in which another channel may take its time."""
+    receiver.answer = (500, {}, b"")
+    for name in ("c1", "c2"):
+        channel_to(receiver, name)
+    observe("unwell", {"": ["i1"]}, NOW)
+    assert deliver(OPTIONS, NOW) == 2
+    first, second = AlertChannel.objects.order_by("last_tried_at")
+    assert NOW < first.last_tried_at < second.last_tried_at
+    assert all(each.retry_at - each.last_tried_at == timedelta(seconds=30) for each in (first, second))
 
 
 def test_notice_goes_after_a_day(receiver, channel):
