@@ -201,6 +201,19 @@ def test_alert_fires_when_it_should(alert, tmp_path):
     assert promtool("test", "rules", tmp_path / "test.yml") == ""
 
 
+@needs_promtool
+def test_gateway_without_errors_fails_no_turns(tmp_path):
+    """There is no series of errors before the first one: the panel had no figure."""
+    shutil.copytree(PROMETHEUS, tmp_path, dirs_exist_ok=True)
+    ratio = {"expr": "lingma_gateway:errors:ratio5m", "eval_time": "15m",
+             "exp_samples": [{"labels": "lingma_gateway:errors:ratio5m", "value": 0}]}  # fmt: skip
+    series = [{"series": f'{P}requests_total{{status="ok"}}', "values": "0+30x20"}]
+    case = {"interval": "1m", "input_series": series, "promql_expr_test": [ratio]}
+    test = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": [case]}
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
+    assert promtool("test", "rules", tmp_path / "test.yml") == ""
+
+
 @pytest.fixture(scope="module")
 def database(tmp_path_factory, migrated_postgres):
     """A PostgreSQL with usage of a demo, and the role of Grafana."""
