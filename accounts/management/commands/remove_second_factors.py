@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from accounts.audit.commands import RecordedCommand
+from gateway_project.lib.counted import counted
 
 
 class Command(RecordedCommand):
@@ -28,4 +29,4 @@ class Command(RecordedCommand):
         for factor in Authenticator.objects.filter(user=user):
             factor.delete()  # one by one, each with its row in the audit log
             count += 1
-        self.stdout.write(f"Removed {count} second factors of {name}, recovery codes included.")
+        self.stdout.write(f"Removed {counted(count, 'second factor')} of {name}, recovery codes included.")
