@@ -8,13 +8,16 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import ProgrammingError
 
 from gateway_project.lib.database.database_state import AWAY
 from gateway_project.lib.visible import visible
+
+CANCELLED: Final = 130
+"""The exit code of what ^C has ended, as shells have it."""
 
 
 class GatewayCommand(BaseCommand):
@@ -53,6 +56,18 @@ class GatewayCommand(BaseCommand):
         # ProgrammingError is what PostgreSQL raises when `migrate` has not made the tables yet.
         except (*AWAY, ProgrammingError) as exc:
             raise CommandError(f"The database cannot be used: {' '.join(str(exc).split())}") from exc
+        except UnicodeEncodeError as exc:
+            # An argument of a terminal with another encoding, or a name that this terminal has no signs for. No more
+            # than what is wrong: it may stand in a secret.
+            raise CommandError(f"{exc.object[exc.start : exc.end]!a} cannot be written as {exc.encoding}") from exc
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Whoever breaks a command off knows where it was."""
+        try:
+            super().run_from_argv(argv)
+        except KeyboardInterrupt:
+            self.stderr.write("cancelled")
+            sys.exit(CANCELLED)
 
 
 def _with_numbers(args: Sequence[str], numbers: Mapping[str, int]) -> Iterator[str]:

@@ -51,6 +51,26 @@ def test_database_that_is_away_is_one_line(name):
     assert str(told.value) == "The database cannot be used: connection refused Is the server running?"
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["create_api_token", "lingma_login", "remove_second_factors"])
+def test_name_in_another_encoding_is_one_line(name):
+    """As a terminal of Latin-1 sends it."""
+    with pytest.raises(CommandError) as told:
+        call_command(name, "caf\udce9", skip_checks=True)
+    assert str(told.value) == r"'\udce9' cannot be written as utf-8"
+
+
+class BrokenOff(GatewayCommand):
+    def handle(self, *args, **options):
+        raise KeyboardInterrupt
+
+
+def test_command_that_is_broken_off_says_so(capsys):
+    with pytest.raises(SystemExit) as left:
+        BrokenOff().run_from_argv(["manage.py", "broken_off", "--skip-checks"])
+    assert (left.value.code, capsys.readouterr().err) == (130, "cancelled\n")
+
+
 class Screen(io.StringIO):
     def isatty(self):
         return True
