@@ -71,7 +71,7 @@ def deliver(options: NoticeOptions, now: datetime) -> int:
     for pk in list(_due(now).values_list("pk", flat=True)):
         if time.monotonic() - began > BUDGET_SEC:
             break
-        if (channel := _claim(pk, current_time())) is not None:
+        if (channel := _claim(pk, now)) is not None:
             tried += _deliver(channel, options, current_time)
     return tried
 
