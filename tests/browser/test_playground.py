@@ -187,6 +187,18 @@ def test_models_are_those_of_the_key(play):
     assert "dashscope_qwen3_coder" in models(METRICS_KEY, 7)
 
 
+def test_enter_in_a_pasted_key_keeps_it(shared):
+    shared.goto("/playground/")
+    sent = []
+    shared.on("request", lambda request: sent.append(request.url.rpartition("/playground/")[2]))
+    shared.fill("#key", KEY)
+    shared.press("#key", "Enter")
+    shared.wait_for_selector("#key-state:has-text('Models that this key may use')")
+    shared.wait_for_load_state("networkidle")
+    assert shared.input_value("#key") == KEY
+    assert "key/" not in sent
+
+
 def test_request_is_explained(play):
     ask(play, "messages", "[[sim: text=hello]] x", model="asked-in-the-playground")
     ended(play)
@@ -214,6 +226,7 @@ def test_own_key_lives_as_long_as_wanted(new_play, whole):
     assert page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])").find(secret) == -1
     page.click("#end")
     page.wait_for_selector("#key-state:has-text('The key was ended.')")
+    assert page.locator("#end").is_hidden()
     assert until(lambda: send(whole, "GET", "/v1/models", key=secret).status == 401)
     page.goto("/admin/accounts/auditentry/?q=playground")
     assert page.locator("#result_list tbody tr").count() >= 2

@@ -239,7 +239,10 @@ async function own_key(address) {
   return made && list_models(made, say("key", said));
 }
 const doing = (task) => task.catch(() => put("key-state", say("away")));
-at("own").addEventListener("submit", (event) => { event.preventDefault(); doing(own_key(at("own").action)); });
+at("own").addEventListener("submit", (event) => {
+  event.preventDefault(); // Enter in the field of a pasted key asks for no other one
+  if (document.activeElement !== at("key")) doing(own_key(at("own").action));
+});
 at("end")?.addEventListener("click", () => doing(own_key(at("own").dataset.end)));
 at("key").addEventListener("change", () => is_key(key_of()) && doing(list_models(key_of())));
 at("ask").addEventListener("submit", (event) => { event.preventDefault(); if (!at("send").disabled) send(); });
