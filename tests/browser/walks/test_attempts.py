@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.installation import django
+from tests.e2e.installation import django, until
 
 LOGIN = """
 from bridge.models import Login
@@ -46,6 +46,11 @@ def test_steps_are_seen_without_a_reload(page, held):
     assert "needs a person" in page.inner_text(FOLLOWED)
     assert page.locator("#pasted").is_visible()
     assert page.evaluate("window.loadedOnce")
+    link.focus()
+    took = page.locator(f"{FOLLOWED} [aria-live=off]")
+    before = took.inner_text()
+    until(lambda: took.inner_text() != before)
+    assert link.evaluate("each => each === document.activeElement")
     person = page.context.new_page()
     person.goto(link.get_attribute("href"))
     person.click("#login")
