@@ -185,11 +185,15 @@ def _line(report: LiveReport) -> LiveProcess:
 def _together(rates: Sequence[LiveRates]) -> LiveRates | None:
     if not rates:
         return None
-    begun = [(each.turns, each.first_token_ms) for each in rates if each.first_token_ms is not None]
+    begun = [(each.begun or each.turns, each.first_token_ms) for each in rates if each.first_token_ms is not None]
     weight = sum(turns for turns, _ in begun)
     first = round(sum(turns * ms for turns, ms in begun) / weight) if weight else None
     return LiveRates(
-        sum(each.turns for each in rates), sum(each.failed for each in rates), sum(each.tokens for each in rates), first
+        sum(each.turns for each in rates),
+        sum(each.failed for each in rates),
+        sum(each.tokens for each in rates),
+        first,
+        sum(each.begun for each in rates),
     )
 
 

@@ -41,6 +41,8 @@ class LiveRates(msgspec.Struct, frozen=True):
     failed: int = 0
     tokens: int = 0
     first_token_ms: int | None = None
+    begun: int = 0
+    """Turns that had a first token; 0 in the report of an earlier version, too."""
 
 
 class LiveInstance(msgspec.Struct, frozen=True):

@@ -48,7 +48,7 @@ class Rates:
     def last_minute(self, now: float) -> LiveRates:
         before = next((sums for at, sums in self._samples if at >= now - WINDOW_SEC), self._sums)
         turns, failed, tokens, begun, first_ms = (a - b for a, b in zip(self._sums, before, strict=True))
-        return LiveRates(turns, failed, tokens, round(first_ms / begun) if begun else None)
+        return LiveRates(turns, failed, tokens, round(first_ms / begun) if begun else None, begun)
 
 
 RATES = Rates()

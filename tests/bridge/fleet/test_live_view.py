@@ -65,6 +65,11 @@ def test_rates_add_up():
     assert view.rates == LiveRates(40, 1, 100, 200)
 
 
+def test_first_tokens_count_by_turns_that_had_one():
+    view = view_of(report(rates=LiveRates(90, 0, 90, 100, 90)), report(2, rates=LiveRates(90, 90, 10, 30_000, 10)))
+    assert view.rates == LiveRates(180, 90, 100, 3_090, 100)
+
+
 @pytest.mark.parametrize(
     ("modes", "held"), [([Mode.DRAIN, Mode.STOP], True), ([Mode.RUN, Mode.STOP], False), ([], False)]
 )

@@ -13,10 +13,10 @@ def test_rates_are_those_of_the_last_minute():
     rates = Rates()
     rates.sample(0)
     rates.count(5, 1, 100, 4, 400)
-    assert rates.last_minute(10) == LiveRates(5, 1, 100, 100)
+    assert rates.last_minute(10) == LiveRates(5, 1, 100, 100, 4)
     rates.sample(50)
     rates.count(1, 0, 10, 0, 0)
-    assert rates.last_minute(60) == LiveRates(6, 1, 110, 100)
+    assert rates.last_minute(60) == LiveRates(6, 1, 110, 100, 4)
     assert rates.last_minute(100) == LiveRates(1, 0, 10, None)
     assert rates.last_minute(200) == LiveRates()
 
@@ -48,4 +48,4 @@ def test_counts_of_two_threads_add_up(impatient_threads):
     with ThreadPoolExecutor(2) as pool:
         for each in [pool.submit(count), pool.submit(count)]:
             each.result()
-    assert rates.last_minute(1) == LiveRates(10_000, 0, 20_000, 3)
+    assert rates.last_minute(1) == LiveRates(10_000, 0, 20_000, 3, 10_000)
