@@ -35,13 +35,16 @@ def are_wanted(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether OpenTelemetry's variables say where spans go. Raise UnknownExporter where they ask for another way."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or not any(map(environ.get, ENDPOINTS)):
         return False
-    exporter = environ.get("OTEL_TRACES_EXPORTER", "otlp").strip()
+    # An empty one counts as one that is not set, as the specification has it.
+    exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
     if exporter not in ("otlp", "none"):
         raise UnknownExporter(f"OTEL_TRACES_EXPORTER: {exporter!r} is not built in; use otlp or none.")
+    if exporter == "none":  # then no protocol is spoken
+        return False
     protocol = next(filter(None, map(environ.get, PROTOCOLS)), "http/protobuf")
     if protocol != "http/protobuf":
         raise UnknownExporter(f"{PROTOCOLS[1]}: {protocol!r} is not built in; use http/protobuf.")
-    return exporter == "otlp"
+    return True
 
 
 class TurnSpan:
