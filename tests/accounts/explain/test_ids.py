@@ -10,6 +10,8 @@ DIGITS = "0123456789abcdef" * 2
     [
         f"req_{DIGITS}", f"chatcmpl-{DIGITS}", f"msg_{DIGITS}", f"resp_{DIGITS}", DIGITS, DIGITS.upper(),
         f"  req_{DIGITS}\n", f'"msg_{DIGITS}",', f"msg_{DIGITS}i0", f"fc_{DIGITS}i1f",
+        f"req_{DIGITS}.", f"(req_{DIGITS}).", f"[msg_{DIGITS}]", f"req_{DIGITS}:", f"“req_{DIGITS}”。",
+        f"req_{DIGITS}）",
     ],
 )  # fmt: skip
 def test_all_ids_lead_to_the_row(text):
@@ -23,3 +25,4 @@ def test_text_without_an_id_finds_nothing(text):
 
 def test_id_of_another_kind_stays():
     assert request_id_of("demo-17") == "demo-17"
+    assert request_id_of("demo-17.") == "demo-17."
