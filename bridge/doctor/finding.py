@@ -45,13 +45,18 @@ def secrets_of(env: Environment) -> list[str]:
     found = list(env.api_keys)
     for name in type(env).model_fields:
         value = getattr(env, name)
-        found += [value.get_secret_value()] if isinstance(value, SecretStr) else []
+        # SECRET_KEYS are several.
+        found += [each.get_secret_value() for each in _several(value) if isinstance(each, SecretStr)]
     for url in (env.database_url, env.redis_url, env.lingma_vsix, env.dedicated_domain_url, *env.lingma_attach_urls):
         parts = urlsplit(url)
         found += [parts.netloc.rpartition("@")[0].partition(":")[2], parts.query]
     # The longest first: one secret may contain another, and half of it would stay. Very short ones would blank out
     # words.
     return sorted((each for each in found if len(each) >= SHORTEST_SECRET), key=len, reverse=True)
+
+
+def _several(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
 
 
 def without(secrets: Iterable[str], finding: Finding) -> Finding:

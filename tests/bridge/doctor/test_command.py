@@ -32,10 +32,10 @@ def test_broken_part_is_exit_code_1_without_secrets(tmp_path):
         "REDIS_URL": "redis://:canary-1@127.0.0.1:1",
         "SECRET_KEY": "canary-2",
         "API_KEYS": "canary-3-canary-3-canary-3",
+        "SECRET_KEYS": "canary-4-canary-4-canary-4,canary-5-canary-5-canary-5",
     }
-    code, output, errors = doctor(
-        tmp_path / "data", "--json", LINGMA_BIN="/nowhere/canary-3-canary-3-canary-3/Lingma", **secrets
-    )
+    program = f"/nowhere/{secrets['API_KEYS']}/{secrets['SECRET_KEYS']}/Lingma"
+    code, output, errors = doctor(tmp_path / "data", "--json", LINGMA_BIN=program, **secrets)
     assert code == 1
     found = json.loads(output)
     assert found["ok"] is False
