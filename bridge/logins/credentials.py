@@ -98,7 +98,7 @@ def read_device(given: bytes) -> DeviceTokens:
     """JSON with token, refreshToken, expireTime, userId and username. Raise BadCredentials."""
     try:
         found = msgspec.json.decode(given, type=_Device)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         words = gettext_noop("This is no JSON with token, refreshToken, expireTime, userId and username.")
         raise BadCredentials(words) from None
     user_id = found.userId or found.id

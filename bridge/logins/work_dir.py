@@ -33,7 +33,7 @@ def held_in(work_dir: Path) -> Held | None:
     """None where nobody has put a login, or its note cannot be read."""
     try:
         return msgspec.json.decode((work_dir / NOTE).read_bytes(), type=Held)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

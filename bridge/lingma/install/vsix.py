@@ -22,7 +22,7 @@ from typing import IO, NamedTuple
 
 import msgspec
 
-from bridge.lingma.errors import DownloadFailed, VsixError
+from bridge.lingma.errors import UNREADABLE, DownloadFailed, VsixError
 from bridge.lingma.install import download
 from bridge.lingma.install.download import CHUNK, MOST_PACKED
 from bridge.lingma.transport.urls import is_url, shown
@@ -181,7 +181,7 @@ def _alone(into: Path) -> Iterator[None]:
 def _stamp(into: Path) -> Stamp | None:
     try:
         return msgspec.json.decode((into / STAMP).read_bytes(), type=Stamp)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *UNREADABLE):
         return None
 
 

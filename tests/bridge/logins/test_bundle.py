@@ -134,6 +134,12 @@ def test_login_is_put_for_owner_alone(tmp_path):
     assert not list((tmp_path / "cache").iterdir())
 
 
+def test_damaged_note_of_a_login_is_none(tmp_path):
+    """Else the instance would never start again."""
+    (tmp_path / work_dir.NOTE).write_bytes(b'{"login": 7, "generation": 2, "digest": "\xff"}')
+    assert work_dir.held_in(tmp_path) is None
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_packing_without_a_bound_is_refused(method):
     data = zipped({"cache/user": bytes(LARGEST + 1), "cache/id": b"I"}, method=method)

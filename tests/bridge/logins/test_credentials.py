@@ -2,7 +2,15 @@
 
 import pytest
 
-from bridge.logins.credentials import AccessKey, BadCredentials, Password, PersonalToken, read, without_secrets
+from bridge.logins.credentials import (
+    AccessKey,
+    BadCredentials,
+    Password,
+    PersonalToken,
+    read,
+    read_device,
+    without_secrets,
+)
 from bridge.status.logins import LoginKind
 
 
@@ -17,6 +25,12 @@ def test_password_is_taken_as_it_is(password, end):
 def test_other_than_two_lines_is_no_password(given):
     with pytest.raises(BadCredentials):
         read(LoginKind.AUTOMATIC, given)
+
+
+@pytest.mark.parametrize("given", [b'{"x":' + b"[" * 10_000, b'{"token": "\xff"}', b"\xff", b"[]"])
+def test_unreadable_tokens_are_bad_ones(given):
+    with pytest.raises(BadCredentials):
+        read_device(given)
 
 
 def test_blanks_around_keys_are_nothing():
