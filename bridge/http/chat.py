@@ -283,7 +283,7 @@ class ChatConsumer(ListeningConsumer):
 
     def _end_books(self, reply: ReplyLog | None) -> None:
         # Refused, broken or given up: the row needs nobody to wait for it. Refused at once: `note` writes it.
-        if not self._has_row and (self._record.queued or self._record.status != "refused"):
+        if not self._has_row and (self._opening or self._record.queued or self._record.status != "refused"):
             self._has_row = True
             self.runtime.later(self._write_row())
         if reply is not None and self._has_row:

@@ -259,6 +259,25 @@ async def test_process_lost_amid_an_event_ends_readably(handing, path):
     assert_fails(whole, path)
 
 
+async def test_process_lost_amid_its_refusal_leaves_a_row(handing):
+    gateway = await handing(replying("Hello"))
+    await gateway.begin()
+    whole = Answer()
+
+    async def refuse_and_go(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Busy\r\n%b: 1\r\ncontent-length: 1000\r\n\r\n{" % handover.TAKEN)
+        await asyncio.wait_for(whole.has_text.wait(), 30)
+        writer.close()
+
+    [other] = gateway.runtime.peers.known
+    Path(other.socket).unlink()
+    async with await asyncio.start_unix_server(refuse_and_go, other.socket):
+        await gateway.ask(PATHS[0], "go on", stream=True, answer=whole)
+    *_, row = await gateway.rows()
+    assert (row["status"], row["admitted"]) == ("refused", True)
+
+
 async def test_lost_process_before_the_answer_costs_a_rebuild(handing):
     gateway = await handing(replying("Hello"))
     await gateway.begin()
