@@ -104,7 +104,8 @@ class PageEnd(asyncio.Protocol):
     def _with_organization(self, query: Query) -> str:
         """The state may be left out: then the choice belongs to the only attempt that waits for one."""
         waiting = [a for a in self.state.login.account.attempts.values() if a.waiting_for_organization]
-        wanted = [a for a in waiting if query.get("state", a.nonce) == a.nonce]
+        account = self.state.login.account
+        wanted = [a for a in waiting if query.get("state", a.nonce) == a.nonce and account.attempt(a.nonce)]
         chosen = query.get("organizationId", "")
         if not wanted or chosen not in self.state.login.organizations():
             return page("Login failed", "Invalid login nonce or consumed.")

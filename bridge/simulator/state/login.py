@@ -28,6 +28,7 @@ class Login:
     def log_in(self, name: str = "", expire_time: int = 0, **fields: str) -> None:
         """Make a login and push it, in the order of the service."""
         self.account.log_in(name or self.context.controls.service.user, expire_time, **fields)
+        self._next_renewal = 0.0  # the pause was that of the login before
         # First the endpoint, last the status (PROTOCOL 7.5).
         self.clients.broadcast("config/changeEndpoint", {"endpoint": self.endpoint})
         self.clients.broadcast("model/refresh", {})
@@ -45,6 +46,7 @@ class Login:
 
     def store_tokens(self, token: str, refresh_token: str, expire_time: int) -> User | None:
         """Keep what a client gives, and push it to all; None when logged out."""
+        self._next_renewal = 0.0
         return self._pushed(self.account.store(token, refresh_token, expire_time))
 
     def _pushed(self, user: User | None) -> User | None:

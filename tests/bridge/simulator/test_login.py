@@ -11,6 +11,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
+from bridge.simulator.methods.login_pages import PageEnd
+from bridge.simulator.options.controls import Controls
+from bridge.simulator.process import work_dir
+from bridge.simulator.service import Service
 from tests.bridge.simulator.harness import QUICK, methods
 
 AFTER_LOGIN = ["config/changeEndpoint", "model/refresh", "config/refreshModels", "auth/report"]
@@ -98,6 +102,21 @@ async def test_a_login_attempt_expires(start):
         nonce = (await client.call("login/generateUrl"))["nonce"]
         assert "failed" in page(simulator, f"/auth/callback?state={nonce}&auth=a&token=t")
         assert await status(client) == 1
+
+
+async def test_expired_attempt_chooses_no_organization(tmp_path):
+    work_dir.lay_out(tmp_path)
+    state = Service(tmp_path, Controls(tmp_path, {"organizations": "red,blue"})).state
+    nonce = state.login.account.begin(0, lifetime=300)["nonce"]
+
+    def asked(path):
+        return PageEnd(state)._answer(f"GET {path} HTTP/1.1", {}, {}).page
+
+    assert "blue" in asked(f"/auth/callback?state={nonce}&auth=a&token=t")
+    state.login.account.attempts[nonce].expires = time.monotonic() - 1
+    assert "failed" in asked("/auth/loginWithOrganization?organizationId=blue")
+    assert state.login.account.user is None
+    state.context.log._file.close()
 
 
 async def test_an_account_of_several_organizations_has_to_choose(start):
@@ -196,6 +215,16 @@ async def test_login_is_renewed_before_its_end(start):
         assert (await client.push_named("auth/syncTokenUpdate"))["expireTime"] > end
         assert await status(client) == 2
     assert simulator.wait_for_line(r"renew token success\. new expire time: \d+")
+
+
+async def test_second_login_is_renewed_as_the_first(start):
+    """The pause after a renewal is that of the login that was renewed."""
+    async with start().client() as client:
+        for number in range(2):
+            soon = int((time.time() + 1800) * 1000)
+            device = {"token": "pt-1", "refreshToken": "rt-1", "expireTime": str(soon), "userId": str(number)}
+            await client.call("auth/device_login", device)
+            assert (await client.push_named("auth/syncTokenUpdate"))["expireTime"] > soon
 
 
 @pytest.mark.parametrize(("renewal", "line"), [("fails", "Renew token got error from auth server"), ("never", "")])
