@@ -66,7 +66,11 @@ class Service:
 
     def _repeat(self, seconds: float, act: Callable[[], None]) -> None:
         def again() -> None:
-            act()
+            try:
+                act()
+            except OSError as exc:
+                # A full disk, or a work directory that is away: it may be there again the next time.
+                self.context.log.write(f"work directory: {exc}")
             self.context.loop.call_later(seconds, again)
 
         self.context.loop.call_later(seconds, again)

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from bridge.simulator.options.errors import OptionError
 from bridge.simulator.options.layers import (
@@ -75,6 +76,8 @@ def _read(path: Path) -> Layer:
             break
         except ValueError:
             time.sleep(0.02)  # caught in the middle of being written
+        except OSError as exc:
+            raise OptionError(f"{path} cannot be read: {exc.strerror}") from None
     else:
         raise OptionError(f"{path} is not valid JSON")
     if not isinstance(layer, dict):
@@ -82,4 +85,13 @@ def _read(path: Path) -> Layer:
     unknown = set(layer) - SERVICE_NAMES - TURN_NAMES - {"turns"}
     if unknown:
         raise OptionError(f"{path}: no such option: {', '.join(sorted(unknown))}")
+    _check_turns(path, layer.get("turns", []))
     return layer
+
+
+def _check_turns(path: Path, turns: Any) -> None:
+    """Now, and not when their turn comes: there a name that nobody knows would be passed over."""
+    if not isinstance(turns, list) or not all(isinstance(each, dict) for each in turns):
+        raise OptionError(f"{path}: turns is a list of objects")
+    if unknown := {name for each in turns for name in each} - TURN_NAMES:
+        raise OptionError(f"{path}: turns: no such option: {', '.join(sorted(unknown))}")

@@ -38,9 +38,9 @@ def described() -> Iterator[tuple[str, str, Any, str]]:
 
 def from_environment(environ: Mapping[str, str]) -> Layer:
     """Names that are no option are left alone: a typo there must not stop a service."""
-    found = {key[len(ENVIRONMENT_PREFIX) :].lower(): value for key, value in environ.items()}
-    names = {key[len(ENVIRONMENT_PREFIX) :].lower() for key in environ if key.startswith(ENVIRONMENT_PREFIX)}
-    return {name: found[name] for name in names & (SERVICE_NAMES | TURN_NAMES)}
+    ours = ((key.removeprefix(ENVIRONMENT_PREFIX), value) for key, value in environ.items()
+            if key.startswith(ENVIRONMENT_PREFIX))  # fmt: skip
+    return {name.lower(): value for name, value in ours if name.lower() in SERVICE_NAMES | TURN_NAMES}
 
 
 def service_options(layer: Layer) -> ServiceOptions:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from bridge.simulator.options.layers import from_environment
 from tests.bridge.simulator.harness import ENVIRONMENT, run
 
 
@@ -68,6 +69,16 @@ def test_info_json_is_rewritten(start):
     assert simulator.wait_for(lambda: "websocketPort" in path.read_text())
 
 
+def test_info_json_outlives_a_disk_that_fails(start):
+    simulator = start("--info-every-sec=0.05")
+    path = simulator.work_dir / ".info.json"
+    path.unlink()
+    path.mkdir()
+    assert simulator.wait_for_line("work directory: ")
+    path.rmdir()
+    assert simulator.wait_for(path.is_file)
+
+
 @pytest.mark.parametrize(("fault", "port"), [("F23", 9), ("F24", 1)])
 def test_info_json_can_name_wrong_ports(start, fault, port):
     info = json.loads((start(f"--fault={fault}").work_dir / ".info.json").read_text())
@@ -90,6 +101,11 @@ def test_the_environment_scripts_too(start):
         LINGMA_SIMULATOR_LOGIN="auto", LINGMA_SIMULATOR_EXIT_AFTER_SEC="0.2", LINGMA_SIMULATOR_EXIT_CODE="5"
     )
     assert simulator.process.wait(30) == 5
+
+
+def test_variables_of_others_script_nothing():
+    """This one is as long as our prefix before it reads like an option."""
+    assert from_environment({"LINGMA_SIMULATOR_USER": "ann", "POSTGRES_SERVICE_USER": "db"}) == {"user": "ann"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

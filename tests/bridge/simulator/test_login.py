@@ -371,10 +371,23 @@ async def test_the_control_file_changes_a_running_service(start):
         await client.socket.wait_closed()
 
 
-async def test_a_broken_control_file_is_logged(start):
+@pytest.mark.parametrize("options", [{"no_such_option": 1}, {"turns": [{"text": "a"}, {"no_such_option": 1}]}])
+async def test_a_broken_control_file_is_logged(start, options):
     simulator = start()
-    simulator.control(no_such_option=1)
+    simulator.control(**options)
     assert simulator.wait_for_line("no such option: no_such_option")
+
+
+async def test_control_file_that_is_none_ends_nothing(start):
+    simulator = start("--login=auto")
+    (simulator.work_dir / "simulator.json").mkdir()
+    assert simulator.wait_for_line("simulator.json cannot be read")
+    async with simulator.client() as client:
+        assert await status(client) == 2
+    (simulator.work_dir / "simulator.json").rmdir()
+    simulator.control(version_string="9")
+    async with simulator.client() as client:
+        assert (await client.call("initialize"))["serverInfo"]["version"] == "9"
 
 
 def test_user_file_can_be_rewritten_continuously(start):
