@@ -98,12 +98,14 @@ def _session(state: ServiceState, ask: Ask, prompt: str) -> tuple[Session, bool,
     sessions, options, now = state.sessions, state.context.controls.service, state.context.ids.now_ms()
     if session := sessions.by_id.get(ask.session_id):
         return session, False, None
-    refusal = (500, "session not found") if ask.is_reply and options.reply_unknown == "error" else None
+    if ask.is_reply and options.reply_unknown == "error":
+        # Not opened: the next follow-up finds it as little.
+        return Session(ask.session_id or state.context.ids.uuid(), "", now, now), False, (500, "session not found")
     adopted = ask.session_id if options.adopt_session else ""
     # An unknown id is adopted, or another one is made and named in the finish (PROTOCOL 18.4).
     session = sessions.open(adopted or state.context.ids.uuid(), now)
     session.title = " ".join(prompt[: 4 * TITLE].split())[:TITLE]
-    return session, True, refusal
+    return session, True, None
 
 
 def _stop(state: ServiceState, peer: Peer, params: Params) -> Any:

@@ -155,9 +155,10 @@ async def test_sessions_can_be_strict(start):
     simulator = start("--login=auto", "--adopt-session=false", "--reply-unknown=error")
     async with simulator.client() as client:
         _, adopted = await client.chat(f"[[sim: {QUICK} text=x]]", sessionId="mine")
-        _, unknown = await client.chat(f"[[sim: {QUICK} text=x]]", "r2", sessionId="lost", isReply=True)
+        lost = [await client.chat(f"[[sim: {QUICK} text=x]]", request, sessionId="lost", isReply=True)
+                for request in ("r2", "r3")]  # fmt: skip
     assert adopted["sessionId"] != "mine"
-    assert (unknown["statusCode"], unknown["reason"]) == (500, "session not found")
+    assert [(end["statusCode"], end["reason"]) for _, end in lost] == [(500, "session not found")] * 2
 
 
 async def test_sessions_can_survive_a_restart(start):
