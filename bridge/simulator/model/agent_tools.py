@@ -31,9 +31,11 @@ def run(state: ServiceState, turn: Turn) -> Steps:
         turn.tool_calls.append(call)
         # Before the first push of the call: a fast client may answer before the next step of this generator.
         state.turns.tool_calls[call.call_id] = (turn, call)
-        yield from _one(state, turn, call)
-        # What a client sends after this is late, and changes nothing.
-        del state.turns.tool_calls[call.call_id]
+        try:
+            yield from _one(state, turn, call)
+        finally:
+            # What a client sends after this is late, and changes nothing. Also where the turn is stopped meanwhile.
+            del state.turns.tool_calls[call.call_id]
 
 
 def _one(state: ServiceState, turn: Turn, call: ToolCall) -> Steps:

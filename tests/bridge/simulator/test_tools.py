@@ -147,3 +147,12 @@ async def test_a_forced_function_can_be_forwarded(simulator):
         plain, _ = await client.chat(f"[[sim: {QUICK} text=x]]", "r2", toolConfig=config)
     assert "toolCall::weather::" in texts(client.pushes)
     assert plain == "x"
+
+
+async def test_calls_of_a_stopped_turn_are_over(simulator):
+    async with simulator.client() as client:
+        await client.ask(READ, "stopped", mode="agent", sessionId="stopped")
+        await client.push_named("tool/call/sync")
+        await client.call("chat/stop", {"requestId": "stopped"})
+        await client.push_named("chat/finish")
+        assert (await client.call("tool/call/results", {"sessionId": "stopped"}))["toolResults"] == []
