@@ -93,7 +93,8 @@ class Peer:
         body = msgspec.json.encode(message)
         if self.context.recorder:
             self.context.recorder.write("out", self.number, body)
-        self.outlet.send(self.framing.wrap(framed(body)))
+        # With what a framing holds back: whoever waits for an answer asks nothing else.
+        self.outlet.send(self.framing.wrap(framed(body)) + self.framing.release())
 
     def receive(self, data: bytes) -> None:
         """Read bytes of the stream of framed messages, and handle every message that is complete."""

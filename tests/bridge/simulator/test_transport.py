@@ -1,5 +1,6 @@
 """Frames, framing and JSON-RPC manners, in both directions."""
 
+import asyncio
 import json
 import os
 import socket
@@ -113,6 +114,13 @@ async def test_odd_frames_carry_the_same_text(simulator, options):
     async with simulator.client() as client:
         text, finish = await client.chat(f'[[sim: {QUICK} text="你好，世界 hello" size=2 frame=binary {options}]]')
     assert (text, finish["statusCode"]) == ("你好，世界 hello", 200)
+
+
+async def test_answers_are_not_held_back_to_be_merged(start):
+    """Whoever waits for that of `initialize` sends nothing that would complete the pile."""
+    async with start("--login=auto", "--merge=3").client() as client, asyncio.timeout(30):
+        text, _ = await client.chat(f"[[sim: {QUICK} text=hello]]")
+    assert text == "hello"
 
 
 async def test_one_text_frame_per_message_is_the_default(simulator):
