@@ -23,7 +23,7 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidge
 from accounts.audit.history import AuditHistory
 from bridge.fleet import mirror, orders, versions
 from bridge.fleet.orders import ALL, UnknownInstance
-from bridge.fleet.versions import NotInstalled, UnknownVersion
+from bridge.fleet.versions import NotInstalled, UnknownVersion, VersionInUse
 from bridge.models import Instance, InstanceOrder, Version
 from bridge.status.states import InstanceState
 from gateway_project.lib.pages.cells import ago
@@ -85,6 +85,15 @@ class VersionAdmin(AuditHistory, ClosedLookups, ModelAdmin):
         if obj is None or obj.is_default or obj.orders.exists():
             return False
         return bool(request.user.is_superuser)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Its files may be such as the gateway cannot delete, or somebody has just ordered it; then it stays."""
+        try:
+            page: HttpResponse = super().delete_view(request, object_id, extra_context)
+        except VersionInUse as exc:
+            messages.error(request, str(exc))
+            return HttpResponseRedirect(reverse("admin:bridge_version_change", args=[object_id]))
+        return page
 
     def delete_model(self, request: HttpRequest, obj: Version) -> None:
         versions.delete(obj, settings.DATA_DIR)

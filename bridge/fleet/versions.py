@@ -16,6 +16,7 @@ from bridge.models import InstanceOrder, Version
 from bridge.status.versions import WantedVersion
 from gateway_project.lib.pages.uploads import Upload
 from gateway_project.lib.texts import Text, gettext_noop
+from gateway_project.lib.translated import translated
 
 DIRECTORY: Final = "binaries"
 """Below DATA_DIR."""
@@ -137,7 +138,7 @@ def delete(version: Version, data_dir: Path) -> None:
         try:
             vsix.remove(row.version, data_dir / DIRECTORY)
         except VsixError as exc:
-            raise VersionInUse(str(exc)) from None
+            raise VersionInUse(translated(exc.text)) from None
 
 
 def trouble_here(row: Version, data_dir: Path) -> str:

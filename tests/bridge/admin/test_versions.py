@@ -85,6 +85,16 @@ def test_needed_version_has_no_delete_button(admin_client, versions):
     assert [row.version for row in Version.objects.all()] == ["2.9.0"]
 
 
+def test_version_stays_whose_files_stay(admin_client, versions, tmp_path):
+    new = versions[1]
+    (tmp_path / "binaries").mkdir()
+    (tmp_path / "binaries" / new.version).touch()  # no folder, so it cannot be deleted as one
+    page = admin_client.post(f"{LIST}{new.pk}/delete/", {"post": "yes"}, follow=True)
+    assert page.status_code == 200
+    assert "Not a directory" in page.content.decode()
+    assert Version.objects.filter(pk=new.pk).exists()
+
+
 @pytest.mark.parametrize(("group", "moves"), [("Operator", True), ("Viewer", False)])
 def test_operators_move_and_do_not_delete(group, moves, versions):
     client, new = member(group), versions[1]
