@@ -140,16 +140,24 @@ class LoginAttempts:
 
 def _do(request: HttpRequest, login: Login) -> None:
     try:
-        running = login.attempts.filter(ended_at=None).first()
-        if request.POST.get("do") == "paste" and running is not None:
-            attempts.paste(running, request.POST.get("pasted", ""))
-            messages.success(request, gettext("Passed on."))
-        elif request.POST.get("do") == "cancel" and running is not None:
-            attempts.cancel(running)
+        if request.POST.get("do"):
+            _help(request, login)
         elif way := request.POST.get("way"):
             _begin(request, login, way)
     except ValidationError as exc:
         messages.error(request, " ".join(exc.messages))
+
+
+def _help(request: HttpRequest, login: Login) -> None:
+    """Or end the attempt. Raise ValidationError."""
+    running = login.attempts.filter(ended_at=None).first()
+    if running is None:
+        raise ValidationError(gettext("No attempt to log in runs."))
+    if request.POST["do"] == "paste":
+        attempts.paste(running, request.POST.get("pasted", ""))
+        messages.success(request, gettext("Passed on."))
+    elif request.POST["do"] == "cancel":
+        attempts.cancel(running)
 
 
 def _begin(request: HttpRequest, login: Login, way: str) -> None:

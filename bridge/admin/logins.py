@@ -244,10 +244,12 @@ class LoginAdmin(LoginAttempts, AuditHistory, ClosedLookups, ModelAdmin):
     def ends(self, obj: Login) -> str | None:
         if obj.expires_at is None:
             return None
-        days = (obj.expires_at - timezone.now()).days
         if obj.expires_at <= timezone.now():
             return ago(obj.expires_at)
-        return ngettext("in %(days)d day", "in %(days)d days", days) % {"days": days} if days else gettext("today")
+        if timezone.localdate(obj.expires_at) == timezone.localdate():
+            return gettext("today")
+        days = max(1, (obj.expires_at - timezone.now()).days)
+        return ngettext("in %(days)d day", "in %(days)d days", days) % {"days": days}
 
     @display(description=_("Made again"))
     def next_login(self, obj: Login) -> str | None:

@@ -114,6 +114,14 @@ def test_pasted_address_is_kept_encrypted_until_used(admin_client, login, page):
     assert "opaque" not in str(list(AuditEntry.objects.values()))
 
 
+@pytest.mark.parametrize(
+    "what", [{"do": "paste", "pasted": "http://127.0.0.1:1/auth/callback?state=1"}, {"do": "cancel"}]
+)
+def test_help_that_comes_too_late_is_told(admin_client, login, page, what):
+    attempt_of(login, state="failed", result="nobody_came", ended_at=timezone.now())
+    assert "No attempt to log in runs." in admin_client.post(page, what, follow=True).content.decode()
+
+
 def test_history_says_how_attempts_ended(admin_client, login, page):
     ended = {"state": "failed", "ended_at": timezone.now()}
     attempt = attempt_of(login, result="wrong_password", screenshot=Secret.of(PNG), **ended)

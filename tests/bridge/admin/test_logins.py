@@ -188,6 +188,15 @@ def test_refresh_of_all_logins_is_set_there(admin_client, instances, settings):
     assert "365" in admin_client.post(path, {"lead_days": "366"}).content.decode()
 
 
+@pytest.mark.parametrize(("hours", "shown"), [(1, "today"), (23, "in 1 day"), (47, "in 1 day"), (73, "in 3 days")])
+def test_login_that_ends_tomorrow_is_not_today(admin_client, instances, settings, hours, shown):
+    # In a zone where it is noon.
+    settings.TIME_ZONE = f"Etc/GMT{timezone.now().hour - 12:+d}"
+    Login.objects.create(label="main", expires_at=timezone.now() + timezone.timedelta(hours=hours))
+    page = re.sub(r"<[^>]*>", "", admin_client.get(LIST).content.decode())
+    assert re.search(rf"^\s*{shown}\s*$", page, re.M)
+
+
 def test_api_asks_for_rights_of_the_refresh(instances):
     user = User.objects.create_user("keeper", is_staff=True)
     client, path = Client(), "/api/logins/refresh/"
