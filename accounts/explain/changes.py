@@ -8,12 +8,15 @@ from typing import Final, NamedTuple
 from django.utils.translation import gettext
 
 from accounts.apps import accounts_config
+from accounts.ledger.filing import ORPHANED
 from accounts.ledger.trace import Trace
 from accounts.models import Usage
 from gateway_project.lib.visible import visible
 
 BEFORE: Final = timedelta(minutes=5)
 AFTER: Final = timedelta(minutes=1)
+AFTER_ORPHAN: Final = timedelta(minutes=30)
+"""Nobody knows how long it had run when its process ended."""
 MOST_INSTANCES: Final = 8
 MOST: Final = 40
 
@@ -57,8 +60,7 @@ def changes_around(row: Usage, trace: Trace | None, *, details: bool) -> Shown |
     names = instances_of(row, trace)
     if not names:
         return None
-    ended_at = row.started_at + timedelta(milliseconds=row.total_ms or 0)
-    found = accounts_config().changes(names, row.started_at - BEFORE, ended_at + AFTER)
+    found = accounts_config().changes(names, row.started_at - BEFORE, _end(row))
     if found is None:
         return Shown([], 0, gettext("What happened to instances cannot be read right now."))
     # Those nearest to its beginning explain most.
@@ -69,6 +71,12 @@ def changes_around(row: Usage, trace: Trace | None, *, details: bool) -> Shown |
         len(found.steps) - len(nearest),
         _words(found),
     )
+
+
+def _end(row: Usage) -> datetime:
+    if row.reason == ORPHANED:
+        return row.started_at + AFTER_ORPHAN
+    return row.started_at + timedelta(milliseconds=row.total_ms or 0) + AFTER
 
 
 def _words(found: Changes) -> str:

@@ -19,6 +19,7 @@ from accounts.explain.changes import changes_around
 from accounts.explain.ids import LONGEST, request_id_of
 from accounts.explain.sentences import LIMITS, REASONS, seconds, span, used, verdict
 from accounts.ledger import shared_rows
+from accounts.ledger.filing import ORPHANED
 from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, decoded
 from accounts.models import OUTCOME_COLOURS, OpenTurn, Usage
@@ -98,7 +99,7 @@ def context_of(row: Usage, request: HttpRequest) -> dict[str, Any]:
         "sentence": translated(sentence),
         "advice": translated(advice),
         "steps": steps_of(row, trace),
-        "total": seconds(row.total_ms),
+        "total": UNKNOWN if row.reason == ORPHANED else seconds(row.total_ms),
         "wait": None if row.retry_after is None else translated(span(row.retry_after)),
         "limits": _limits(row, trace),
         "session": SESSION_STATES.get(row.session, row.session),

@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from accounts.ledger.filing import ORPHANED
 from accounts.models import OUTCOME_COLOURS, ApiKey, Team, Usage, are_tokens_known
 from accounts.pages.markup import shortened
 from accounts.pages.query import iso
@@ -101,7 +102,7 @@ def row_of(turn: Usage) -> Row:
         outcome=visible(turn.outcome),
         tone=OUTCOME_COLOURS[turn.status],
         first=ms(turn.first_token_ms),
-        total=ms(turn.total_ms),
+        total=ms(None if turn.reason == ORPHANED else turn.total_ms),  # nobody knows how long it ran
         tokens=tokens_of(turn),
     )
 

@@ -12,6 +12,7 @@ from accounts.ledger import shared_rows
 from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, encoded
 from accounts.models import ApiKey, OpenTurn, Team, Usage
+from accounts.pages.rows import row_of
 from bridge.status.states import InstanceState
 from bridge.status.transitions import Transition, TransitionReason
 from gateway_project.lib.redis.redis_link import RedisLink
@@ -286,6 +287,20 @@ def test_page_shows_changes_around_it(client, viewer, new_row, steps):
     ) in text
     assert text.count("→") == 3
     assert "no longer kept" not in text
+
+
+def test_orphan_shows_what_ended_it_later(client, viewer, new_row, steps):
+    """Nobody knows how long it ran, so its row says 0 ms."""
+    new_row(status="error", reason="orphaned", total_ms=0, first_token_ms=None, trace="")
+    steps(
+        "w1-i1",
+        (-4000, InstanceState.READY, TransitionReason.CONNECTED, ""),
+        (400, InstanceState.STARTING, TransitionReason.STARTED, ""),
+    )
+    page = client.get(f"/usage/r/{ID}")
+    assert "ready → starting its service is started" in changes_on(page)
+    assert "0 ms" not in text_of(page)
+    assert row_of(Usage.objects.get()).total == "–"
 
 
 def test_details_of_changes_are_for_operators(client, admin_client, viewer, new_row, steps):
