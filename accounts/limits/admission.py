@@ -66,6 +66,9 @@ class Limits:
         self._local: dict[ScopeId, LocalCounter] = {}
         self._last: dict[ScopeId, Sequence[int]] = {}
         """What Redis last had of keys and teams with budgets."""
+        self._outage = 1
+        self._is_outage = False
+        """This process has counted by itself since Redis was last heard of."""
         self._held: Held = {}
         self._answers: dict[int, float] = {}
         """Tokens of an answer to each key, a moving average; the key that was answered last is the last."""
@@ -198,6 +201,8 @@ class Limits:
         return self._seen(reply, counters)
 
     def _seen(self, packed: bytes, counters: CallerCounters) -> Seen:
+        if self._is_outage:
+            self._outage, self._is_outage = self._outage + 1, False
         reply = numbers_of(packed)
         # The clock's time now: the request may have begun long before it was read.
         seen = Seen(counters.counters, reply[3:], time.time())
@@ -244,6 +249,9 @@ class Limits:
             if len(self._local) >= MOST_COUNTERS:
                 self._local.clear()
             local = self._local[counters.scope_id] = LocalCounter(self._processes)
+        elif local.outage != self._outage:
+            local.begin()
+        local.outage, self._is_outage = self._outage, True
         # Once: what this process counts by itself from here on comes on top of them.
         if numbers := self._last.pop(counters.scope_id, None):
             local.learn(counters, numbers)

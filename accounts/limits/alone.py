@@ -32,7 +32,9 @@ class LocalCounter:
         self._complete: set[str] = set()
         """Periods that lack nothing of what the ledger knows."""
         self.since = time.time()
-        """When this process began to count by itself."""
+        """When this process began to count by itself: for the first time, or anew (`begin`)."""
+        self.outage = 0
+        """In which outage it counted last."""
 
     def size(self, counters: Counters, index: int) -> int:
         """The share of a limit, of a budget the share of what was left of it."""
@@ -131,9 +133,16 @@ class LocalCounter:
         while self._tokens and self._tokens[0][0] <= now - WINDOW:
             self._tokens.popleft()
 
+    def begin(self) -> None:
+        """Redis was there meanwhile, and others have spent: what was known of periods is old."""
+        self.since = time.time()
+        self._known.clear()
+        self._counted.clear()
+        self._complete.clear()
+
     def learn(self, counters: Counters, numbers: Sequence[int]) -> None:
         """Take over what Redis had, the numbers of this scope, when it was last asked."""
-        self._counted.clear()
+        self.begin()
         # The numbers of a scope are in the order of the script's reply.
         names = counters.keys[4:]
         self._known = dict(zip(names, zip(numbers[5:8], numbers[8:11], strict=True), strict=True))

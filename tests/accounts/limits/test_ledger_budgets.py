@@ -138,6 +138,20 @@ async def test_process_alone_learns_from_the_ledger(tmp_path, used_key):
     await away.close()
 
 
+async def test_process_alone_again_learns_anew(link, key):
+    """Others have spent between two outages, and nobody has asked here with that key."""
+    from asgiref.sync import sync_to_async
+
+    limits, who = Limits(link), caller({"tokens_month": 300}, key_id=key.pk)
+    limits._breaker.is_open = True
+    assert [each.used for each in (await limits.look_closely(who)).states()] == [0]
+    limits._breaker.is_open = False
+    await limits.look(caller({"tokens_month": 300}, key_id=key.pk + 1))
+    await sync_to_async(file)(key, at=timezone.now(), tokens=400)
+    limits._breaker.is_open = True
+    assert [each.used for each in (await limits.look_closely(who)).states()] == [400]
+
+
 def test_pages_show_what_only_the_ledger_knows(admin_client, redis_server, settings, used_key):
     settings.REDIS_URL = redis_server
     with redis.Redis.from_url(redis_server) as client:
