@@ -138,7 +138,7 @@ def _check_size(number: str, process: str) -> None:
         raise CommandError("size needs how many instances, such as: pool size 3")
     if not number.isdecimal():
         raise CommandError(f"{number} is no number of instances.")
-    if process and not process.isdecimal():
+    if process and not (process.isdecimal() and int(process)):
         raise CommandError(f"{process} is no number of a web process, such as 2.")
 
 

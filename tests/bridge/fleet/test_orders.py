@@ -163,6 +163,7 @@ def test_list_says_that_no_gateway_runs(instances):
         (("size", "--wait"), "size needs how many instances"),
         (("size", "many"), "many is no number of instances."),
         (("size", "2", "web-1"), "web-1 is no number of a web process"),
+        (("size", "2", "0"), "0 is no number of a web process"),
     ],
 )
 def test_command_says_what_makes_no_sense(words, said, instances):
