@@ -1,8 +1,10 @@
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from accounts.models import ApiKey, Team
@@ -88,6 +90,38 @@ def test_team_is_found_by_name_or_refused():
     assert [team.name for team in Team.objects.all()] == ["core"]
     with pytest.raises(CommandError, match="at most 100 characters"):
         create("three", "--team", "t" * 101)
+
+
+@contextmanager
+def another_command(statement, make, number=1):
+    """Does this right before so many-th statement of that kind."""
+    seen = []
+
+    def counted(execute, sql, params, many, context):
+        if sql.startswith(statement):
+            seen.append(sql)
+            if len(seen) == number:
+                make()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(counted):
+        yield
+    assert len(seen) >= number
+
+
+def test_team_that_two_make_at_once_is_one():
+    # Behind the look for it, whose savepoint is the first, and outside of the second, as another transaction is.
+    with another_command("SAVEPOINT", lambda: Team.objects.create(name="core"), number=2):
+        create("alice", "--team", "core")
+    assert [(key.name, key.team.name) for key in ApiKey.objects.all()] == [("alice", "core")]
+
+
+def test_name_that_two_take_at_once_is_refused():
+    with (
+        pytest.raises(CommandError, match="A live key of this team has this name already"),
+        another_command('INSERT INTO "accounts_apikey"', lambda: create("alice")),
+    ):
+        create("alice")
 
 
 def test_a_live_name_is_refused():

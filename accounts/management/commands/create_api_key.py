@@ -9,13 +9,13 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.audit.commands import RecordedCommand
 from accounts.keys import services
 from accounts.keys.model_names import warning_of
-from accounts.models import LIMITS, ApiKey, Team, names_in, validate_name
+from accounts.models import LIMITS, NAME_TAKEN, ApiKey, Team, names_in, validate_name
 from accounts.models.end import LAST
 
 # By their names: budgets have a period behind a `_`, and may be larger than 32 bits.
@@ -82,8 +82,13 @@ def team_of(name: str) -> Team | None:
     if name and team is None:
         validate_name(name)
         team = Team(name=name)
-        team.full_clean()
-        team.save()
+        team.clean_fields()
+        try:
+            # A savepoint: on PostgreSQL a failed insert would spoil the whole transaction.
+            with transaction.atomic():
+                team.save()
+        except IntegrityError:  # of two commands at once the other one has made it
+            return Team.objects.get(name=name)
     return team
 
 
@@ -133,6 +138,8 @@ class Command(RecordedCommand):
             secret = services.create(key)
         except ValidationError as exc:
             raise CommandError(" ".join(exc.messages)) from None
+        except IntegrityError:  # so it is with a key
+            raise CommandError(str(NAME_TAKEN)) from None
         self.stdout.write(secret)
         # On stderr: a program takes the key alone from stdout.
         if warning := warning_of(key.allowed_models):
