@@ -7,6 +7,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -279,6 +281,30 @@ def test_image_builds_by_the_rules_of_its_checker():
     checker = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([checker, DOCKER / "Dockerfile"], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+class Alive(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Nobody reads it."""
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "roll"])
+def test_checks_in_a_container_use_no_proxy(name):
+    """Its environment may name one, for Lingma."""
+    [code] = re.findall(r'^ +"(.*urllib.*)"', (DOCKER / name).read_text(), re.MULTILINE)
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:1", "http_proxy": "http://127.0.0.1:1"}
+    with HTTPServer(("127.0.0.1", 0), Alive) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        code = code.replace(":8317/", f":{server.server_port}/")
+        done = subprocess.run([sys.executable, "-IS", "-c", code], env=os.environ | proxy, check=False, timeout=60)
+        server.shutdown()
+        thread.join()
+    assert done.returncode == 0
 
 
 def test_image_has_pinned_base_and_ordinary_user():
