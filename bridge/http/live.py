@@ -30,8 +30,9 @@ CHECK_SEC: Final = 60.0
 QUERY_SEC: Final = 5.0
 SEND_SEC: Final = 5.0
 """A client that takes no snapshot for so long is dropped."""
-FORBIDDEN, SLOW, ENDED, FULL = 4403, 4408, 4401, 1013
-"""Codes of closing: not allowed, does not read, the session has ended, too many watch."""
+FORBIDDEN, SLOW, ENDED, FULL, AWAY = 4403, 4408, 4401, 1013, 1013
+"""Codes of closing: not allowed, does not read, the session has ended, too many watch, nobody knows if it has ended.
+After the last two the page tries again; after ENDED it is loaded anew, which needs the database."""
 
 
 class Watcher(NamedTuple):
@@ -59,7 +60,7 @@ class LiveSocket:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one socket until it ends. A handshake that is not allowed is refused with 403."""
         await receive()  # the handshake
-        watcher = await self._watcher(scope) if is_of_this_site(scope) else None
+        watcher = await self._first(scope) if is_of_this_site(scope) else None
         if watcher is None:
             await send({"type": "websocket.close", "code": FORBIDDEN})
             return
@@ -87,8 +88,8 @@ class LiveSocket:
                 return
             if loop.time() > check_at:
                 check_at = loop.time() + self._check_sec
-                if await self._watcher(scope) != watcher:
-                    await send({"type": "websocket.close", "code": ENDED})
+                if code := await self._over(scope, watcher):
+                    await send({"type": "websocket.close", "code": code})
                     return
             if not upcoming.done():
                 continue
@@ -101,15 +102,24 @@ class LiveSocket:
                 await send({"type": "websocket.close", "code": SLOW})
                 return
 
-    async def _watcher(self, scope: Scope) -> Watcher | None:
-        """Who is logged in and may watch; None also while the database cannot tell."""
-        key = cookie_of(scope["headers"], self._cookie)
-        if not key:
-            return None
+    async def _first(self, scope: Scope) -> Watcher | None:
+        """Who begins to watch; None also while the database cannot tell."""
         try:
-            return await self._queries.run(lambda: _allowed(self._open_session(key)), QUERY_SEC)
+            return await self._watcher(scope)
         except Error:
             return None
+
+    async def _over(self, scope: Scope, watcher: Watcher) -> int:
+        """Why nobody watches any longer, as a code; 0: they may go on."""
+        try:
+            return 0 if await self._watcher(scope) == watcher else ENDED
+        except Error:
+            return AWAY
+
+    async def _watcher(self, scope: Scope) -> Watcher | None:
+        """Who is logged in and may watch. Raise django.db.Error."""
+        key = cookie_of(scope["headers"], self._cookie)
+        return await self._queries.run(lambda: _allowed(self._open_session(key)), QUERY_SEC) if key else None
 
 
 def is_of_this_site(scope: Scope) -> bool:

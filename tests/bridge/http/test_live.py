@@ -10,6 +10,7 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import Permission
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
+from django.db import OperationalError
 from django.test import Client
 
 from bridge.fleet.live_view import live_view
@@ -44,8 +45,8 @@ def people(django_user_model):
 
 @pytest.fixture
 def socket():
-    def socket(*headers, **options):
-        application = LiveSocket("sessionid", SessionStore, **options)
+    def socket(*headers, open_session=SessionStore, **options):
+        application = LiveSocket("sessionid", open_session, **options)
         application._feed = LiveFeed(snapshot, every_sec=0.01)
         return WebsocketCommunicator(application, live.PATH, headers=list(headers))
 
@@ -105,6 +106,25 @@ async def test_watcher_without_rights_any_more_is_closed(socket, people, lost):
     while (event := await communicator.receive_output(10))["type"] == "websocket.send":
         pass
     assert event == {"type": "websocket.close", "code": live.ENDED}
+    await communicator.wait(10)
+
+
+async def test_watcher_comes_back_after_the_database(socket, people):
+    away = False
+
+    def open_session(key):
+        if away:
+            raise OperationalError
+        return SessionStore(key)
+
+    communicator = socket(SITE, HOST, people["watcher"][1], open_session=open_session, check_sec=0.05)
+    assert (await communicator.connect(10))[0]
+    away = True
+    while (event := await communicator.receive_output(10))["type"] == "websocket.send":
+        pass
+    # Not that of a session that has ended: the page would be loaded anew, which takes a database.
+    assert event == {"type": "websocket.close", "code": live.AWAY}
+    assert live.AWAY != live.ENDED
     await communicator.wait(10)
 
 
