@@ -23,7 +23,7 @@ from accounts.models import ApiKey, Team
 from accounts.pages import form
 from accounts.pages.layout import page
 from accounts.pages.names import Names, names_for
-from accounts.pages.query import Query, given_in, iso, unknown_in
+from accounts.pages.query import LONGEST, Query, given_in, iso, unknown_in
 from accounts.pages.refusals import flawed, may_see_nothing, no_such_filter
 from accounts.pages.usage import nothing_to_see, too_much_to_see
 from accounts.pages.zones import one_team
@@ -35,6 +35,8 @@ from gateway_project.lib.pages.csv_cells import defused
 from gateway_project.lib.visible import visible
 
 PAGE: Final = 50
+LINES: Final = ("team", "key")
+"""What a line of an export may be of."""
 NAMES_AT_ONCE: Final = 10_000
 """A statement of SQLite has no more than some 32,000 values."""
 
@@ -98,8 +100,13 @@ def showback_export(request: HttpRequest, form: str) -> HttpResponse:
     visibility = visible_to(request.user)
     if visibility.nothing:
         return may_see_nothing()
-    if words := unknown_in(request, "month", "by", "page"):
+    # A month beside other times would be passed over.
+    others = ("by", "page") if any(map(request.GET.get, TIMES)) else ("by", "page", "month")
+    if words := unknown_in(request, *others):
         return no_such_filter(words)
+    if (by := request.GET.get("by") or "team") not in LINES:
+        told = {"value": visible(by[:LONGEST]), "choices": ", ".join(LINES)}
+        return flawed({"by": [gettext("%(value)s is not one of %(choices)s.") % told]})
     asked = asked_for(request, visibility)
     if asked.flaws:
         # Without the label in front of it, which is for people: programs get the name of the filter.

@@ -142,7 +142,13 @@ def test_csv_is_read_as_numbers(operator, sample):
     assert operator.get("/usage/showback/export.csv?range=odd").status_code == 400
 
 
-@pytest.mark.parametrize(("query", "named"), [("teams=5", "teams"), ("month=2026-1", "month"), ("month=x", "month")])
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("teams=5", "teams"), ("month=2026-1", "month"), ("month=x", "month"), ("by=Key", "by: Key"),
+        ("month=2026-10&from=2026-11-01", "month"), ("month=2026-10&range=7d", "month"),
+    ],
+)  # fmt: skip
 def test_misspelt_filter_is_no_bill_of_everybody(operator, sample, query, named):
     refused = operator.get(f"/usage/showback/export.csv?{query}")
     assert (refused.status_code, named in refused.json()["detail"]) == (400, True)
