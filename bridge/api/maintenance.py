@@ -34,12 +34,17 @@ class MaintenanceWindowSerializer(Checked):
         return maintenance.is_open(row, timezone.now())
 
     def get_opens_at(self, row: MaintenanceWindow) -> datetime | None:
-        times = maintenance.next_of(row, timezone.now())
+        times = _times(row)
         return times[0] if times else None
 
     def get_closes_at(self, row: MaintenanceWindow) -> datetime | None:
-        times = maintenance.next_of(row, timezone.now())
+        times = _times(row)
         return times[1] if times else None
+
+
+def _times(row: MaintenanceWindow) -> tuple[datetime, datetime] | None:
+    """One that is switched off never opens."""
+    return maintenance.next_of(row, timezone.now()) if row.enabled else None
 
 
 class MaintenanceWindowViewSet(Idempotent, HeldRows, ModelViewSet[MaintenanceWindow]):

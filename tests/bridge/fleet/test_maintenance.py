@@ -84,6 +84,15 @@ def test_malformed_window_is_refused(admin_client, changes, field):
     assert not MaintenanceWindow.objects.exists()
 
 
+def test_window_that_is_off_never_opens(admin_client, window):
+    path = f"{API}{window.pk}/"
+    found = admin_client.get(path).json()
+    assert found["is_open"]
+    assert datetime.fromisoformat(found["opens_at"]) == window.starts_at
+    found = admin_client.patch(path, {"enabled": False}, "application/json").json()
+    assert (found["is_open"], found["opens_at"], found["closes_at"]) == (False, None, None)
+
+
 @pytest.mark.parametrize(("group", "allowed"), [("Operator", True), ("Viewer", False), ("Team lead", False)])
 def test_maintenance_is_planned_by_operators_alone(group, allowed):
     client = member(group)
