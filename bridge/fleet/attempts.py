@@ -154,12 +154,12 @@ def paste(attempt: LoginAttempt, text: str) -> None:
     try:
         target = callback.target_of(text)
     except callback.BadCallback as exc:
-        raise ValidationError({"pasted": translated(exc.text)}) from None
+        raise ValidationError({"url": translated(exc.text)}) from None
     for _try in range(PASTE_TRIES):
         if _added(attempt, target):
             record_object("helped", attempt, {})
             return
-    raise ValidationError({"pasted": gettext("Somebody else pastes as well. Try again.")})
+    raise ValidationError({"url": gettext("Somebody else pastes as well. Try again.")})
 
 
 def _added(attempt: LoginAttempt, target: str) -> bool:
@@ -167,11 +167,11 @@ def _added(attempt: LoginAttempt, target: str) -> bool:
     waiting = _open(attempt).filter(state=AttemptState.NEEDS_PERSON)
     row = waiting.values("pasted").first()
     if row is None:
-        raise ValidationError({"pasted": gettext("This attempt waits for no address.")})
+        raise ValidationError({"url": gettext("This attempt waits for no address.")})
     before: Any = row["pasted"]
     addresses = [each for each in addresses_in(before) if each != target]
     if len(addresses) >= MOST_PASTED:
-        raise ValidationError({"pasted": gettext("Several addresses wait to be passed on. Try again in a moment.")})
+        raise ValidationError({"url": gettext("Several addresses wait to be passed on. Try again in a moment.")})
     changed = waiting.filter(pasted=before).update(pasted=Secret.of("\n".join([*addresses, target]).encode()))
     return bool(changed)
 

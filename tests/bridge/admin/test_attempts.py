@@ -75,6 +75,13 @@ def test_attempt_begins_once_from_the_page(admin_client, login, page):
     assert "no such way" in admin_client.post(page, {"way": "bundle"}, follow=True).content.decode()
 
 
+def test_refused_callback_names_its_field(admin_client, login):
+    attempt_of(login, state="waiting")
+    for url in ("http://127.0.0.1/admin/", "http://127.0.0.1:1/auth/callback?state=1"):
+        answer = admin_client.post(f"/api/logins/{login.pk}/callback/", {"url": url}, "application/json")
+        assert (answer.status_code, list(answer.json()["errors"])) == (400, ["url"])
+
+
 @pytest.mark.parametrize("way", [{}, {"way": "browser"}, {"way": "automatic"}])
 def test_tokens_are_refused_for_other_ways(admin_client, login, way):
     body = {"tokens": {"token": "t", "refreshToken": "r", "userId": "u"}} | way
