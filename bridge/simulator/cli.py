@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -45,7 +46,7 @@ means true. The last marker of the prompt counts, and none is echoed. An unknown
   [[sim: chunks=50 delay_ms=0 fault=F1 after=3]]
   [[sim: finish=429]]   [[sim: echo=history]]   [[sim: fault=foreign_finish,late_answer]]
 """
-DEFAULT_PORT, DEFAULT_HTTP_PORT = 37010, 37510
+DEFAULT_PORT, DEFAULT_HTTP_PORT, LAST_PORT = 37010, 37510, 65535
 
 
 class Arguments(NamedTuple):
@@ -90,6 +91,9 @@ def main(argv: list[str]) -> int:
     except OptionError as exc:
         sys.stderr.write(f"{exc}\n")
         return 2
+    except OSError as exc:  # a work directory that cannot be made or read
+        sys.stderr.write(f"{exc}\n")
+        return 1
 
 
 def help_text() -> str:
@@ -150,9 +154,16 @@ def _start(flags: dict[str, str]) -> int:
     if settings.start_fails:
         sys.stderr.write("simulated start failure\n")
         return settings.exit_code
-    ports = [int(flags.get(name) or default) for name, default in PORTS]
+    ports = [_port(flags.get(name) or str(default)) for name, default in PORTS]
     work_dir.lay_out(root)
     return _run(root, controls, *ports)
+
+
+def _port(text: str) -> int:
+    """Checked here: the loop would take what is left of a larger number."""
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > LAST_PORT:
+        raise OptionError(f"{text} is no port from 0 to {LAST_PORT}")
+    return int(text)
 
 
 def _run(root: Path, controls: Controls, port: int, http_port: int) -> int:

@@ -91,6 +91,12 @@ def test_taken_port_is_one_line_and_exit_one(start, tmp_path):
     assert (refused.returncode, "cannot listen" in refused.stderr) == (1, True)
 
 
+@pytest.mark.parametrize(("flag", "code"), [("--socketPort=abc", 2), ("--httpPort=65536", 2), ("--workDir=/proc/x", 1)])
+def test_start_that_cannot_be_is_one_line(tmp_path, flag, code):
+    refused = run("start", f"--workDir={tmp_path}", "--socketPort=0", "--httpPort=0", flag)
+    assert (refused.returncode, refused.stderr.count("\n"), refused.stdout) == (code, 1, "")
+
+
 def test_a_start_can_be_scripted_to_fail(tmp_path):
     failed = run("start", f"--workDir={tmp_path}", "--start-fails", "--exit-code=7")
     assert failed.returncode == 7
