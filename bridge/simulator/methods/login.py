@@ -66,10 +66,11 @@ def _refresh_token(state: ServiceState, peer: Peer, params: Params) -> Any:
     if not token or not refresh or expire_time <= 0:
         return _stored(None, "INVALID_PARAMS")
     user = state.login.store_tokens(token, refresh, expire_time)
-    return _stored(user, "" if user else "USER_NOT_LOGIN")
+    return _stored(user, None if user else "USER_NOT_LOGIN")
 
 
-def _stored(user: User | None, error: str) -> dict[str, Any]:
+def _stored(user: User | None, error: str | None) -> dict[str, Any]:
+    """Without an error the pair is null, as a plugin takes any other value for one (PROTOCOL 5.3)."""
     return {
         "success": user is not None, "uid": user.uid if user else "", "name": user.name if user else "",
         "tokenExpireTime": user.expire_time if user else 0, "errorCode": error, "errorMessage": error,

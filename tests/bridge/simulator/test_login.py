@@ -196,7 +196,7 @@ async def test_refresh_stores_what_it_is_given(start):
         end = (await client.call("auth/status"))["expireTime"]
         tokens = {"securityOauthToken": "pt-2", "refreshToken": "rt-2", "tokenExpireTime": end}
         stored = await client.call("auth/refreshToken", tokens)
-        assert (stored["success"], stored["tokenExpireTime"], stored["errorCode"]) == (True, end, "")
+        assert (stored["success"], stored["tokenExpireTime"], stored["errorCode"]) == (True, end, None)
         pushed = await witness.push_named("auth/syncTokenUpdate")
         assert (pushed["status"], pushed["token"], pushed["expireTime"]) == (0, "pt-2", end)
         for wrong in ({**tokens, "tokenExpireTime": 0}, {"token": "pt-2", "refreshToken": "rt-2"}, {}):
