@@ -98,15 +98,21 @@ def instances_there(redis_url: str) -> list[Instance]:
                   key=lambda each: each.name)  # fmt: skip
 
 
-def assign(login: Login, names: Collection[str], redis_url: str) -> None:
-    """Have these instances, and no others, use the login. Raise ValidationError."""
-    before = set(login.orders.values_list("name", flat=True))
+def require_there(label: str, names: Collection[str], redis_url: str) -> None:
+    """Raise ValidationError where one of these instances cannot have the login of that label."""
+    before = set(InstanceOrder.objects.filter(login__label=label).values_list("name", flat=True))
     known = {each.name for each in instances_there(redis_url)} | before
     if unknown := sorted(set(names) - known):
         raise ValidationError(
             {"instances": gettext("There is no instance %(name)s that could have a login. There are: %(known)s.")
              % {"name": unknown[0], "known": ", ".join(sorted(known)) or gettext("none")}}
         )  # fmt: skip
+
+
+def assign(login: Login, names: Collection[str], redis_url: str) -> None:
+    """Have these instances, and no others, use the login. Raise ValidationError."""
+    require_there(login.label, names, redis_url)
+    before = set(login.orders.values_list("name", flat=True))
     with transaction.atomic():
         for name in sorted(set(names) - before):
             _give(name, login)

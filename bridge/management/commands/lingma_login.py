@@ -47,10 +47,14 @@ class Command(RecordedCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         _check(options)
+        instances = None if options["instances"] is None else names_in(options["instances"])
         try:
+            if instances is not None:
+                # First: nothing may be stored when one of them is misspelt.
+                logins.require_there(options["label"].strip(), instances, settings.REDIS_URL)
             login, way = _stored(options)
-            if options["instances"] is not None:
-                logins.assign(login, names_in(options["instances"]), settings.REDIS_URL)
+            if instances is not None:
+                logins.assign(login, instances, settings.REDIS_URL)
             if way is not None and not options["store_only"]:
                 self._log_in(login, way)
         except (BadBundle, OSError) as exc:

@@ -101,6 +101,7 @@ def test_command_says_what_is_wrong(instances, tmp_path):
     # An attached service is not ours to give a login to.
     with pytest.raises(CommandError, match=r"There is no instance w2-i1 .* There are: w1-i1, w1-i2\."):
         by_command("main", "--bundle", tmp_path, "--instances", "w2-i1")
+    assert not Login.objects.exists()
 
 
 @pytest.mark.parametrize("way", [(), ("--browser",)])
