@@ -107,7 +107,10 @@ class LoginForm(forms.ModelForm):
 
     def _read_credentials(self, file: UploadedFile | None, text: str, kind: str | None) -> None:
         given = file.read(LARGEST_CREDENTIALS + 1) if file is not None else text.encode()
-        if not given or kind is None:
+        if kind is None:
+            return
+        if not given:
+            self._check_kind(LoginKind(kind))
             return
         if not LoginKind(kind).has_credentials:
             self.add_error("kind", gettext("A login of this kind has no credentials."))
@@ -118,6 +121,12 @@ class LoginForm(forms.ModelForm):
             self.add_error("credentials_text" if file is None else "credentials_file", exc)
         else:
             self.credentials = given
+
+    def _check_kind(self, kind: LoginKind) -> None:
+        try:
+            logins.check_kind(self.instance, kind)
+        except ValidationError as exc:
+            self.add_error("kind", exc)
 
 
 def _bundle(given: Mapping[str, UploadedFile | None]) -> Bundle | None:

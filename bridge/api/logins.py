@@ -45,6 +45,11 @@ class LoginSerializer(Checked):
         model = Login
         exclude = ("bundle", "credentials")
 
+    def validate_kind(self, kind: str) -> str:
+        if self.instance:
+            logins.check_kind(self.instance, LoginKind(kind))
+        return kind
+
     def validate_endpoint(self, endpoint: str) -> str:
         """Whoever sets it gets the login, and what is asked with it."""
         before = self.instance.endpoint if self.instance else ""

@@ -70,6 +70,21 @@ def check_credentials(kind: LoginKind, given: bytes) -> None:
         raise ValidationError(translated(exc.text)) from None
 
 
+def check_kind(login: Login, kind: LoginKind) -> None:
+    """Whether it may become one of that kind as it is: what is stored would be sent as what it is not.
+
+    Raise ValidationError.
+    """
+    before = LoginKind(login.kind)
+    if kind is before or login.credentials is None or not (before.has_credentials and kind.has_credentials):
+        return
+    raise ValidationError(
+        gettext(
+            "The stored credentials are of another kind. Give those of this one, in the console or by lingma_login."
+        )
+    )
+
+
 def _of_label(label: str) -> Login:
     return Login.objects.select_for_update().filter(label=label).first() or Login(label=label)
 

@@ -196,6 +196,23 @@ def test_credentials_are_typed_and_times_set(admin_client, login):
         assert SECRET not in text(admin_client, each)
 
 
+def test_credentials_are_never_those_of_another_kind(admin_client, login):
+    path, api = change_of(login), f"/api/logins/{login.pk}/"
+    form = {"label": "main", "kind": "ak_sk", "endpoint": "", "lead_days": "", "period_days": "", "jitter_hours": ""}
+    words = "The stored credentials are of another kind."
+    assert words in admin_client.post(path, form).content.decode()
+    refused = admin_client.patch(api, {"kind": "ak_sk"}, "application/json")
+    assert (refused.status_code, list(refused.json()["errors"])) == (400, ["kind"])
+    assert Login.objects.get().kind == "automatic"
+    # As it is, and for somebody who logs in by hand, what is stored stays.
+    for kind in ("automatic", "browser"):
+        assert admin_client.patch(api, {"kind": kind}, "application/json").status_code == 200
+    Login.objects.update(kind="automatic")
+    admin_client.post(path, form | {"credentials_text": "key\r\nsecret"})
+    login.refresh_from_db()
+    assert (login.kind, login.credentials.read().split()) == ("ak_sk", [b"key", b"secret"])
+
+
 def test_list_says_when_each_is_made_again(admin_client, login):
     ends = timezone.now() + timezone.timedelta(days=30)
     Login.objects.update(expires_at=ends, account="logged_in", jitter_hours=0)
