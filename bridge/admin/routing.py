@@ -61,14 +61,24 @@ class RoutingAdmin(AuditHistory, ClosedLookups, ModelAdmin):
     warn_unsaved_form = True
 
     def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
-        """Fields of a list have no labels: each says what it sets, and of which row."""
+        """Fields of a list have no labels: each says what it sets, and of which row.
+
+        With each goes what the page showed: what nobody has edited there stays as somebody else has set it meanwhile.
+        """
         form: Any = super().get_changelist_form(request, **kwargs)
 
         class NamedForm(form):
             def __init__(self, *args: Any, **values: Any) -> None:
                 super().__init__(*args, **values)
-                for field in self.fields.values():
+                for name, field in self.fields.items():
                     field.widget.attrs["aria-label"] = f"{field.label}: {self.instance}"
+                    field.show_hidden_initial = not self.is_bound or self.add_initial_prefix(name) in self.data
+
+            def clean(self) -> Any:
+                found = super().clean() or self.cleaned_data
+                return found | {
+                    name: getattr(self.instance, name) for name in found.keys() - {*self.changed_data, "id"}
+                }
 
         return NamedForm
 

@@ -231,6 +231,31 @@ def test_prompt_starts_from_shipped_text_with_preview(admin_client):
     assert "&lt;call:k3v9x2m7qd&gt;" in page
 
 
+def fields_of(page):
+    """What the form of a list would send."""
+    found = {}
+    for tag in re.findall(r"<input[^>]*>", page.content.decode()):
+        attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
+        name = attributes.get("name", "")
+        if re.match("(initial-)?form-", name) and ("checkbox" not in tag or " checked" in tag):
+            found[name] = attributes.get("value", "on")
+    return found
+
+
+def test_list_changes_what_was_edited_alone(admin_client):
+    first, second = (ModelAlias.objects.create(pattern=name, position=n) for n, name in enumerate("ab", 1))
+    sent = fields_of(admin_client.get(ALIASES))
+    assert sent["form-0-position"] == "1"
+    ModelAlias.objects.filter(pk=first.pk).update(enabled=False, position=5)  # somebody else, meanwhile
+    ModelAlias.objects.filter(pk=second.pk).update(enabled=False)
+    admin_client.post(ALIASES, sent | {"form-1-position": "7", "_save": "Save"})
+    rows = ModelAlias.objects.order_by("pk").values_list("pattern", "enabled", "position")
+    assert list(rows) == [("a", False, 5), ("b", False, 7)]
+    sent = {name: value for name, value in fields_of(admin_client.get(ALIASES)).items() if name != "form-1-enabled"}
+    admin_client.post(ALIASES, sent | {"form-0-enabled": "on", "_save": "Save"})
+    assert list(rows.all()) == [("a", True, 5), ("b", False, 7)]
+
+
 def test_saved_prompt_shows_its_own_text(admin_client):
     template = "Mine: $tools\r\n$open$close"
     admin_client.post(ADD_PROMPT, prompt(template=template))
