@@ -17,6 +17,8 @@ from accounts.demo.turns import DAYS
 from accounts.models import Usage
 from gateway_project.lib.counted import counted
 
+LARGEST_SEED = 2**32 - 1
+
 
 class Command(RecordedCommand):
     help = __doc__
@@ -29,8 +31,9 @@ class Command(RecordedCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         rows, seed, file = options["rows"], options["seed"], options["expected"]
-        if rows < 1 or seed < 0:
-            raise CommandError("--rows must be at least 1, and --seed at least 0.")
+        # It stands in names of keys, which have an end.
+        if rows < 1 or not 0 <= seed <= LARGEST_SEED:
+            raise CommandError(f"--rows must be at least 1, and --seed from 0 to {LARGEST_SEED}.")
         # What the simulator answered is made up as well, and nobody will bill it.
         if not options["force"] and settings.ENV.upstream != "simulator" and Usage.objects.exists():
             raise CommandError(

@@ -89,7 +89,8 @@ def test_database_in_use_is_left_alone(expected, settings):
     assert Usage.objects.count() == ROWS + 10
 
 
-@pytest.mark.parametrize("wrong", [{"rows": 0}, {"seed": -1}])
+@pytest.mark.parametrize("wrong", [{"rows": 0}, {"seed": -1}, {"seed": 10**20}])
+@pytest.mark.django_db
 def test_numbers_that_make_no_sense_are_refused(wrong):
     with pytest.raises(CommandError):
         call_command("seed_demo", **wrong)
