@@ -5,6 +5,7 @@ Names that they show come from whoever chose them, so a terminal gets no escapes
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,12 +63,17 @@ class GatewayCommand(BaseCommand):
             raise CommandError(f"{exc.object[exc.start : exc.end]!a} cannot be written as {exc.encoding}") from exc
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Whoever breaks a command off knows where it was."""
+        """Whoever breaks a command off, or reads no more of it, knows where it was."""
         try:
             super().run_from_argv(argv)
         except KeyboardInterrupt:
             self.stderr.write("cancelled")
             sys.exit(CANCELLED)
+        except BrokenPipeError:
+            # What is left of the output has to go somewhere when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.stderr.write("CommandError: nobody reads the output any more, so this was broken off")
+            sys.exit(1)
 
 
 def _with_numbers(args: Sequence[str], numbers: Mapping[str, int]) -> Iterator[str]:

@@ -1,6 +1,9 @@
 """What our commands say when they cannot do what they are asked."""
 
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 from django.core.management import call_command, get_commands, load_command_class
@@ -69,6 +72,29 @@ def test_command_that_is_broken_off_says_so(capsys):
     with pytest.raises(SystemExit) as left:
         BrokenOff().run_from_argv(["manage.py", "broken_off", "--skip-checks"])
     assert (left.value.code, capsys.readouterr().err) == (130, "cancelled\n")
+
+
+MUCH = """
+from gateway_project.lib.commands import GatewayCommand
+class Much(GatewayCommand):
+    def handle(self, *args, **options):
+        for _ in range(100_000):
+            self.stdout.write("x" * 99)
+Much().run_from_argv(["manage.py", "much", "--skip-checks"])
+"""
+
+
+def test_command_that_nobody_reads_says_so(tmp_path):
+    """As with `| head -1`."""
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "gateway_project.settings", "DATA_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", MUCH], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as much:
+        assert much.stdout.readline() == b"x" * 99 + b"\n"
+        much.stdout.close()
+        said = much.stderr.read()
+        much.wait(60)
+    assert (much.returncode, said) == (1, b"CommandError: nobody reads the output any more, so this was broken off\n")
 
 
 class Screen(io.StringIO):
