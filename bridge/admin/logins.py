@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
@@ -56,6 +56,16 @@ def _file(label: Any, help_text: Any = "") -> forms.FileField:
     return forms.FileField(label=label, help_text=help_text, required=False, widget=UnfoldAdminFileFieldWidget)
 
 
+class ShownNames(forms.HiddenInput):
+    """What the page has shown as chosen, also where that was nothing."""
+
+    def format_value(self, value: Any) -> str:
+        return ",".join(value or ())
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
+        return [each for each in data.get(name, "").split(",") if each]
+
+
 class LoginForm(forms.ModelForm):
     """Files are taken and never given out again."""
 
@@ -94,6 +104,16 @@ class LoginForm(forms.ModelForm):
         names: Any = self.fields["instances"]
         names.choices = [(name, name) for name in sorted(others.union(mine))]
         names.initial = mine
+        names.hidden_widget = ShownNames
+        names.show_hidden_initial = not self.is_bound or self.add_initial_prefix("instances") in self.data
+
+    def names_after(self, before: Collection[str]) -> set[str]:
+        """The instances that are to have it: what the page did not change stays as others have made it meanwhile."""
+        chosen = set(self.cleaned_data.get("instances", ()))
+        if not self.fields["instances"].show_hidden_initial:
+            return chosen
+        shown = set(ShownNames().value_from_datadict(self.data, self.files, self.add_initial_prefix("instances")))
+        return {*before, *(chosen - shown)} - (shown - chosen)
 
     def clean(self) -> dict[str, Any]:
         found: dict[str, Any] = super().clean() or {}
@@ -213,7 +233,8 @@ class LoginAdmin(LoginAttempts, AuditHistory, ClosedLookups, ModelAdmin):
                 obj.credentials = logins.sealed(form.credentials)
                 columns.append("credentials")
             obj.save(**({"update_fields": columns} if change else {}))
-            logins.assign(obj, form.cleaned_data.get("instances", []), settings.REDIS_URL)
+            before = obj.orders.values_list("name", flat=True)
+            logins.assign(obj, form.names_after(before), settings.REDIS_URL)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Login]) -> None:
         """One by one, so that web processes hear of each."""

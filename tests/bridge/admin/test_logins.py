@@ -149,6 +149,26 @@ def test_console_takes_archive_and_files(admin_client, instances):
     assert (Login.objects.get().generation, Login.objects.get().brought_generation) == (2, 2)
 
 
+@pytest.mark.parametrize("shown", [[], ["w1-i1"]])
+def test_page_takes_no_login_that_came_meanwhile(admin_client, instances, shown):
+    login, other = (Login.objects.create(label=label) for label in ("main", "other"))
+    path = f"{LIST}{login.pk}/change/"
+    for name in shown:
+        InstanceOrder.objects.create(name=name, login=login)
+    page = admin_client.get(path).content.decode()
+    [hidden] = re.findall(r'<input[^>]*name="initial-instances"[^>]*>', page)
+    sent = {"initial-instances": re.search(r'value="([^"]*)"', hidden)[1], "instances": shown}
+    assert sent["initial-instances"] == ",".join(shown)
+    # Another one is given to what had it, and this one to another instance.
+    InstanceOrder.objects.update_or_create(name="w1-i1", defaults={"login": other})
+    InstanceOrder.objects.create(name="w1-i2", login=login)
+    upload(admin_client, path=path, label="renamed", **sent)
+    assert InstanceOrder.objects.get(name="w1-i1").login == other
+    assert InstanceOrder.objects.get(name="w1-i2").login.label == "renamed"
+    upload(admin_client, path=path, label="renamed", **{"initial-instances": "w1-i2", "instances": ["w1-i1"]})
+    assert [order.login and order.login.label for order in InstanceOrder.objects.order_by("name")] == ["renamed", None]
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [
