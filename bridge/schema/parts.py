@@ -89,7 +89,8 @@ def reference(node: dict[str, Any]) -> str | None:
 
 def pointed(root: Any, ref: str) -> Any:
     """What a reference within the schema leads to; `{}` for one that leads nowhere or out of it."""
-    if not ref.startswith("#") or len(ref) > _LONGEST_REFERENCE:
+    # `#name` is an anchor, which no pointer is: it may stand anywhere, so nothing is known of what it means.
+    if not (ref == "#" or ref.startswith("#/")) or len(ref) > _LONGEST_REFERENCE:
         return {}
     target = root
     # A JSON Pointer in a fragment (RFC 6901): percent-encoded, then `~1` is a slash and `~0` a tilde. `~1` goes first,

@@ -64,7 +64,7 @@ def test_references_are_followed():
     assert rendered(properties, ["edits"], **{"$defs": defs}) == "(edits: {old: string}[])"
 
 
-@pytest.mark.parametrize("ref", ["#/$defs/Gone", "https://example.com/schema", "#/required/0", ""])
+@pytest.mark.parametrize("ref", ["#/$defs/Gone", "#Anchor", "https://example.com/schema", "#/required/0", ""])
 def test_references_that_lead_nowhere_are_anything(ref):
     assert rendered({"x": {"$ref": ref}}, ["x"]) == "(x: any)"
 

@@ -97,6 +97,11 @@ def test_violations_are_reported_up_to_a_number():
     assert len(violations({"items": {"type": "string"}}, [0] * 1000)) == MOST_VIOLATIONS
 
 
+def test_anchor_is_not_taken_for_the_whole():
+    schema = {"properties": {"a": {"$ref": "#name"}}, "required": ["a"], "$defs": {"n": {"$anchor": "name"}}}
+    assert violations(schema, {"a": {}}) == violations(schema, {"a": "x"}) == []
+
+
 @pytest.mark.parametrize("schema", [{"$ref": "#"}, {"allOf": [{"$ref": "#"}] * 2}, {"anyOf": [{"$ref": "#"}] * 2}])
 def test_self_referring_schema_is_given_up(schema):
     with pytest.raises(TooMuch):
