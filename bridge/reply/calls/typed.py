@@ -9,6 +9,7 @@ import msgspec
 
 from bridge.chat.request import Tool
 from bridge.reply.calls.json_value import ParseStopped, Value, read_on
+from bridge.schema import parts as schema_parts
 
 _DEEPEST = 8
 _MOST_NODES = 200
@@ -30,11 +31,21 @@ class Parameters:
 
     def __init__(self, tool: Tool) -> None:
         self._root = _decoded(tool.schema)
-        fields = self._root.get("properties")
-        self._fields = fields if isinstance(fields, dict) else {}
+        self._fields = self._declared_fields()
         self._nodes = 0
         self.tokens = 0
         """Tokens of JSON in the value read last."""
+
+    def _declared_fields(self) -> dict[str, Any]:
+        """The parameters' schemas; generators put them where the root refers to, if they have a name for the whole."""
+        node: Any = self._root
+        for _ in range(_DEEPEST):
+            if not isinstance(node, dict):
+                break
+            if fields := schema_parts.fields(node):
+                return fields
+            node = schema_parts.pointed(self._root, schema_parts.reference(node) or "")
+        return {}
 
     def value(self, name: str, text: str, *, is_string: bool | None = None, most: int = _MOST_TOKENS) -> str:
         """
@@ -80,8 +91,8 @@ class Parameters:
         self._nodes += 1
         if not isinstance(node, dict) or depth > _DEEPEST or self._nodes > _MOST_NODES:
             return None
-        if isinstance(node.get("$ref"), str):
-            return self._kinds(_pointed(self._root, node["$ref"]), depth + 1)
+        if "$ref" in node and (ref := schema_parts.reference(node)) is not None:
+            return self._kinds(schema_parts.pointed(self._root, ref), depth + 1)
         declared = _declared(node)
         if declared is not None:
             return declared
@@ -114,14 +125,6 @@ def _decoded(schema: bytes) -> dict[str, Any]:
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return {}
     return root if isinstance(root, dict) else {}
-
-
-def _pointed(root: Any, reference: str) -> Any:
-    if not reference.startswith("#") or reference.count("/") > _DEEPEST:
-        return None
-    for step in reference[1:].split("/")[1:]:
-        root = root.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(root, dict) else None
-    return root
 
 
 def _kind(strict: str) -> str:

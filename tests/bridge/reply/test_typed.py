@@ -9,7 +9,11 @@ from bridge.reply.calls.typed import Parameters
 
 SCHEMA = {
     "type": "object",
-    "$defs": {"Many": {"anyOf": [{"type": "array"}, {"type": "null"}]}, "Round": {"$ref": "#/$defs/Round"}},
+    "$defs": {
+        "Many": {"anyOf": [{"type": "array"}, {"type": "null"}]},
+        "Round": {"$ref": "#/$defs/Round"},
+        "An Id": {"type": "string"},
+    },
     "properties": {
         "text": {"type": "string"},
         "maybe": {"anyOf": [{"type": "string"}, {"type": "null"}]},
@@ -21,6 +25,8 @@ SCHEMA = {
         "choice": {"enum": ["1", "2"]},
         "both": {"allOf": [{"type": "integer"}, {"minimum": 1}]},
         "round": {"$ref": "#/$defs/Round"},
+        "spaced": {"$ref": "#/$defs/An%20Id"},
+        "listed": {"$ref": "#/properties/maybe/anyOf/0"},
         "any": {},
     },
 }
@@ -35,7 +41,7 @@ SCHEMA = {
         *(("share", "0.5", 0.5), ("share", "2", 2), ("flag", "true", True), ("flag", "False", False)),
         *(("many", '["a"]', ["a"]), ("many", "['a',]", ["a"]), ("many", "null", None)),
         *(("either", "ls -l", "ls -l"), ("either", '["ls"]', ["ls"]), ("either", "5", "5")),
-        *(("choice", "1", "1"), ("both", "7", 7)),
+        *(("choice", "1", "1"), ("both", "7", 7), ("spaced", "5", "5"), ("listed", "5", "5")),
         *((name, "5", 5) for name in ("any", "round", "unheard of")),
         *((name, text, text) for name in ("any", "unheard of") for text in ("hello", "True", "{'a': 1}", "NaN")),
     ],
@@ -43,6 +49,11 @@ SCHEMA = {
 def test_text_becomes_what_the_schema_wants(name, written, value):
     sent = json.loads(Parameters(Tool("t", schema=json.dumps(SCHEMA).encode())).value(name, written))
     assert (sent, type(sent)) == (value, type(value))
+
+
+def test_root_may_refer_to_its_parameters():
+    schema = {"$ref": "#/definitions/Look", "definitions": {"Look": SCHEMA | {"$defs": {}}}}
+    assert Parameters(Tool("t", schema=json.dumps(schema).encode())).value("text", "5") == '"5"'
 
 
 @pytest.mark.parametrize(("is_string", "value"), [(True, "5"), (False, 5), (None, 5)])
