@@ -35,8 +35,12 @@ def whole_prompt(
         return _text(messages[0]) or _heading("user", delimiter_id)
     # Last on purpose: models follow best what stands right before their answer, and the history can be long.
     demands = [_with_heading(part, delimiter_id) for part in (instructions, demand(reply_schema)) if part]
-    calls = _calls(messages)
-    turns = [_turn(message, delimiter_id, calls) for message in messages]
+    calls: dict[str, ToolCall] = {}
+    turns: list[str] = []
+    for message in messages:
+        # In their order: some clients count the calls of each answer from 0, and a result is of the latest of its id.
+        calls.update(_calls((message,)) if message.tool_calls else ())
+        turns.append(_turn(message, delimiter_id, calls))
     if messages[-1].role == "assistant":  # a prefill: the reply goes on from it
         # Demands go before the prefill: the model must write on directly behind it.
         return "\n\n".join([*turns[:-1], *demands, turns[-1]])

@@ -48,6 +48,18 @@ def test_tool_calls_and_results_are_written():
     )
 
 
+def test_result_belongs_to_latest_call_of_its_id():
+    steps = [("read_file", "text of a"), ("bash", "done")]
+    turns = [
+        message
+        for name, result in steps
+        for message in (Message("assistant", "", (ToolCall("0", name, ""),)), Message("tool", result, tool_call_id="0"))
+    ]
+    prompt = whole_prompt([HELLO, *turns])
+    assert "[Result k3y read_file 0]\ntext of a" in prompt
+    assert "[Result k3y bash 0]\ndone" in prompt
+
+
 def test_messages_behind_the_last_answer_are_new():
     assert split_reply([SYSTEM, HELLO, HI, BYE]) == ([SYSTEM, HELLO, HI], [BYE])
     assert split_reply([HELLO, HI, BYE, HI, SYSTEM, BYE]) == ([HELLO, HI, BYE, HI], [SYSTEM, BYE])
