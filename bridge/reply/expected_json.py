@@ -79,7 +79,11 @@ class ExpectedJson:
                 if found.fits:
                     return found
                 first = first or found
-        return first or Found()
+        if first is not None:
+            return first
+        # An `enum` or a union may allow bare strings and numbers as well: they show no beginning of their own.
+        bare = yield from self._scalar_of(text)
+        return bare if bare.fits else Found()
 
     def _scalar_of(self, text: str) -> Steps[Found]:
         stripped = text.strip()

@@ -164,13 +164,17 @@ def test_replaced_reply_is_forgotten():
         (b'{"type":"array","items":{"type":"integer"}}', "As in [3]:\n[1, 2]\n", "[1,2]"),
         (b'{"type":"integer"}', "```\n42\n```", "42"),
         (b'{"enum":["a","b"],"type":"string"}', ' "a" ', '"a"'),
+        (b'{"enum":["a","b"]}', '```json\n"a"\n```', '"a"'),
+        (b'{"anyOf":[{"type":"string"},{"type":"null"}]}', "null", "null"),
+        (b'{"type":["array","null"]}', "null\n", "null"),
         (b'{"anyOf":[{"type":"object"},{"type":"array"}]}', "So: {}", "{}"),
         (b'{"$ref":"#/$defs/a","$defs":{"a":{"type":"array"}}}', "[]", "[]"),
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])
 def test_json_is_searched_by_what_schema_wants(schema, text, sent, stream):
-    assert whole(Structured(schema, stream=stream), text) == sent
+    reply = Structured(schema, stream=stream)
+    assert (whole(reply, text), reply.correction) == (sent, "")
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 50, 10_000])
