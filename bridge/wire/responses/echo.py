@@ -27,7 +27,8 @@ LONGEST_LABEL = 512
 """Characters of `user` and its like. OpenAI takes 64; those of other gateways are longer."""
 
 TRUNCATIONS = ("auto", "disabled")
-TIERS = ("auto", "default", "flex", "scale", "priority", "fast", "standard")
+TIERS = ("default", "flex", "scale", "priority", "fast", "standard")
+"""Those that are echoed; `auto` and what the types of the SDKs do not know are answered as `default`."""
 
 _METADATA = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _VALUE = msgspec.json.Decoder(str)
@@ -117,7 +118,8 @@ def echoed_fields(fields: Any, choice: Any) -> dict[str, Any]:
     echoed.update(_echoed_objects(fields))
     if one_of(fields.truncation, TRUNCATIONS, ("truncation",)):
         echoed["truncation"] = fields.truncation
-    if (one_of(fields.service_tier, TIERS, ("service_tier",)) or "auto") != "auto":
+    # A tier only tunes: a client that knows a newer one is answered all the same (FORMATS 1.4).
+    if fields.service_tier in TIERS:
         echoed["service_tier"] = fields.service_tier
     return _bounded(echoed)
 

@@ -60,6 +60,7 @@ def test_tool_choice_is_repeated_flat(choice, told):
         ("reasoning", {"effort": "low"}, {"effort": "low", "summary": None}),
         ("reasoning", {}, {"effort": None, "summary": None}),
         ("service_tier", "auto", "default"),
+        ("service_tier", "future", "default"),
     ],
 )  # fmt: skip
 def test_repeated_parts_have_every_field(field, given, told):
