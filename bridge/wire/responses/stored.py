@@ -131,8 +131,9 @@ def listed(raw: msgspec.Raw, response_id: str, index: int) -> dict[str, Any]:
     ids = _IDS.decode(raw)
     kind = item["type"] = ids.type or "message"
     item["id"] = _id_of(ids, response_id, index)
-    # What was sent by a client is over by definition.
-    item.setdefault("status", "completed")
+    # What was sent by a client is over by definition; SDKs send the status of items that have none as null.
+    if bytes(item.get("status", b"null")) == b"null":
+        item["status"] = "completed"
     content = bytes(item.get("content", b""))
     if kind == "message" and not content.startswith(b"["):
         text = (_TEXT.decode(content) if content else None) or ""

@@ -49,12 +49,13 @@ def test_items_are_listed_as_the_types_promise():
 
 
 def test_listed_item_has_all_that_it_had():
-    odd = b'{"type": null, "role": "user", "content": "one", "weight": 1e999, "big": 123456789012345678901234567890}'
+    numbers = b'"weight": 1e999, "big": 123456789012345678901234567890'
+    odd = b'{"type": null, "status": null, "role": "user", "content": "one", %b}' % numbers
     record = stored.unpack(stored.pack(b'{"output":[]}', [msgspec.Raw(odd)]))
     listed = stored.input_items(record, ID, {})
     assert b'"weight":1e999,"big":123456789012345678901234567890' in listed
     (item,) = json.loads(listed)["data"]
-    assert (item["type"], item["content"][0]["text"]) == ("message", "one")
+    assert (item["type"], item["status"], item["content"][0]["text"]) == ("message", "completed", "one")
     assert bytes(record.by_id(ID)[item["id"]]) == odd
 
 
