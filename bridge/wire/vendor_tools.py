@@ -8,7 +8,7 @@ from typing import NamedTuple
 from bridge.chat.request import Tool
 
 _CLIENT_RUN = re.compile(
-    r"(?:bash|text_editor|memory|computer)(?:_\d{8})?\Z"
+    r"(?:bash|text_editor|memory|computer|(?:computer|browser)_toolset)(?:_\d{8})?\Z"
     r"|(?:local_)?shell\Z|apply_patch\Z|computer[-_]use(?:[-_]preview)?\Z"
 )
 

@@ -114,16 +114,26 @@ def user_messages(content: Content, at: Path) -> Iterator[Message]:
     if len(content) == 1:
         yield _result(content[0], (*at, 0))
         return
+    yield from _apart(content, at)
+
+
+def _apart(content: list[Block], at: Path) -> list[Message]:
+    """The results and the texts between them, at least one result."""
+    messages: list[Message] = []
     texts: list[str] = []
     attached = Attached()
     for index, block in enumerate(content):
         if block.type != "tool_result":
             texts.append(block_text(block, (*at, index), attached))
             continue
-        yield from _between(texts, attached)
-        texts, attached = [], Attached()
-        yield _result(block, (*at, index))
-    yield from _between(texts, attached)
+        messages += _between(texts, attached)
+        texts.clear()
+        messages.append(_result(block, (*at, index)))
+    messages += _between(texts, attached)
+    if attached.dropped:
+        # Of blocks that have left no text, and so no message of their own: it is named with one that is there.
+        messages[-1] = msgspec.structs.replace(messages[-1], dropped=(*messages[-1].dropped, *attached.dropped))
+    return messages
 
 
 def assistant_message(content: Content, at: Path) -> Message:
@@ -148,9 +158,12 @@ def plain_message(role: Role, content: Content, at: Path) -> Message:
 
 
 def _between(texts: list[str], attached: Attached) -> Iterator[Message]:
+    """The message of the texts; what came with them is taken out of `attached`."""
     # A picture leaves `[image]` in the text: without a text there is no picture either.
     if text := _lines(texts):
         yield Message("user", text, images=tuple(attached.images), dropped=tuple(attached.dropped))
+        attached.images.clear()
+        attached.dropped.clear()
 
 
 def _call(block: Block, at: Path) -> ToolCall:

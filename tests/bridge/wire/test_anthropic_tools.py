@@ -43,6 +43,11 @@ def test_pitfall_5_deferred_tools_are_accepted_without_typed():
     assert request.tooling
 
 
+def test_toolsets_that_clients_run_are_named():
+    kinds = ("computer_toolset_20260801", "browser_toolset_20260801", "mcp_toolset")
+    assert parse(tools=[{"type": kind} for kind in kinds]).left_out == kinds[:2]
+
+
 @pytest.mark.parametrize("tools", [None, []])
 def test_absent_tools_are_no_tooling(tools):
     request = parse(tools=tools)
@@ -180,6 +185,16 @@ def test_images_belong_to_their_result_or_text():
         Message("tool", "b\n[image]", tool_call_id="toolu_1", images=(DATA_URL,)),
         Message("user", "[image]\nc", images=(DATA_URL,)),
     )
+
+
+UPLOAD = {"type": "container_upload", "file_id": "file_1"}
+
+
+@pytest.mark.parametrize("blocks", [(UPLOAD, result()), (result(), UPLOAD), (UPLOAD, result(), UPLOAD)])
+def test_block_lost_beside_results_is_named(blocks):
+    (message,) = content(*blocks)
+    lost = ("block of type 'container_upload'",) * blocks.count(UPLOAD)
+    assert message == Message("tool", "", tool_call_id="toolu_1", dropped=lost)
 
 
 def test_images_in_documents_and_search_results_are_kept():
