@@ -66,7 +66,7 @@ def write(seed: int, rows: int, end: datetime, expected: Expected | None = None)
     Raise Refused when this seed has been written already.
     """
     # The seed stands in the ids (`turns`), and the eight zeros behind it in none of real turns.
-    if Usage.objects.filter(request_id__startswith=f"req_{seed & 0xFFFF:04x}{0:08x}").exists():
+    if Usage.objects.filter(request_id__startswith=f"req_{seed:08x}{0:08x}").exists():
         raise Refused(f"seed {seed} is in the database already")
     keys = make_keys(seed, rows, end)
     uses: Uses = {}

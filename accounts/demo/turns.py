@@ -91,7 +91,7 @@ def _turn(
     status, reason = random.choice(OUTAGE) if outage else _chosen(random, _OUTCOMES)
     endpoint = ENDPOINTS.get(key.agent, "/v1/chat/completions")
     turn: dict[str, Any] = dict.fromkeys(FIELDS, "") | {
-        "request_id": f"req_{seed & 0xFFFF:04x}{number:028x}", "key": place, "endpoint": endpoint, "model": model,
+        "request_id": f"req_{seed:08x}{number:024x}", "key": place, "endpoint": endpoint, "model": model,
         "protocol": PROTOCOLS[endpoint], "stream": key.agent != "curl",
         "status": status, "reason": reason, "queue_ms": 0, "first_token_ms": None, "total_ms": random.randrange(1, 9),
         "prompt_tokens": 0, "completion_tokens": 0, "client": key.address, "agent": key.agent, "count": 1,
