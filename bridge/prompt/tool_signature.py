@@ -23,6 +23,7 @@ _FEW = 8  # tools whose descriptions may be as long as the profile says, all tog
 _MAX_REQUIRED = 500  # names that are looked at
 _MAX_EXAMPLE = 1000
 _MAX_LITERAL = 200
+_MOST_PARTS = 20  # of a schema in which the parameters of an example are looked for
 
 _lists: WeightedCache[str] = WeightedCache(8 << 20)
 _bodies: WeightedCache[tuple[str, ...]] = WeightedCache(8 << 20)
@@ -166,9 +167,26 @@ def _example_arguments(schema: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(root, dict):
         return {}
-    fields = schema_parts.fields(root)
-    names = _required(root) or list(islice(fields, 1))
+    fields, required = _declared(root)
+    names = list(required) or list(islice(fields, 1))
     return {name: _example_value(root, name, fields.get(name), 0) for name in names[:6]}
+
+
+def _declared(root: dict[str, Any]) -> tuple[dict[str, Any], dict[str, None]]:
+    """Fields and required names, also where the root is a reference, put together from parts, or a union."""
+    fields: dict[str, Any] = {}
+    required: dict[str, None] = {}
+    nodes: list[Any] = [root]
+    for node in islice(nodes, _MOST_PARTS):  # which grows meanwhile; references may go round in circles
+        if not isinstance(node, dict):
+            continue
+        fields = schema_parts.fields(node) | fields
+        required |= dict.fromkeys(_required(node))
+        if (ref := schema_parts.reference(node)) is not None:
+            nodes.append(schema_parts.pointed(root, ref))
+        # Of a union one branch is enough: an example shows one way.
+        nodes += [*schema_parts.parts(node)[:_MOST_PARTS], *(union[0] for union in schema_parts.unions(node))]
+    return fields, required
 
 
 _SAMPLES = (

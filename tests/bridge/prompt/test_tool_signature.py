@@ -236,6 +236,23 @@ def test_examples_are_calls_that_the_schema_allows():
     assert json.loads(body) == {"name": "Read", "arguments": {"file_path": "src/main.py", "mode": "r", "lines": [1]}}
 
 
+ONE = {"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        {"$ref": "#/definitions/One", "definitions": {"One": ONE}},
+        {"allOf": [{"properties": {"more": {}}}, ONE]},
+        {"anyOf": [ONE, {"type": "object", "required": ["else"]}]},
+        {"$ref": "#", **ONE},
+    ],
+)
+def test_example_has_what_any_root_requires(root):
+    (body,) = examples((Tool("t", schema=json.dumps(root).encode()),), 1)
+    assert json.loads(body)["arguments"] == {"count": 1}
+
+
 def test_tools_with_required_parameters_are_the_better_examples():
     tools = (Tool("now"), Tool("patch", custom=True))
     assert [json.loads(body)["name"] for body in examples(tools, 1)] == ["patch"]
