@@ -253,3 +253,16 @@ def test_stored_answers_are_deleted_after_a_day(api):
 def test_idempotency_key_is_bounded(api, key):
     answer = api("POST", "teams/", {"name": "a"}, Idempotency_Key=key)
     assert answer.data["errors"] == {"Idempotency-Key": ["It has at most 255 characters, all of them printable."]}
+
+
+def test_pages_of_one_name_come_to_an_end(api):
+    ended = timezone.now()
+    ApiKey.objects.bulk_create(
+        ApiKey(name="playground: ann", digest=f"{number:064x}", revoked_at=ended) for number in range(3001)
+    )
+    path, seen = "keys/?ordering=name&page_size=1000", []
+    for _ in range(4):
+        page = api("GET", path).data
+        seen += [key["id"] for key in page["results"]]
+        path = (page["next"] or "").partition("/api/")[2]
+    assert (path, len(set(seen)), len(seen)) == ("", 3001, 3001)
