@@ -117,18 +117,20 @@ class KeyActions:
         page: Any = self
         key = page.may_change(request, self._one(request, object_id)).filter(revoked_at=None).first()
         if key is None:
-            messages.info(request, gettext("There is no such key to rotate."))
-            return _to_list()
+            return _none_to_rotate(request)
         form = RotateForm(request.POST if request.method == "POST" else None, initial={"hint": key.hint})
-        # A reload of the page with the secret sends this form again.
-        if form.is_valid() and form.cleaned_data["hint"] != key.hint:
-            messages.info(request, gettext("This key has a new secret already; it is not shown again."))
-            return _to_page(object_id)
         if not form.is_valid():
             context = page.admin_site.each_context(request)
             context |= {"title": gettext("Rotate"), "opts": page.opts, "key": key, "form": form}
             return TemplateResponse(request, "admin/accounts/apikey/rotate.html", context)
-        key.secret = services.rotate(key, timedelta(hours=int(form.cleaned_data["grace"])))
+        grace, hint = timedelta(hours=int(form.cleaned_data["grace"])), form.cleaned_data["hint"]
+        try:
+            key.secret = services.rotate(key, grace, hint)
+        except services.KeyRevoked:  # since it was read above
+            return _none_to_rotate(request)
+        except services.KeyRotated:  # by somebody else, or by this form: a reload of the page with the secret sends it
+            messages.info(request, gettext("This key has a new secret already; it is not shown again."))
+            return _to_page(object_id)
         page.log_change(request, key, "Rotated.")
         shown: HttpResponse = page.show_once(request, key)
         return shown
@@ -192,6 +194,11 @@ def _senseless(user: Any, key: ApiKey) -> Iterator[str]:
         yield "_quarantine_one"
         if key.quarantined_at is not None:
             yield "_resume_one"
+
+
+def _none_to_rotate(request: HttpRequest) -> HttpResponse:
+    messages.info(request, gettext("There is no such key to rotate."))
+    return _to_list()
 
 
 def _to_list() -> HttpResponse:

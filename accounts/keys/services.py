@@ -22,6 +22,10 @@ class KeyRevoked(Exception):
     """A revoked key stays revoked: it takes no new secret, and no pause."""
 
 
+class KeyRotated(Exception):
+    """The secret that was to be replaced has been replaced already."""
+
+
 class InQuarantine(Exception):
     """Operators alone let a key out of quarantine, whoever may resume it after a pause."""
 
@@ -38,16 +42,18 @@ def create(key: ApiKey) -> str:
     return secret
 
 
-def rotate(key: ApiKey, grace: timedelta) -> str:
+def rotate(key: ApiKey, grace: timedelta, hint: str = "") -> str:
     """Give the key a new secret and return it; the old one works for `grace` longer, zero: no longer.
 
-    A still older secret that had its grace stops at once. Raise KeyRevoked, or ValueError for a grace that is negative
-    or above MOST_GRACE.
+    A still older secret that had its grace stops at once. `hint`: of the one secret that is to be replaced. Raise
+    KeyRevoked, KeyRotated, or ValueError for a grace that is negative or above MOST_GRACE.
     """
     if not timedelta(0) <= grace <= MOST_GRACE:
         raise ValueError(f"a grace is between nothing and {MOST_GRACE.days} days")
     with transaction.atomic():
         row = _live(key)
+        if hint and row.hint != hint:
+            raise KeyRotated(str(row))
         # Also without a grace: the older secret is then refused as `rotated`, which says more than that it is unknown.
         row.previous_digest, row.previous_until = row.digest, timezone.now() + grace
         secret = row.renew_secret(accounts_config().pepper)

@@ -1,4 +1,4 @@
-"""Forms of rows that may be deleted by somebody else while they are filled in."""
+"""Forms of rows that may be deleted by somebody else while they are filled in, or meet what others have just made."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext
@@ -48,7 +49,7 @@ class StaysDeleted:
     ) -> HttpResponse:
         page: Any = self
         try:
-            return view(request, *args, **kwargs)
+            return _checked_again(view, request, *args, **kwargs)
         except DeletedMeanwhile as exc:
             messages.error(
                 request,
@@ -56,3 +57,12 @@ class StaysDeleted:
             )
             opts = page.opts
             return HttpResponseRedirect(reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist"))
+
+
+def _checked_again(view: Callable[..., HttpResponse], request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    """What the form's own check found free, such as a name, another request may take before it is saved."""
+    try:
+        return view(request, *args, **kwargs)
+    except IntegrityError:
+        # Nothing was saved. The check now sees the other row, and the form says so with all that was entered.
+        return view(request, *args, **kwargs)
