@@ -248,12 +248,12 @@ class Attempt:
         usage = self._accounting.close(stream, self._reader, limits, logged, broke_off=error is not None)
         if logged is None and end is not None:
             self._await_usage(stream)
-        reason = cut or self._reason()
+        reason = self._reason(cut)
         turn.record.status, turn.record.reason = "ok", reason
         whole = error is None and not left_role and reason is not FinishReason.LENGTH
         if end is not None and whole and self._all_images_sent:
             turn.conversation.store(self._affinity, end.session_id, self._reader)
-        stop_sequence = limits.cutter.stop_sequence if limits is not None else None
+        stop_sequence = limits.cutter.stop_sequence if limits and reason is FinishReason.STOP_SEQUENCE else None
         await self._output.end([*batch, Finished(reason, usage, stop_sequence)])
 
     async def _send_partial_reply(self, error: GatewayError, batch: Batch) -> None:
@@ -270,7 +270,13 @@ class Attempt:
         self._turn.record.note_error(error)
         batch += partial
 
-    def _reason(self) -> FinishReason:
+    def _reason(self, cut: FinishReason | None) -> FinishReason:
+        """`cut` is the limit that was reached, if one was."""
+        if cut is FinishReason.STOP_SEQUENCE and self._limits is not None and self._limits.calls_begun:
+            # It stands behind a call, which was sent whole: clients run calls only where the reason says so.
+            return FinishReason.TOOL_CALLS
+        if cut is not None:
+            return cut
         if self._reader.is_text_only:
             return FinishReason.STOP
         if self._reader.cut_off:

@@ -246,14 +246,14 @@ async def test_estimates_of_text_learn_nothing_of_calls(new_service, new_engine,
 TOOLS = {"tools": (Tool("read"),), "tooling": True}
 
 
-def calling(*names, before="", **arguments):
+def calling(*names, before="", after=(), **arguments):
     """A service whose model writes these calls."""
 
     async def on_ask(peer, params):
         mark = re.findall(r"<call:(\w+)>", params["questionText"])[-1]
         body = json.dumps(arguments)
         calls = [f'<call:{mark}>{{"name":"{name}","arguments":{body}}}</call:{mark}>' for name in names]
-        await say(peer, params, before, *calls)
+        await say(peer, params, before, *calls, *after)
         await peer.push(finish(params["requestId"]))
 
     return on_ask
@@ -292,6 +292,14 @@ async def test_the_last_call_may_pass_the_limit(stream, new_service, new_engine)
     service = await new_service(calling("read", path="x" * 99, before="I read. "))
     done = await chat(await new_engine(service), request("Hi", max_tokens=5, stream=stream, **TOOLS))
     assert (done.text.strip(), done.end.reason) == ("I read.", FinishReason.TOOL_CALLS)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+async def test_pitfall_19_call_before_stop_sequence_waits(stream, new_service, new_engine):
+    service = await new_service(calling("read", after=["\nI wait. END", " of it"]))
+    done = await chat(await new_engine(service), request("Hi", stop=("END",), stream=stream, **TOOLS))
+    assert any(isinstance(event, ToolCallEnded) for event in done.events)
+    assert (done.text.strip(), done.end.reason, done.end.stop_sequence) == ("I wait.", FinishReason.TOOL_CALLS, None)
 
 
 async def test_call_behind_the_limit_never_begins(new_service, new_engine):
