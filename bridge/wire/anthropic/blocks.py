@@ -20,6 +20,8 @@ IMAGE, DOCUMENT = "[image]", "[document]"
 """What stands in the text for blocks that are none."""
 
 NO_TEXT = ("thinking", "redacted_thinking")
+TEXTS = ("stdout", "stderr", "content")
+"""Where results of tools that a vendor runs have their text."""
 
 
 class Block(msgspec.Struct, gc=False):
@@ -238,7 +240,7 @@ def _decode_field(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, at: Path) 
 
 
 def _gather(value: Any, depth: int = 8) -> str:
-    """The texts in a block of unknown type: strings, `text` fields, and what lies in `content`, not too deep."""
+    """The texts in a block of unknown type: strings, `text` fields, and what lies in TEXTS, not too deep."""
     match value:
         case str():
             return value
@@ -247,8 +249,8 @@ def _gather(value: Any, depth: int = 8) -> str:
             return _lines(_gather(item, depth - 1) for item in value)
         case {"text": str(text)}:
             return text
-        case {"content": inner} if depth:
-            return _gather(inner, depth - 1)
+        case dict() if depth:
+            return _lines(_gather(value.get(name), depth - 1) for name in TEXTS)
         case _:
             return ""
 

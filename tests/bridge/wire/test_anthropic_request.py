@@ -122,6 +122,13 @@ def test_unknown_blocks_give_their_text():
     assert assistant(asked, ran, summary, {"type": "text", "text": "c"}).text == "b\nSo far.\nc"
 
 
+def test_output_of_code_that_vendor_ran_stays():
+    ran = {"type": "bash_code_execution_result", "stdout": "42\n", "stderr": "slow", "return_code": 0, "content": []}
+    block = {"type": "bash_code_execution_tool_result", "tool_use_id": "s", "content": ran}
+    message = assistant(block, {"type": "text", "text": "It is 42."})
+    assert (message.text, message.dropped) == ("42\n\nslow\nIt is 42.", ())
+
+
 @pytest.mark.parametrize("depth", [7, 100, 142, 143, 200, 480])
 @pytest.mark.parametrize(
     ("begin", "end"),
