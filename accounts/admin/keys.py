@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Case, When
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -169,6 +169,10 @@ class ApiKeyAdmin(
     ) -> HttpResponse:
         """With how the key stands, in a sentence."""
         key = self.get_object(request, object_id)
+        if request.method == "POST" and key and key.revoked_at is not None and self.has_change_permission(request):
+            # While the form was filled in: Django would say that the user lacks a permission.
+            messages.error(request, gettext("The key is revoked."))
+            return HttpResponseRedirect(reverse("admin:accounts_apikey_change", args=[key.pk]))
         shown = self._about(request, key) if key else {}
         page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
         return page

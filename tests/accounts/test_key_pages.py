@@ -477,3 +477,11 @@ def test_key_page_has_setups_without_the_secret(admin_client):
     assert "accounts/copy" in page
     ApiKey.objects.update(revoked_at=timezone.now())
     assert "YOUR_API_KEY" not in text_of(admin_client.get(reverse("admin:accounts_apikey_change", args=[key.pk])))
+
+
+def test_key_revoked_while_edited_says_so(admin_client):
+    key, _ = made()
+    services.revoke(key)
+    shown = text_of(admin_client.post(page_of(key), {"name": "bob"}, follow=True))
+    assert "The key is revoked." in shown
+    assert ApiKey.objects.get().name == "alice"
