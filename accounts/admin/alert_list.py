@@ -19,7 +19,7 @@ from accounts.admin.usage import InfinitePaginator
 from accounts.alerts import raising
 from accounts.alerts.words import SEVERITIES, Severity, about, clock, kind_names, kinds_from, severity
 from accounts.models import Alert
-from accounts.roles.reach import SEE_KEYS, teams_of
+from accounts.roles.reach import CHANGE_KEYS, SEE_KEYS, teams_of
 from gateway_project.lib.pages.cells import cut
 from gateway_project.lib.pages.lookups import ClosedLookups
 
@@ -109,10 +109,15 @@ class AlertAdmin(ClosedLookups, ModelAdmin):
         found: QuerySet[Alert] = super().get_queryset(request).select_related("key")
         return found if teams is None else found.filter(key__team__in=teams)
 
-    @admin.action(description=_("Acknowledge"))
+    def has_acknowledge_permission(self, request: HttpRequest) -> bool:
+        """Of any alert: who may only look is offered nothing that would do nothing."""
+        teams = teams_of(request.user, CHANGE_KEYS)
+        return teams is None or bool(teams)
+
+    @admin.action(description=_("Acknowledge"), permissions=["acknowledge"])
     def acknowledge_selected(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
         for alert in queryset:
-            # Who may only look can choose rows too; the others stay open.
+            # Some rows may be those of teams whose keys the user may only see; these stay open.
             if may_acknowledge(request.user, alert):
                 raising.acknowledge(alert, request.user.get_username())
 

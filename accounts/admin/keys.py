@@ -33,6 +33,7 @@ from accounts.keys import services
 from accounts.keys.snippets import PLACEHOLDER, Setup, setups_of
 from accounts.keys.standing import standing
 from accounts.models import LIMITS, ApiKey, Policy
+from accounts.reports.visibility import visible_to
 from gateway_project.lib.pages.cells import ago, cut, lasting
 from gateway_project.lib.pages.lookups import ClosedLookups
 
@@ -86,8 +87,10 @@ def limits_of(policy: Policy) -> str | None:
     return ", ".join(limits) or None
 
 
-def usage_links(key: ApiKey) -> list[tuple[str, str]]:
-    """Where the usage of the key is shown."""
+def usage_links(user: Any, key: ApiKey) -> list[tuple[str, str]]:
+    """Where the usage of the key is shown, for who may see usage."""
+    if visible_to(user).nothing:
+        return []
     return [
         (gettext("Usage of the last 30 days"), usage_of("key", key.pk)),
         (gettext("What it was refused"), usage_of("key", key.pk, status="refused")),
@@ -180,7 +183,7 @@ class ApiKeyAdmin(
     def _about(self, request: HttpRequest, key: ApiKey) -> dict[str, Any]:
         return {
             "standing": standing(key, timezone.now()),
-            "usage_links": usage_links(key),
+            "usage_links": usage_links(request.user, key),
             "setups": self._setups(request, key, PLACEHOLDER) if key.revoked_at is None else [],
             "placeholder": PLACEHOLDER,
             "key_alerts": alerts_of(request.user, key),

@@ -24,6 +24,7 @@ from accounts.admin.leads import OwnTeams
 from accounts.admin.limits import LimitsNow
 from accounts.audit.history import AuditHistory
 from accounts.models import ApiKey, Team, Usage
+from accounts.reports.visibility import visible_to
 from accounts.roles.reach import keys_of
 from gateway_project.lib.pages.cells import ago, cut
 from gateway_project.lib.pages.lookups import ClosedLookups
@@ -74,14 +75,18 @@ class TeamAdmin(TeamFigures, PolicyPage, LimitsNow, OwnTeams, AuditHistory, Clos
             (gettext("What it was refused"), usage_of("team", team.pk, status="refused")),
             (gettext("Share of the pool, this month"), f"{reverse('showback')}?{urlencode({'team': team.pk})}"),
         ]
-        shown = {"usage_links": links, "month_sums": sums_of_month(request.user, team)}
+        sums = sums_of_month(request.user, team)
+        # Who may not see these sees none of its usage.
+        shown = {"usage_links": [] if sums is None else links, "month_sums": sums}
         if not request.user.has_perm("accounts.view_apikey"):
             return shown
         keys = keys_of(request.user).filter(team=team).order_by(F("revoked_at").asc(nulls_first=True), "name")
+        headers = [gettext("Key"), gettext("State"), gettext("Last used"), gettext("Usage")]
+        columns = len(headers) - visible_to(request.user).nothing
         return shown | {
             "team_keys": {
-                "headers": [gettext("Key"), gettext("State"), gettext("Last used"), gettext("Usage")],
-                "rows": [_row(key) for key in keys[:MOST_KEYS]],
+                "headers": headers[:columns],
+                "rows": [_row(key)[:columns] for key in keys[:MOST_KEYS]],
             },
             "all_keys": _keys_of(team),
         }

@@ -485,3 +485,16 @@ def test_key_revoked_while_edited_says_so(admin_client):
     shown = text_of(admin_client.post(page_of(key), {"name": "bob"}, follow=True))
     assert "The key is revoked." in shown
     assert ApiKey.objects.get().name == "alice"
+
+
+def test_links_to_usage_are_for_its_readers(client):
+    team = Team.objects.create(name="core")
+    key, _ = made(team=team)
+    pages = [page_of(key), reverse("admin:accounts_team_change", args=[team.pk])]
+    for permissions, offered in (
+        (["view_apikey", "view_team"], False),
+        (["view_usage", "view_apikey", "view_team"], True),
+    ):
+        client.force_login(user_of(f"colleague {offered}", permissions=permissions))
+        assert [f'href="{reverse("usage")}?' in client.get(page).content.decode() for page in pages] == [offered] * 2
+    assert "This key is live." in text_of(client.get(pages[0]))

@@ -17,6 +17,7 @@ from accounts.alerts.words import Kind, Severity
 from accounts.models import Alert, AlertChannel, AlertNotice, AuditEntry
 from gateway_project.lib.secrets.secrets_at_rest import Secret
 from tests.accounts.alerts.receivers import receiving
+from tests.accounts.roles.people import user_of
 
 pytestmark = pytest.mark.django_db
 OPTIONS = NoticeOptions(PostOptions(private=True, seconds=60), "gateway@example.com")
@@ -253,6 +254,14 @@ def test_alert_list_has_those_that_are_over(admin_client):
         {"action": "acknowledge_selected", "_selected_action": [Alert.objects.get(kind="odd").pk]},
     )
     assert Alert.objects.get(kind="odd").acknowledged_by == "admin"
+
+
+@pytest.mark.parametrize(("permissions", "offered"), [(["view_apikey"], False), (["change_apikey"], True)])
+def test_reader_is_not_offered_to_acknowledge(client, permissions, offered):
+    observe("odd", {"": ["i2"]}, NOW)
+    client.force_login(user_of("colleague", permissions=permissions))
+    page = client.get(reverse("admin:accounts_alert_changelist")).content.decode()
+    assert ("i2 unwell" in page, "acknowledge_selected" in page) == (True, offered)
 
 
 def test_channel_that_nobody_has_gets_no_test(admin_client):
