@@ -240,6 +240,12 @@ def django_db_setup(django_db_setup, django_db_blocker):
     again, which takes longer than most of these tests; SQLite copies the file as it was."""
     if connection.vendor != "sqlite":
         yield
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            # Threads that answer the next question, too, keep their connections; with one a database is not dropped.
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
         return
     with contextlib.closing(sqlite3.connect(":memory:")) as migrated, pytest.MonkeyPatch.context() as patch:
         with django_db_blocker.unblock():
