@@ -76,6 +76,24 @@ def test_moved_key_with_taken_name_is_asked_again(admin_client):
     assert key.team is None
 
 
+@pytest.mark.parametrize("by_list", [False, True])
+def test_team_that_gets_a_key_stays(admin_client, by_list):
+    team = Team.objects.create(name="core")
+    in_team = ApiKey.objects.filter(team=team).exists
+    page = reverse("admin:accounts_team_delete", args=[team.pk])
+    sent = {"post": "yes"}
+    if by_list:
+        page = reverse("admin:accounts_team_changelist")
+        sent |= {"action": "delete_selected", "_selected_action": [team.pk]}
+    # Django's own log is written between the look for keys and the deletion.
+    colleague = Colleague('INSERT INTO "django_admin_log"', lambda: make_key("alice", team=team), in_team)
+    with connection.execute_wrapper(colleague):
+        answer = admin_client.post(page, sent)
+    assert colleague.began
+    assert (answer.status_code, "core has 1 key." in answer.content.decode()) == (200, True)
+    assert Team.objects.exists()
+
+
 def rotated_after(client, key, act):
     """Send the form of a rotation; somebody does this when it has been checked."""
     done = []

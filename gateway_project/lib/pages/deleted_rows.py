@@ -44,6 +44,10 @@ class StaysDeleted:
         """Lists whose rows are edited in place have a form for each."""
         return self._shown(super().changelist_view, request, *args, **kwargs)  # type: ignore[misc]
 
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """What came to hold the row, after the look for such, is named as any other."""
+        return _checked_again(super().delete_view, request, *args, **kwargs)  # type: ignore[misc]
+
     def _shown(
         self, view: Callable[..., HttpResponse], request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponse:
