@@ -194,7 +194,7 @@ def test_answers_to_forms_are_translated(admin_client, everything, page, form, t
 def test_overview_translates_what_is_wrong(admin_client, everything, settings):
     degraded.begin("disk", "ENOSPC")
     page = admin_client.get("/admin/", **CHINESE)
-    assert "降级运行：disk，自" in page.content.decode()
+    assert "降级运行：磁盘，自" in page.content.decode()
     assert "轮次照常；用量记录暂存于 Redis 或内存；指标保留在内存" in page.content.decode()
     assert re.search(r"实例 i\d：需要登录（exit-9）。", page.content.decode())
     assert english_on(page) == []
