@@ -39,6 +39,13 @@ PAUSES = {
     "no_plan": gettext_noop("plan used up, tried again in %(seconds)s s"),
     "failed": gettext_noop("most turns failed, tried again in %(seconds)s s"),
 }
+
+
+def paused(why: str, seconds: int) -> str:
+    """Why and for how long it takes no turns; a newer build may have written another word."""
+    return gettext(PAUSES.get(why, PAUSES[""])) % {"seconds": seconds}
+
+
 BADGES = {each.value: each.badge for each in InstanceState}
 
 
@@ -131,8 +138,7 @@ class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, Model
         if obj.maintenance is not None:
             return obj.name, gettext("maintenance until %(time)s") % {"time": clock(obj.maintenance)}
         if obj.cool_until is not None and (left := ceil((obj.cool_until - timezone.now()).total_seconds())) > 0:
-            # A newer build may have written another word.
-            return obj.name, gettext(PAUSES.get(obj.cools_for, PAUSES[""])) % {"seconds": left}
+            return obj.name, paused(obj.cools_for, left)
         return obj.name, gettext("pid %(pid)s") % {"pid": obj.pid} if obj.pid else ""
 
     @display(description=_("State"), ordering="state", label=BADGES)

@@ -14,7 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.instance_actions import WORDS
-from bridge.admin.instances import PAUSES
+from bridge.admin.instances import PAUSES, paused
 from bridge.fleet.modes import NONE_READY, SILENT
 from bridge.status.accounts import AccountState
 from bridge.status.attempts import AttemptState
@@ -214,7 +214,7 @@ def pause(instance: LiveInstance, at: float) -> str:
         return gettext(WINDOW) % {"name": instance.window, "time": span(instance.window_until - at)}
     seconds = round(instance.cool_until - at)
     if seconds > 0:
-        return gettext(PAUSES.get(instance.cools_for, PAUSES[""])) % {"seconds": seconds}
+        return paused(instance.cools_for, seconds)
     return gettext("a successor is starting") if instance.replacing else ""
 
 

@@ -21,9 +21,9 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from accounts.audit.history import AuditHistory
 from bridge.fleet import logins, maintenance
 from bridge.models import MaintenanceWindow
-from bridge.models.maintenance import YEARS
 from bridge.status.wanted import Maintenance
 from gateway_project.lib.pages.cells import cut
+from gateway_project.lib.pages.clock_times import is_skipped
 from gateway_project.lib.pages.lookups import ClosedLookups
 
 TIMES = ("starts_at", "ends_at")
@@ -67,7 +67,7 @@ class MaintenanceWindowForm(forms.ModelForm):
         for name in TIMES:
             if (moment := found.get(name)) is not None:
                 found[name] = timezone.localtime(moment).replace(tzinfo=zone)
-                if _is_skipped(found[name]):
+                if is_skipped(found[name]):
                     words = gettext("The clock of %(zone)s skips this time.")
                     self.add_error(name, words % {"zone": zone.key})
         return found
@@ -83,13 +83,6 @@ def clock(window: Maintenance) -> str:
 def _as_if(moment: datetime) -> datetime:
     """The same time of day in the zone of the console, which the fields show."""
     return moment.replace(tzinfo=timezone.get_current_timezone())
-
-
-def _is_skipped(moment: datetime) -> bool:
-    """Whether no clock of its zone ever shows it; the model refuses years in which that cannot be told."""
-    if moment.year not in YEARS:
-        return False
-    return moment.astimezone(UTC).astimezone(moment.tzinfo).replace(tzinfo=None) != moment.replace(tzinfo=None)
 
 
 @admin.register(MaintenanceWindow)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
@@ -19,6 +20,16 @@ from gateway_project.lib.visible import visible
 
 CANCELLED: Final = 130
 """The exit code of what ^C has ended, as shells have it."""
+
+
+def names(text: str) -> str:
+    """A list of at least one name: an empty variable in a script must not lift the restriction.
+
+    The default of such an option is None and not "": argparse passes a text through `type`, too.
+    """
+    if not text.replace(",", "").strip():
+        raise ArgumentTypeError("names nothing; leave it out for the default")
+    return text
 
 
 class GatewayCommand(BaseCommand):

@@ -37,3 +37,14 @@ def test_days_changed_in_the_form_are_counted_anew(admin_client):
     assert admin_client.post(page_of(key), sent | {"expires_after_days": 60}).status_code == 302
     key.refresh_from_db()
     assert key.expires_at == key.first_used_at + timedelta(days=60)
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "time"),
+    [("Asia/Shanghai", "0001-01-01", "00:00:00"), ("America/New_York", "9999-12-31", "23:00:00")],
+)
+def test_end_beyond_every_calendar_is_refused(admin_client, settings, zone, day, time):
+    settings.TIME_ZONE = zone
+    key, _ = made()
+    refused = admin_client.post(page_of(key), {"name": "alice", "expires_at_0": day, "expires_at_1": time})
+    assert refused.context["adminform"].form.errors.keys() == {"expires_at"}

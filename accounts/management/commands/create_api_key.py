@@ -15,8 +15,9 @@ from django.utils import timezone
 from accounts.audit.commands import RecordedCommand
 from accounts.keys import services
 from accounts.keys.model_names import warning_of
-from accounts.models import LIMITS, NAME_TAKEN, ApiKey, Team, names_in, validate_name
+from accounts.models import LIMITS, NAME_TAKEN, ApiKey, Team, validate_name
 from accounts.models.end import LAST
+from gateway_project.lib.commands import names
 
 # By their names: budgets have a period behind a `_`, and may be larger than 32 bits.
 BUDGETS = tuple(name for name in LIMITS if "_" in name)
@@ -92,13 +93,6 @@ def team_of(name: str) -> Team | None:
     return team
 
 
-def names(text: str) -> str:
-    """A list of at least one name: an empty variable in a script must not lift the restriction."""
-    if not names_in(text):
-        raise ArgumentTypeError("names nothing; leave it out for the default")
-    return text
-
-
 class Command(RecordedCommand):
     """Make a key and print it alone on stdout. It cannot be shown again."""
 
@@ -106,7 +100,6 @@ class Command(RecordedCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="whose key, or what for")
-        # None, not "": argparse passes a default text through `type`, which refuses an empty one.
         parser.add_argument("--team", type=names, default=None, help="made when there is none of that name")
         parser.add_argument("--rpm", type=limit, default=0, help="requests per minute")
         parser.add_argument("--tpm", type=limit, default=0, help="tokens per minute")

@@ -10,8 +10,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from accounts.api.tokens import SCOPES, issue
 from accounts.audit.commands import RecordedCommand
-from accounts.management.commands.create_api_key import moment, names
+from accounts.management.commands.create_api_key import moment
 from accounts.models import names_in
+from gateway_project.lib.commands import names
 
 
 class Command(RecordedCommand):

@@ -16,7 +16,7 @@ from bridge.lingma.errors import VsixError
 
 
 def digest(text: str) -> str:
-    """In hex: an empty variable in a script must not lift the check."""
+    """In hex: an empty variable in a script must not lift the check. As of `names`, its default is None."""
     if not re.fullmatch(r"[0-9a-f]{64}", found := text.strip().lower()):
         raise ArgumentTypeError(f"{text!r} is no SHA-256; leave it out for a file that needs none")
     return found
@@ -29,7 +29,6 @@ class Command(RecordedCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("source", metavar="PATH|URL", help="the VSIX; http only with its digest")
-        # None, not "": argparse passes a default text through `type`, which refuses an empty one.
         parser.add_argument("--sha256", type=digest, default=None, metavar="D", help="the digest that it must have")
         parser.add_argument("--default", action="store_true", help="have every instance run it that has no other order")
 

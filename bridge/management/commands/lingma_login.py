@@ -11,7 +11,6 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
 from accounts.audit.commands import RecordedCommand
-from accounts.management.commands.create_api_key import names
 from accounts.models import names_in
 from bridge.fleet import attempts, logins
 from bridge.fleet.logins import LARGEST_CREDENTIALS
@@ -20,6 +19,7 @@ from bridge.management.login_terminal import follow
 from bridge.models import Login
 from bridge.status.attempts import AttemptReason
 from bridge.status.logins import LoginKind
+from gateway_project.lib.commands import names
 
 WAYS: Final = {
     "browser": LoginKind.BROWSER, "device": LoginKind.DEVICE, "auto": LoginKind.AUTOMATIC,

@@ -13,11 +13,11 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from accounts.audit.commands import RecordedCommand
-from accounts.management.commands.create_api_key import names
 from accounts.models import names_in
 from bridge.fleet import maintenance
 from bridge.models import MaintenanceWindow
 from bridge.status.wanted import Mode
+from gateway_project.lib.commands import names
 
 
 def moment(text: str) -> datetime:
@@ -41,7 +41,6 @@ class Command(RecordedCommand):
         parser.add_argument(
             "--zone", default=settings.TIME_ZONE, help="of the times, such as Asia/Shanghai; else TIME_ZONE"
         )
-        # None, not "": argparse passes a default text through `type`, which refuses an empty one.
         parser.add_argument(
             "--instances", type=names, default=None, metavar="A,B", help="names such as w1-i1; all when left out"
         )

@@ -1,4 +1,4 @@
-"""Times of day that people enter, in a zone whose clocks are put back once a year."""
+"""Times of day that people enter, in a zone whose clocks are put back and forward once a year."""
 
 from __future__ import annotations
 
@@ -24,7 +24,17 @@ class ClockTimeField(SplitDateTimeField):
         return found
 
 
+def is_skipped(at: datetime) -> bool:
+    """Whether no clock of its zone ever shows it, as it is put forward then."""
+    # No time of UTC leads to it. It has two offsets, too; asked first, as the ends of the calendar have no time of UTC.
+    return _has_two_offsets(at) and at.astimezone(UTC).astimezone(at.tzinfo).replace(tzinfo=None) != at.replace(
+        tzinfo=None
+    )
+
+
 def _comes_twice(at: datetime) -> bool:
-    # What clocks leave out in spring has two offsets, too, but no time of UTC leads to it.
-    is_there = at.astimezone(UTC).astimezone(at.tzinfo).replace(tzinfo=None) == at.replace(tzinfo=None)
-    return is_there and at.utcoffset() != at.replace(fold=1).utcoffset()
+    return _has_two_offsets(at) and not is_skipped(at)
+
+
+def _has_two_offsets(at: datetime) -> bool:
+    return at.replace(fold=0).utcoffset() != at.replace(fold=1).utcoffset()
