@@ -61,7 +61,9 @@ class Attempt:
         self._accounting = Accounting(request, turn.key, turn.plan, turn.record, engine.calibrations)
         self._all_images_sent = True
         self._uncounted: list[str] = []
-        """The question whose reply was corrected, if the service has not logged yet what that cost."""
+        """The questions of which the service has not logged yet what they cost."""
+        self._counted: LoggedUsage | None = None
+        """What the other one of two has cost."""
         self._started = False
         self._held_since: int | None = None  # milliseconds: when what comes began to be held back
         # What a lost attempt left must not be sent with this one.
@@ -108,6 +110,7 @@ class Attempt:
         lease, reader, limits = self._lease, self._reader, self._limits
         # Set before anything can fail: whoever looks into a crash must know what was asked.
         self.stream = stream = lease.instance.ask(ask)
+        self._uncounted.append(stream.request_id)
         # Behind the question on purpose: it takes a while for long prompts, and the service works meanwhile.
         self._accounting.count_prompt()
         if lease.in_doubt and isinstance(lease.instance, Instance):  # nobody borrows a place for such a turn
@@ -139,9 +142,7 @@ class Attempt:
 
     def _correction(self, ask: Ask, stream: ReplyStream) -> Ask:
         """In the session of the reply that is corrected."""
-        log = self._lease.instance.log
-        self._accounting.corrected = log.usage(stream.request_id) if log is not None else None
-        self._uncounted = [stream.request_id] if self._accounting.corrected is None else []
+        self._look_for_corrected()
         session_id = stream.end.session_id if stream.end else ask.session_id
         text = self._reader.correction
         self._reader.retry()
@@ -246,8 +247,9 @@ class Attempt:
         logged = await self._logged(stream, batch) if end is not None else None
         # The turn is booked with its last event, so its record is complete before that.
         usage = self._accounting.close(stream, self._reader, limits, logged, broke_off=error is not None)
+        turn.record.awaited = None  # as it was noted when the reply was left that had to be corrected
         if logged is None and end is not None:
-            self._await_usage(stream)
+            self._await_usage()
         reason = self._reason(cut)
         turn.record.status, turn.record.reason = "ok", reason
         whole = error is None and not left_role and reason is not FinishReason.LENGTH
@@ -294,7 +296,22 @@ class Attempt:
             await self._output.send(batch.copy())
             batch.clear()
             logged = await log.wait_for(stream.request_id)
+        if logged is not None:
+            self._uncounted.remove(stream.request_id)
+            self._look_for_corrected()
+            if self._uncounted:  # half of what the turn has cost is no figure: the other half may come late
+                self._counted = logged
+                return None
         return logged
+
+    def _look_for_corrected(self) -> None:
+        """Take what the reply has cost that has to be corrected, if the service has logged that."""
+        log = self._lease.instance.log
+        if log is None or not self._uncounted:
+            return
+        if (logged := log.usage(self._uncounted[0])) is not None:
+            self._accounting.corrected = self._counted = logged
+            del self._uncounted[0]
 
     def _leave(self, stream: ReplyStream) -> None:
         """However the attempt ended: the service is stopped, and what was sent is counted."""
@@ -308,12 +325,12 @@ class Attempt:
         # A turn that failed or was left has cost tokens too.
         if record.status != "ok":
             self._accounting.close(stream, self._reader, self._limits, None, broke_off=True)
-            self._await_usage(stream)
+            self._await_usage()
 
-    def _await_usage(self, stream: ReplyStream) -> None:
-        log, known = self._lease.instance.log, self._accounting.corrected
-        if log is not None and log.may_come:
-            awaited = Awaited(log, [*self._uncounted, stream.request_id])
+    def _await_usage(self) -> None:
+        log, known = self._lease.instance.log, self._counted
+        if log is not None and log.may_come and self._uncounted:
+            awaited = Awaited(log, self._uncounted.copy())
             if known is not None:
                 awaited.prompt_tokens, awaited.completion_tokens = known.prompt_tokens, known.completion_tokens
             self._turn.record.awaited = awaited

@@ -229,6 +229,44 @@ async def test_a_corrected_reply_costs_what_both_attempts_cost(new_service, new_
     assert done.end.usage == TokenUsage(200, 20, "upstream")
 
 
+MUST_CALL = {"tools": (Tool("read"),), "tooling": True, "tool_choice": ToolChoice("required")}
+
+
+async def correcting(new_service, new_engine, with_log, tmp_path, *, first, then=()):
+    """A turn whose first reply is corrected: `first` of the two is logged at once, `then` while the second comes."""
+    asked = []
+
+    async def on_ask(peer, params):
+        asked.append(params)
+        for number in (first, then)[len(asked) - 1]:
+            log_usage(tmp_path, asked[number], 100 + number, 10)
+        await replying("No.")(peer, params)
+
+    engine = await new_engine(with_log(await new_service(on_ask)))
+    done = await chat(engine, request("Hi", **MUST_CALL))
+    return engine, asked, done
+
+
+async def test_counted_correction_awaits_nothing(new_service, new_engine, with_log, tmp_path):
+    _, _, done = await correcting(new_service, new_engine, with_log, tmp_path, first=[0], then=[1])
+    assert (done.end.usage, done.record.awaited) == (TokenUsage(201, 20, "upstream"), None)
+
+
+async def test_first_reply_counts_though_logged_late(new_service, new_engine, with_log, tmp_path):
+    _, _, done = await correcting(new_service, new_engine, with_log, tmp_path, first=[], then=[0, 1])
+    assert (done.end.usage, done.record.awaited) == (TokenUsage(201, 20, "upstream"), None)
+
+
+async def test_half_of_corrected_turn_is_no_figure(new_service, new_engine, with_log, tmp_path):
+    engine, asked, done = await correcting(new_service, new_engine, with_log, tmp_path, first=[], then=[1])
+    assert done.end.usage.source == done.record.usage_source == "estimate"
+    told = asyncio.get_running_loop().create_future()
+    engine.pool.late_usages.expect(done.record.awaited, lambda *tokens: told.set_result(tokens))
+    log_usage(tmp_path, asked[0], 100, 10)
+    async with asyncio.timeout(30):
+        assert await told == (201, 20)
+
+
 async def test_estimates_of_text_learn_nothing_of_calls(new_service, new_engine, with_log, tmp_path):
     async def on_ask(peer, params):
         log_usage(tmp_path, params, 20, 400)
