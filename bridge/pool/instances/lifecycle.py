@@ -362,7 +362,8 @@ class Lifecycle:
         while not self._upstream.stopping:
             if self.orders.want_end_of_run:
                 await self._drain(ends)
-                raise _EndOrdered
+                if self.orders.want_end_of_run:  # else it takes turns again, which have nothing to do with that order
+                    raise _EndOrdered
             # Made anew each time, as `asyncio.wait` needs a task; cancelled below, or one would be left over for each
             # check.
             woken = asyncio.ensure_future(self._wake.wait())
@@ -384,10 +385,12 @@ class Lifecycle:
                 await self._check_account(reload)
 
     async def _drain(self, ends: set[asyncio.Future[Any]]) -> None:
-        """Until its turns have ended, or time is up."""
+        """Until its turns have ended, time is up, or nobody wants the end any more."""
         self._happen(Event.ENDS, self.orders.why)
         deadline = time.monotonic() + self._options.drain
-        while self._is_busy() and time.monotonic() < deadline and not self._upstream.stopping:
+        while self._is_busy() and self.orders.want_end_of_run and not self._upstream.stopping:
+            if time.monotonic() >= deadline:
+                return
             if (await asyncio.wait(ends, timeout=DRAIN_POLL_SEC))[0]:
                 return
 

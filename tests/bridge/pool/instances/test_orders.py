@@ -127,6 +127,27 @@ async def test_drain_before_stop_is_bounded(tmp_path):
         await in_state(pool, "stopped")
 
 
+async def test_lifted_stop_ends_no_turn():
+    async with Service() as service, running(attached(service)) as pool:
+        peer = await service.peers.get()
+        first = pool.lease()
+        turn = ask(pool, "Hello")
+        give(pool, STOP)
+        # The life of the instance waits for its turns by then, and not for an order any more.
+        await asyncio.sleep(0.2)
+        give(pool, Order())
+        assert pool.statuses()[0].state == "ready"
+        await peer.push(finish("r1"))
+        await ended(turn)
+        first.release()
+        await asyncio.sleep(0.2)
+        other = ask(pool, "Hello again", "r2")
+        await peer.push(finish("r2"))
+        await ended(other)
+        assert (other.end.error, pool.statuses()[0].state) == (None, "ready")
+        assert service.peers.empty()
+
+
 async def test_pause_ends_by_itself_or_by_order():
     async with Service() as service, running(attached(service)) as pool:
         give(pool, Order(cool_until=time.time() + 0.3))
