@@ -272,7 +272,7 @@ class Lifecycle:
         if self.orders.is_stopped:  # which is known only now
             raise _EndOrdered
         self._upstream.login_endpoint = self._login.endpoint
-        self.orders.run_began_at = time.time()
+        self.orders.run_begins(time.time())
         self._restarts.begin(time.monotonic())
         self._link.account.failed_reads = 0
         # A change in the run before says nothing of this one.

@@ -63,6 +63,10 @@ class Orders:
         self.restarted_for = 0.0
         """The `restart_before` that it was started for."""
 
+    def run_begins(self, now: float) -> None:
+        """Another run, for all that was ordered before it: `now`, in Unix seconds, is the clock of this machine."""
+        self.run_began_at, self.restarted_for = now, max(self.restarted_for, self.order.restart_before)
+
     @property
     def is_held(self) -> bool:
         """It takes no turns until somebody gives another order, or a window closes."""

@@ -148,6 +148,16 @@ async def test_lifted_stop_ends_no_turn():
         assert service.peers.empty()
 
 
+async def test_order_by_a_clock_ahead_is_obeyed_once():
+    async with Service() as service, running(attached(service)) as pool:
+        await service.peers.get()
+        give(pool, Order(restart_before=time.time() + 3600))
+        async with asyncio.timeout(30):
+            await service.peers.get()
+        await in_state(pool, "ready")
+        assert service.peers.empty()
+
+
 async def test_pause_ends_by_itself_or_by_order():
     async with Service() as service, running(attached(service)) as pool:
         give(pool, Order(cool_until=time.time() + 0.3))
