@@ -48,6 +48,19 @@ def flush(client: redis.Redis, spool: Path) -> int:
     in the database. Rows that cannot be filed at all are set aside in the spool's `rejected.jsonl`. Raise when Redis or
     the database is away; nothing is lost then.
     """
+    filed = file_spool(spool)
+    is_last = False
+    while not is_last and (entries := _oldest(client)):
+        # What comes meanwhile is for the next flush: at rest the second look would take as long as the first.
+        is_last = len(entries) < BATCH
+        filed += file_rows([_line(fields) for _, fields in entries], spool)
+        # After the insert: a crash in between files the rows again, which changes nothing.
+        _drop(client, [entry for entry, _ in entries])
+    return filed
+
+
+def file_spool(spool: Path) -> int:
+    """File what waits in the spool, for which no Redis is needed; how many rows were filed now."""
     filed = 0
     # A file is deleted only after all its rows are in the database: a crash in between files them twice, which is
     # harmless.
@@ -56,13 +69,6 @@ def flush(client: redis.Redis, spool: Path) -> int:
         for start in range(0, len(lines), BATCH):
             filed += file_rows(lines[start : start + BATCH], spool)
         path.unlink(missing_ok=True)
-    is_last = False
-    while not is_last and (entries := _oldest(client)):
-        # What comes meanwhile is for the next flush: at rest the second look would take as long as the first.
-        is_last = len(entries) < BATCH
-        filed += file_rows([_line(fields) for _, fields in entries], spool)
-        # After the insert: a crash in between files the rows again, which changes nothing.
-        _drop(client, [entry for entry, _ in entries])
     return filed
 
 

@@ -8,13 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import redis
 from django.db import Error, connection
 from redis import RedisError
 
 from accounts.content import filing as contents
 from accounts.ledger import filing
 from accounts.ledger.auditor import Auditor
-from accounts.ledger.orphans import Orphans
+from accounts.ledger.orphans import Orphans, Signs
 from gateway_project.lib import degraded, disk
 from gateway_project.lib.database import database_state as database
 from gateway_project.lib.database.database_file import reopen
@@ -99,13 +100,21 @@ class Flusher:
             filing.oldest_waiting(client)
             degraded.end("redis")
 
+    def _signs(self, client: redis.Redis) -> Signs:
+        """Before the flush, as `Orphans.signs` says."""
+        try:
+            return self._orphans.signs(client)
+        except RedisError:
+            # Turns that are open are no reason to leave rows in their files: these need no Redis.
+            filing.file_spool(self._spool)
+            raise
+
     def _flush(self) -> None:
         works = False
         try:
             with connect(self._url, filing.REDIS_WAIT_SEC) as client:
                 reopen(connection)
-                # Before the flush, as `Orphans.signs` says.
-                signs = self._orphans.signs(client)
+                signs = self._signs(client)
                 filed = filing.flush(client, self._spool) + self._orphans.close(signs)
                 # Last: no row waits for it.
                 filed += contents.file(client, self._content_days)

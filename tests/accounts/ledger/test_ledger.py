@@ -7,15 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 import redis
 from django.db import connection
+from django.utils import timezone
 
 from accounts.ledger.filing import flush
 from accounts.ledger.flusher import Flusher
 from accounts.ledger.ledger import Ledger
 from accounts.ledger.spool import REJECTED, SPOOL, append, lines_of, waiting
-from accounts.models import ApiKey, Usage, UsageHour
+from accounts.models import ApiKey, OpenTurn, Usage, UsageHour
 from accounts.tasks import flush_usage
 from gateway_project.lib import degraded
 from gateway_project.lib.database import database_state as database
@@ -300,6 +302,20 @@ def test_flusher_continues_when_redis_returns(own_redis, client, caplog, tmp_pat
     asyncio.run(until(lambda: not degraded.active()))
     flusher.stop()
     assert [message.partition(":")[0] for message in caplog.messages] == ["degraded", "well again"]
+
+
+def test_open_turns_hold_up_no_files(own_redis, client, tmp_path):
+    line = msgspec.json.encode(row("one", status="open", admitted=True)).decode()
+    OpenTurn.objects.create(request_id="one", run="w1-x", started_at=timezone.now(), row=line)
+    own_redis.kill()
+    write(own_redis.url, tmp_path / "spool", row("one", admitted=True))
+    flusher = Flusher(own_redis.url, tmp_path / "spool", every=0.01)
+    flusher.start()
+    try:
+        asyncio.run(until(lambda: waiting(tmp_path / "spool") == 0))
+    finally:
+        flusher.stop()
+    assert (filed(), OpenTurn.objects.count()) == ({"one"}, 0)
 
 
 @locks_sqlite
