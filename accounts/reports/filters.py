@@ -125,8 +125,9 @@ def parse(given: Mapping[str, Sequence[str]], now: datetime, zone: tzinfo, defau
     chosen, span = "", EVER
     if errors.keys().isdisjoint(TIMES):
         chosen, span = _span(texts, now, zone, default_range, errors)
-        if texts[WEEKLY] and (span.start is None or (span.end or now) - span.start > MOST_WEEKS * 7 * DAY):
-            errors.setdefault(WEEKLY, gettext("It needs a start, at most %(most)d weeks ago.") % {"most": MOST_WEEKS})
+    # Also where the times make no sense: who takes them away has to take this one as well.
+    if texts[WEEKLY] and (span.start is None or (span.end or now) - span.start > MOST_WEEKS * 7 * DAY):
+        errors.setdefault(WEEKLY, gettext("It needs a start, at most %(most)d weeks ago.") % {"most": MOST_WEEKS})
     if errors:
         raise ValidationError(errors)
     values = {name: tuple(dict.fromkeys(texts[name])) for name in COLUMNS if texts[name]}

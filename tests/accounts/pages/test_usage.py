@@ -282,6 +282,13 @@ def test_filter_that_makes_no_sense_is_named(viewer, sample):
     assert viewer.get("/usage/export.csv", {"status": "odd"}).status_code == 400
 
 
+@pytest.mark.parametrize("times", ["range=odd", "from=2026-11-01&from=2026-11-02", f"to={'x' * 200}"])
+def test_hour_of_the_week_outlives_no_times(viewer, sample, times):
+    page = viewer.get(f"/usage/rows/?{times}&hour_of_week=mon-14")
+    assert page.status_code == 200
+    assert "Hour of the week: It needs a start" in page.content.decode()
+
+
 @pytest.mark.parametrize("path", ["/usage/", "/usage/rows/"])
 def test_unknown_filter_is_named(viewer, sample, path):
     page = viewer.get(path, {"stauts": "ok", "<b>": "1", "team": "Ads", "sort": "turns", "refresh": "10"})
