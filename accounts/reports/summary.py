@@ -170,18 +170,24 @@ def _read(
     # Hours as they are stored: they come in their order, and SQLite need not sort them.
     at = TimeText(time, TO_MINUTE if to_minute else TO_HOUR) if model is Usage else F(time)
     columns = {f"by_{name}": at if name in TIME_GROUPS else Unindexed(F(COLUMNS[name])) for name in group_by}
+    read: QuerySet[Any, dict[str, Any]] = source.values(**columns).annotate(**selected)
+    if "day" in group_by:
+        # Days come as their hours, or minutes: how many groups there are is known only when they are put together.
+        return read.iterator()
     # One more than may be, which tells that there are too many without reading all of them.
-    read: Iterable[dict[str, Any]] = source.values(**columns).annotate(**selected)[: most + 1]
-    return read
+    return read[: most + 1]
 
 
 def _grouped(
     read: Iterable[dict[str, Any]], group_by: Sequence[str], filters: Filters, most: int
 ) -> Iterator[tuple[Group, dict[str, Any]]]:
-    for count, row in enumerate(read):
-        if count >= most:
+    seen: set[Group] = set()
+    for row in read:
+        group = tuple(_value(name, row[f"by_{name}"], filters) for name in group_by)
+        seen.add(group)
+        if len(seen) > most:
             raise days.too_many_groups()
-        yield tuple(_value(name, row[f"by_{name}"], filters) for name in group_by), row
+        yield group, row
 
 
 def _value(name: str, value: Any, filters: Filters) -> Any:

@@ -176,3 +176,13 @@ def test_sums_are_read_where_they_are_fewest(sample, query, groups, tables, djan
 def test_unknown_group_is_refused():
     with pytest.raises(ValidationError, match="client_app"):
         summarize(parse({}, NOW, UTC), ALL, ["client"])
+
+
+@pytest.mark.parametrize("zone", [UTC, SHANGHAI, KOLKATA])
+def test_days_are_bounded_by_their_own_number(sample, zone):
+    filters = parse({}, NOW, zone)
+    for groups in (["day"], ["team", "day"], ["status", "day"]):
+        count = len(summarize(filters, ALL, groups))
+        assert len(summarize(filters, ALL, groups, most=count)) == count
+        with pytest.raises(ValidationError, match="too many groups"):
+            summarize(filters, ALL, groups, most=count - 1)
