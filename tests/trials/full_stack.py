@@ -114,7 +114,7 @@ class Stack:
     def nginx(self):
         """The shipped configuration; machines have addresses here, where containers have a name."""
         text = (DOCKER / "nginx" / "nginx.conf").read_text()
-        server = "server web:8317 resolve max_fails=2 fail_timeout=5s;"
+        server = "server web:8317 resolve max_fails=0;"
         assert server in text
         servers = [server.replace("web:8317 resolve", f"{each.address}:{PORT}") for each in self.machines]
         text = text.replace(server, "\n".join(servers)).replace("resolver 127.0.0.11 valid=5s;", "")
