@@ -147,7 +147,9 @@ def collect_static() -> None:
 def static_version() -> str:
     """A digest that changes with the locked libraries and with our own static files."""
     digest = hashlib.sha256((BASE_DIR / "requirements" / "run.txt").read_bytes())
-    for path in sorted(BASE_DIR.glob("*/static/**/*")):
+    # Of packages: DATA_DIR may lie beside them, with what is collected, and that is newer each time.
+    folders = [package.parent / "static" for package in sorted(BASE_DIR.glob("*/__init__.py"))]
+    for path in (each for folder in folders for each in sorted(folder.rglob("*"))):
         # Times, not contents: this is done at every start.
         digest.update(f"{path}{path.stat().st_mtime_ns}".encode())
     return digest.hexdigest()

@@ -7,6 +7,8 @@ import pytest
 from django.test import AsyncClient
 from django.urls import reverse_lazy
 
+from gateway_project.supervise import prepare
+
 
 @pytest.fixture
 def static_file(tmp_path, settings):
@@ -40,3 +42,18 @@ def test_answers_beside_pages_are_not_compressed(admin_client, path):
     answer = admin_client.get(path, headers={"accept-encoding": "gzip"})
     assert answer.status_code == 200
     assert "Content-Encoding" not in answer.headers
+
+
+def test_collected_files_are_not_collected_again(tmp_path, monkeypatch):
+    """DATA_DIR lies in the repository, unless somebody says where."""
+    for folder in ("requirements", "pages/static/pages", "data/static/pages"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "requirements/run.txt").touch()
+    (tmp_path / "pages/__init__.py").touch()
+    (ours := tmp_path / "pages/static/pages/a.css").touch()
+    monkeypatch.setattr(prepare, "BASE_DIR", tmp_path)
+    before = prepare.static_version()
+    (tmp_path / "data/static/pages/a.css").touch()
+    assert prepare.static_version() == before
+    ours.unlink()
+    assert prepare.static_version() != before
