@@ -50,24 +50,11 @@ class SettingError(Exception):
     """A setting makes no sense. The message is one line that names the variable and the remedy."""
 
 
-SECRETS = frozenset(
-    (
-        "secret_key",
-        "secret_keys",
-        "key_pepper",
-        "api_keys",
-        "admin_password",
-        "admin_token",
-        "metrics_token",
-        "oidc_client_secret",
-        "email_host_password",
-        "peer_secret",
-        "backup_passphrase",
-        "sentry_dsn",
-        "database_url",
-        "redis_url",
-    )
-)
+SECRETS = frozenset([
+    "secret_key", "secret_keys", "key_pepper", "api_keys", "admin_password", "admin_token", "metrics_token",
+    "oidc_client_secret", "email_host_password", "peer_secret", "backup_passphrase", "sentry_dsn", "database_url",
+    "redis_url",
+])  # fmt: skip
 """Those that may be given as `X_FILE`, the path of a file, as container platforms hand secrets over."""
 
 
@@ -453,6 +440,9 @@ def load() -> Environment:
         # The name stands in the message alone, in quotes.
         name = str(exc).partition('"')[2].partition('"')[0].upper()
         raise SettingError(f"{name}: this is not valid JSON") from None
+    except (OSError, UnicodeDecodeError) as exc:  # with no more of it: what cannot be read may be in a password
+        reason = getattr(exc, "strerror", None) or "this is no text in UTF-8"
+        raise SettingError(f".env: cannot read {Environment.model_config.get('env_file')}: {reason}") from None
 
 
 def stored_secret(directory: Path, name: str) -> str:

@@ -7,7 +7,7 @@ import re
 import zoneinfo
 from collections.abc import Callable
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
@@ -32,14 +32,36 @@ def _url(*schemes: str) -> Callable[[str], str]:
             raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
         if "#" in value:  # the rest would be dropped in silence
             raise ValueError("has a # in it; in a URL it is written %23")
+        _parts(value)
         return value
 
     return check
 
 
+def _parts(value: str) -> SplitResult:
+    """Raise ValueError in our own words: those of Python quote what is wrong, which may be half of a password."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "cannot be read: a port is a number, and in a user name or a password / ? # [ ] @ are written %2F and so on"
+        ) from None
+    return parts
+
+
+def _database(value: str) -> str:
+    if value.startswith("sqlite") and not _parts(value).path.strip("/"):
+        # In memory each process would have one of its own.
+        raise ValueError("must name a file: sqlite:///name in this directory, sqlite:////path elsewhere")
+    return value
+
+
 def _attachment(value: str) -> str:
     if not value.startswith(("ws://", "wss://", "file://", "/")):
         raise ValueError("must be ws://host:port, wss://host, or the absolute path of a work dir or of its .info.json")
+    if value.startswith("ws") and not _parts(value).hostname:
+        raise ValueError("names no host: it is ws://host:port, and IPv6 stands in brackets")
     return value
 
 
@@ -147,7 +169,7 @@ def _redis(value: str) -> str:
     return value
 
 
-DatabaseUrl = Annotated[str, AfterValidator(_url("postgres", "postgresql", "sqlite"))]
+DatabaseUrl = Annotated[str, AfterValidator(_url("postgres", "postgresql", "sqlite")), AfterValidator(_database)]
 RedisUrl = Annotated[str, AfterValidator(_url("redis", "rediss", "unix")), AfterValidator(_redis)]
 Origins = Annotated[list[str], NoDecode, BeforeValidator(split), AfterValidator(_origins)]
 NodeName = Annotated[str, AfterValidator(_node)]

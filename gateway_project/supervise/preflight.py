@@ -50,14 +50,21 @@ def check_programs(env: Environment) -> None:
 
 def check_telemetry(env: Environment) -> None:
     """Refuse what sends nothing: nobody would see that neither spans nor errors arrive."""
-    dsn = urlsplit(env.sentry_dsn.get_secret_value())
-    is_dsn = dsn.scheme in ("http", "https") and dsn.username and dsn.path.rpartition("/")[2].isdigit()
-    if dsn.geturl() and not is_dsn:
+    dsn = env.sentry_dsn.get_secret_value()
+    if dsn and not _is_dsn(dsn):
         raise SettingError("SENTRY_DSN: it has another form than https://KEY@HOST/NUMBER")
     try:
         spans.are_wanted()
     except spans.UnknownExporter as exc:
         raise SettingError(str(exc)) from None
+
+
+def _is_dsn(text: str) -> bool:
+    try:
+        dsn = urlsplit(text)
+    except ValueError:
+        return False
+    return dsn.scheme in ("http", "https") and bool(dsn.username) and dsn.path.rpartition("/")[2].isdigit()
 
 
 @contextlib.contextmanager

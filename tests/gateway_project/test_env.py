@@ -31,10 +31,13 @@ def read(monkeypatch):
         ("GATEWAY_SERVER", "gunicorn"),
         ("DATABASE_URL", "gateway.sqlite3"),
         ("DATABASE_URL", "mysql://localhost/gateway"),
+        ("DATABASE_URL", "sqlite://gateway.sqlite3"),
         ("REDIS_URL", "http://localhost"),
         ("TOOL_APPROVAL", "yes"),
         ("TOOL_APPROVAL", "allow:"),
         ("LINGMA_ATTACH_URLS", "ws://localhost:1,http://localhost:2"),
+        ("LINGMA_ATTACH_URLS", "ws://[::1:3000"),
+        ("LINGMA_ATTACH_URLS", "ws://::1:3000"),
         ("LINGMA_ASK_OVERRIDES", "{"),
         ("TIME_ZONE", "Mars"),
         ("LOG_LEVEL", "LOUD"),
@@ -77,10 +80,30 @@ def test_machine_has_a_name_where_there_are_several(read):
     assert several.peer_address == ("::1", 8400)
 
 
-def test_a_refusal_does_not_repeat_a_secret(read):
-    with pytest.raises(SettingError) as refusal:
-        read(REDIS_URL="http://:hunter2@localhost")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "http://:hunter2@localhost"),
+        ("REDIS_URL", "redis://:hunter2/half@localhost"),
+        ("REDIS_URL", "redis://:hunter2[half@localhost"),
+        ("REDIS_URL", "redis://:hunter2℀half@localhost"),  # Python takes the sign for a slash in disguise
+        ("DATABASE_URL", "postgres://u:hunter2/half@localhost/n"),
+        ("DATABASE_URL", "postgres://u:hunter2[half@localhost/n"),
+        ("LINGMA_ATTACH_URLS", "ws://u:hunter2/half@localhost:1"),
+    ],
+)
+def test_a_refusal_does_not_repeat_a_secret(read, name, value):
+    with pytest.raises(SettingError, match=f"^{name}: ") as refusal:
+        read(**{name: value})
     assert "hunter2" not in str(refusal.value)
+
+
+def test_unreadable_env_file_is_one_line(read, tmp_path, monkeypatch):
+    (file := tmp_path / ".env").write_bytes("ADMIN_USERNAME=Jürgen\n".encode("latin-1"))
+    monkeypatch.setitem(Environment.model_config, "env_file", file)
+    with pytest.raises(SettingError) as refusal:
+        read()
+    assert str(refusal.value) == f".env: cannot read {file}: this is no text in UTF-8"
 
 
 def test_an_empty_value_means_the_default(read):

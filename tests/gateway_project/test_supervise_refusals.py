@@ -75,7 +75,9 @@ def test_file_in_the_way_is_named_and_refused(tmp_path, name, why):
         ("REDIS_URL", "unix:///srv/a#b.sock"),
         ("PORT", "many"),
         ("LINGMA_BIN", "/nowhere/lingma"),
+        ("LINGMA_VSIX", "https://[nowhere/lingma.vsix"),
         ("SENTRY_DSN", "https://sentry.example/1"),
+        ("SENTRY_DSN", "https://[key@sentry.example/1"),
     ],
 )
 def test_a_setting_that_cannot_work(tmp_path, refused, name, value):

@@ -26,12 +26,15 @@ CHUNK = 1 << 20
 
 def can_fetch(source: str) -> bool:
     """Whether it is an http or https URL."""
-    return urlsplit(source).scheme.lower() in {"http", "https"} if is_url(source) else False
+    return is_url(source) and source.partition("://")[0].lower() in {"http", "https"}
 
 
 def refused(url: str, sha256: str) -> str:
     """The reason for fetching nothing from there, or "". Over plain http a digest is needed: it may be anybody's."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "this is no address: IPv6 stands in brackets, and no others do"
     if "@" in parts.netloc:
         return "a user or password in a URL is not supported; fetch the file yourself and name its path"
     match parts.scheme.lower():

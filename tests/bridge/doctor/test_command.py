@@ -44,6 +44,14 @@ def test_broken_part_is_exit_code_1_without_secrets(tmp_path):
     assert "canary" not in output + errors
 
 
+@pytest.mark.parametrize("name", ["LINGMA_VSIX", "DEDICATED_DOMAIN_URL"])
+def test_address_nobody_can_read_hides_no_finding(tmp_path, name):
+    url = "https://user:canary-1@[nowhere/lingma.vsix?key=canary-2"
+    _, output, errors = doctor(tmp_path / "data", **{name: url}, LINGMA_BIN="/nowhere/user:canary-1/key=canary-2")
+    assert "/nowhere/user:…/" in output
+    assert "canary" not in output + errors
+
+
 def test_unusable_data_directory_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     code, output, errors = doctor(tmp_path / "file" / "data")
