@@ -260,6 +260,8 @@ class _Run:
         if self._retest is not None:
             await self._retest.end()  # it is asked there
         if await self.elsewhere.run(None, self._places.left, self._output.signs, exits):
+            # The row is of the process that has run it, and not of what was lost here.
+            self._turn.record.awaited = None
             return True
         if self._retest is not None:
             await self._begin_retest()

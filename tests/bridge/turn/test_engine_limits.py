@@ -24,7 +24,7 @@ from bridge.chat.tokens import estimate
 from bridge.turn import places
 from bridge.turn.accounting import AROUND_CALL
 from bridge.turn.record import TurnRecord
-from tests.bridge.chats import Reading, chat, replying, request, say
+from tests.bridge.chats import Reading, chat, going_for_long, replying, request, say
 from tests.bridge.lingma.service import finish
 
 
@@ -265,6 +265,26 @@ async def test_half_of_corrected_turn_is_no_figure(new_service, new_engine, with
     log_usage(tmp_path, asked[0], 100, 10)
     async with asyncio.timeout(30):
         assert await told == (201, 20)
+
+
+class Elsewhere:
+    """Another machine, which runs what was lost here."""
+
+    has_room = has_room_for_doubt = True
+
+    def holds(self, affinity):
+        return False
+
+    async def run(self, found, left, signs=0, exits=None):
+        return True
+
+
+async def test_turn_that_moves_awaits_nothing_here(new_service, new_engine, with_log, monkeypatch):
+    monkeypatch.setattr(places, "LOOK_SEC", 0.01)
+    engine = await new_engine(with_log(await new_service(going_for_long)))
+    record = TurnRecord()
+    await engine.run(request("Hi"), 1, record, lambda batch: asyncio.sleep(0), elsewhere=Elsewhere())
+    assert (record.lost, record.awaited) == ([("w1-i1", "upstream")], None)
 
 
 async def test_estimates_of_text_learn_nothing_of_calls(new_service, new_engine, with_log, tmp_path):
