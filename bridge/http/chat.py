@@ -166,11 +166,12 @@ class ChatConsumer(ListeningConsumer):
                 self.runtime.await_usage(self._record, f"req_{self.id}", self._started_at, self._admission)
 
     async def _admit(self, caller: Caller) -> None:
-        prompt = 0
-        if caller.counts_tokens:
-            # Counting reads the whole conversation, so it is done only for a key that has a limit on tokens.
-            prompt = self.runtime.engine.count_tokens(self.request, caller.key_id, self._record)
-        self._admission = await self.admit(caller, prompt, self.request.max_tokens, self._started_at)
+        self._admission = await self.admit(caller, self._prompt(caller), self.request.max_tokens, self._started_at)
+
+    def _prompt(self, caller: Caller) -> int:
+        """Its tokens, for a key that has a limit on them: counting reads the whole conversation."""
+        engine = self.runtime.engine
+        return engine.count_tokens(self.request, caller.key_id, self._record) if caller.counts_tokens else 0
 
     def _release(self) -> None:
         """Give back what the turn has held under its limits, and count its tokens; nobody waits for that."""
@@ -194,14 +195,15 @@ class ChatConsumer(ListeningConsumer):
             reply = ReplyLog()
             emit, find_direct = keeping(emit, reply), no_direct
         self._record.on_admitted = self._open
-        self._admitted_ms = self._total_ms()
-        given, elsewhere = self.handed_over, self._elsewhere()
+        given, caller = self.handed_over, self.caller
+        waited = given.waited if given is not None else 0
+        self._admitted_ms = self._total_ms() - waited
         try:
-            caller = self.caller
             await self.runtime.engine.run(
                 self.request, caller.key_id, self._record, emit, caller.team_id, caller.tools, caller.models,
-                elsewhere, given.found if given is not None else None, find_direct, at_once=given is not None,
+                self._elsewhere(), given.found if given is not None else None, find_direct, at_once=given is not None,
                 exits=given.exits if given is not None else None, left=given.left if given is not None else None,
+                waited=waited,
             )  # fmt: skip
         finally:
             self._record.on_admitted = None  # a circle that the garbage collector would have to find
@@ -228,8 +230,8 @@ class ChatConsumer(ListeningConsumer):
         """The data that go to another process beside the request, which counts as asked elsewhere from here on."""
         self._is_asked_elsewhere = True
         self._admission.lend()
-        age = time.monotonic() - self._began
-        return HandOver(self.id, self._started_at, age, self.client_ip, sender, found, signs, exits, left)
+        age, waited = time.monotonic() - self._began, self._record.queue_ms
+        return HandOver(self.id, self._started_at, age, self.client_ip, sender, found, signs, exits, left, waited)
 
     async def sign_of_life(self) -> None:
         """To the client of a stream, while another process is at work on it. That one numbers what it sends, so it is a
@@ -275,11 +277,8 @@ class ChatConsumer(ListeningConsumer):
         self._record.handed_over_by = given.sender
 
     def _adopt(self) -> None:
-        caller, prompt = self.caller, 0
-        if caller.counts_tokens:
-            prompt = self.runtime.engine.count_tokens(self.request, caller.key_id, self._record)
-        longest, at = self.request.max_tokens, self._started_at
-        self._admission = self.runtime.limits.adopt(caller, self.id, prompt, longest, at=at)
+        caller, prompt, longest = self.caller, self._prompt(self.caller), self.request.max_tokens
+        self._admission = self.runtime.limits.adopt(caller, self.id, prompt, longest, at=self._started_at)
 
     def _end_books(self, reply: ReplyLog | None) -> None:
         # Refused, broken or given up: the row needs nobody to wait for it. Refused at once: `note` writes it.

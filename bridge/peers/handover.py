@@ -42,6 +42,8 @@ class HandOver(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of services, that the turn was lost with; None: it is not in doubt."""
     left: float | None = None
     """Seconds for which it may still wait for a place; None, of another version: as long as any turn."""
+    waited: int = 0
+    """Milliseconds for which it has waited for one."""
 
 
 _encode = msgspec.json.Encoder().encode

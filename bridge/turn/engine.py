@@ -103,6 +103,7 @@ class Engine:
         at_once: bool = False,
         exits: int | None = None,
         left: float | None = None,
+        waited: int = 0,
     ) -> Coroutine[Any, Any, None]:
         """Emit the reply's events in batches, and wait for each to be taken. Raise GatewayError only before the first.
 
@@ -110,13 +111,14 @@ class Engine:
         is emitted whole, in one batch. `tools` and `models` (patterns) are what the caller is restricted to.
         `elsewhere` may run it in another process. `at_once`: another process has handed it over, with the session
         `found` if it has one; then it gets a place at once, or Overloaded is raised and that session is left alone.
-        One that was lost there with so many `exits` of services is in doubt, and waits here, for `left` seconds.
+        One that was lost there with so many `exits` of services is in doubt, and waits here, for `left` seconds. It has
+        `waited` there for so many milliseconds.
         """
         # A coroutine handed on and not awaited here: one frame less for each step of each turn.
         run = _Run(self, request, Owner(caller_id, team_id), record, emit, tools, models, direct)
         run.elsewhere, run.found = elsewhere, found
         if at_once:
-            run.take_over(exits, left)
+            run.take_over(exits, left, waited)
         return run.run()
 
     def count_tokens(self, request: ChatRequest, key: int, record: TurnRecord | None = None) -> int:
@@ -188,8 +190,10 @@ class _Run:
         self._check: asyncio.Task[bool] | None = None
         self._generation = 0
 
-    def take_over(self, exits: int | None, left: float | None) -> None:
+    def take_over(self, exits: int | None, left: float | None, waited: int) -> None:
         """Run a turn of another process, which has its client."""
+        # Its times count from there: whoever waited for the answer has waited in both.
+        self._turn.watch.began -= waited / 1000
         if left is not None:
             self._places.left = left
         self.at_once, self._output.quiet = exits is None, True

@@ -86,6 +86,7 @@ class Places:
                 # Also one whose client has had signs of life: they are nothing of the reply.
                 if self._may_move(care, elsewhere):
                     waiter.leave()
+                    record.queue_ms = self.waited_ms  # which goes along
                     if await move():
                         return None
                     waiter = self._join_queue(care, again=True)

@@ -23,6 +23,7 @@ from bridge.peers.listeners import Listeners, Tls
 from bridge.peers.peers import Peers
 from bridge.peers.report import PeerReport
 from bridge.pool.policy import Affinity
+from bridge.turn import places
 from bridge.wire import sse
 from gateway_project.lib.redis.redis_keys import PEERS, SESSIONS, USAGE
 from gateway_project.server import private
@@ -30,9 +31,14 @@ from tests.bridge.chats import replying, say
 from tests.bridge.http.serving import PEPPER, Answer, load_key, post
 from tests.bridge.http.serving import SECRET as KEY
 from tests.bridge.lingma.service import finish
+from tests.ports import free_port
 
 PATHS = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
 SECRET = "a secret of all processes"
+
+
+def tell(client, other):
+    client.hset(PEERS, other.name, b"%d " % time.time() + report.encode(other))
 
 
 class Handing:
@@ -71,7 +77,7 @@ async def handing(new_service, new_runtime, redis_server, tmp_path):
     """`handing(on_ask)`; all of it ends with the test."""
     ends = []
 
-    async def handing(on_ask, secret=SECRET, load=None, **settings):
+    async def handing(on_ask, secret=SECRET, load=None, node="here", **settings):
         with redis.Redis.from_url(redis_server) as client:
             client.delete(USAGE, PEERS, SESSIONS)
             service = await new_service(on_ask)
@@ -80,12 +86,13 @@ async def handing(new_service, new_runtime, redis_server, tmp_path):
                 runtime.keys = KeyRing(PEPPER, runtime.link, load)
                 runtime.in_use = KeysInUse(runtime.keys)
             runtime.neighbours.secret = SECRET.encode()
-            listeners = Listeners(tmp_path, 2, "", 0, Tls())
+            port = 0 if node == "here" else free_port() - 1  # the free one is the second process's
+            listeners = Listeners(tmp_path, 2, "127.0.0.1", port, Tls())
             server = asyncio.create_task(private.serve(PrivateApplication(), listeners.open()))
             own = PeerReport("web-1", "1", "here", time.time())
-            instances = {each.name: each.generation for each in runtime.pool.instances}
-            other = PeerReport("web-2", "1", "here", time.time(), listeners.path, "", instances)
-            client.hset(PEERS, "web-2", b"%d " % time.time() + report.encode(other))
+            instances = {each.name: each.generation for each in runtime.pool.instances if node == "here"}
+            other = PeerReport("web-2", "1", node, time.time(), listeners.path, listeners.url, instances)
+            tell(client, other)
             runtime.peers = Peers(runtime.link, PeerClient("here", secret), lambda: own)
             await runtime.peers.exchange()
         ends.append((runtime, server))
@@ -382,6 +389,31 @@ async def test_process_without_a_place_gives_the_turn_back(handing):
         answer = await asking
     assert (answer.status, answer.headers[b"x-lingma-session"]) == (200, b"rebuilt")
     assert [row["status"] for row in await gateway.rows()] == ["ok", "ok"]
+
+
+async def test_wait_before_the_hand_over_counts(handing):
+    """A turn that waited here until another machine had a place has waited, whoever runs it."""
+    gateway = await handing(replying("Hello"), node="there", max_in_flight=1, queue_timeout_sec=60)
+    await gateway.begin()
+    held = gateway.runtime.pool.lease()
+    asking = asyncio.create_task(gateway.ask(PATHS[0], "go on"))
+    async with asyncio.timeout(60):
+        while not gateway.runtime.pool.waiting:
+            await asyncio.sleep(0.005)
+        [other] = gateway.runtime.peers.known
+        with redis.Redis.from_url(gateway.redis_url) as client:
+            tell(client, msgspec.structs.replace(other, free=1))
+        await gateway.runtime.peers.exchange()
+        while not gateway.runtime.neighbours.guests.count:
+            await asyncio.sleep(0)
+        held.release()
+        answer = await asking
+    _, row = await gateway.rows()
+    trace = decoded(row["trace"])
+    waited = 1000 * places.LOOK_SEC - 100  # so long nobody looks whether there is room elsewhere
+    assert int(answer.headers[b"x-lingma-queue-ms"]) == row["queue_ms"] >= waited
+    assert row["total_ms"] >= row["first_token_ms"] >= trace.placed - trace.admitted >= waited
+    assert trace.by == "web-1"
 
 
 async def test_largest_body_goes_over(handing):
