@@ -251,6 +251,7 @@ class ChatConsumer(ListeningConsumer):
 
     def not_given_away(self) -> None:
         """The other process does not have it."""
+        self._is_asked_elsewhere = False
         self._admission.take_back()
 
     def lost_elsewhere(self, error: GatewayError) -> GatewayError:

@@ -383,10 +383,12 @@ async def test_process_without_a_place_gives_the_turn_back(handing):
     held = gateway.runtime.pool.lease()
     asking = asyncio.create_task(gateway.ask(PATHS[0], "go on"))
     async with asyncio.timeout(30):
-        while not gateway.runtime.pool.waiting:
+        while not (gateway.runtime.pool.waiting and gateway.runtime.running.look()[0]):
             await asyncio.sleep(0.005)
+        [turn], [key] = gateway.runtime.running.look()
         held.release()
         answer = await asking
+    assert (turn.instance, turn.key_name, key.waiting) == ("", "key", 1)
     assert (answer.status, answer.headers[b"x-lingma-session"]) == (200, b"rebuilt")
     assert [row["status"] for row in await gateway.rows()] == ["ok", "ok"]
 
