@@ -56,6 +56,8 @@ class Peers:
         """Those of other machines. Within one machine processes lend each other places."""
         self._all: list[Peer] = []
         self._changed = asyncio.Event()
+        self._is_blind = False
+        """Redis was away at the last exchange."""
         self._looked_at = -LOOK_SEC
         self._loop = asyncio.get_running_loop()
 
@@ -130,12 +132,18 @@ class Peers:
         try:
             found = await self._link.run(EXCHANGE, [redis_keys.PEERS], [own.name, reports.encode(own)])
         except (RedisUnavailable, ResponseError):
+            self._is_blind = True
             return
         await self._take([report for each in found if (report := reports.decoded(each)) is not None])
 
     async def _take(self, found: list[PeerReport]) -> None:
         now = self._loop.time()
         there: list[Peer] = []
+        if self._is_blind:
+            # Nobody could report meanwhile, and who is there may come back a moment later: silence counts from here.
+            self._is_blind = False
+            for known in self._peers.values():
+                known.seen_at = now
         for report in found:
             peer = self._peers.get(report.name)
             if peer is None or peer.report.run != report.run:

@@ -103,6 +103,28 @@ async def test_peers_stay_known_without_redis(process):
     assert first.holder("w2-i1", 1) == "web-2"
 
 
+async def test_peers_outlive_an_outage_of_redis(process):
+    first, second = process("web-1", silence=1.0), process("web-2", instances={"w2-i1": 1})
+    await met(first, second)
+    peer, link = first.peers.holder(Affinity("w2-i1", 1)), first.link
+    first.peers._link = away = RedisLink("unix:///nowhere/redis.sock")
+    await asyncio.sleep(1.1)
+    await first.peers.exchange()
+    await away.close()
+    # It is back, empty, and the other process has not been there yet.
+    await link.execute("HDEL", redis_keys.PEERS, "web-2")
+    first.peers._link = link
+    await first.peers.exchange()
+    assert not peer.gone.done()
+    await met(second, first)
+    assert first.peers.holder(Affinity("w2-i1", 1)) is peer
+    await second.link.execute("HDEL", redis_keys.PEERS, "web-2")
+    async with asyncio.timeout(30):
+        while not peer.gone.done():
+            await asyncio.sleep(0.05)
+            await first.peers.exchange()
+
+
 async def test_report_of_another_version_harms_nobody(process):
     first, second = process("web-1"), process("web-2", instances={"w2-i1": 1})
     await second.link.execute("HSET", redis_keys.PEERS, "web-3", f"{time.time():.0f} what")
