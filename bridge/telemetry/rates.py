@@ -42,8 +42,9 @@ class Rates:
             )
 
     def sample(self, now: float) -> None:
-        """`now` is of a clock that never goes back."""
-        self._samples.append((now, self._sums))
+        """`now` is of a clock that never goes back. However often: they reach back a minute all the same."""
+        if not self._samples or now - self._samples[-1][0] >= WINDOW_SEC / MOST_SAMPLES:
+            self._samples.append((now, self._sums))
 
     def last_minute(self, now: float) -> LiveRates:
         before = next((sums for at, sums in self._samples if at >= now - WINDOW_SEC), self._sums)

@@ -28,6 +28,16 @@ def test_samples_are_bounded():
     assert len(rates._samples) == MOST_SAMPLES
 
 
+def test_many_samples_cut_no_minute_short():
+    rates = Rates()
+    rates.sample(0)
+    rates.count(5, 0, 100, 0, 0)
+    for tenth in range(10 * MOST_SAMPLES):  # an instance that comes and goes
+        rates.sample(20 + tenth / 20)
+    rates.count(1, 0, 10, 0, 0)
+    assert rates.last_minute(55) == LiveRates(6, 0, 110, None)
+
+
 @pytest.fixture
 def impatient_threads():
     """They take turns at every few steps, so that what one of them can do amid another's work happens."""
