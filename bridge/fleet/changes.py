@@ -10,7 +10,7 @@ import redis
 
 from accounts.explain.changes import Change, Changes
 from bridge.fleet import timelines
-from bridge.status.transitions import MOST, Transition, TransitionReason
+from bridge.status.transitions import MOST, MOST_OF_LOAD, OF_LOAD, Transition, TransitionReason
 
 
 def changes(redis_url: str, names: Sequence[str], start: datetime, end: datetime) -> Changes | None:
@@ -24,12 +24,14 @@ def changes(redis_url: str, names: Sequence[str], start: datetime, end: datetime
 
 
 def _is_whole(timeline: Sequence[Transition], start: datetime) -> bool:
-    """Nothing of what came after `start` is missing, as far as one can tell."""
-    if not timeline:
+    """Nothing of what came after `start` is missing, as far as one can tell. Load is kept apart, and dropped sooner."""
+    load = [each for each in timeline if each.why in OF_LOAD]
+    others = [each for each in timeline if each.why not in OF_LOAD]
+    if not others or (len(load) >= MOST_OF_LOAD and load[-1].at > start.timestamp()):
         return False
-    first = timeline[-1]
+    first = others[-1]
     # One that begins later may have lost what was before, unless it begins with the first start of the instance.
-    return first.at <= start.timestamp() or (first.why is TransitionReason.STARTED and len(timeline) < MOST)
+    return first.at <= start.timestamp() or (first.why is TransitionReason.STARTED and len(others) < MOST)
 
 
 def _within(name: str, timeline: list[Transition], start: datetime, end: datetime) -> list[Change]:
