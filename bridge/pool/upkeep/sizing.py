@@ -70,7 +70,8 @@ class Sizing:
         names = {each.name for each in leaving}
         self._leaving = {name: each for name, each in self._leaving.items() if name in names}
         for instance in leaving:
-            if self._may_go(instance):
+            # Looked at once more: to take another one away may take seconds.
+            if self.leaves(instance.name) and instance in self._members.instances and self._may_go(instance):
                 await self._take_away(instance)
         there = {number_of(each.name) for each in self._members.instances}
         for number in [each for each in range(1, self.size + 1) if each not in there]:

@@ -103,6 +103,34 @@ async def test_instance_may_stay_after_all(services):
         assert pool.instances[1] is second
 
 
+async def test_instance_stays_that_is_wanted_while_another_ends(tmp_path):
+    slow = ("--login=auto", "--ignore-sigint=1")
+    specs = [simulator(tmp_path / f"i{number}", *(slow if number == 2 else slow[:1])) for number in (1, 2, 3)]
+    async with running(specs, EACH) as pool:
+        pool.upkeep.spec_of = lambda number: specs[number - 1]
+        pool.upkeep.obey({})
+        third = pool.instances[2]
+        pool.upkeep.resize(1)
+        await until(pool, lambda: names(pool) == ["w1-i1", "w1-i3"])
+        pool.upkeep.resize(3)
+        await in_state(pool, "ready", "ready", "ready")
+        assert pool.instances[2] is third
+
+
+async def test_successor_hears_what_is_said_to_all(tmp_path):
+    first = simulator(tmp_path / "i1", "--login=auto", "--start-delay-ms=1500")
+    async with running([first], PoolOptions(9)) as pool:
+        pool.upkeep.spec_of = lambda number: simulator(tmp_path / f"i{number}", "--login=auto")
+        before = pool.instances[0]
+        pool.upkeep.replace("w1-i1")
+        await until(pool, lambda: pool.statuses()[0].replacing)
+        pool.upkeep.resize(2)
+        pool.upkeep.expect_logins(expected=True)
+        await until(pool, lambda: pool.instances[0] is not before)
+        assert [instance.limit for instance in pool.instances] == [5, 5]
+        assert all(instance.login.is_expected for instance in pool.instances)
+
+
 async def test_waiting_turn_gets_an_added_instance(services):
     async with running(attached(services[0]), PoolOptions(1, places_each=1), InstanceOptions(limit=1)) as pool:
         may_grow(pool, *services)
