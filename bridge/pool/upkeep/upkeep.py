@@ -97,7 +97,7 @@ class Upkeep:
         """Set whether instances without a login are about to be given one: turns wait for that."""
         if expected != self._maker.expects_logins:
             self._maker.expects_logins = expected
-            for instance in self._members.instances:
+            for instance in (*self._members.instances, *self._members.successors.values()):
                 instance.login.is_expected = expected
             self._changed()
 
@@ -152,7 +152,7 @@ class Upkeep:
             self._places.most = self._places_each * max(size, len(instances))
         limit = self._places_each or -(-self._places.most // size)
         self._maker.limit(limit)
-        for instance in instances:
+        for instance in (*instances, *self._members.successors.values()):
             instance.limit = limit
 
     def _order_of(self, name: str) -> Order:
