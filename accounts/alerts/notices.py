@@ -140,7 +140,7 @@ def _mail(addresses: str, message: Message, options: NoticeOptions) -> str:
     subject = " ".join(message.title.split())  # a channel's name may have line breaks, and a header has none
     try:
         EmailMessage(subject, "\n".join(message.lines) or message.title, options.sender, to).send()
-    except (OSError, SMTPException) as exc:
+    except (OSError, SMTPException, ValueError) as exc:  # the last: an address that no header can have
         return f"{type(exc).__name__}: {exc}"[:LONGEST_RESULT]
     return ""
 

@@ -198,6 +198,18 @@ def test_mail_of_a_channel_with_lines_is_sent(mailoutbox):
     assert mailoutbox[0].subject.endswith("alert channel on call")
 
 
+def test_address_that_no_letter_takes_stops_nobody(receiver, mailoutbox):
+    # As the form takes it: one label of a host name is too long as ASCII.
+    AlertChannel.objects.create(name="mail", kind="email", address=Secret.of(f"a@{'ü' * 60}.de".encode()))
+    channel_to(receiver)
+    observe("unwell", {"": ["i1"]}, NOW)
+    deliver(OPTIONS, NOW)
+    assert len(sent(receiver)) == 1
+    mail = AlertChannel.objects.get(name="mail")
+    assert (mail.failures, mailoutbox) == (1, [])
+    assert "too long" in send_test(mail, OPTIONS, NOW)
+
+
 def test_mail_without_a_server_says_so():
     AlertChannel.objects.create(name="mail", kind="email", address=Secret.of(b"a@example.com"))
     observe("unwell", {"": ["i1"]}, NOW)
