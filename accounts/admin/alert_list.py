@@ -17,7 +17,7 @@ from unfold.decorators import display
 from accounts.admin.alerts import linked, may_acknowledge
 from accounts.admin.usage import InfinitePaginator
 from accounts.alerts import raising
-from accounts.alerts.words import SEVERITIES, Severity, about, clock, kind_names, kinds_from, severity
+from accounts.alerts.words import SEVERITIES, Severity, about, clock, kind_names, matters, severity
 from accounts.models import Alert
 from accounts.roles.reach import CHANGE_KEYS, SEE_KEYS, teams_of
 from gateway_project.lib.pages.cells import cut
@@ -47,7 +47,7 @@ class SeverityFilter(DropdownFilter):
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if self.value() not in Severity.__members__:
             return queryset
-        return queryset.filter(kind__in=kinds_from(Severity[self.value()]))
+        return queryset.filter(matters(Severity[self.value()]))
 
 
 class StateFilter(DropdownFilter):

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.alerts.notices import queue
-from accounts.alerts.words import KINDS
+from accounts.alerts.words import column
 from accounts.audit.context import Source, acting
 from accounts.audit.entries import record
 from accounts.models import Alert, AlertNotice, ApiKey
@@ -47,7 +47,7 @@ def raise_alert(
     queue(alert, AlertNotice.Occasion.HAPPENED)
     # Whoever the context names has filed a row or asked for a page, and has nothing to do with it.
     with acting(Source.SCHEDULE, SYSTEM):
-        _record(kind, alert, {KINDS[kind].column: [None, ", ".join(alert.facts)]})
+        _record(kind, alert, {column(kind): [None, ", ".join(alert.facts)]})
     log.warning("alert: %s %s: %s", kind, key or subject, ", ".join(alert.facts))
     return alert
 
@@ -58,7 +58,7 @@ def acknowledge(alert: Alert, by: str) -> bool:
     open_ = Alert.objects.filter(pk=alert.pk, acknowledged_at=None)
     if not open_.update(acknowledged_at=timezone.now(), acknowledged_by=by[:150]):
         return False
-    _record("acknowledged", alert, {KINDS[alert.kind].column: [None, ", ".join(alert.facts)]})
+    _record("acknowledged", alert, {column(alert.kind): [None, ", ".join(alert.facts)]})
     return True
 
 

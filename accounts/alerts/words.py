@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -86,9 +87,16 @@ def severity(kind: str) -> Severity:
     return KINDS[kind].severity if kind in KINDS else Severity.WARNING
 
 
-def kinds_from(least: Severity) -> list[str]:
-    """The kinds that matter so much at least."""
-    return [name for name, kind in KINDS.items() if kind.severity >= least]
+def column(kind: str) -> str:
+    """Where the audit log has its facts."""
+    return KINDS[kind].column if kind in KINDS else "facts"
+
+
+def matters(least: Severity) -> Q:
+    """Met by alerts that matter so much at least."""
+    known = Q(kind__in=[name for name, kind in KINDS.items() if kind.severity >= least])
+    # Of those of another version `severity` says one, too.
+    return known | ~Q(kind__in=[*KINDS]) if severity("") >= least else known
 
 
 def kind_names() -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from accounts.alerts import raising
-from accounts.alerts.words import SEVERITIES, Severity, kinds_from, sentence, severity
+from accounts.alerts.words import SEVERITIES, Severity, matters, sentence, severity
 from accounts.api.lists import Filter, is_equal
 from accounts.api.permissions import WithinScopes, what_lacks
 from accounts.models import Alert
@@ -62,7 +62,7 @@ def _in_state(alerts: QuerySet[Alert], state: str) -> QuerySet[Alert]:
 
 
 def _of_severity(alerts: QuerySet[Alert], name: str) -> QuerySet[Alert]:
-    return alerts.filter(kind__in=kinds_from(Severity[name.upper()]))
+    return alerts.filter(matters(Severity[name.upper()]))
 
 
 class AlertViewSet(ReadOnlyModelViewSet[Alert]):

@@ -35,3 +35,14 @@ def test_alerts_are_those_of_the_own_keys(lead, viewer, member, alerts):
     assert len(viewer("GET", "alerts/").data["results"]) == len(alerts)
     assert member("GET", "alerts/").status_code == 403
     assert Alert.objects.filter(acknowledged_at=None).count() == len(alerts) - 1
+
+
+def test_alert_of_another_version_is_a_warning(api, alerts):
+    strange = Alert.objects.create(kind="of_tomorrow", lasts=True, facts=["i1"])
+    found = {
+        least: strange.pk in [each["id"] for each in api("GET", f"alerts/?severity={least}").data["results"]]
+        for least in ("info", "warning", "critical")
+    }
+    assert found == {"info": True, "warning": True, "critical": False}
+    answer = api("POST", f"alerts/{strange.pk}/acknowledge/")
+    assert (answer.data["severity"], answer.data["acknowledged_by"]) == ("warning", "root")
