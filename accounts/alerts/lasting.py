@@ -42,12 +42,14 @@ def settle(before: Members, seen: Collection[str], now: float, kind: Kind) -> di
     # Those that are known first: where there are too many, MOST_MEMBERS keeps them, and what lasts goes on lasting.
     for name in [*before, *(name for name in sorted(seen) if name not in before)]:
         member = before.get(name) or Member(now, False)
+        # What lies in the future is of a clock that was set back since, and would hold it up until that time comes.
+        since = min(member.since, now)
         if name in seen:
-            after[name] = Member(member.since, member.confirmed or now - member.since >= kind.begins_after)
+            after[name] = Member(since, member.confirmed or now - since >= kind.begins_after)
         elif member.confirmed:
-            over_since = member.over_since or now
+            over_since = min(member.over_since or now, now)
             if now - over_since < kind.ends_after:
-                after[name] = Member(member.since, True, over_since)
+                after[name] = Member(since, True, over_since)
         # What was over before it counted leaves nothing behind: it has to last from the beginning.
     return dict(list(after.items())[:MOST_MEMBERS])
 

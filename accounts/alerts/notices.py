@@ -78,7 +78,9 @@ def deliver(options: NoticeOptions, now: datetime) -> int:
 
 def _due(now: datetime) -> QuerySet[AlertChannel]:
     waiting = Exists(AlertNotice.objects.filter(channel=OuterRef("pk")))
-    return AlertChannel.objects.filter(waiting, Q(retry_at=None) | Q(retry_at__lte=now), enabled=True)
+    # What is further away than any pause is of a clock that was set back since.
+    is_over = Q(retry_at=None) | Q(retry_at__lte=now) | Q(retry_at__gt=now + timedelta(seconds=2 * LONGEST_PAUSE_SEC))
+    return AlertChannel.objects.filter(waiting, is_over, enabled=True)
 
 
 def send_test(channel: AlertChannel, options: NoticeOptions, now: datetime) -> str:
@@ -93,7 +95,8 @@ def send_test(channel: AlertChannel, options: NoticeOptions, now: datetime) -> s
 def _claim(pk: int, now: datetime) -> AlertChannel | None:
     """The channel as it is now, for one process to send to; the claim of one that died lapses."""
     # Looked at once more: another process may have served or tried it since the list was made.
-    free = _due(now).filter(Q(claimed_until=None) | Q(claimed_until__lt=now), pk=pk)
+    is_free = Q(claimed_until=None) | Q(claimed_until__lt=now) | Q(claimed_until__gt=now + 2 * CLAIM)
+    free = _due(now).filter(is_free, pk=pk)
     # Read behind the claim: its failures, and its address, may be others by now.
     return AlertChannel.objects.filter(pk=pk).first() if free.update(claimed_until=now + CLAIM) else None
 

@@ -46,6 +46,15 @@ def test_flapping_neither_begins_nor_ends(pace):
         assert members["i1"].confirmed
 
 
+def test_clock_set_back_holds_up_no_state():
+    members, day = {"i1": Member(0.0, True)}, 86_400.0
+    members = settle(members, {"i2"}, day, KIND)
+    assert members == {"i1": Member(0.0, True, day), "i2": Member(day, False)}
+    for seconds in (0.0, 30.0, 60.0):
+        members = settle(members, {"i2"}, seconds, KIND)
+    assert members == {"i2": Member(0.0, True)}
+
+
 @pytest.mark.django_db
 def test_alert_begins_once_and_ends_by_itself(look):
     for seconds in range(0, 300, 15):

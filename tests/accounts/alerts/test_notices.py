@@ -124,6 +124,13 @@ def test_one_process_sends(receiver, channel):
     assert deliver(OPTIONS, NOW + timedelta(seconds=61)) == 1
 
 
+@pytest.mark.parametrize("column", ["retry_at", "claimed_until"])
+def test_clock_set_back_holds_up_no_channel(receiver, channel, column):
+    observe("unwell", {"": ["i1"]}, NOW)
+    AlertChannel.objects.update(**{column: NOW + timedelta(days=1)})
+    assert deliver(OPTIONS, NOW) == 1
+
+
 @contextmanager
 def once_before(statement, action):
     """Call it just before the first statement of SQL that begins so."""
