@@ -90,7 +90,7 @@ class Routes:
 
     def profile_of(self, lingma_model: str) -> PromptProfile:
         """How prompts for this model are put. It is a key, or empty for the default model."""
-        return self._profile(lingma_model or self.default_model)
+        return self._profile(lingma_model or self.key_of(self.default_model) or self.default_model)
 
     def has(self, name: str) -> bool:
         """Whether the name, perhaps without what clients add, means something of its own, not the default model."""
@@ -127,8 +127,8 @@ class Routes:
 
     def names_with(self, name: str, key: str) -> tuple[str, ...]:
         """The names that count when a model answers to the name that is not the expected one."""
-        plain = ADDED.sub("", name)
-        return (name, plain, key) if plain and self.answers_to(plain) == self.answers_to(name) else (name, key)
+        plain, shown = ADDED.sub("", name), self._shown(key)
+        return (name, plain, *shown) if plain and self.answers_to(plain) == self.answers_to(name) else (name, *shown)
 
     def with_models(self, offered: Mapping[str, str]) -> Routes:
         """The same for an account that offers other models."""
@@ -160,8 +160,11 @@ class Routes:
         key, plain = self.answers_to(name), ADDED.sub("", name)
         # A key allowed to use `model` may use `model-20250101` only if both are the same model.
         names = [name, plain] if plain and self.answers_to(plain) == key else [name]
-        shown = [other for other, means in self.offered.items() if means == key]
-        return tuple(dict.fromkeys([*names, key, *shown]))
+        return tuple(dict.fromkeys([*names, *self._shown(key)]))
+
+    def _shown(self, key: str) -> list[str]:
+        """The key of a model, and its display names."""
+        return [key, *(other for other, means in self.offered.items() if means == key)]
 
     def _find_profile(self, key: str) -> PromptProfile:
         return next((profile for matches, profile in self._profiles if matches(key)), DEFAULT_PROFILE)

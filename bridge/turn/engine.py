@@ -322,7 +322,8 @@ class _Run:
             self._in_background(conversation.rebuild("elsewhere"))
         self._generation = instance.generation
         record.instance = instance.name
-        record.lingma_model = instance.model_key(self._route.lingma_model) or self._engine.options.default_model
+        default = self._engine.options.default_model  # as operators write it: a display name will do
+        record.lingma_model = instance.model_key(self._route.lingma_model) or instance.model_key(default) or default
         if self._models is not None:
             self._require_model(self._models, record.lingma_model)
         record.placed_ms = self._turn.watch.ms()

@@ -67,7 +67,7 @@ WAITS = {
         "accounts/limits/key_report.py: await asyncio.shield(task)",
         "accounts/keys/keyring.py: await asyncio.shield(reading)",
         "accounts/keys/in_use.py: await asyncio.gather(*[self._check_key(digest) for digest in self._holders])",
-        "bridge/turn/smoke.py: await asyncio.gather(*[smoke_chat(each, model, new_id) for each in instances])",
+        "bridge/turn/smoke.py: await asyncio.gather(*chats)",
     ],
     "Not a stream: each of its requests to the service has RPC_TIMEOUT_SEC.": [
         "bridge/pool/instances/service_link.py: await self.account.read(self.request, reload=reload)",

@@ -71,6 +71,11 @@ def test_profile_follows_the_model_in_use():
     assert table.profile_of("CODER-2") == TERSE
 
 
+def test_profile_of_default_follows_its_key():
+    table = Routes((), [("org_*", TERSE)], OFFERED, "Auto")
+    assert [table.of(name).profile for name in ("gpt-4o", "agent")] == [TERSE, TERSE]
+
+
 def test_unoffered_model_has_the_default_models_profile():
     table = routes(Alias("claude-*", "gone"), profiles=[("org_*", TERSE)])
     assert table.of("claude-opus").profile == TERSE

@@ -66,14 +66,23 @@ async def test_model_is_found_by_key_or_name(new_service, new_engine, requested,
     assert (done.record.lingma_model, done.events[0].lingma_model) == (key, key)
 
 
+async def test_default_model_may_be_a_display_name(new_service, new_engine):
+    service = await new_service(replying("x"))
+    done = await chat(await new_engine(service, default_model="Auto"), request("Hi", model="gpt-4o"))
+    assert service.asks()[0]["extra"]["modelConfig"] == {"key": "org_auto"}
+    assert done.record.lingma_model == "org_auto"
+
+
 @pytest.mark.parametrize(
     ("models", "allowed"),
-    [(None, True), ({"gone"}, True), ({"org_*"}, True), ({"!org_auto"}, False), ({"*", "!org_*"}, False)],
-)
+    [(None, True), ({"gone"}, True), ({"org_*"}, True), ({"!org_auto"}, False), ({"*", "!org_*"}, False),
+     ({"!Auto"}, False), ({"Gone it is"}, False), ({"Gone it is", "auto"}, True)],
+)  # fmt: skip
 async def test_stand_in_must_be_allowed_too(new_service, new_engine, models, allowed):
     engine = await new_engine(await new_service(replying("x")))
     # Another account of the pool offers this model; the one that has the place does not.
-    engine.routes = engine.routes.with_models({"gone": "gone"})
+    shown = {"gone it is": "gone", "auto": "org_auto"}
+    engine.routes = engine.routes.with_models({"gone": "gone", "org_auto": "org_auto", **shown})
     batches, record = [], TurnRecord()
 
     async def take(batch):

@@ -45,6 +45,15 @@ async def test_every_instance_is_asked_and_reports():
         assert services[0].asks()[0]["questionText"] == QUESTION
 
 
+async def test_default_model_may_be_a_display_name():
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(Service(on_ask=pong))
+        engine = engine_of(await stack.enter_async_context(running(attached(service))))
+        engine.options = EngineOptions("Auto")
+        assert [result.ok for result in await smoke(engine)] == [True]
+        assert service.asks()[0]["extra"]["modelConfig"] == {"key": "org_auto"}
+
+
 async def test_unconnected_instance_is_reported(tmp_path):
     async with running([InstanceSpec("attached", DIALECT, attach=str(tmp_path))], ready=False) as pool:
         await in_state(pool, "backoff")
