@@ -20,6 +20,7 @@ from accounts.explain.ids import LONGEST, request_id_of
 from accounts.explain.sentences import LIMITS, REASONS, seconds, span, used, verdict
 from accounts.ledger import shared_rows
 from accounts.ledger.filing import ORPHANED
+from accounts.ledger.lines import UNREADABLE
 from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, decoded
 from accounts.models import OUTCOME_COLOURS, OpenTurn, Usage
@@ -83,7 +84,10 @@ def _running(request_id: str, visible: Visibility) -> dict[str, Any] | None:
     opened = OpenTurn.objects.filter(request_id=request_id).first()
     if opened is None:
         return None
-    row = msgspec.json.decode(opened.row, type=UsageRow)
+    try:
+        row = msgspec.json.decode(opened.row, type=UsageRow)
+    except UNREADABLE:  # of another version, perhaps
+        return None
     if not visible.everything and row.team_id not in visible.teams:
         return None
     return {"row": row, "started_at": opened.started_at}

@@ -245,6 +245,11 @@ def test_running_turn_says_so(client, viewer, team, new_row):
     assert client.get(f"/usage/r/{ID}").status_code == 404
 
 
+def test_unreadable_running_turn_is_not_found(client, viewer):
+    OpenTurn.objects.create(request_id=ID, run="w1-x", started_at=timezone.now(), row='{"of": "another version"}')
+    assert client.get(f"/usage/r/{ID}").status_code == 404
+
+
 @pytest.fixture
 def steps(redis_server):
     """Files steps of instances, so many seconds after the request began."""
