@@ -50,15 +50,21 @@ def moment(text: str, zone: tzinfo, *, end: bool = False) -> datetime:
     A blank before the offset is a `+` that was not escaped in an address.
     """
     try:
-        # By the length, as `datetime.fromisoformat` would take a date for its midnight, also where the end of the day
-        # is meant.
-        if len(text) == len("2026-11-28"):
-            day = date.fromisoformat(text) + timedelta(days=end)
-            return _within(datetime.combine(day, time(), zone).astimezone(UTC))
+        # First, in every form, as `datetime.fromisoformat` would take a date for its midnight, also where the end of
+        # the day is meant.
+        if (day := _date_in(text)) is not None:
+            return _within(datetime.combine(day + timedelta(days=end), time(), zone).astimezone(UTC))
         at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
         return _within((at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC))
     except (ValueError, OverflowError):
         raise BadTime(text) from None
+
+
+def _date_in(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _within(at: datetime) -> datetime:

@@ -22,6 +22,7 @@ def span(query, zone=UTC):
         ({"range": "month"}, datetime(2026, 10, 31, 16, tzinfo=UTC), None),
         ({"from": "2026-11-28"}, datetime(2026, 11, 27, 16, tzinfo=UTC), None),
         ({"to": "2026-11-28"}, None, datetime(2026, 11, 28, 16, tzinfo=UTC)),
+        ({"to": "20261128"}, None, datetime(2026, 11, 28, 16, tzinfo=UTC)),
         ({"from": "2026-11-28T10:00"}, datetime(2026, 11, 28, 2, tzinfo=UTC), None),
         ({"from": "2026-11-28T10:00:00Z", "range": "1h"}, datetime(2026, 11, 28, 10, tzinfo=UTC), None),
         ({"from": "2026-11-28T10:00:00 02:00"}, datetime(2026, 11, 28, 8, tzinfo=UTC), None),
