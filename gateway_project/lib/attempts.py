@@ -14,12 +14,13 @@ from gateway_project.lib.redis.redis_client import connect
 
 MOST: Final = 4096
 
-# One call, so that a thousand tries at once are counted one after the other. ARGV: free, longest, memory.
+# One call, so that a thousand tries at once are counted one after the other. ARGV: free, longest, memory. What is later
+# than the longest wait comes from before the clock was set back.
 BEGIN: Final = """
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 local wait = (tonumber(redis.call('HGET', KEYS[1], 'until')) or 0) - now
-if wait > 0 then return tostring(wait) end
+if wait > 0 and wait <= tonumber(ARGV[2]) then return tostring(wait) end
 local count = redis.call('HINCRBY', KEYS[1], 'count', 1)
 local pause = 0
 if count > tonumber(ARGV[1]) then pause = math.min(tonumber(ARGV[2]), 2 ^ math.min(count - ARGV[1], 30)) end

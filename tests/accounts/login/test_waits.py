@@ -43,6 +43,17 @@ def test_wait_after_wrong_passwords_grows_and_ends(client, redis_server):
     assert log_in(Client(), password="wrong").status_code == 200  # nothing is left of it
 
 
+def test_clock_set_back_makes_nobody_wait_longer(client, redis_server):
+    person()
+    log_in(client, password="wrong")
+    with redis.Redis.from_url(redis_server) as server:
+        before = server.time()[0] + 86_400
+        for name in server.scan_iter(f"{redis_keys.LOG_INS}*"):
+            if server.type(name) == b"hash":
+                server.hset(name, "until", before)
+    assert log_in(client).status_code == 302
+
+
 def test_other_addresses_and_users_do_not_wait(client):
     person()
     while log_in(client, password="wrong").status_code == 200:
