@@ -38,7 +38,8 @@ def all_set() -> dict[str, str]:
     """What the environment and `.env` set of ours. Contents of files that `X_FILE` names stand under `X`."""
     path = Environment.model_config.get("env_file")
     found = dotenv_values(path) if isinstance(path, str | Path) and Path(path).is_file() else {}
-    given = {name.upper(): value for name, value in {**found, **os.environ}.items() if value}
+    # An empty variable of the environment is none, and that of `.env` counts.
+    given = {name.upper(): value for source in (found, os.environ) for name, value in source.items() if value}
     values = {name.upper(): given[name.upper()] for name in Environment.model_fields if name.upper() in given}
     for name in SECRETS:
         with suppress(KeyError, OSError, ValueError):

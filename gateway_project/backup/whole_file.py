@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,8 @@ from gateway_project.backup.errors import BackupError
 def whole_file(path: Path, *, replaces: bool = False) -> Iterator[BinaryIO]:
     """Is at `path` when the block ends well; a file that it `replaces` stays until then. Raise BackupError."""
     _require_room(path, replaces=replaces)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Not by the number of the process: in a container that is the same each time, and one that is killed leaves this.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         opened = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except OSError as exc:
