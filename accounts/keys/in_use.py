@@ -9,6 +9,7 @@ from typing import Protocol
 from django.db import Error
 
 from accounts.keys.keyring import Caller, KeyRing, KeyStatus
+from gateway_project.lib.background import pause
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class KeysInUse:
     async def follow(self) -> None:
         """Check the keys until it is cancelled. Never raises."""
         while True:
-            await asyncio.sleep(EVERY_SEC)
+            await pause(EVERY_SEC)
             try:
                 await self.check()
             except Exception:  # an edge: whatever one check met, the next may succeed

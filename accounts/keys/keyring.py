@@ -30,6 +30,7 @@ from accounts.keys.reader import (
 )
 from accounts.models import Closing, first_that_closes
 from accounts.models.changes import changed_in
+from gateway_project.lib.background import until_next
 from gateway_project.lib.database import database_state as database
 from gateway_project.lib.redis import redis_keys
 from gateway_project.lib.redis.redis_client import connect_async
@@ -385,7 +386,7 @@ class KeyRing:
                     await self._receive_until_pong(subscription)
                 # When the ping was sent, not when it was answered: a change after that may not have come yet.
                 self._confirmed_at = pinged_at
-                await self._receive_for(subscription, PING_EVERY)
+                await self._receive_for(subscription, until_next(PING_EVERY))
 
     async def _receive_until_pong(self, subscription: Any) -> None:
         while (message := await subscription.get_message(timeout=SILENCE)) is None or message["type"] != "pong":

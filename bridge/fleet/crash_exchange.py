@@ -10,6 +10,7 @@ import msgspec
 from redis import ResponseError
 
 from bridge.pool.crashes import LIFETIME_SEC, MOST, MOST_SEEN, Crashes, CrashRecord, LocalRetestLocks
+from gateway_project.lib.background import until_next
 from gateway_project.lib.redis import redis_keys
 from gateway_project.lib.redis.redis_link import SKEW_SEC, RedisLink, RedisUnavailable, Script
 
@@ -107,7 +108,7 @@ class CrashExchange:
             self._noted.clear()
             await self.try_to_exchange()
             with suppress(TimeoutError):
-                async with asyncio.timeout(EVERY_SEC):
+                async with asyncio.timeout(until_next(EVERY_SEC)):
                     await self._noted.wait()
 
     async def try_to_exchange(self) -> None:

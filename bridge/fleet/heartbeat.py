@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 from prometheus_client import Counter
@@ -20,6 +21,7 @@ from bridge.status.instance import InstanceStatus
 from bridge.telemetry import metrics
 from bridge.telemetry.rates import RATES
 from gateway_project.lib import degraded
+from gateway_project.lib.background import until_next
 from gateway_project.lib.redis import redis_keys
 from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable
 
@@ -60,7 +62,7 @@ class Heartbeat:
             self._changed.clear()  # before: what changes while Redis is waited for is published next
             await self.publish()
             with suppress(TimeoutError):
-                async with asyncio.timeout(EVERY_SEC):
+                async with asyncio.timeout(until_next(EVERY_SEC)):
                     await self._changed.wait()
 
     async def publish(self) -> None:
@@ -72,27 +74,29 @@ class Heartbeat:
         metrics.IN_FLIGHT.set(self._pool.in_flight)
         metrics.QUEUE_LENGTH.set(self._pool.waiting)
         metrics.modes_changed({each.name for each in modes.active()}, degraded.STILL_WORKS)
+        work: list[Coroutine[Any, Any, None]] = []
         for instance, status in zip(self._pool.instances.copy(), self._pool.statuses(), strict=True):
             self._count_incidents(instance)
             # Ready and busy are only looked at: a change between them is told by nobody.
             metrics.instance_changed(status.name, status.state)
             metrics.instance_measured(status.name, status.memory, status.disk, status.stuck)
-            await timelines.write(self._link, instance.name, instance.timeline)
-            # For each one: the key lapses by itself (LIFETIME_SEC), and then the instance shows as gone.
-            with suppress(RedisUnavailable, ResponseError):
-                await self._publish(status)
-        await self._forget_others()
-        await self._count_alerts()
-        await self._ledger.sign_of_life()
-        self.backlog = await self._ledger.backlog()
+            work.append(self._publish(instance, status))
+        work += [self._forget_others(), self._count_alerts(), self._ledger.sign_of_life(), self._count_backlog()]
+        # Together: however many instances there are, Redis is asked once or twice, and not for each.
+        await asyncio.gather(*work)
         metrics.LEDGER_BACKLOG.set(self.backlog)
         metrics.REDIS_AVAILABLE.set(self._link.available)
 
-    async def _publish(self, status: InstanceStatus) -> None:
+    async def _publish(self, instance: Instance, status: InstanceStatus) -> None:
+        await timelines.write(self._link, instance.name, instance.timeline)
         name, now = status.name, time.monotonic()
         is_named_twice = now - self._named_twice.get(name, -TWICE_SEC) < TWICE_SEC
         said = msgspec.json.encode(msgspec.structs.replace(status, is_named_twice=is_named_twice))
-        before = await self._link.execute("SET", redis_keys.INSTANCE + name, said, "EX", LIFETIME_SEC, "GET")
+        # For each one: the key lapses by itself (LIFETIME_SEC), and then the instance shows as gone.
+        try:
+            before = await self._link.execute("SET", redis_keys.INSTANCE + name, said, "EX", LIFETIME_SEC, "GET")
+        except (RedisUnavailable, ResponseError):
+            return
         # Between two of ours stands another one: sessions of theirs would be taken for ours.
         is_strange = before is not None and name in self._said and before != self._said[name]
         # Once proves nothing: the reply to one of ours may have been lost.
@@ -116,6 +120,9 @@ class Heartbeat:
         with suppress(RedisUnavailable, ResponseError, msgspec.MsgspecError):
             if counted := await self._link.execute("GET", redis_keys.ALERTS):
                 metrics.alerts_counted(msgspec.json.decode(counted, type=dict[str, int]))
+
+    async def _count_backlog(self) -> None:
+        self.backlog = await self._ledger.backlog()
 
     def _count_incidents(self, instance: Instance) -> None:
         """What an instance has counted since the last heartbeat."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from bridge.pool.pool import Pool
 from bridge.status.live import LiveReport
 from bridge.telemetry.rates import RATES
 from bridge.telemetry.running import RunningTurns
+from gateway_project.lib.background import pause
 from gateway_project.lib.processes.memory import resident
 from gateway_project.lib.redis import redis_keys
 from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable, Script
@@ -63,7 +63,7 @@ class LiveReports:
                     await self._tails.publish()
             except (RedisUnavailable, ResponseError):
                 is_watched = False
-            await asyncio.sleep(EVERY_SEC if is_watched else IDLE_SEC)
+            await pause(EVERY_SEC if is_watched else IDLE_SEC)
 
     async def look(self) -> list[LiveReport]:
         """The report of this process, now, and those of the others as far as Redis has them."""

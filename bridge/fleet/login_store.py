@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,6 +19,7 @@ from bridge.pool.pool import Pool
 from bridge.status.accounts import AccountState, Remedy
 from bridge.status.attempts import AttemptResult
 from bridge.status.logins import LoginProblem
+from gateway_project.lib.background import pause
 from gateway_project.lib.secrets.secrets_at_rest import Secret, SecretUnreadableError
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ async def look_after(pool: Pool) -> None:
             await pool.upkeep.look_after_logins()
         except StoreAway as exc:
             logger.debug("logins wait for the database: %s", exc)
-        await asyncio.sleep(EVERY_SEC)
+        await pause(EVERY_SEC)
 
 
 def _deliver(login: int) -> Delivery | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from redis import ResponseError
 
 from gateway_project.lib import degraded
+from gateway_project.lib.background import pause
 from gateway_project.lib.degraded import BEAT, LIFETIME_SEC, WORKER, Mode
 from gateway_project.lib.redis import redis_keys
 from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable
@@ -57,7 +58,7 @@ class Modes:
     async def follow(self) -> None:
         while True:
             await self.exchange()
-            await asyncio.sleep(EVERY_SEC)
+            await pause(EVERY_SEC)
 
     async def exchange(self) -> None:
         self._check_instances()
@@ -67,9 +68,9 @@ class Modes:
 
     async def _exchange_reports(self) -> list[list[Mode] | None]:
         try:
-            await self._link.execute("SET", self._own, degraded.published(), "EX", LIFETIME_SEC)
             names = (redis_keys.SCHEDULER, *(redis_keys.MODES + name for name in self._names))
-            scheduler, *values = await self._link.execute("MGET", *names)
+            said = self._link.execute("SET", self._own, degraded.published(), "EX", LIFETIME_SEC)
+            _, (scheduler, *values) = await asyncio.gather(said, self._link.execute("MGET", *names))
         except (RedisUnavailable, ResponseError):
             self._reported_at = dict.fromkeys(BACKGROUND, self._clock())  # no report can arrive now, so none is missed
             return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable
 
@@ -10,6 +9,7 @@ import msgspec
 from redis import ResponseError
 
 from bridge.pool.shares import Held, Shares
+from gateway_project.lib.background import pause
 from gateway_project.lib.redis import redis_keys
 from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable, Script
 
@@ -66,7 +66,7 @@ class PlaceExchange:
     async def follow(self) -> None:
         while True:
             await self.exchange()
-            await asyncio.sleep(EVERY_SEC)
+            await pause(EVERY_SEC)
 
     async def exchange(self) -> None:
         own = self._shares.report()

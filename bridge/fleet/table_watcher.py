@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from django.db import Error, connection
 from redis import ResponseError
 
+from gateway_project.lib.background import pause
 from gateway_project.lib.database import database_state as database
 from gateway_project.lib.database.query_thread import QueryThread
 from gateway_project.lib.redis.redis_link import RedisLink, RedisUnavailable
@@ -55,7 +56,7 @@ class TableWatcher(Generic[Rows]):
         """Look for changes until cancelled."""
         while True:
             await self.refresh()
-            await asyncio.sleep(self._poll)
+            await pause(self._poll)
 
     async def refresh(self) -> None:
         """Read the rows if they have changed, were read long ago or could not be."""

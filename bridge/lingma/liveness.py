@@ -9,6 +9,7 @@ from typing import NamedTuple
 from bridge.chat.errors import ConnectionLost
 from bridge.lingma.channel import Channel
 from bridge.lingma.transport.liveness_probe import BEAT_SEC, LivenessProbe
+from gateway_project.lib.background import until_next
 
 SIGN_SEC = 60.0  # after which an unanswered `ping` is forgotten
 
@@ -38,14 +39,14 @@ class Liveness:
     def start(self) -> None:
         """Begin the beats. One ping goes out at once, to learn early whether the service answers frames."""
         self._channel.ping()
-        self._loop.call_later(BEAT_SEC, self._beat)
+        self._loop.call_later(until_next(BEAT_SEC), self._beat)
 
     def _beat(self) -> None:
         """Twice a second: nothing of it is paid for by turns."""
         if not self._channel.is_open:
             return
         # Scheduled anew at each beat and not by the clock: after a pause of this process beats do not pile up.
-        self._loop.call_later(BEAT_SEC, self._beat)
+        self._loop.call_later(until_next(BEAT_SEC), self._beat)
         before = self._seen
         self._seen = now = _Seen(self._channel.reads, self._channel.pongs, self._channel.unsent)
         # Before the verdict: a pong that came in time must count in this beat.

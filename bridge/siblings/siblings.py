@@ -15,6 +15,7 @@ from bridge.siblings.lender import Lender
 from bridge.siblings.link import Link
 from bridge.siblings.messages import SignOfLife, Snapshot
 from bridge.status.instance import InstanceStatus
+from gateway_project.lib.background import pause
 from gateway_project.lib.processes.unix_sockets import socket_path
 
 logger = logging.getLogger(__name__)
@@ -184,7 +185,7 @@ class Siblings:
     async def _watch_links(self) -> None:
         while True:
             began = self._loop.time()
-            await asyncio.sleep(EVERY_SEC)
+            await pause(EVERY_SEC)
             self.instances_changed()
             for borrower in self._borrowers.values():
                 borrower.link.send(SignOfLife())

@@ -1,9 +1,13 @@
-"""Background work that must not end, until it is told to: an exception is logged, and it starts again."""
+"""Background work that must not end, until it is told to: an exception is logged, and it starts again.
+
+Its pauses end together, so that an idle process wakes up a few times a second, and not once for each.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
@@ -30,6 +34,23 @@ async def keep_going(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
             logger.exception("%s failed and starts again", work.__qualname__)
         # Without the pause, work that fails at once would take the whole loop.
         await asyncio.sleep(RETRY_SEC)
+
+
+def until_next(seconds: float) -> float:
+    """How long a pause of about so many seconds is to be: all of one length in this process end at the same moment.
+
+    Then what they ask of Redis is one write, too. A pause of one length ends with those of its divisors.
+    """
+    # Whole milliseconds, as uvloop's timers count them; other moments in each process, or all would wake up at once.
+    begun = os.getpid() * 37 % 1000 / 1000
+    left = seconds - (asyncio.get_running_loop().time() - begun) % seconds
+    # A timer may be a moment early: its moment is then not the next one.
+    return left if left > seconds / 10 else left + seconds
+
+
+async def pause(seconds: float) -> None:
+    """Sleep `until_next`."""
+    await asyncio.sleep(until_next(seconds))
 
 
 async def end(tasks: Collection[asyncio.Task[Any]], within: float = END_SEC) -> None:

@@ -10,13 +10,14 @@ from types import FrameType
 import uvicorn
 
 from gateway_project.env import Environment
+from gateway_project.lib.background import until_next
 from gateway_project.server import websocket
 from gateway_project.server.collector import Collector
 from gateway_project.server.connections import Connections, most_of, raise_descriptor_limit
 from gateway_project.server.forwarded import TrustedProxies
 from gateway_project.server.protocol import BoundedHttpProtocol
 
-CHECK_EVERY = 10  # of uvicorn's ticks, which are tenths of a second
+TICK_SEC = 1.0
 CHECK_SEC = 0.1
 
 
@@ -28,6 +29,7 @@ class Server(uvicorn.Server):
         self._collector = Collector()
         self._drain_sec = env.drain_sec
         self._started = started
+        self._told = asyncio.Event()
         self._hurried = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         super().__init__(_config(application, env, self._connections))
@@ -40,22 +42,29 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self._started()
 
+    async def main_loop(self) -> None:
+        """Until it is told to end. uvicorn's own wakes up ten times a second to look whether it is."""
+        while not await self.on_tick(0):  # what uvicorn does each tenth time, which is once a second, too
+            with suppress(TimeoutError):
+                async with asyncio.timeout(until_next(TICK_SEC)):
+                    await self._told.wait()
+
     async def on_tick(self, counter: int) -> bool:
         # uvicorn's own tick: a task of ours could end unnoticed, and with it every deadline.
-        if counter % CHECK_EVERY == 0:
-            self._connections.check()
-            self._collector.check(self._connections.now)
+        self._connections.check()
+        self._collector.check(self._connections.now)
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """As the signals' handler: a second one, or SIGQUIT, leaves the turns that run no more time."""
-        if self.should_exit and self._loop is not None:
+        if self._loop is not None:
             # A signal handler may run between any two steps of the loop; an asyncio.Event is not made for that.
-            self._loop.call_soon_threadsafe(self._hurry)
+            self._loop.call_soon_threadsafe(self._hurry if self.should_exit else self._told.set)
         super().handle_exit(sig, frame)
 
     def _hurry(self) -> None:
         self.should_exit = True
+        self._told.set()
         self._hurried.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 
+from gateway_project.lib.background import until_next
 from gateway_project.lib.processes.life_signs import READY
 
 CHECK_SEC = 1.0
@@ -88,12 +89,11 @@ async def until_hung(poll: Callable[[], Awaitable[bool]], silence: float, pid: i
     child. The count starts anew when a debugger lets go of the child.
     """
     clock = asyncio.get_running_loop().time
-    checks, most, checked_at = 0, max(START_SEC, silence), clock()
+    checks, most = 0, max(START_SEC, silence)
     while checks * CHECK_SEC < most:
-        slept, pause = clock(), max(0.0, checked_at + CHECK_SEC - clock())  # a ping takes some of it
+        slept, pause = clock(), until_next(CHECK_SEC)
         await asyncio.sleep(pause)
-        checked_at = clock()
-        late = checked_at - slept > pause + LATE_SEC
+        late = clock() - slept > pause + LATE_SEC
         if await poll():
             # From the first sign on the shorter time counts: a start may be slow, work may not.
             checks, most = 0, silence

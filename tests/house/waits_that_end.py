@@ -89,6 +89,8 @@ WAITS = {
         "gateway_project/supervise/supervisor.py: await reader.readuntil(b'\\r\\n\\r\\n')",
     ],
     "What it calls has a deadline inside: Fetcher.get, the store's link.": [
+        "bridge/fleet/heartbeat.py: await asyncio.gather(*work)",
+        "bridge/fleet/modes.py: await asyncio.gather(said, self._link.execute('MGET', *names))",
         "accounts/ledger/ledger.py: await sent",
         "accounts/ledger/ledger.py: await self._waiter.wait()",
         "bridge/http/chat.py: await self._opening.wait()",

@@ -6,7 +6,6 @@ here it is looked at once a second, and turns pay nothing for it.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterator
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from bridge.pool.instances.instance import Instance
 from bridge.pool.members import Members
 from bridge.status.transitions import TransitionReason
+from gateway_project.lib.background import pause
 
 EVERY_SEC: Final = 1.0
 FULL_SEC: Final = 2.0
@@ -59,7 +59,7 @@ class Busy:
     async def follow(self) -> None:
         while True:
             self.look(time.time())
-            await asyncio.sleep(EVERY_SEC)
+            await pause(EVERY_SEC)
 
     def look(self, now: float) -> None:
         """Once; `now` in Unix seconds."""

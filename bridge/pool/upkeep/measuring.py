@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import suppress
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Final
 from bridge.pool.disk import Disk
 from bridge.pool.instances.measure import measured
 from bridge.pool.members import Members
+from gateway_project.lib.background import pause
 
 EVERY_SEC: Final = 30.0
 LOOK_SEC: Final = 2.0
@@ -32,7 +32,7 @@ class Measuring:
             if pids != self._pids or time.monotonic() >= self._next_at:
                 self._pids, self._next_at = pids, time.monotonic() + EVERY_SEC
                 await self.look()
-            await asyncio.sleep(LOOK_SEC)
+            await pause(LOOK_SEC)
 
     async def look(self) -> None:
         """Once. A disk that hangs leaves what was known."""

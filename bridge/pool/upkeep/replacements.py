@@ -27,6 +27,7 @@ from bridge.pool.policy import replacement_pause
 from bridge.pool.upkeep.successor import Successor, SuccessorRejected
 from bridge.status.transitions import TransitionReason
 from bridge.telemetry import metrics
+from gateway_project.lib.background import until_next
 from gateway_project.lib.texts import gettext_noop
 
 logger = logging.getLogger(__name__)
@@ -144,7 +145,7 @@ class Replacements:
                 if reason is not None and self._is_time(instance.name, reason):
                     await self._try(instance, reason)
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SEC):
+                async with asyncio.timeout(until_next(LOOK_SEC)):
                     await self._wake.wait()
 
     def close(self) -> None:

@@ -5,10 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import asyncio
 
 LIFE_FD = "GATEWAY_LIFE_FD"
 READY = b"1"
@@ -71,11 +67,14 @@ def serve() -> None:
     """Report that this process serves. From now on the event loop itself gives a sign each second, until it ends."""
     import asyncio  # 7 MB, which processes without a loop do not need
 
+    from gateway_project.lib.background import until_next
+
     ready()
+    loop = asyncio.get_running_loop()
+
+    def beat() -> None:
+        alive()
+        loop.call_later(until_next(EVERY_SEC), beat)
+
     # A timer of the loop, not a task or a thread: a loop that hangs gives no sign, which is the point.
-    _beat(asyncio.get_running_loop())
-
-
-def _beat(loop: asyncio.AbstractEventLoop) -> None:
-    alive()
-    loop.call_later(EVERY_SEC, _beat, loop)
+    beat()

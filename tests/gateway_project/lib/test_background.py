@@ -82,3 +82,18 @@ async def test_task_that_does_not_end_is_named(caplog):
     assert "stubborn" in caplog.text
     over.set()
     await task
+
+
+@pytest.mark.parametrize(("shorter", "longer"), [(0.5, 0.5), (0.5, 1.0), (0.25, 2.0)])
+async def test_pauses_end_at_the_same_moments(monkeypatch, shorter, longer):
+    loop = asyncio.get_running_loop()
+
+    def end(begun, seconds):
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "time", lambda: begun)
+            return begun + beside.until_next(seconds)
+
+    for ms in range(2_000):
+        apart = (end(1_000 + ms / 1_000, shorter) - end(1_000.0, longer)) % shorter
+        assert min(apart, shorter - apart) < 1e-6
+        assert shorter / 10 < end(1_000 + ms / 1_000, shorter) - (1_000 + ms / 1_000) <= 1.1 * shorter + 1e-6
