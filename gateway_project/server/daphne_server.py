@@ -12,7 +12,7 @@ from twisted.internet.tcp import Port
 
 from gateway_project.env import Environment
 from gateway_project.server.bounds import LARGEST_MESSAGE
-from gateway_project.server.daphne_bodies import Bodies, install
+from gateway_project.server.daphne_bodies import Bodies, BoundedRequest, install
 from gateway_project.server.uploads import UPLOADS
 
 CHECK_SEC = 0.2
@@ -65,7 +65,9 @@ class Stopping:
         # The list is made first: stopping a port changes the readers.
         for port in [reader for reader in self._loop.getReaders() if isinstance(reader, Port)]:
             port.stopListening()  # type: ignore[no-untyped-call]  # twisted is typed in part
-        running = [one for one in self._server.connections.values() if one.get("application_instance")]
+        # Requests alone: who watches the live page does so for hours, and comes back by itself.
+        requests = [one for of, one in self._server.connections.items() if isinstance(of, BoundedRequest)]
+        running = any(one.get("application_instance") for one in requests)
         late = time.monotonic() - (self._deadline or 0)
         if late >= 0:
             end_turns()

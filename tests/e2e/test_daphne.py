@@ -22,7 +22,11 @@ TURN = [{"role": "user", "content": SAY}]
 def gateway(tmp_path_factory, template):
     """The shared gateway's settings, served by daphne."""
     with Gateway(
-        tmp_path_factory.mktemp("daphne"), template, GATEWAY_SERVER="daphne", TRUSTED_PROXIES="10.9.9.9"
+        tmp_path_factory.mktemp("daphne"),
+        template,
+        GATEWAY_SERVER="daphne",
+        TRUSTED_PROXIES="10.9.9.9",
+        DRAIN_SEC="300",
     ) as running:
         yield running
     assert running.left_behind == []
@@ -217,12 +221,14 @@ def test_live_page_has_its_socket(gateway):
 
 
 def test_sigterm_lets_a_running_stream_end(gateway):
-    """The last one: it ends what the others share."""
+    """The last one: it ends what the others share. Nobody waits for who watches."""
     (process,) = gateway.processes
-    with Stream(gateway, OPENAI, '[[sim: text="one two three" chunks=3 delay_ms=700]] x', key=KEY) as running:
-        running.until(b"one ")
-        process.terminate()
-        answer = running.rest()
-    assert (answer.text, answer.finish, answer.error) == ("two three", "stop", None)
-    assert process.wait(30) == 0
+    with watching(gateway) as found:
+        assert found(lambda it: it["instances"])
+        with Stream(gateway, OPENAI, '[[sim: text="one two three" chunks=3 delay_ms=700]] x', key=KEY) as running:
+            running.until(b"one ")
+            process.terminate()
+            answer = running.rest()
+        assert (answer.text, answer.finish, answer.error) == ("two three", "stop", None)
+        assert process.wait(30) == 0
     assert gateway.row(running.request_id)["status"] == "ok"
