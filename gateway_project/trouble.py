@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext
 
 from accounts.api.problems import BELOW
+from accounts.login.required import SecondFactorRequired
 from gateway_project.lib.database import database_state as database
 from gateway_project.lib.problem_details import PROBLEM, problem
 
@@ -29,14 +30,26 @@ class DatabaseTrouble:
             return self._get_response(request)
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
-        if not isinstance(exc, database.AWAY):
-            return None
-        database.doubt()  # one slow page is no proof; the next read of the routes finds out
-        words = gettext("The database does not answer right now. Chats with keys that are in use go on.")
-        if request.path.startswith(BELOW):
-            answer: HttpResponse = JsonResponse(problem(503, words), status=503, content_type=PROBLEM)
-        else:
-            answer = render(request, "503.html", {"words": words}, status=503)
-        answer["Retry-After"] = RETRY_AFTER
-        answer._has_been_logged = True  # type: ignore[attr-defined]  # Django would log each of them
-        return answer
+        return _unavailable(request) if isinstance(exc, database.AWAY) else None
+
+
+class SecondFactor(SecondFactorRequired):
+    """As its parent, which asks the database before there is a view: nobody else hears of what is raised there."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        try:
+            return super().__call__(request)
+        except database.AWAY:
+            return _unavailable(request)
+
+
+def _unavailable(request: HttpRequest) -> HttpResponse:
+    database.doubt()  # one slow page is no proof; the next read of the routes finds out
+    words = gettext("The database does not answer right now. Chats with keys that are in use go on.")
+    if request.path.startswith(BELOW):
+        answer: HttpResponse = JsonResponse(problem(503, words), status=503, content_type=PROBLEM)
+    else:
+        answer = render(request, "503.html", {"words": words}, status=503)
+    answer["Retry-After"] = RETRY_AFTER
+    answer._has_been_logged = True  # type: ignore[attr-defined]  # Django would log each of them
+    return answer

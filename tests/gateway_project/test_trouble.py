@@ -69,6 +69,18 @@ def test_programs_report_as_json(admin_client):
     assert (answer.status_code, "database" in answer.json()["detail"]) == (503, True)
 
 
+@pytest.mark.parametrize("table", ["django_session", "mfa_authenticator"])
+@pytest.mark.parametrize("path", ["/admin/", "/usage/", "/api/keys/"])
+def test_required_factor_that_cannot_be_looked_up(admin_client, settings, caplog, path, table):
+    settings.ENV = settings.ENV.model_copy(update={"staff_mfa_required": True})
+    admin_client.raise_request_exception = False
+    with hidden(table):
+        answer = admin_client.get(path)
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert "The database does not answer right now." in answer.content.decode()
+    assert caplog.text == ""
+
+
 def test_writer_waits_seconds_for_another_at_most():
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA busy_timeout")
