@@ -123,6 +123,7 @@ class BorrowedTurns:
         turn.closed = None
         del self._running[ended.turn], self._numbers_of[turn]
         if ended.failure is not None:
+            self._figures_may_come(ended.turn, turn, log)
             turn.fail(error_of(ended.failure))
             return
         # Before `finish`: whoever answers the client asks for the figures as soon as the turn has ended.

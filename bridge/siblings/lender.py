@@ -209,6 +209,7 @@ class Lender:
         if end is None or end.error is not None:
             error = end.error if end is not None and end.error is not None else lost()
             self.link.send(Ended(number, failure=failure_of(error)))
+            self._send_late(number, loan, turn)  # it has cost tokens too
             return
         log = loan.instance.log
         # With the end if they are there already, so that the client need not wait for a second message.

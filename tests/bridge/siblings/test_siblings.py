@@ -13,6 +13,7 @@ from bridge.lingma.dialects.base import Ask
 from bridge.lingma.errors import UploadFailed
 from bridge.pool.instances.orders import Order
 from bridge.pool.instances.runs import Exit
+from bridge.pool.late_usages import Awaited
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.policy import Line, Owner
 from bridge.siblings.messages import Demand
@@ -22,6 +23,7 @@ from gateway_project.lib.processes.unix_sockets import socket_path
 from tests.bridge.chats import replying, say
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import Service
+from tests.bridge.lingma.test_log_tail import line
 from tests.bridge.pools import attached, running, until
 from tests.bridge.turn.test_engine_images import refuse, take
 
@@ -42,8 +44,9 @@ async def join(tmp_path):
             pools, options = [], PoolOptions(most, waiting, 5.0)
             for number, on_ask in enumerate(on_asks, 1):
                 service = await stack.enter_async_context(Service(on_ask=on_ask))
-                instances = InstanceOptions(limit=most)
-                pool = await stack.enter_async_context(running(attached(service), options, instances, process=number))
+                instances, work_dir = InstanceOptions(limit=most), tmp_path / f"service-{number}"
+                found = [attached_at(service, work_dir)]
+                pool = await stack.enter_async_context(running(found, options, instances, process=number))
                 pool.service = service
                 pool.siblings = Siblings(pool, number, len(on_asks), tmp_path, silence)
                 pool.following = asyncio.create_task(pool.siblings.follow())
@@ -54,6 +57,14 @@ async def join(tmp_path):
             return pools
 
         yield join
+
+
+def attached_at(service, work_dir):
+    """Found by its work dir, in which it keeps a log."""
+    (work_dir / "logs").mkdir(parents=True)
+    (work_dir / "logs" / "lingma.log").touch()
+    (work_dir / ".info.json").write_text(f'{{"websocketPort": {service.port}}}')
+    return msgspec.structs.replace(attached(service)[0], attach=str(work_dir))
 
 
 async def end(task):
@@ -224,6 +235,22 @@ async def test_image_goes_to_the_asked_service(join):
     there.service.on_upload = refuse
     with pytest.raises(UploadFailed, match="FILE_TOO_LARGE"):
         await lease.instance.upload_image("data:image/png;base64,AAAA")
+
+
+@pytest.mark.parametrize("code", [200, 500])
+async def test_figures_of_a_borrowed_turn_may_be_late(join, tmp_path, code):
+    here, _ = await join(replying("x"), replying("x", code=code))
+    here.lease()
+    lease = await served(here.queue())
+    turn = lease.instance.ask(ask(1))
+    await ended(turn)
+    lease.release()
+    found = asyncio.get_running_loop().create_future()
+    here.late_usages.expect(Awaited(lease.instance.log, ["r1"]), lambda *tokens: found.set_result(tokens))
+    with (tmp_path / "service-2" / "logs" / "lingma.log").open("a") as file:
+        file.write(line("r1", 7, 8))
+    async with asyncio.timeout(SOON):
+        assert await found == (7, 8)
 
 
 async def test_slow_reader_has_only_one_turn_ended(join):
