@@ -112,16 +112,20 @@ def make_default(version: Version | None) -> None:
     Raise UnknownVersion where somebody has deleted it meanwhile.
     """
     with transaction.atomic():
-        if version is not None and not Version.objects.select_for_update().filter(pk=version.pk).exists():
+        # As it is now: what was loaded may be older than what other machines and people have made of it.
+        found = Version.objects.select_for_update().filter(pk=version.pk).first() if version is not None else None
+        if version is not None and found is None:
             deleted = gettext("%(name)s has been deleted meanwhile. Nothing was saved.")
             raise UnknownVersion(deleted % {"name": version})
         for row in Version.objects.select_for_update().filter(is_default=True):
-            if row != version:
+            if row != found:
                 row.is_default = False
                 row.save()
-        if version is not None and not version.is_default:
-            version.is_default = True
-            version.save()
+        if found is not None and not found.is_default:
+            found.is_default = True
+            found.save()
+    if version is not None:
+        version.is_default = True  # for who goes on with it
 
 
 def delete(version: Version, data_dir: Path) -> None:

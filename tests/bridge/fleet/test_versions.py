@@ -12,6 +12,7 @@ from accounts.models import AuditEntry
 from bridge.fleet import versions
 from bridge.fleet.orders import EVERY, read_orders
 from bridge.lingma.install import vsix
+from bridge.lingma.install.vsix import Unpacked
 from bridge.models import Instance, InstanceOrder, Version
 from tests.bridge.fleet.test_orders import instances as instances
 from tests.bridge.fleet.test_orders import member
@@ -72,6 +73,20 @@ def test_versions_lie_side_by_side(data_dir, archive):
 def test_version_installed_again_changes_nothing(data_dir, archive):
     assert install(archive("2.9.0")) == install(archive("2.9.0"))
     assert Version.objects.count() == 1
+
+
+def test_default_keeps_what_others_have_changed_since(data_dir, archive):
+    for version in ("2.9.0", "2.11.1"):
+        install(archive(version))
+    versions.make_default(versions.named("2.9.0"))
+    loaded = versions.named("2.9.0")
+    # Another machine installs it as well, and somebody else makes another one the default.
+    elsewhere = Unpacked("2.9.0/other_linux/Lingma", loaded.archive_sha256, "0" * 64)
+    versions.record(elsewhere)
+    versions.make_default(versions.named("2.11.1"))
+    versions.make_default(loaded)
+    assert [row.version for row in Version.objects.filter(is_default=True)] == ["2.9.0"]
+    assert versions.named("2.9.0").executables == {**loaded.executables, elsewhere.executable: elsewhere.sha256}
 
 
 @pytest.mark.parametrize("files", [True, False], ids=["there", "of another machine"])
