@@ -38,6 +38,8 @@ class Neighbours:
         self.peers: Peers | None = None
         self._env = env
         self._pool = pool
+        self._until = 0.0
+        """As long others may go on once this process stops, as the time of the loop."""
         self._siblings: Siblings | None = None
         if env.web_processes > 1:
             self._siblings = Siblings(pool, env.web_process, env.web_processes, data_dir)
@@ -76,16 +78,15 @@ class Neighbours:
         """Lend no more places and take no turns of others; what is lent, and what was taken, goes on."""
         if self._pool.lends:
             self._pool.lends = False
+            self._until = asyncio.get_running_loop().time() + self._env.drain_sec
             self.instances_changed()
 
     async def returned(self) -> None:
-        """Until others have nothing of this process any more, or time is up."""
-        if self._siblings is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._env.drain_sec):
-                    await self._siblings.returned()
+        """Until others have nothing of this process any more, or the time since `drain` is up that own turns have."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._env.drain_sec):
+            async with asyncio.timeout_at(self._until):
+                if self._siblings is not None:
+                    await self._siblings.returned()
                 await self.guests.gone()
 
     def _meet_peers(self, data_dir: Path, pepper: bytes, link: RedisLink) -> None:
