@@ -55,6 +55,7 @@ def test_an_expiry_may_be_a_date_or_hours():
     [
         (["alice", "--expires", "soon"], "neither like 30d"),
         (["alice", "--expires", "2001-01-01"], "over already"),
+        (["alice", "--expires", "0d"], "over already"),
         (["alice", "--rpm", "-1"], "rpm"),
         (["alice", "--rpm", "many"], "whole number"),
         (["alice", "--rpm", "2147483648"], "argument --rpm: '2147483648' is not a whole number from 0 to 2147483647"),

@@ -30,9 +30,18 @@ TOO_LATE = "{} is later than any date that every zone can tell; leave --expires 
 
 def moment(text: str) -> datetime:
     """A time from now such as `30d`, or a date (its start in UTC) or date and time."""
+    at = _time(text)
+    if at <= timezone.now():
+        raise ArgumentTypeError(f"{text} is over already")
+    if at > LAST:
+        raise ArgumentTypeError(TOO_LATE.format(text))
+    return at
+
+
+def _time(text: str) -> datetime:
     if found := re.fullmatch(r"(\d{1,6})([mhdw])", text):
         try:
-            return _in_time(timezone.now() + timedelta(**{UNITS[found[2]]: int(found[1])}), text)
+            return timezone.now() + timedelta(**{UNITS[found[2]]: int(found[1])})
         except OverflowError:
             raise ArgumentTypeError(TOO_LATE.format(text)) from None
     try:
@@ -40,16 +49,7 @@ def moment(text: str) -> datetime:
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is neither like 30d or 12h nor a date like 2030-12-31") from None
     # UTC and not the server's zone: a script gives the same key on every machine.
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    if at <= timezone.now():
-        raise ArgumentTypeError(f"{text} is over already")
-    return _in_time(at, text)
-
-
-def _in_time(at: datetime, text: str) -> datetime:
-    if at > LAST:
-        raise ArgumentTypeError(TOO_LATE.format(text))
-    return at
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def limit(text: str) -> int:

@@ -28,7 +28,9 @@ def test_command_prints_the_token_alone(root):
     assert Program(text.strip())("GET", "keys/").status_code == 200
 
 
-@pytest.mark.parametrize("arguments", [("nobody",), ("root", "--scopes", "kesy"), ("root", "--expires", "soon")])
+@pytest.mark.parametrize(
+    "arguments", [("nobody",), ("root", "--scopes", "kesy"), ("root", "--expires", "soon"), ("root", "--expires", "0h")]
+)
 def test_command_refuses_what_makes_no_sense(root, arguments):
     with pytest.raises(CommandError):
         made_by_command(*arguments)
