@@ -54,28 +54,30 @@ class Refused(Exception):
 
 def rendered(refusal: Refusal, target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
     """The whole answer, its body in the shape of the protocol that the path belongs to."""
-    body = msgspec.json.encode(_body(refusal, target))
+    id_ = "req_" + request_id(time.time())
+    body = msgspec.json.encode(_body(refusal, target, id_))
     lines = [b"HTTP/1.1 %d %b" % (refusal.status, http.HTTPStatus(refusal.status).phrase.encode())]
-    lines += [b"%b: %b" % header for header in (*headers, *_names(target))]
+    lines += [b"%b: %b" % header for header in (*headers, *_names(target, id_.encode()))]
     lines += [b"content-type: application/json", b"content-length: %d" % len(body), b"connection: close"]
     # SDKs repeat 408 and 5xx by themselves; this header keeps them from it where it would be of no use.
     lines += [b"retry-after: %d" % refusal.retry_after] if refusal.retry_after else [b"x-should-retry: false"]
     return b"\r\n".join([*lines, b"", body])
 
 
-def _names(target: bytes) -> list[tuple[bytes, bytes]]:
+def _names(target: bytes, id_: bytes) -> list[tuple[bytes, bytes]]:
     """What every answer says of itself: SDKs show the id in the error that they raise."""
-    id_ = b"req_" + request_id(time.time()).encode()
     names = [(b"x-request-id", id_), upstream_header()]
     return [*names, (b"request-id", id_)] if target.startswith(ANTHROPIC) else names
 
 
-def _body(refusal: Refusal, target: bytes) -> dict[str, object]:
-    error: dict[str, object] = {"type": "invalid_request_error", "message": refusal.message}
-    if refusal.status >= 503:
-        error["type"] = "overloaded_error" if refusal.retry_after else "invalid_request_error"
+def _body(refusal: Refusal, target: bytes, id_: str) -> dict[str, object]:
     # By the path alone: nothing else of the request may have been understood. See FORMATS 4.1 and 6.1.
+    full = refusal.retry_after > 0  # what else the server refuses, no later try makes better
     if target.startswith(ANTHROPIC):
-        return {"type": "error", "error": error}
+        error = {"type": "overloaded_error" if full else "invalid_request_error", "message": refusal.message}
+        return {"type": "error", "error": error, "request_id": id_}
+    kind, code = (
+        ("service_unavailable_error", "server_is_overloaded") if full else ("invalid_request_error", refusal.code)
+    )
     # All four fields, the empty ones too (FORMATS 4.1).
-    return {"error": error | {"param": None, "code": refusal.code}}
+    return {"error": {"message": refusal.message, "type": kind, "param": None, "code": code}}

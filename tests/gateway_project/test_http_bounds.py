@@ -84,12 +84,14 @@ def test_all_heads_together_are_bounded():
         for connection in first:
             connection.sendall(GET + b"X-A: " + b"a" * 48_000)
         assert until(lambda: server.connections.head_bytes > 4 * 48_000)
-        statuses = []
+        told = []
         for _ in range(3):
             with server.connect() as late:
                 late.sendall(GET + b"X-A: " + b"a" * 48_000)
-                statuses += status_of(late)
-        assert statuses == [503] * 3
+                told += answers(read_all(late))
+        assert [answer[0] for answer in told] == [503] * 3
+        error = seen(told[0])["error"]
+        assert (error["type"], error["code"]) == ("service_unavailable_error", "server_is_overloaded")
         first[0].close()
         assert until(lambda: len(server.connections) == 3)
         late = held.enter_context(server.connect())
@@ -99,10 +101,11 @@ def test_all_heads_together_are_bounded():
 
 
 def test_refusal_of_large_head_has_paths_shape(server):
-    for path, keys in ((b"/v1/messages", {"type", "error"}), (b"/v1/chat/completions", {"error"})):
-        told = server.talk(b"POST " + path + b" HTTP/1.1\r\n" + HOST + b"X-A: " + b"a" * 70_000 + b"\r\n\r\n")
-        assert set(seen(told[0])) == keys
-        assert "64 KiB" in seen(told[0])["error"]["message"]
+    for path, keys in ((b"/v1/messages", {"type", "error", "request_id"}), (b"/v1/chat/completions", {"error"})):
+        (told,) = server.talk(b"POST " + path + b" HTTP/1.1\r\n" + HOST + b"X-A: " + b"a" * 70_000 + b"\r\n\r\n")
+        assert set(seen(told)) == keys
+        assert "64 KiB" in seen(told)["error"]["message"]
+        assert seen(told).get("request_id") == told[1].get("request-id")
 
 
 def test_missing_head_is_not_waited_for():
