@@ -43,10 +43,11 @@ def of_size(size: int, beyond: int) -> int:
     return min(size, max(1, round(wide * 0.7 + max(0.0, size - wide) / 4)))
 
 
-def estimate_messages(messages: Iterable[Message], tools: Iterable[Tool] = ()) -> int:
-    """Tokens of a whole conversation: texts, calls, images, and the definitions of the tools."""
+def estimate_messages(messages: Iterable[Message], tools: Iterable[Tool] = (), reply_schema: bytes = b"") -> int:
+    """Tokens of a whole request: texts, calls, images, the definitions of the tools, and the schema of the reply."""
     defined = [MESSAGE_OVERHEAD + (len(tool.name) + len(tool.description) + len(tool.schema)) // 4 for tool in tools]
-    return sum(map(_message, messages)) + sum(defined)
+    demanded = MESSAGE_OVERHEAD + len(reply_schema) // 4 if reply_schema else 0
+    return sum(map(_message, messages)) + sum(defined) + demanded
 
 
 def _message(message: Message) -> int:

@@ -39,7 +39,8 @@ class Accounting:
         record = self._record
         # Once in a turn: by the limits, or by its first attempt.
         if not record.estimated:
-            record.estimated = estimate_messages(self._request.messages, self._request.tools)
+            request = self._request
+            record.estimated = estimate_messages(request.messages, request.tools, request.reply_schema)
         record.prompt_tokens = self._calibration.input.apply(record.estimated)
         record.usage_source = "partial"  # until the reply has ended
 

@@ -126,7 +126,7 @@ class Engine:
 
         With the record of its turn, that need not estimate it again.
         """
-        estimated = estimate_messages(request.messages, request.tools)
+        estimated = estimate_messages(request.messages, request.tools, request.reply_schema)
         if record is not None:
             record.estimated = estimated
         return self.context.calibrations.of(key).input.apply(estimated)

@@ -112,6 +112,12 @@ def test_keys_without_figures_are_forgotten():
     assert calibrations.of(0).input.apply(100) > 290
 
 
+def test_schema_of_a_reply_counts_too():
+    plain = [Message("user", "Who?")]
+    schema = b'{"type":"object","properties":{"name":{"type":"string"}}}'
+    assert estimate_messages(plain, (), schema) >= estimate_messages(plain) + len(schema) // 4
+
+
 def test_images_and_tools_count_too():
     plain = [Message("user", "Look: [image]")]
     seen = [Message("user", "Look: [image]", images=("data:image/png;base64," + "A" * 100_000,))]

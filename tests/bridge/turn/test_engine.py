@@ -351,6 +351,15 @@ async def test_lost_question_counts_without_another_answer(new_service, new_engi
     assert (reading.record.prompt_tokens, reading.record.usage_source) == (tokens, "partial")
 
 
+async def test_schema_of_the_reply_counts(new_service, new_engine):
+    engine = await new_engine(await new_service(replying('{"a":1}')))
+    schema = b'{"type":"object","description":"' + b"word " * 200 + b'"}'
+    asked = request("Hi", reply_schema=schema)
+    least = engine.count_tokens(request("Hi"), key=1) + len(schema) // 4
+    assert engine.count_tokens(asked, key=1) >= least
+    assert (await chat(engine, asked)).record.prompt_tokens >= least
+
+
 async def test_question_that_was_never_asked_costs_nothing(new_service, new_engine):
     engine = await new_engine(await new_service())
     await engine.pool.stop()
