@@ -251,14 +251,15 @@ CHOICES = ("function", "custom", "allowed_tools", "auto", "none", "required", "a
 
 
 def _thinking(fields: _Body) -> bool | None:
-    """Asked for by an effort or a summary; an effort of `none` alone says no."""
+    """Asked for by an effort or a summary; an effort of `none` says no."""
     reasoning = decode(_REASONING, fields.reasoning, ("reasoning",)) if len(fields.reasoning) else None
     if reasoning is None:
         return None
+    # Also beside a summary, which agents ask for whatever the effort is.
+    if reasoning.effort == "none":
+        return False
     # A summary can only be shown if there is reasoning, so asking for one asks for both.
-    if reasoning.summary or reasoning.generate_summary:
-        return True
-    return None if reasoning.effort is None else reasoning.effort != "none"
+    return True if reasoning.effort or reasoning.summary or reasoning.generate_summary else None
 
 
 def _reply_schema(fields: _Body) -> bytes:

@@ -231,7 +231,7 @@ def test_calls_in_parallel(given, told):
     [
         (None, None), ({}, None), ({"effort": None, "summary": None}, None), ({"effort": "none"}, False),
         ({"effort": "minimal"}, True), ({"effort": "future"}, True), ({"summary": "auto"}, True),
-        ({"effort": "none", "summary": "detailed"}, True), ({"generate_summary": "concise"}, True),
+        ({"effort": "none", "summary": "detailed"}, False), ({"generate_summary": "concise"}, True),
     ],
 )  # fmt: skip
 def test_reasoning_field_decides_whether_thinking_is_shown(reasoning, told):
