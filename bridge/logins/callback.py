@@ -14,6 +14,8 @@ PATHS: Final = ("/auth/callback", "/auth/loginWithOrganization")
 _TARGET: Final = re.compile(r"[!-~]+")
 _ORGANISATION: Final = re.compile(r"/auth/loginWithOrganization\?organizationId=([^\"'&<>\s]{1,200})")
 MOST_ORGANISATIONS: Final = 20
+LONGEST_CHOICE: Final = 300
+"""As wide as the column that says how an attempt goes."""
 
 
 class BadCallback(Exception):
@@ -46,3 +48,18 @@ def target_of(pasted: str) -> str:
 def organisations_in(page: str) -> list[str]:
     """Those between which an account has to choose, if that is what the page asks."""
     return list(dict.fromkeys(_ORGANISATION.findall(page)))[:MOST_ORGANISATIONS]
+
+
+def choice_of(names: list[str]) -> str:
+    """What somebody has to paste next. Of the organisations each stands there whole: half of one would be refused."""
+    others = names[1:]
+    while len(said := _choice_of(names, others)) > LONGEST_CHOICE and others:
+        others = others[:-1]
+    return said
+
+
+def _choice_of(names: list[str], others: list[str]) -> str:
+    said = f"Choose an organisation: paste {PATHS[1]}?organizationId={names[0]}"
+    said += f" or, in the place of {names[0]}, one of: {', '.join(others)}" if others else ""
+    left_out = len(names) - 1 - len(others)
+    return f"{said} ({left_out} more)" if left_out else said

@@ -11,7 +11,7 @@ from bridge.fleet.attempt_store import AttemptStore, Job
 from bridge.lingma.dialects.base import AccountFacts, Dialect
 from bridge.lingma.errors import UNREADABLE, NotReady, RpcError
 from bridge.logins import credentials
-from bridge.logins.callback import organisations_in
+from bridge.logins.callback import choice_of, organisations_in
 from bridge.logins.credentials import AccessKey, BadCredentials, DeviceTokens, PersonalToken
 from bridge.pool.logins.login_store import StoreAway
 from bridge.signin.failure import AttemptFailed
@@ -111,8 +111,7 @@ async def _relayed(service: LoginService, pasted: str) -> str:
         logger.warning("a callback could not be passed on: %s", str(exc) or "no answer in time")
         return "Lingma did not take this address; log in once more."
     if names := organisations_in(page):
-        choices = ", ".join(f"/auth/loginWithOrganization?organizationId={name}" for name in names)
-        return f"Choose an organisation: paste one of {choices}"
+        return choice_of(names)
     service.changed.set()
     # A callback that failed is answered 200 as well, so only the account tells (PROTOCOL 7.3).
     try:

@@ -15,7 +15,8 @@ from bridge.fleet import attempts
 from bridge.fleet.attempt_store import AttemptStore
 from bridge.lingma.errors import LingmaError
 from bridge.logins.bundle import Bundle
-from bridge.models import InstanceOrder, Version
+from bridge.logins.callback import choice_of
+from bridge.models import InstanceOrder, LoginAttempt, Version
 from tests.bridge.living import alive
 from tests.bridge.logins.files import DAY
 from tests.bridge.signin.attempts import begin, login, ran, running, settings, until
@@ -142,12 +143,23 @@ async def test_waiting_addresses_are_few_and_kept(options):
 
 async def test_account_of_several_organisations_chooses(options):
     found = await login()
-    async with running(found, options("--organizations=red,blue")):
+    names = [f"{number:024x}" for number in range(6)]
+    async with running(found, options(f"--organizations={','.join(names)}")):
         attempt = await until(found, lambda each: each.url)
         await sync_to_async(attempts.paste)(attempt, await callback_of(attempt.url))
-        chosen = await until(found, lambda each: "organizationId=blue" in each.detail)
-        await sync_to_async(attempts.paste)(chosen, "/auth/loginWithOrganization?organizationId=blue")
-    assert user_of(found)["org_name"] == "blue"
+        chosen = await until(found, lambda each: f"organizationId={names[0]} or" in each.detail)
+        assert chosen.detail.endswith(f"{names[4]}, {names[5]}")
+        await sync_to_async(attempts.paste)(chosen, f"/auth/loginWithOrganization?organizationId={names[5]}")
+    assert user_of(found)["org_name"] == names[5]
+
+
+@pytest.mark.parametrize(("length", "shown"), [(3, 20), (36, 4), (200, 1)])
+def test_organisations_are_told_whole(length, shown):
+    names = [f"{number:0{length}}" for number in range(20)]
+    said = choice_of(names)
+    assert len(said) <= LoginAttempt._meta.get_field("detail").max_length
+    assert [name for name in names if name in said] == names[:shown]
+    assert said.endswith("more)") is (shown < len(names))
 
 
 @pytest.mark.parametrize(
