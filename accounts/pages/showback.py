@@ -28,7 +28,7 @@ from accounts.pages.refusals import flawed, may_see_nothing, no_such_filter
 from accounts.pages.usage import nothing_to_see, too_much_to_see
 from accounts.pages.zones import one_team
 from accounts.reports.filters import NAMES, NONE, TIMES, parse
-from accounts.reports.showback import Line, Showback, as_rows, last_day, month_of, months, showback
+from accounts.reports.showback import Line, Showback, as_rows, columns, last_day, month_of, months, showback
 from accounts.reports.visibility import Visibility, visible_to
 from accounts.reports.words import UNKNOWN, fine_share, number, share, tokens
 from gateway_project.lib.pages.csv_cells import defused
@@ -118,7 +118,7 @@ def showback_export(request: HttpRequest, form: str) -> HttpResponse:
     rows = as_rows(found, every_name(found.lines), by_key=asked.by_key)
     span = asked.query.filters.span
     if form == "csv":
-        answer = HttpResponse(_csv(rows), content_type="text/csv; charset=utf-8")
+        answer = HttpResponse(_csv(rows, columns(found, by_key=asked.by_key)), content_type="text/csv; charset=utf-8")
     else:
         document = {
             "from": iso(span.start), "to": iso(span.end), "time_zone": asked.zone.key, "places": found.places,
@@ -242,10 +242,9 @@ def every_name(lines: list[Line]) -> dict[tuple[str, int], str]:
     return found
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def _csv(rows: list[dict[str, Any]], header: list[str]) -> str:
     written = io.StringIO()
     writer = csv.writer(written)
-    # The keys of a row are the header: all rows have the same.
-    writer.writerow(rows[0] if rows else ())
+    writer.writerow(header)
     writer.writerows([[defused(value) for value in row.values()] for row in rows])
     return written.getvalue()

@@ -111,6 +111,11 @@ def as_rows(shown: Showback, names: Mapping[tuple[str, int], str], *, by_key: bo
     return [_as_row(shown, line, names, by_key=by_key) for line in shown.lines]
 
 
+def columns(shown: Showback, *, by_key: bool) -> list[str]:
+    """The names of what a row says, also where there is none."""
+    return [*_as_row(shown, Line(team=None, key=None, sums=Sums()), {}, by_key=by_key)]
+
+
 def _as_row(shown: Showback, line: Line, names: Mapping[tuple[str, int], str], *, by_key: bool) -> dict[str, Any]:
     sums = line.sums
     key = {"key": line.key and names.get(("key", line.key)), "key_id": line.key} if by_key else {}

@@ -142,6 +142,15 @@ def test_csv_is_read_as_numbers(operator, sample):
     assert operator.get("/usage/showback/export.csv?range=odd").status_code == 400
 
 
+@pytest.mark.parametrize("by", ["team", "key"])
+def test_csv_of_nothing_has_its_header(operator, sample, by):
+    some, none = (
+        operator.get(f"/usage/showback/export.csv?range=7d&by={by}{more}").content.decode().splitlines()
+        for more in ("", "&reason=nobody")
+    )
+    assert (none, len(some) > 1) == (some[:1], True)
+
+
 @pytest.mark.parametrize(
     ("query", "named"),
     [
