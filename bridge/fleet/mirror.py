@@ -29,6 +29,7 @@ VERSION_CHANGED = "version_changed"
 Versions = Mapping[str, tuple[str, str]]
 """Names to states and versions."""
 
+LONGEST_VERSION = Instance._meta.get_field("version").max_length
 MUTABLE = [field.name for field in Instance._meta.concrete_fields if not field.primary_key]
 
 
@@ -126,6 +127,11 @@ def _gone(row: Instance) -> Instance:
     return row
 
 
+def _kept(text: str) -> str:
+    """A service may say anything, and PostgreSQL refuses all rows for one text with a NUL, or one that is too long."""
+    return text.replace("\0", "")
+
+
 def _row(status: InstanceStatus) -> Instance:
     row = Instance(
         name=status.name,
@@ -139,8 +145,8 @@ def _row(status: InstanceStatus) -> Instance:
         in_flight=status.in_flight,
         limit=status.limit,
         restarts=status.restarts,
-        last_error=status.last_error,
-        version=status.version,
+        last_error=_kept(status.last_error),
+        version=_kept(status.version)[:LONGEST_VERSION],
         upstream=status.upstream,
         models_offered=status.models,
         started_at=datetime.fromtimestamp(status.started_at, UTC) if status.started_at else None,
