@@ -15,7 +15,7 @@ from accounts.limits.admitted import Admission
 from accounts.patterns import split
 from bridge.bounds.patience import wait_or_gone
 from bridge.chat.errors import Forbidden, GatewayError, Unauthenticated, Unavailable
-from bridge.http.base import Headers, HttpConsumer
+from bridge.http.base import Headers, HttpConsumer, secret_of
 from bridge.http.limits import limit_headers, refusal_of
 from gateway_project.lib.asgi_extensions import SAME_HEAD
 
@@ -88,7 +88,7 @@ class ApiConsumer(HttpConsumer):
         """What both headers carry, "" for nothing."""
         secrets = [self.bearer()]
         if b"x-api-key" in self.request_headers:
-            secrets.append(self.single(b"x-api-key").strip().decode("latin-1"))
+            secrets.append(secret_of(self.single(b"x-api-key")))
         return secrets
 
     def _remember(self, secret: str, secrets: list[str]) -> None:

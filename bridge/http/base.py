@@ -58,6 +58,14 @@ def shown_model(name: str) -> str:
     return _without_secrets(name[:LONGEST_MODEL])
 
 
+def secret_of(value: bytes) -> str:
+    """What a header carries. Nearly all are ASCII; of those that somebody made up, most clients send UTF-8."""
+    try:
+        return value.strip().decode()
+    except UnicodeDecodeError:
+        return value.strip().decode("latin-1")
+
+
 class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no types
     """One request. Channels routes to it; its dispatch, which is deaf while a handler runs, is not used.
 
@@ -199,7 +207,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     def bearer(self) -> str:
         """The token of `Authorization: Bearer`; "" for another scheme or none."""
         scheme, _, token = self.single(b"authorization").partition(b" ")
-        return token.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""
+        return secret_of(token) if scheme.lower() == b"bearer" else ""
 
     @property
     def client_ip(self) -> str:
