@@ -74,6 +74,7 @@ class PeerElsewhere:
             return False
         response: aiohttp.ClientResponse | None = None
         outcome = "lost"
+        peers.asked.add(self)
         try:
             response = await self._ask(peer, self._consumer.hand_over(found, peers.name, signs, exits, left))
             if response is None or TAKEN.decode() not in response.headers:
@@ -82,12 +83,16 @@ class PeerElsewhere:
             outcome = "taken"
             return await self._pass_on(peer, response)
         finally:
+            peers.asked.discard(self)
             metrics.HANDED_OVER.labels(outcome).inc()
             if not self.taken:
                 self._consumer.not_given_away()
             # By then it is at its end, or nobody wants the rest: to hang up stops the turn there.
             if response is not None:
                 response.close()
+
+    def end(self, error: GatewayError) -> None:
+        self._consumer.end_with(error)
 
     async def _ask(self, peer: Peer, hand_over: HandOver) -> aiohttp.ClientResponse | None:
         """The head of the answer, with something of the reply behind it; None when the process is gone.

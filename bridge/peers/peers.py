@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 from redis import ResponseError
 
+from bridge.chat.errors import GatewayError, UpstreamFailed
 from bridge.fleet.place_exchange import EXCHANGE
 from bridge.peers import report as reports
 from bridge.peers.client import PeerClient
@@ -40,6 +41,13 @@ class Peer:
             self.gone.set_result(None)
 
 
+class Asked(Protocol):
+    """A turn of this process that another one runs, or is asked to."""
+
+    def end(self, error: GatewayError) -> None:
+        """Tell the client so, and let go of it there."""
+
+
 class Peers:
     """`follow()` exchanges reports each second. While Redis is away what was known last is known still."""
 
@@ -47,6 +55,8 @@ class Peers:
         self, link: RedisLink, client: PeerClient, own: Callable[[], PeerReport], silence_sec: float = SILENCE_SEC
     ) -> None:
         self.client = client
+        self.asked: set[Asked] = set()
+        """Whoever asks another process puts himself in here meanwhile."""
         self._link = link
         self._own = own
         self._silence_sec = silence_sec
@@ -109,6 +119,11 @@ class Peers:
             return None
         peer.free -= 1
         return peer
+
+    def end_turns(self, why: str) -> None:
+        """Fail every turn of this process that another one runs."""
+        for each in list(self.asked):
+            each.end(UpstreamFailed(why))
 
     def instances_changed(self) -> None:
         """Report soon."""

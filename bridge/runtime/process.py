@@ -6,6 +6,7 @@ from django.conf import settings
 
 from bridge.runtime.runtime import Runtime
 
+STOPS = "The gateway is shutting down; send the request again."
 END_SEC = 2.0  # how long turns that were ended may take to say so and to be booked
 
 _runtime: Runtime | None = None
@@ -36,7 +37,9 @@ def lends() -> bool:
 def end_turns() -> None:
     """Time is up: every turn that still runs ends with an error its client can read."""
     if _runtime is not None:
-        _runtime.pool.end_turns("The gateway is shutting down; send the request again.")
+        _runtime.pool.end_turns(STOPS)
+        if _runtime.peers is not None:
+            _runtime.peers.end_turns(STOPS)
 
 
 async def stop_runtime() -> None:

@@ -285,6 +285,19 @@ def test_stopping_process_finishes_what_it_lent(three, streams):
         process.wait(30)
 
 
+def test_stopping_process_ends_what_runs_elsewhere_readably(three, acquainted):
+    begun = asked(three, 1, OPENAI, '[[sim: text="an answer"]] begin')
+    said = [("user", '[[sim: text="an answer"]] begin'), ("assistant", begun.text), ("user", HOLD + "go on")]
+    (connection,) = connected(three, 2)
+    held = Held(connection, [{"role": role, "content": text} for role, text in said])
+    held.until(b"first")
+    assert instance(held) == "w1-i1"
+    three.processes[1].terminate()
+    assert "shutting down" in held.rest().error["message"]
+    three.processes[1].wait(30)
+    connection.close()
+
+
 def test_process_with_starting_instance_is_ready_through_siblings(three):
     three.control("w2-i1", start_delay_ms=60_000)
     (connection,) = connected(three, 2)
