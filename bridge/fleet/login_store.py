@@ -113,6 +113,9 @@ def _not_renewed(held: Held, result: AttemptResult) -> None:
 def _report(report: Report) -> None:
     # Of an older generation nobody needs to know.
     rows = Login.objects.filter(pk=report.login, generation=report.generation)
+    if report.account is AccountState.UNKNOWN:
+        rows.update(problem=report.problem)
+        return
     for row in rows.only("generation", "expires_at"):
         _note_if_later(row, moment(report.expires_at))
     known = rows.update(

@@ -32,7 +32,16 @@ class LoginReports:
         problem = self.problem
         if facts.state is AccountState.LOGGED_OUT and held.generation and not self._worked:
             problem = LoginProblem.NOT_TAKEN
-        report = Report(held.login, held.generation, facts.state, facts.expires_at, problem)
+        await self._send(store, Report(held.login, held.generation, facts.state, facts.expires_at, problem))
+
+    async def report_missing(self, store: LoginStore, wanted: WantedLogin) -> None:
+        """The work dir has not got what is wanted: why, if there was trouble with it. Raise StoreAway."""
+        # Of the account nobody here knows anything: the service has none, or another one.
+        if self.problem is not LoginProblem.NONE:
+            report = Report(wanted.login, wanted.generation, AccountState.UNKNOWN, 0.0, self.problem)
+            await self._send(store, report)
+
+    async def _send(self, store: LoginStore, report: Report) -> None:
         if report != self._reported:
             await store.report(report)
             self._reported = report

@@ -22,7 +22,10 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The login that an instance has, with the state of its account, as it is reported to the store."""
+    """The login that an instance has, with the state of its account, as it is reported to the store.
+
+    Of an account that is UNKNOWN what is known so far stays: the instance should have that login, and has it not.
+    """
 
     login: int
     generation: int

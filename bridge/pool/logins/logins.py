@@ -164,6 +164,7 @@ class InstanceLogin:
                 return
             held = Held(wanted.login, delivery.generation, delivery.bundle.digest, wanted.endpoint,
                         tuple(delivery.bundle.files))  # fmt: skip
+            self.held = None  # what was there before is taken away first, and half of a login is none
             await self._disk.run(partial(work_dir.put, directory, delivery.bundle, held))
         self.wish.files_used()
         self._reports.problem = LoginProblem.NONE
@@ -189,6 +190,8 @@ class InstanceLogin:
                 if self.is_connected():
                     await self._reports.report(self.store, self.held)
                 await self._watch_renewals(self.held)
+            elif wanted is not None:
+                await self._reports.report_missing(self.store, wanted)
 
     def close(self) -> None:
         self._disk.close()

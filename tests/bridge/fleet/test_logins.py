@@ -105,6 +105,29 @@ async def test_imported_login_is_used_and_reported(redis_server, tmp_path):
         assert found.generation == 1
 
 
+async def test_login_that_cannot_be_written_is_told(redis_server, tmp_path):
+    first, second = await bring(tmp_path / "one", "first"), await bring(tmp_path / "two", "second", name="bob")
+    await give(first, "w1-i1")
+    async with fleet(redis_server, tmp_path / "w1") as pool:
+        await in_state(pool, "ready")
+        await until_stored("first", account="logged_in")
+    in_the_way = [tmp_path / name / "cache" / "id.gateway.tmp" for name in ("w1", "w1.b")]
+    for each in in_the_way:
+        each.mkdir(parents=True)
+    await give(second, "w1-i1")
+    async with fleet(redis_server, tmp_path / "w1") as pool:
+        await in_state(pool, "login_required")
+        await until_stored("second", problem="not_written", account="unknown")
+        assert pool.statuses()[0].held_login == 0
+        # The other one, which was there before, has nothing to do with that.
+        login = await stored("first")
+        assert (login.account, login.problem) == ("logged_in", "")
+        for each in in_the_way:
+            each.rmdir()
+        await in_state(pool, "ready")
+        await until_stored("second", problem="", account="logged_in")
+
+
 async def test_running_turn_ends_before_another_login(redis_server, tmp_path):
     login = await bring(tmp_path / "one")
     await give(login, "w1-i1")
