@@ -39,6 +39,7 @@ from gateway_project.lib.setting_types import (
     Sha256,
     TimeZone,
     ToolApproval,
+    TrustedOrigins,
     is_loopback,
     split,
 )
@@ -186,7 +187,7 @@ class Environment(BaseSettings):
     trusted_proxies: Annotated[list[Proxy], NoDecode, BeforeValidator(split)] = Field(
         [], description="Addresses or networks whose `X-Forwarded-*` headers are believed."
     )
-    csrf_trusted_origins: Names = Field(
+    csrf_trusted_origins: TrustedOrigins = Field(
         [], description="Origins whose forms the Django pages accept. The first is that of links in alerts."
     )
     cors_allowed_origins: Origins = Field(
@@ -378,7 +379,7 @@ class Environment(BaseSettings):
     @property
     def console_origin(self) -> str:
         """Where browsers reach the Django pages; "": nobody has said it."""
-        origins = [origin.rstrip("/") for origin in self.csrf_trusted_origins if "*" not in origin]
+        origins = [origin for origin in self.csrf_trusted_origins if "*" not in origin]
         return origins[0] if origins else ""
 
     @property

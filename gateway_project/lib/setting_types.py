@@ -101,6 +101,15 @@ def _origins(values: list[str]) -> list[str]:
     return origins
 
 
+def _trusted_origins(values: list[str]) -> list[str]:
+    # As browsers send them: Django compares them as they are, and would refuse every form.
+    origins = [value.rstrip("/").lower() for value in values]
+    for origin in origins:
+        if not re.fullmatch(r"https?://(\*\.)?[^/\s?#@*]+", origin):
+            raise ValueError("must be origins such as https://gateway.example.com or https://*.example.com")
+    return origins
+
+
 def _sha256(value: str) -> str:
     digest = value.strip().lower().removeprefix("sha256:")
     if digest and not re.fullmatch("[0-9a-f]{64}", digest):
@@ -171,6 +180,7 @@ def _redis(value: str) -> str:
 
 DatabaseUrl = Annotated[str, AfterValidator(_url("postgres", "postgresql", "sqlite")), AfterValidator(_database)]
 RedisUrl = Annotated[str, AfterValidator(_url("redis", "rediss", "unix")), AfterValidator(_redis)]
+TrustedOrigins = Annotated[list[str], NoDecode, BeforeValidator(split), AfterValidator(_trusted_origins)]
 Origins = Annotated[list[str], NoDecode, BeforeValidator(split), AfterValidator(_origins)]
 NodeName = Annotated[str, AfterValidator(_node)]
 PeerAddress = Annotated[str, AfterValidator(_peer_address)]

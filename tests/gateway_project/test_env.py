@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import dj_database_url
 import pytest
+from django.middleware.csrf import CsrfViewMiddleware
 from kombu import Connection
 from kombu.transport.redis import Channel
 from redis.connection import parse_url
@@ -39,6 +40,9 @@ def read(monkeypatch):
         ("LINGMA_ATTACH_URLS", "ws://[::1:3000"),
         ("LINGMA_ATTACH_URLS", "ws://::1:3000"),
         ("LINGMA_ASK_OVERRIDES", "{"),
+        ("CSRF_TRUSTED_ORIGINS", "gateway.example.com"),
+        ("CSRF_TRUSTED_ORIGINS", "https://gateway.example.com/admin"),
+        ("CSRF_TRUSTED_ORIGINS", "*"),
         ("TIME_ZONE", "Mars"),
         ("LOG_LEVEL", "LOUD"),
         ("NODE_NAME", "two words"),
@@ -255,3 +259,16 @@ def test_secret_keys_are_generated_and_kept(read, tmp_path):
 )
 def test_first_trusted_origin_is_the_console(read, origins, console):
     assert read(CSRF_TRUSTED_ORIGINS=origins).alert_options["console"] == console
+
+
+def test_trusted_origins_are_as_browsers_send_them(read, settings, rf):
+    """Django compares them letter by letter."""
+    settings.ALLOWED_HOSTS = ["gw.example.com"]
+    settings.CSRF_TRUSTED_ORIGINS = read(
+        CSRF_TRUSTED_ORIGINS="https://GW.example.com/, https://*.example.org/"
+    ).csrf_trusted_origins
+    for origin, trusted in {
+        "https://gw.example.com": True, "https://a.example.org": True, "https://gw.example.net": False,
+    }.items():  # fmt: skip
+        request = rf.post("/login/", headers={"host": "gw.example.com", "origin": origin})
+        assert CsrfViewMiddleware(lambda _: None)._origin_verified(request) is trusted
