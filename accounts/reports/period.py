@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, NamedTuple
 
+from accounts.models.end import LAST
+
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -19,8 +21,7 @@ RANGES: Final = {
 }
 """`month` is the calendar month that runs."""
 FIRST: Final = datetime(1000, 1, 1, tzinfo=UTC)
-LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
-"""Times beyond them are taken for them: the calendar must have room for a day more, in every zone."""
+"""Times before it, and beyond LAST, are taken for them: the calendar must have room for a day more, in every zone."""
 
 
 class Span(NamedTuple):

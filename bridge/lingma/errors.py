@@ -23,15 +23,8 @@ GatewayError
 
 from __future__ import annotations
 
-from typing import Final
-
-import msgspec
-
 from bridge.chat.errors import UpstreamFailed, UpstreamTimeout
 from gateway_project.lib.texts import Text
-
-UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for JSON that it cannot take: also for half a character, and for a thousand lists in lists."""
 
 
 class LingmaError(Exception):

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from bridge.lingma.calls import Calls
 from bridge.lingma.channel import Channel
 from bridge.lingma.dialects.base import Dialect
-from bridge.lingma.errors import UNREADABLE
 from bridge.lingma.replies import Handler, Replies
 from bridge.lingma.tools.router import ToolCallRouter
 from bridge.lingma.transport import rpc
 from bridge.lingma.transport.rpc import Incoming
+from gateway_project.lib.json_errors import UNREADABLE
 
 MANY = 64
 """Messages of one read from which on it is a flood, or we are behind: then fewer and larger writes do more good."""

@@ -10,8 +10,8 @@ from bridge.chat.errors import GatewayError, UpstreamFailed
 from bridge.lingma.abandoned import Abandoned
 from bridge.lingma.dialects import reasons
 from bridge.lingma.dialects.base import Delta, Dialect, Ending, Failure
-from bridge.lingma.errors import UNREADABLE
 from bridge.lingma.stream import ReplyStream
+from gateway_project.lib.json_errors import UNREADABLE
 
 Handler = Callable[[bytes], None]
 """Takes the params of a push. May raise what is UNREADABLE."""

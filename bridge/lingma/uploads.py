@@ -9,7 +9,8 @@ from functools import partial
 
 from bridge.chat.errors import ConnectionLost, ContextFull, Overloaded
 from bridge.lingma.dialects.base import Call, Dialect, Uploaded
-from bridge.lingma.errors import UNREADABLE, UploadFailed, UploadTimedOut
+from bridge.lingma.errors import UploadFailed, UploadTimedOut
+from gateway_project.lib.json_errors import UNREADABLE
 
 AT_ONCE = 2  # of up to 10 MB each: more at a time, and the service might seem not to read
 PLACE_SEC = 30.0

@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from bridge.status.logins import LoginKind
+from gateway_project.lib.json_errors import UNREADABLE
 from gateway_project.lib.texts import Text, gettext_noop
 
 
@@ -98,7 +99,7 @@ def read_device(given: bytes) -> DeviceTokens:
     """JSON with token, refreshToken, expireTime, userId and username. Raise BadCredentials."""
     try:
         found = msgspec.json.decode(given, type=_Device)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         words = gettext_noop("This is no JSON with token, refreshToken, expireTime, userId and username.")
         raise BadCredentials(words) from None
     user_id = found.userId or found.id

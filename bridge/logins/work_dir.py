@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from bridge.logins.bundle import ID, NEEDED, USER, BadBundle, Bundle, checked
+from gateway_project.lib.json_errors import UNREADABLE
 
 NOTE: Final = ".lingma-gateway-login.json"
 Stamp = tuple[tuple[int, int, int], ...]
@@ -33,7 +34,7 @@ def held_in(work_dir: Path) -> Held | None:
     """None where nobody has put a login, or its note cannot be read."""
     try:
         return msgspec.json.decode((work_dir / NOTE).read_bytes(), type=Held)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (OSError, *UNREADABLE):
         return None
 
 

@@ -14,6 +14,7 @@ from bridge.chat.request import Tool
 from bridge.reply.open_json import BEGINS, OpenJson
 from bridge.reply.validation import check_arguments, schema_of
 from bridge.schema import parts as schema_parts
+from gateway_project.lib.json_errors import UNREADABLE
 
 _FENCED = re.compile(r"\A```[\w -]*\n(.*?)\n?```\Z", re.DOTALL)
 _LONGEST = 1 << 20  # characters of arguments
@@ -98,7 +99,7 @@ def forced_arguments(text: str, tool: Tool) -> str | None:
         return None
     try:
         answer = msgspec.json.decode(stripped)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return None
     if not isinstance(answer, dict):
         return None
@@ -160,5 +161,5 @@ def _decoded(arguments: Any) -> Any:
         return arguments
     try:
         return msgspec.json.decode(arguments)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return None

@@ -10,12 +10,12 @@ import msgspec
 
 from bridge.chat.events import ChatEvent, LingmaToolCall, TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import Tool
+from gateway_project.lib.json_errors import UNREADABLE
 
 LINE_CHARS: Final = 400
 _UNNAMED = "tool"
 # The characters of both vendors' own ids; a call with any other id gets a new one.
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_DECODE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 class _Shown(msgspec.Struct):
@@ -192,7 +192,7 @@ def _plain_input(arguments: bytes) -> str:
 def _decoded(json: bytes) -> Any:
     try:
         return msgspec.json.decode(json)
-    except _DECODE_ERRORS:
+    except UNREADABLE:
         return None
 
 

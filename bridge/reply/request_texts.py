@@ -9,6 +9,7 @@ import msgspec
 
 from bridge.chat.request import ChatRequest, Message, Tool
 from bridge.reply.calls.pauses import STEP
+from gateway_project.lib.json_errors import UNREADABLE
 
 # Values a schema may show as JSON: an example of a call could stand there.
 _SHOWN = frozenset(("default", "examples", "example", "enum", "const"))
@@ -59,7 +60,7 @@ def _of_json(text: bytes | str, shown: frozenset[str] = frozenset()) -> Iterator
     """The strings of a JSON value, and as JSON what stands under the keys `shown`; what is no JSON is one string."""
     try:
         nodes: list[Any] = [msgspec.json.decode(text)] if text else []
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         nodes = [text if isinstance(text, str) else text.decode("utf-8", "replace")]
     while nodes:
         node = nodes.pop()

@@ -14,6 +14,7 @@ from bridge.prompt.type_text import UNKNOWN, Limits, TypeText, flat
 from bridge.prompt.weighted_cache import WeightedCache
 from bridge.reply.calls.json_string import paired
 from bridge.schema import validator
+from gateway_project.lib.json_errors import UNREADABLE
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
 _LARGEST_SCHEMA = 64 * 1024
@@ -94,7 +95,7 @@ def decoded(text: str) -> Any:
     """The value that a JSON text stands for; NOTHING if it is none."""
     try:
         return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except UNREADABLE:
         pass
     try:
         value = json.loads(text)  # more lenient: numbers beyond a float, and halves of surrogate pairs
@@ -114,7 +115,7 @@ def schema_of(schema: bytes) -> Schema | None:
         root = msgspec.json.decode(schema)
         # The same text that the prompt shows: what it leaves out makes `whole` false.
         signature = signature_of(root, Limits(_MOST_NODES))
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return None
     return _schemas.put(schema, Schema(root, signature.text, signature.whole), len(schema))
 

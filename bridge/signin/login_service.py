@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from bridge.chat.errors import ConnectionLost, GatewayError, NoPlan, RateLimited, UpstreamFailed
 from bridge.lingma.dialects.base import AccountFacts, Ask, Call, Dialect
-from bridge.lingma.errors import UNREADABLE, LingmaError, RpcError
+from bridge.lingma.errors import LingmaError, RpcError
 from bridge.lingma.process.process import lock_of
 from bridge.logins import work_dir
 from bridge.logins.bundle import NEEDED, Bundle
@@ -23,6 +23,7 @@ from bridge.pool.options import InstanceOptions, InstanceSpec
 from bridge.signin.failure import AttemptFailed
 from bridge.signin.options import SignInOptions
 from bridge.status.attempts import AttemptResult
+from gateway_project.lib.json_errors import UNREADABLE
 from gateway_project.lib.ticker import Ticker
 from gateway_project.lib.tool_approval import DENY
 

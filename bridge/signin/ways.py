@@ -9,7 +9,7 @@ from typing import Final
 
 from bridge.fleet.attempt_store import AttemptStore, Job
 from bridge.lingma.dialects.base import AccountFacts, Dialect
-from bridge.lingma.errors import UNREADABLE, NotReady, RpcError
+from bridge.lingma.errors import NotReady, RpcError
 from bridge.logins import credentials
 from bridge.logins.callback import choice_of, organisations_in
 from bridge.logins.credentials import AccessKey, BadCredentials, DeviceTokens, PersonalToken
@@ -20,6 +20,7 @@ from bridge.signin.relay import relay
 from bridge.status.accounts import AccountState, Remedy
 from bridge.status.attempts import AttemptResult, AttemptState
 from bridge.status.logins import LoginKind
+from gateway_project.lib.json_errors import UNREADABLE
 
 logger = logging.getLogger(__name__)
 

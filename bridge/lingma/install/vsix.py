@@ -22,11 +22,12 @@ from typing import IO, NamedTuple
 
 import msgspec
 
-from bridge.lingma.errors import UNREADABLE, DownloadFailed, VsixError
+from bridge.lingma.errors import DownloadFailed, VsixError
 from bridge.lingma.install import download
 from bridge.lingma.install.download import CHUNK, MOST_PACKED
 from bridge.lingma.transport.urls import is_url, shown
 from bridge.status.versions import numbers
+from gateway_project.lib.json_errors import UNREADABLE
 from gateway_project.lib.texts import Text, gettext_noop
 
 MOST_UNPACKED = 4 << 30

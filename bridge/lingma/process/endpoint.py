@@ -7,8 +7,9 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from bridge.lingma.errors import UNREADABLE, StartFailed
+from bridge.lingma.errors import StartFailed
 from bridge.lingma.process import ports
+from gateway_project.lib.json_errors import UNREADABLE
 
 
 class _Info(msgspec.Struct):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bridge.lingma.dialects.base import LogFormat, LoggedUsage
-from bridge.lingma.errors import UNREADABLE
+from gateway_project.lib.json_errors import UNREADABLE
 
 MAX_READ = 4 << 20  # bytes looked at per read; of a longer backlog only the end matters
 MAX_USAGES = 4096

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from bridge.lingma.errors import UNREADABLE, StartFailed
+from bridge.lingma.errors import StartFailed
 from bridge.lingma.install import download
 from bridge.lingma.process import ports
+from gateway_project.lib.json_errors import UNREADABLE
 from gateway_project.lib.processes import process_death
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from bridge.lingma.errors import UNREADABLE, NotJson, RpcError
+from bridge.lingma.errors import NotJson, RpcError
 from bridge.lingma.transport.framing import frame
+from gateway_project.lib.json_errors import UNREADABLE
 
 _NOTHING = msgspec.Raw(b"")
 _NULL = b"null"

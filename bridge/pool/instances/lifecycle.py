@@ -13,7 +13,7 @@ from typing import Any
 
 from bridge.chat.errors import ConnectionLost, GatewayError
 from bridge.lingma.connection import Connection
-from bridge.lingma.errors import UNREADABLE, DialFailed, LingmaError, NotReady, RpcError, StartFailed
+from bridge.lingma.errors import DialFailed, LingmaError, NotReady, RpcError, StartFailed
 from bridge.pool.instances.breaker import Cause
 from bridge.pool.instances.current_state import CurrentState
 from bridge.pool.instances.health import Health
@@ -29,6 +29,7 @@ from bridge.pool.logins.logins import InstanceLogin
 from bridge.pool.options import InstanceOptions
 from bridge.status.states import InstanceState
 from bridge.status.transitions import TransitionReason
+from gateway_project.lib.json_errors import UNREADABLE
 
 logger = logging.getLogger(__name__)
 

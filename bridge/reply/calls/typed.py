@@ -10,6 +10,7 @@ import msgspec
 from bridge.chat.request import Tool
 from bridge.reply.calls.json_value import ParseStopped, Value, read_on
 from bridge.schema import parts as schema_parts
+from gateway_project.lib.json_errors import UNREADABLE
 
 _DEEPEST = 8
 _MOST_NODES = 200
@@ -78,7 +79,7 @@ class Parameters:
             if strict:
                 msgspec.json.decode(text)
             rest = ended[read_on(value, ended, 0, most) :]
-        except (ParseStopped, msgspec.MsgspecError, UnicodeError, RecursionError):
+        except (ParseStopped, *UNREADABLE):
             return None
         finally:
             # Set on the way out of an error as well: what was read has cost the same.
@@ -122,7 +123,7 @@ def _declared(node: dict[str, Any]) -> set[str] | None:
 def _decoded(schema: bytes) -> dict[str, Any]:
     try:
         root = msgspec.json.decode(schema) if schema else {}
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return {}
     return root if isinstance(root, dict) else {}
 

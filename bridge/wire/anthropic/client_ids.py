@@ -8,6 +8,7 @@ import msgspec
 
 from bridge.chat.request import NOBODY, ClientIds
 from bridge.wire.client_ids import is_random_uuid
+from gateway_project.lib.json_errors import UNREADABLE
 
 _SESSION = re.compile(r"user_[0-9a-f]+_account_[0-9a-f-]*_session_([0-9a-f-]+)")
 AGENT = "claude-code"
@@ -30,7 +31,7 @@ def of_metadata(metadata: msgspec.Raw) -> ClientIds:
     """The `user_id` of a Messages request, by which Claude Code names its conversation, in one of two notations."""
     try:
         user_id = _METADATA.decode(metadata).user_id if len(metadata) else None
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return NOBODY  # it may hold anything
     if not user_id:
         return NOBODY
@@ -45,5 +46,5 @@ def _session_of(user_id: str) -> str:
         return ""
     try:
         return _USER_ID.decode(user_id).session_id or ""
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return ""

@@ -9,6 +9,7 @@ import msgspec
 
 from bridge.chat.errors import InvalidRequest
 from bridge.wire.responses.output_items import text_part
+from gateway_project.lib.json_errors import UNREADABLE
 
 LIMIT, MOST = 20, 100
 
@@ -77,7 +78,7 @@ def unpack(record: bytes) -> StoredRecord | None:
     """A record that was kept; None for one that cannot be read any more, as another version may have written it."""
     try:
         return _RECORD.decode(record)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from bridge.lingma.dialects.base import Delta, Failure, Uploaded
-from bridge.lingma.errors import UNREADABLE
+from gateway_project.lib.json_errors import UNREADABLE
 
 INITIALIZE = "initialize"
 AUTH_STATUS = "auth/status"

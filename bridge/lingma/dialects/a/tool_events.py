@@ -20,6 +20,7 @@ from bridge.lingma.tools.events import (
     ToolMessage,
     too_large_note,
 )
+from gateway_project.lib.json_errors import UNREADABLE
 from gateway_project.lib.tool_approval import UNNAMED
 
 _KINDS: dict[str, Kind] = {messages.TOOL_SYNC: "status", messages.TOOL_INVOKE: "invocation"}
@@ -37,15 +38,14 @@ _SPELLINGS: dict[State, tuple[str, ...]] = {
     "cancelled": ("CANCELLED", "CANCELED", "REJECTED"),
 }
 _STATES = {word: state for state, words in _SPELLINGS.items() for word in words}  # PROTOCOL 11.3; else `running`
-_UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
-_UNWRITABLE = (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError, OverflowError)
+_UNWRITABLE = (*UNREADABLE, TypeError, ValueError, OverflowError)
 
 
 def read(method: str, params: bytes | msgspec.Raw) -> ToolMessage | None:
     """The tool events in a message, and the turn it names; None if its params are no object. Raises nothing."""
     try:
         outer = msgspec.json.decode(params)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     if not isinstance(outer, dict):
         return None
@@ -190,7 +190,7 @@ def _decoded(text: str) -> Any:
     """Arguments are sometimes JSON in a string."""
     try:
         return msgspec.json.decode(text)
-    except _UNREADABLE:
+    except UNREADABLE:
         return text
 
 
