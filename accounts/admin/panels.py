@@ -23,6 +23,7 @@ from accounts.admin.recent import (
     last_hour,
     latest_changes,
 )
+from accounts.ledger.filing import ORPHANED
 from accounts.models import OUTCOME_COLOURS, ApiKey, Usage
 from accounts.reports.days import MOST_OF_PAGE
 from accounts.reports.filters import Filters
@@ -169,7 +170,7 @@ def latest_turns() -> dict[str, Any] | None:
             else render_to_string(
                 "unfold/helpers/label.html", {"text": visible(turn.outcome), "type": OUTCOME_COLOURS[turn.status]}
             ),
-            f"{turn.total_ms:,} ms",
+            UNKNOWN if turn.reason == ORPHANED else f"{turn.total_ms:,} ms",
             tokens_of(turn),
         ]
         for turn in turns

@@ -20,6 +20,7 @@ from unfold.decorators import display
 
 from accounts.explain.ids import request_id_of
 from accounts.ledger import shared_rows
+from accounts.ledger.filing import ORPHANED
 from accounts.models import OUTCOME_COLOURS, Usage
 from accounts.reports.words import UNKNOWN, source_of, tokens_of
 from gateway_project.lib.pages.cells import VisibleText, cut
@@ -146,6 +147,8 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
         obj: Usage | None = super().get_object(request, object_id, from_field)
         if obj is not None and not obj.tokens_known:
             obj.prompt_tokens = obj.completion_tokens = None  # type: ignore[assignment]
+        if obj is not None and obj.reason == ORPHANED:
+            obj.total_ms = None  # type: ignore[assignment]
         return obj
 
     def change_view(
@@ -217,7 +220,8 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
     @display(description=_("First / total"))
     def speed(self, obj: Usage) -> str:
         first = "–" if obj.first_token_ms is None else f"{obj.first_token_ms:,}"
-        return f"{first} / {obj.total_ms:,} ms"
+        # Nobody knows how long it ran.
+        return f"{first} / –" if obj.reason == ORPHANED else f"{first} / {obj.total_ms:,} ms"
 
     @display(description=_("Tokens in / out"), header=True)
     def tokens(self, obj: Usage) -> tuple[str, str]:

@@ -55,6 +55,21 @@ def test_page_of_the_row_shows_a_dash(turn, admin_client):
     assert re.search(r"Prompt tokens – Completion tokens – Tokens from –", shown)
 
 
+@pytest.mark.parametrize("turn", ["orphaned"], indirect=True)
+def test_time_that_nobody_knows_is_a_dash(turn, admin_client):
+    Usage.objects.update(total_ms=0)
+    for page in (
+        reverse("admin:index"),
+        reverse("admin:accounts_usage_changelist"),
+        reverse("admin:accounts_usage_change", args=[turn.pk]),
+        reverse("usage_request", args=[turn.request_id]),
+        "/usage/rows/?range=24h",
+    ):
+        shown = text_of(admin_client.get(page))
+        assert not re.search(r"\b0\sms\b|Total \(ms\) 0\b", shown), page
+    assert "Total (ms) –" in text_of(admin_client.get(reverse("admin:accounts_usage_change", args=[turn.pk])))
+
+
 @async_to_sync
 async def read(response):
     return b"".join([part async for part in response.streaming_content]).decode()
