@@ -108,11 +108,13 @@ def _go_on(alert: Alert, names: list[str], before: list[str], now: datetime) -> 
     if names == before and alert.count == len(names):
         return
     alert.facts, alert.count, alert.latest_at = names[:MOST_FACTS], len(names), now
+    changed = ["facts", "count", "latest_at"]
     if set(names) - set(before) and alert.acknowledged_at is not None:
         # Whoever acknowledged it did not know of these.
         alert.acknowledged_at, alert.acknowledged_by = None, ""
+        changed += ["acknowledged_at", "acknowledged_by"]
         queue(alert, AlertNotice.Occasion.BEGAN)
-    alert.save(update_fields=["facts", "count", "latest_at", "acknowledged_at", "acknowledged_by"])
+    alert.save(update_fields=changed)
 
 
 def _end(alert: Alert, now: datetime) -> None:

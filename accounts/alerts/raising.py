@@ -39,8 +39,10 @@ def raise_alert(
         alert.facts = [*alert.facts, *facts][:MOST_FACTS]
         alert.count += len(facts)
         alert.latest_at = max(alert.latest_at, at)
-        alert.save(update_fields=["facts", "count", "latest_at"])
-        return alert
+        changes = {name: getattr(alert, name) for name in ("facts", "count", "latest_at")}
+        # Of one that somebody has acknowledged in this moment nobody would see what is added.
+        if Alert.objects.filter(pk=alert.pk, acknowledged_at=None).update(**changes):
+            return alert
     alert = Alert.objects.create(
         kind=kind, key=key, subject=subject, facts=list(facts[:MOST_FACTS]), count=len(facts), began_at=at, latest_at=at
     )

@@ -10,6 +10,7 @@ from accounts.alerts.lasting import MOST_MEMBERS, Member, observe, settle
 from accounts.alerts.raising import MOST_FACTS, acknowledge, open_alerts
 from accounts.alerts.words import Kind
 from accounts.models import Alert, Observation
+from tests.accounts.alerts.statements import once_before
 
 NOW = datetime(2026, 9, 1, 5, 52, tzinfo=UTC)
 KIND = Kind(lambda alert, since: f"{words.listed(alert)} since {since}", begins_after=60, ends_after=30)
@@ -95,6 +96,18 @@ def test_acknowledged_alert_is_open_again_for_others(look):
     assert not open_alerts().exists()
     look(135, "i1", "i2")
     assert [alert.facts for alert in open_alerts()] == [["i1", "i2"]]
+
+
+@pytest.mark.django_db
+def test_acknowledgement_outlives_a_look_beside_it(look):
+    look(0, "i1", "i2")
+    look(60, "i1", "i2")
+    look(75, "i1")
+    alert = Alert.objects.get()
+    with once_before('UPDATE "accounts_alert"', lambda: acknowledge(alert, "root")):
+        look(105, "i1")
+    alert.refresh_from_db()
+    assert (alert.facts, alert.acknowledged_by) == (["i1"], "root")
 
 
 @pytest.mark.django_db

@@ -14,6 +14,7 @@ from accounts.alerts.words import KINDS, Kind, sentence
 from accounts.ledger.filing import file_rows
 from accounts.models import Alert, AuditEntry, KeyNetwork, Team, Usage
 from accounts.roles.groups import TEAM_LEAD, VIEWER
+from tests.accounts.alerts.statements import once_before
 from tests.accounts.roles.people import make_key, user_of
 from tests.accounts.rows import row
 
@@ -211,3 +212,11 @@ def test_alert_without_a_key_has_its_subject(admin_client, monkeypatch):
     raising.raise_alert("odd", ["went away"], timezone.now(), subject="w1.0")
     page = admin_client.get(reverse("admin:index")).content.decode()
     assert "<strong>w1.0</strong>: went away since" in page
+
+
+def test_fact_beside_acknowledgement_is_an_own_alert():
+    key = make_key("ada")
+    first = raising.raise_alert("new_network", ["203.0.113.0/24"], NOW, key=key)
+    with once_before('UPDATE "accounts_alert"', lambda: raising.acknowledge(first, "root")):
+        raising.raise_alert("new_network", ["198.51.100.0/24"], NOW, key=key)
+    assert [alert.facts for alert in raising.open_alerts()] == [["198.51.100.0/24"]]

@@ -1,11 +1,9 @@
 """Alerts on their way to channels."""
 
 import json
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -17,6 +15,7 @@ from accounts.alerts.words import Kind, Severity
 from accounts.models import Alert, AlertChannel, AlertNotice, AuditEntry
 from gateway_project.lib.secrets.secrets_at_rest import Secret
 from tests.accounts.alerts.receivers import receiving
+from tests.accounts.alerts.statements import once_before
 from tests.accounts.roles.people import user_of
 
 pytestmark = pytest.mark.django_db
@@ -129,21 +128,6 @@ def test_clock_set_back_holds_up_no_channel(receiver, channel, column):
     observe("unwell", {"": ["i1"]}, NOW)
     AlertChannel.objects.update(**{column: NOW + timedelta(days=1)})
     assert deliver(OPTIONS, NOW) == 1
-
-
-@contextmanager
-def once_before(statement, action):
-    """Call it just before the first statement of SQL that begins so."""
-    actions = [action]
-
-    def look(execute, sql, params, many, context):
-        if sql.startswith(statement) and actions:
-            actions.pop()()
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(look):
-        yield
-    assert not actions
 
 
 @pytest.mark.parametrize(("status", "failures"), [(200, 0), (500, 1)])
