@@ -145,14 +145,14 @@ class Siblings:
         return server
 
     def _accept(self) -> Link:
-        lender = Lender(self._pool, self._on_hello, self._lent_changed)
+        lender = Lender(self._pool, lambda process: self._on_hello(lender, process), self._lent_changed)
         self._lenders.add(lender)
         lender.link.lost.add_done_callback(lambda _: self._lenders.discard(lender))
-        # Later, as the transport is not there yet while the protocol is being made.
-        self._loop.call_soon(lambda: lender.send_snapshot(self._snapshot()))
         return lender.link
 
-    def _on_hello(self, process: int) -> None:
+    def _on_hello(self, lender: Lender, process: int) -> None:
+        # Not when it connects: its transport is not there yet while the protocol is being made.
+        lender.send_snapshot(self._snapshot())
         if (greeted := self._greeted.get(process)) is not None:
             greeted.set()
 

@@ -16,6 +16,7 @@ from bridge.pool.instances.runs import Exit
 from bridge.pool.late_usages import Awaited
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.policy import Line, Owner
+from bridge.siblings import siblings
 from bridge.siblings.messages import Demand
 from bridge.siblings.siblings import Siblings
 from bridge.status.wanted import Mode
@@ -97,6 +98,12 @@ async def test_a_turn_runs_where_a_place_is(join):
     lease.release()
     await eventually(lambda: there.in_flight == 0)
     assert here.shares.here.keys == {0: 1}
+
+
+async def test_siblings_know_each_other_at_once(join, monkeypatch):
+    monkeypatch.setattr(siblings, "EVERY_SEC", 600.0)
+    here, there = await join(replying("x"), replying("x"))
+    assert (here.siblings.ready, there.siblings.free) == (True, 1)
 
 
 async def test_login_without_plan_leaves_turns_to_siblings(join):
