@@ -1,4 +1,4 @@
-"""nginx as `compose.full.yaml` has it, in front of two servers that answer as web containers do."""
+"""nginx as `compose.full.yaml` has it, in front of servers that answer as web containers do."""
 
 import http.client
 import re
@@ -59,17 +59,17 @@ class Stack:
         self.port, self.ports = port, ports
         self.answers, self.asked = answers, asked
 
-    def ask(self, method, path, body=None):
+    def ask(self, method, path, body=None, key=0):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request(method, path, body, {"Authorization": "Bearer lgw_somebody"})
+            connection.request(method, path, body, {"Authorization": f"Bearer lgw_somebody-{key}"})
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
             connection.close()
 
-    def chat(self):
-        return self.ask("POST", "/v1/chat/completions", b"{}")
+    def chat(self, key):
+        return self.ask("POST", "/v1/chat/completions", b"{}", key)
 
     def answers_at_all(self):
         try:
@@ -82,7 +82,7 @@ class Stack:
 def stack(tmp_path):
     answers, asked, port = {"else": 200}, [], free_port()
     with ExitStack() as open_ones:
-        ports = [open_ones.enter_context(container(answers, asked)) for _ in range(2)]
+        ports = [open_ones.enter_context(container(answers, asked)) for _ in range(4)]
         [server] = re.findall(r"server web:8317 resolve.*;", text := CONFIGURATION.read_text())
         # Names are asked for at run time, which open-source nginx does from 1.27.3 on.
         servers = "\n".join(server.replace("web:8317 resolve", f"127.0.0.1:{each}") for each in ports)
@@ -100,17 +100,17 @@ def stack(tmp_path):
 
 def test_paused_pool_leaves_the_console_open(stack):
     stack.answers["else"] = 503
-    assert [stack.chat() for _ in range(6)] == [(503, SAID)] * 6
+    assert [stack.chat(key) for key in range(12)] == [(503, SAID)] * 12
     assert stack.ask("GET", "/admin/") == (200, b"a page")
 
 
-def test_refusal_of_one_is_asked_elsewhere(stack):
-    stack.answers[stack.ports[0]] = 503
-    assert [stack.chat()[0] for _ in range(6)] == [200] * 6
+def test_ready_one_is_found_amid_an_upgrade(stack):
+    stack.answers |= {"else": 503, stack.ports[-1]: 200}
+    assert [stack.chat(key)[0] for key in range(12)] == [200] * 12
 
 
 @pytest.mark.parametrize("status", [502, 504])
 def test_failed_turn_is_not_run_again(stack, status):
     stack.answers["else"] = status
-    assert [stack.chat() for _ in range(4)] == [(status, SAID)] * 4
+    assert [stack.chat(key) for key in range(4)] == [(status, SAID)] * 4
     assert len(stack.asked) == 4
