@@ -42,6 +42,7 @@ class ReplyLog:
     def __init__(self) -> None:
         self._head: list[Block] = []
         self._head_room = HALF
+        self._head_is_cut: bool | None = None  # None: nothing stands behind it yet
         self._tail: deque[Block] = deque()
         self._tail_size = 0
         self._left_out = 0
@@ -75,9 +76,9 @@ class ReplyLog:
         if not self._left_out:
             return _joined([*self._head, *self._tail])
         tail = _joined(self._tail)
-        if head:
+        if head and self._head_is_cut:
             head[-1].text = before_gap(head[-1].text)
-        if tail:
+        if tail and not self._tail[0].begins:
             tail[0].text = after_gap(tail[0].text)
         return [*head, Piece("gap", left_out=self._left_out), *tail]
 
@@ -107,6 +108,8 @@ class ReplyLog:
                 return
             # A reply that comes whole is one piece, of any length.
             text, begins = text[room:], False
+        if self._head_is_cut is None:
+            self._head_is_cut = not begins
         self._head_room = 0  # what follows is no beginning any more
         self._put_behind(Block(self._kind, self._name, text[-HALF:], begins and len(text) <= HALF))
         self._left_out += max(0, len(text) - HALF)

@@ -14,7 +14,7 @@ from bridge.chat.events import (
     ToolCallStarted,
 )
 from bridge.chat.request import ChatRequest, Message, Tool, ToolCall
-from bridge.turn.content import HALF, MOST, ReplyLog, content_of
+from bridge.turn.content import HALF, MOST, OVERHEAD, ReplyLog, content_of
 
 PNG = "data:image/png;base64," + "A" * 398 + "=="
 
@@ -56,6 +56,20 @@ def test_long_reply_is_cut_in_the_middle(length):
     total = len("The beginning. ") + count * length + len(" The end.")
     assert total - kept - 2 * 512 <= gap.left_out <= total - kept
     assert kept <= MOST
+
+
+def test_whole_parts_beside_the_gap_stay_whole():
+    """What was not cut loses no word for fear of half a secret: a call without blanks would lose all it was given."""
+    before = ThinkingDelta("word " * ((HALF - 2 * OVERHEAD - 100) // 5))
+    reply = logged(
+        before, ToolCallStarted("call_1", "read"), ToolCallDelta("a" * 100), ToolCallEnded(),
+        *[TextDelta("word " * 1000)] * 100,
+        ToolCallStarted("call_2", "list"), ToolCallDelta("b" * 100), ToolCallEnded(), TextDelta("c" * (HALF - 500)),
+    )  # fmt: skip
+    assert shown(reply) == [
+        ("thinking", "", before.text), ("call", "read", "a" * 100), ("gap", "", ""), ("call", "list", "b" * 100),
+        ("text", "", "c" * (HALF - 500)),
+    ]  # fmt: skip
 
 
 def test_many_parts_are_bounded_too():
