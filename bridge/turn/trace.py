@@ -57,7 +57,7 @@ def _characters(request: ChatRequest) -> int:
 
 
 def _add_name(trace: Trace, name: str, route: Route, routes: Routes) -> None:
-    trace.named_by = _decider(name, route, routes)
+    trace.named_by = _decider(routes.resolved(name), route, routes)
     if route.alias:
         trace.alias, trace.wanted = route.alias[:LONGEST_NAME], route.lingma_model[:LONGEST_NAME]
 

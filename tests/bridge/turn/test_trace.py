@@ -106,6 +106,7 @@ async def test_refused_turn_has_all_instances_as_they_are(new_engine, new_servic
         ("qwen", ("model", "", "")),
         ("Qwen 3", ("model", "", "")),
         ("agent", ("agent", "", "")),
+        ("Agent-latest[1m]", ("agent", "", "")),
         ("what", ("default", "", "")),
     ],
 )
