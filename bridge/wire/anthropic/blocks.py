@@ -240,7 +240,7 @@ def _decode_field(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, at: Path) 
 
 
 def _gather(value: Any, depth: int = 8) -> str:
-    """The texts in a block of unknown type: strings, `text` fields, and what lies in TEXTS, not too deep."""
+    """The texts in a block of unknown type: strings, `text` fields, documents, and what lies in TEXTS."""
     match value:
         case str():
             return value
@@ -248,6 +248,8 @@ def _gather(value: Any, depth: int = 8) -> str:
         case list() if depth:
             return _lines(_gather(item, depth - 1) for item in value)
         case {"text": str(text)}:
+            return text
+        case {"source": {"type": "text", "data": str(text)}}:  # a document, as a fetched page is
             return text
         case dict() if depth:
             return _lines(_gather(value.get(name), depth - 1) for name in TEXTS)

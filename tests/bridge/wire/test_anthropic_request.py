@@ -129,6 +129,21 @@ def test_output_of_code_that_vendor_ran_stays():
     assert (message.text, message.dropped) == ("42\n\nslow\nIt is 42.", ())
 
 
+@pytest.mark.parametrize(
+    ("source", "text", "dropped"),
+    [
+        ({"type": "text", "media_type": "text/plain", "data": "Two cats."}, "Two cats.\nTwo.", 0),
+        ({"type": "base64", "media_type": "application/pdf", "data": "JVBERi0xLjQK"}, "Two.", 1),
+    ],
+)
+def test_page_that_vendor_fetched_stays(source, text, dropped):
+    page = {"type": "document", "source": source, "title": None, "citations": {"enabled": True}}
+    fetched = {"type": "web_fetch_result", "url": "https://cats.invalid", "content": page, "retrieved_at": None}
+    block = {"type": "web_fetch_tool_result", "tool_use_id": "s", "content": fetched}
+    message = assistant(block, {"type": "text", "text": "Two."})
+    assert (message.text, len(message.dropped)) == (text, dropped)
+
+
 @pytest.mark.parametrize("depth", [7, 100, 142, 143, 200, 480])
 @pytest.mark.parametrize(
     ("begin", "end"),
