@@ -59,7 +59,7 @@ class Attempt:
         request = turn.request
         self._limits = ReplyLimits(request) if request.stop or request.max_tokens is not None else None
         self._accounting = Accounting(request, turn.key, turn.plan, turn.record, engine.calibrations)
-        self._all_images_sent = True
+        self._failed_images = 0
         self._uncounted: list[str] = []
         """The questions of which the service has not logged yet what they cost."""
         self._counted: LoggedUsage | None = None
@@ -77,6 +77,10 @@ class Attempt:
         turn.record.warnings.clear()
         turn.record.awaited = None
         urls = await self._upload(images) if images else ()
+        pictured = turn.question.pictured(self._affinity)
+        # Beside those that Lingma did not take, the older ones of a whole history: only a word stands for them.
+        if missing := pictured - len(images) + self._failed_images:
+            turn.record.warnings.append(f"{missing} of {pictured} images could not be passed on")
         first = turn.question.ask(self._affinity, turn.record.lingma_model, new_id, urls)
         turn.conversation.write_to(turn.record)
         turn.record.asked_ms, turn.record.sent_chars = turn.watch.ms(), len(first.text)
@@ -100,9 +104,7 @@ class Attempt:
         finally:
             # If the client goes, no upload goes on for it.
             work.cancel()
-        if uploaded.failed:
-            self._all_images_sent = False
-            turn.record.warnings.append(f"{uploaded.failed} of {len(images)} images could not be passed on")
+        self._failed_images = uploaded.failed
         return uploaded.urls
 
     async def _ask(self, ask: Ask) -> Ask | None:
@@ -253,7 +255,7 @@ class Attempt:
         reason = self._reason(cut)
         turn.record.status, turn.record.reason = "ok", reason
         whole = error is None and not left_role and reason is not FinishReason.LENGTH
-        if end is not None and whole and self._all_images_sent:
+        if end is not None and whole and not self._failed_images:
             turn.conversation.store(self._affinity, end.session_id, self._reader)
         stop_sequence = limits.cutter.stop_sequence if limits and reason is FinishReason.STOP_SEQUENCE else None
         await self._output.end([*batch, Finished(reason, usage, stop_sequence)])

@@ -43,6 +43,12 @@ class Question:
                 turn.insert(0, message)
         return _images(turn) if turn else ()
 
+    def pictured(self, instance: Affinity) -> int:
+        """How many images have their place in what this instance is told."""
+        conversation = self._conversation
+        told = conversation.new if conversation.affinity == instance else self._request.messages
+        return sum([len(message.images) for message in told])
+
     def ask(self, instance: Affinity, model: str, new_id: Callable[[], str], images: tuple[str, ...] = ()) -> Ask:
         """For this instance: only what is new where it holds the session, else everything (PROTOCOL 9.8)."""
         conversation, request = self._conversation, self._request

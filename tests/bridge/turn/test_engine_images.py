@@ -73,6 +73,24 @@ async def test_newest_images_of_whole_history_are_sent(new_engine, service):
     assert [each["imageUri"] for each in uploads(service)] == [RED]
 
 
+@pytest.mark.parametrize("speaker", ["user", "assistant"])
+async def test_older_images_are_named_in_warning(new_engine, service, speaker):
+    older = Message(speaker, "Look.\n[image]", images=(BLUE,))
+    history = (older, Message("assistant", "Blue."), WITH_IMAGE, Message("assistant", "Red."), Message("user", "Sure?"))
+    done = await chat(await new_engine(service), asking(*history))
+    assert [each["imageUri"] for each in uploads(service)] == [RED]
+    assert done.record.warnings == ["1 of 2 images could not be passed on"]
+
+
+async def test_older_images_of_known_session_are_there(new_engine, service, sessions):
+    engine = await new_engine(service, sessions=sessions)
+    talk = [WITH_IMAGE]
+    for _ in range(2):
+        done = await chat(engine, asking(*talk))
+        talk += [Message("assistant", done.text), Message("user", "And this?\n[image]", images=(BLUE,))]
+    assert (done.record.session, done.record.warnings) == ("reused", [])
+
+
 async def test_another_image_is_another_conversation(new_engine, service, sessions):
     engine = await new_engine(service, sessions=sessions)
     await chat(engine, asking(WITH_IMAGE))
