@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Set
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from accounts.ledger import admissions, amendments, hours
 from accounts.ledger.inserts import insert
 from accounts.ledger.lines import read
 from accounts.ledger.row import Amendment, Opening, UsageRow
-from accounts.ledger.spool import REJECTED, append, lines_of, take
+from accounts.ledger.spool import REJECTED, append, each_line_of, take
 from accounts.models import CLOSED, ApiKey, Usage
 from gateway_project.lib.database.many_values import select
 from gateway_project.lib.redis import redis_keys
@@ -65,9 +66,9 @@ def file_spool(spool: Path) -> int:
     # A file is deleted only after all its rows are in the database: a crash in between files them twice, which is
     # harmless.
     for path in take(spool):
-        lines = lines_of(path)
-        for start in range(0, len(lines), BATCH):
-            filed += file_rows(lines[start : start + BATCH], spool)
+        lines = each_line_of(path)
+        while some := list(islice(lines, BATCH)):
+            filed += file_rows(some, spool)
         path.unlink(missing_ok=True)
     return filed
 

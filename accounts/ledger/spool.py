@@ -91,7 +91,7 @@ def _is_still(file: int, path: Path) -> bool:
 
 def waiting(directory: Path) -> int:
     """The number of lines that are still to be filed, in the files and in this process's memory."""
-    return sum(len(lines_of(path)) for path in _files(directory)) + len(unwritten)
+    return sum(1 for path in _files(directory) for _ in each_line_of(path)) + len(unwritten)
 
 
 def take(directory: Path) -> Iterator[Path]:
@@ -132,10 +132,15 @@ def _held(path: Path, held: ExitStack) -> BinaryIO | None:
 
 def lines_of(path: Path) -> list[bytes]:
     """The lines of a file, none when it is gone."""
-    try:
-        return [line for line in path.read_bytes().split(b"\n") if line]
-    except FileNotFoundError:
-        return []
+    return list(each_line_of(path))
+
+
+def each_line_of(path: Path) -> Iterator[bytes]:
+    """The same one by one: of a long outage there may be a million, and to split them at once would hold all threads up
+    for a second.
+    """
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        yield from (stripped for line in file if (stripped := line.rstrip(b"\n")))
 
 
 def is_empty(directory: Path) -> bool:

@@ -3,6 +3,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
@@ -287,6 +288,21 @@ def test_full_redis_is_emptied_and_takes_rows_again(own_redis, client, tmp_path)
         finally:
             flusher.stop()
     assert len(filed()) == 2501
+
+
+def test_long_spool_takes_little_memory(client, tmp_path):
+    line = msgspec.json.encode(row("one", status="refused", reason="rpm", model="m" * 128, tools="t" * 200))
+    append(tmp_path, [line] * 20_000)
+    size = (tmp_path / SPOOL).stat().st_size
+    tracemalloc.start()
+    try:
+        assert waiting(tmp_path) == 20_000
+        assert tracemalloc.get_traced_memory()[1] < size / 10
+        assert flush(client, tmp_path) == 1
+        assert tracemalloc.get_traced_memory()[1] < size / 2
+    finally:
+        tracemalloc.stop()
+    assert (filed(), waiting(tmp_path)) == ({"one"}, 0)
 
 
 def test_flusher_continues_when_redis_returns(own_redis, client, caplog, tmp_path):
