@@ -177,7 +177,7 @@ class Lifecycle:
 
     def obey(self, order: Order) -> None:
         """Do what operators want, as soon as that is possible: without waiting for anything the service says."""
-        before, self.orders.order = self.orders.order, order
+        before = self.orders.take(order)
         self._login.wish.want(order.login)
         if order == before:
             return

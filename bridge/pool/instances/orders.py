@@ -62,10 +62,21 @@ class Orders:
         """The run under way, in Unix seconds."""
         self.restarted_for = 0.0
         """The `restart_before` that it was started for."""
+        self._is_known = False
+        """What operators want."""
+
+    def take(self, order: Order) -> Order:
+        """Have that order in force; the one before."""
+        before, self.order = self.order, order
+        # The first may be older than the run, by its clock; those that follow are newer, whatever clocks say.
+        if not self._is_known and order.restart_before <= self.run_began_at:
+            self.restarted_for = order.restart_before
+        self._is_known = True
+        return before
 
     def run_begins(self, now: float) -> None:
-        """Another run, for all that was ordered before it: `now`, in Unix seconds, is the clock of this machine."""
-        self.run_began_at, self.restarted_for = now, max(self.restarted_for, self.order.restart_before)
+        """Another run (`now` in Unix seconds), for all that was ordered before it."""
+        self.run_began_at, self.restarted_for = now, self.order.restart_before or self.restarted_for
 
     @property
     def is_held(self) -> bool:
@@ -94,7 +105,7 @@ class Orders:
     def is_asked_to_restart(self) -> bool:
         """The run under way is to be followed by another."""
         # What was started for an order has obeyed it, whatever clock the order was written by.
-        return self.order.restart_before > max(self.run_began_at, self.restarted_for)
+        return self.order.restart_before not in (0.0, self.restarted_for)
 
     def cools_for(self) -> float:
         """Seconds for which it takes no turns; 0 or less: it may."""

@@ -45,8 +45,23 @@ def ask(pool, text, request_id="r1"):
 )
 def test_state_follows_order_and_account(order, remedy, state):
     orders = Orders()
-    orders.order, orders.run_began_at = order, time.time()
+    orders.run_begins(time.time())
+    orders.take(order)
     assert orders.state_of(remedy) == InstanceState(state)
+
+
+def test_run_of_a_clock_ahead_is_restarted():
+    """As of a machine whose clock was set back when it heard of the right time."""
+    orders = Orders()
+    orders.run_begins(time.time() + 8 * 3600)
+    orders.take(Order(restart_before=time.time() - 86_400))
+    assert not orders.is_asked_to_restart
+    orders.take(Order(restart_before=time.time()))
+    assert orders.is_asked_to_restart
+    orders.run_begins(time.time())
+    assert not orders.is_asked_to_restart
+    orders.take(Order())  # nobody orders anything any more
+    assert not orders.is_asked_to_restart
 
 
 async def test_drained_instance_finishes_and_takes_nothing():
