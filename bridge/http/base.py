@@ -154,7 +154,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
 
     async def _is_preflight(self, cors: Cors) -> bool:
         """Answer a browser that asks whether a page may ask: it does so without a key."""
-        if not self.scope["path"].startswith("/v1"):
+        # Slashes too many at the front are served as one: a base URL that ends in one is a usual slip.
+        if not self.scope["path"].lstrip("/").startswith("v1"):
             return False
         allowed = cors.preflight(self.request_headers) if self.scope["method"] == "OPTIONS" else None
         if allowed is not None:

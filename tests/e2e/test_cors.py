@@ -7,7 +7,15 @@ from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import KEY
 
 HELLO = "[[sim: text=hello]] x"
-PATHS = (OPENAI.path, ANTHROPIC.path, "/v1/messages/count_tokens", "/v1/responses", "/v1/models", "/v1/nope")
+PATHS = (
+    OPENAI.path,
+    ANTHROPIC.path,
+    "/v1/messages/count_tokens",
+    "/v1/responses",
+    "/v1/models",
+    "/v1/nope",
+    "//v1/models",
+)
 ASKS = {
     "access-control-request-method": "POST",
     "access-control-request-headers": "authorization,content-type,x-stainless-lang,x-some-future-header",
