@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from heapq import merge
 from typing import Any, Final
 
 import msgspec
@@ -81,9 +82,9 @@ def recent(redis_url: str, names: Iterable[str], most: int) -> dict[str, list[Tr
 
 
 def _sorted(lists: Iterable[Any]) -> list[Transition]:
-    steps = [each for values in lists for value in values if (each := _read(value)) is not None]
-    # Both lists have the latest first, and a sort that is stable leaves it so for what came at once.
-    return sorted(steps, key=lambda each: -each.at)
+    read = [[each for value in values if (each := _read(value)) is not None] for values in lists]
+    # Merged and not sorted: each list has what was noted last in front, also when the clock was set back since.
+    return list(merge(*read, key=lambda each: -each.at))
 
 
 def _keys(name: str) -> list[str]:

@@ -47,6 +47,19 @@ async def test_step_of_another_version_is_passed_over(redis_server):
     assert timelines.read(redis_server, NAME) == []
 
 
+async def test_latest_step_stays_so_when_clocks_are_set(redis_server):
+    link, timeline = RedisLink(redis_server), Timeline()
+    await link.execute("DEL", f"lgw:timeline:{NAME}", f"lgw:timeline:load:{NAME}")
+    timeline.note(InstanceState.READY, TransitionReason.CONNECTED, at=900.0)
+    timeline.note(InstanceState.BUSY, TransitionReason.FULL, at=910.0)
+    timeline.note(InstanceState.BACKOFF, TransitionReason.FAILED, at=100.0)
+    await timelines.write(link, NAME, timeline)
+    assert timelines.recent(redis_server, [NAME], 5)[NAME][0].why is TransitionReason.FAILED
+    steps = [each.why for each in timelines.read(redis_server, NAME)]
+    assert steps.index(TransitionReason.FAILED) < steps.index(TransitionReason.CONNECTED)
+    await link.close()
+
+
 async def test_load_never_pushes_out_what_failed(redis_server):
     link, timeline = RedisLink(redis_server), Timeline()
     await link.execute("DEL", f"lgw:timeline:{NAME}", f"lgw:timeline:load:{NAME}")
