@@ -67,7 +67,7 @@ class Peers:
         self._all: list[Peer] = []
         self._changed = asyncio.Event()
         self._is_blind = False
-        """Redis was away at the last exchange."""
+        """Redis was away at the last exchange, or there was none for a while."""
         self._looked_at = -LOOK_SEC
         self._loop = asyncio.get_running_loop()
 
@@ -142,7 +142,10 @@ class Peers:
 
     async def exchange(self) -> None:
         """Report, and take what the others have reported."""
-        self._looked_at = self._loop.time()
+        now = self._loop.time()
+        # Then it was this process that hung, and maybe all did.
+        self._is_blind = self._is_blind or now - self._looked_at > 3 * EVERY_SEC
+        self._looked_at = now
         own = self._own()
         try:
             found = await self._link.run(EXCHANGE, [redis_keys.PEERS], [own.name, reports.encode(own)])

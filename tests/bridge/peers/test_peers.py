@@ -125,6 +125,21 @@ async def test_peers_outlive_an_outage_of_redis(process):
             await first.peers.exchange()
 
 
+async def test_peers_outlive_a_pause_of_all(process, monkeypatch):
+    """As when the machine stands still: whoever goes on first finds the reports of the others too old."""
+    first, second = process("web-1"), process("web-2", instances={"w2-i1": 1})
+    await met(first, second)
+    peer = first.peers.holder(Affinity("w2-i1", 1))
+    await second.link.execute("HDEL", redis_keys.PEERS, "web-2")
+    loop = asyncio.get_running_loop()
+    before = loop.time
+    monkeypatch.setattr(loop, "time", lambda: before() + 60)
+    await first.peers.exchange()
+    assert not peer.gone.done()
+    await met(second, first)
+    assert first.peers.holder(Affinity("w2-i1", 1)) is peer
+
+
 async def test_report_of_another_version_harms_nobody(process):
     first, second = process("web-1"), process("web-2", instances={"w2-i1": 1})
     await second.link.execute("HSET", redis_keys.PEERS, "web-3", f"{time.time():.0f} what")
