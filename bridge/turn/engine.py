@@ -374,10 +374,10 @@ class _Run:
             return None
         # Verdicts may come while this turn is queued: it must be asked with the care that is due by then.
         while True:
-            was_careful = self._care > 0
-            care = await self._begin_retest() if was_careful else 0
-            # One that was in doubt and is not any more may find a place free, and nobody would tell it of that.
-            lease = self._places.lease() if was_careful and not care else None
+            care = await self._begin_retest() if self._care else 0
+            # One that was in doubt and is not any more, or that another machine has given back, may find a place free,
+            # and nobody would tell it of that.
+            lease = None if care else self._places.lease()
             if lease is None:
                 lease = await self._places.queue(care, again=again, elsewhere=self.elsewhere, move=self._move)
             if lease is None:

@@ -89,6 +89,10 @@ class Places:
                     record.queue_ms = self.waited_ms  # which goes along
                     if await move():
                         return None
+                    # What came free meanwhile is given to nobody who joins the queue behind it.
+                    if not care and (lease := self.lease()) is not None:
+                        record.waits = False
+                        return lease
                     waiter = self._join_queue(care, again=True)
                 if loop.time() >= self._sign_at:
                     self._sign_at = loop.time() + self._keepalive_sec

@@ -125,6 +125,40 @@ class LostElsewhere:
         raise ConnectionLost("lost there")
 
 
+class GivesBack:
+    """Another machine, which has the turn for a while, and gives it back; by then there is a place here."""
+
+    SERVED_SEC = 0.3
+
+    def __init__(self, engine, *, at_once):
+        self.engine, self.at_once = engine, at_once
+        self.lease = engine.pool.lease()
+
+    @property
+    def has_room(self):
+        return self.lease is not None and (self.at_once or bool(self.engine.pool.waiting))
+
+    def holds(self, affinity):
+        return False
+
+    async def run(self, found, left, signs=0, exits=None):
+        lease, self.lease = self.lease, None
+        await asyncio.sleep(self.SERVED_SEC)
+        lease.release()
+        return False
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_turn_given_back_takes_a_free_place(new_service, new_engine, monkeypatch, at_once):
+    monkeypatch.setattr(places, "LOOK_SEC", 0.01)
+    engine = await new_engine(await new_service(replying("x")), most=1, queue_timeout=600)
+    record = TurnRecord()
+    async with asyncio.timeout(60):
+        other = GivesBack(engine, at_once=at_once)
+        await engine.run(request("Hi"), 1, record, lambda batch: asyncio.sleep(0), elsewhere=other)
+    assert record.status == "ok"
+
+
 async def test_turn_lost_after_the_queue_says_so(new_service, new_engine, monkeypatch):
     monkeypatch.setattr(places, "LOOK_SEC", 0.01)
     engine = await new_engine(await new_service(), most=1)
