@@ -247,10 +247,18 @@ class _Run:
         if found is None or affinity is None or not elsewhere.holds(affinity):
             return False
         conversation.asked_elsewhere()
-        if await elsewhere.run(found, self._places.left, self._output.signs):
+        if await self._runs_at(elsewhere, found):
             conversation.left_elsewhere()
             return True
         self._in_background(conversation.rebuild("elsewhere"))
+        return False
+
+    async def _runs_at(self, elsewhere: Elsewhere, found: Found | None, exits: int | None = None) -> bool:
+        """Whether it has; the time for which it had the turn in vain was no waiting."""
+        began = self._turn.watch.ms()
+        if await elsewhere.run(found, self._places.left, self._output.signs, exits):
+            return True
+        self._places.served_elsewhere(self._turn.watch.ms() - began)
         return False
 
     async def _runs_where_room_is(self) -> bool:
@@ -263,7 +271,7 @@ class _Run:
         exits = self._doubt.exits if self._doubt is not None and self._care else None
         if self._retest is not None:
             await self._retest.end()  # it is asked there
-        if await self.elsewhere.run(None, self._places.left, self._output.signs, exits):
+        if await self._runs_at(self.elsewhere, None, exits):
             # The row is of the process that has run it, and not of what was lost here.
             self._turn.record.awaited = None
             return True

@@ -143,6 +143,11 @@ class Places:
         if not isinstance(error, REFUSALS):
             self._until += served / 1000
 
+    def served_elsewhere(self, ms: int) -> None:
+        """Another process had the turn for so long, and nothing came of it: as of an attempt that was lost."""
+        self.served_ms += ms
+        self._until += ms / 1000
+
     def _join_queue(self, care: int, *, again: bool) -> Waiter:
         if not care:
             affinity = self._turn.conversation.affinity

@@ -155,8 +155,11 @@ async def test_turn_given_back_takes_a_free_place(new_service, new_engine, monke
     record = TurnRecord()
     async with asyncio.timeout(60):
         other = GivesBack(engine, at_once=at_once)
+        began = asyncio.get_running_loop().time()
         await engine.run(request("Hi"), 1, record, lambda batch: asyncio.sleep(0), elsewhere=other)
-    assert record.status == "ok"
+        took = asyncio.get_running_loop().time() - began
+    # The time that it was there is no waiting.
+    assert (record.status, record.queue_ms / 1000 < took - GivesBack.SERVED_SEC + 0.01) == ("ok", True)
 
 
 async def test_turn_lost_after_the_queue_says_so(new_service, new_engine, monkeypatch):
