@@ -21,6 +21,14 @@ from gateway_project.lib.web_url import BadUrl, Target, parse, redirected
 
 CHUNK = 65536
 MOST_HEAD = 32768
+MOST_HINTS = 16
+"""Answers before the answer, such as 103 Early Hints."""
+FREE_PIECES = 1024
+LEAST_PIECE = 512
+"""Bytes: a body comes in pieces that are as large on average, beyond the free ones. A packet has more; reading one-byte
+chunks as fast as a host can send them would take all the time of the process."""
+PIECES_IN_A_ROW = 32
+"""So many that have come already are read, then others are served."""
 LONGEST_WAIT = 10.0  # seconds, for a thread that resolves
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -130,8 +138,9 @@ class Fetcher:
         for event in (_request(target), h11.EndOfMessage()):
             writer.write(http.send(event) or b"")
         response = await _next(http, reader)
-        # Such as 103 Early Hints; the fetch's time limit bounds them.
-        while isinstance(response, h11.InformationalResponse):
+        for _ in range(MOST_HINTS):
+            if not isinstance(response, h11.InformationalResponse):
+                break
             response = await _next(http, reader)
         if not isinstance(response, h11.Response):
             raise FetchFailed("it could not be fetched")
@@ -151,11 +160,17 @@ class Fetcher:
             raise self._too_large()
 
     async def _body(self, http: h11.Connection, reader: asyncio.StreamReader) -> bytes:
-        body = bytearray()
+        body, pieces = bytearray(), 0
         while isinstance(event := await _next(http, reader), h11.Data):
             body += event.data
+            pieces += 1
             if len(body) > self._max_bytes:  # whatever the header said
                 raise self._too_large()
+            if pieces > FREE_PIECES + len(body) // LEAST_PIECE:
+                raise FetchFailed("its host sent it in too many small pieces")
+            if pieces % PIECES_IN_A_ROW == 0:
+                # A read of what has come already waits for nothing, and so lets nobody else run.
+                await asyncio.sleep(0)
         return bytes(body)
 
     def _too_large(self) -> FetchFailed:
