@@ -418,6 +418,8 @@ class Lifecycle:
             self._health.account_read(math.inf)  # turns must not wait for what cannot be read
             self._outages.failed(time.monotonic(), f"its account cannot be read: {exc or 'no answer'}", "looking again")
         else:
+            if account.failed_reads:  # its state need not be another, which would say so
+                self._outages.recovered(time.monotonic(), self.current.state)
             account.failed_reads = 0
 
     def _reason_of_loss(self) -> str:

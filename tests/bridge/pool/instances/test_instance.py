@@ -10,7 +10,9 @@ from bridge.chat.errors import ConnectionLost
 from bridge.lingma.dialects.base import Ask
 from bridge.lingma.stream import ReplyStream
 from bridge.pool.instances import lifecycle
+from bridge.pool.instances.orders import Order
 from bridge.pool.options import InstanceOptions, InstanceSpec
+from bridge.status.wanted import Mode
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import DIALECT, SILENT, Service, answer, finish
 from tests.bridge.pools import attached, in_state, running, until
@@ -206,6 +208,26 @@ async def test_senseless_answer_leads_to_a_new_start(service, answers):
         assert pool.statuses()[0].last_error
         service.answers |= right
         await in_state(pool, "ready")
+
+
+async def test_account_that_can_be_read_again_is_logged(service, caplog):
+    caplog.set_level("INFO", "bridge.pool")
+    async with running(attached(service)) as pool:
+        peer = await service.peers.get()
+        right = service.answers["auth/status"]
+        service.answers["auth/status"] = {"error": {"code": -32603, "message": "broken"}}
+        await peer.push(("auth/report", {}))
+        async with asyncio.timeout(30):
+            while "its account cannot be read" not in caplog.text:
+                await asyncio.sleep(0.01)
+            caplog.clear()
+            service.answers["auth/status"] = right
+            await peer.push(("auth/report", {}))
+            while "is ready after" not in caplog.text:
+                await asyncio.sleep(0.01)
+        pool.upkeep.obey({"w1-i1": Order(Mode.DRAIN)})
+        # Of an outage that was over long ago nothing is told.
+        assert [each for each in caplog.messages if " after " in each] == [caplog.messages[0]]
 
 
 async def test_attached_work_dir_is_followed_to_new_port(tmp_path):
