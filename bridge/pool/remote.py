@@ -44,6 +44,8 @@ class RemoteLog:
     """Tokens that the service has logged for the turns of one lease."""
 
     def __init__(self) -> None:
+        self.may_come = True
+        """Figures may still come, however late. Until a turn has ended there, only the other process knows."""
         self._usages: dict[str, LoggedUsage] = {}
         self._late: dict[str, asyncio.Future[None]] = {}
 
@@ -61,11 +63,6 @@ class RemoteLog:
     def worth_waiting(self) -> bool:
         """Figures of a turn are still to come."""
         return bool(self._late)
-
-    @property
-    def may_come(self) -> bool:
-        """Only the other process knows."""
-        return True
 
     def usage(self, request_id: str) -> LoggedUsage | None:
         """The usage of one turn, once: None as long as it is not known."""

@@ -122,6 +122,7 @@ class BorrowedTurns:
         # It has ended there, so `_forget` need not send a stop for it.
         turn.closed = None
         del self._running[ended.turn], self._numbers_of[turn]
+        log.may_come = ended.may_come
         if ended.failure is not None:
             self._figures_may_come(ended.turn, turn, log)
             turn.fail(error_of(ended.failure))

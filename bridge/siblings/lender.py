@@ -11,6 +11,7 @@ import msgspec
 
 from bridge.chat.errors import GatewayError, InternalError
 from bridge.lingma.dialects.base import LoggedUsage
+from bridge.lingma.process.log_tail import LogTail
 from bridge.lingma.stream import ReplyStream
 from bridge.pool.instances.instance import Instance
 from bridge.pool.late_usages import Awaited
@@ -205,17 +206,16 @@ class Lender:
             turn.fail(InternalError(f"The gateway failed; its log says why ({type(exc).__name__})."))
         # `_stop` may have taken it out before.
         loan.turns.pop(number, None)
-        end = turn.end
+        end, log = turn.end, loan.instance.log
         if end is None or end.error is not None:
             error = end.error if end is not None and end.error is not None else lost()
-            self.link.send(Ended(number, failure=failure_of(error)))
+            self.link.send(Ended(number, failure=failure_of(error), may_come=_may_come(log)))
             self._send_late(number, loan, turn)  # it has cost tokens too
             return
-        log = loan.instance.log
         # With the end if they are there already, so that the client need not wait for a second message.
         usage = log.usage(turn.request_id) if log is not None else None
         late = usage is None and log is not None and log.worth_waiting
-        self.link.send(Ended(number, end.session_id, usage=usage, late=late))
+        self.link.send(Ended(number, end.session_id, usage=usage, late=late, may_come=_may_come(log)))
         if late and log is not None:
             usage = await log.wait_for(turn.request_id)
             self.link.send(Usage(number, usage))
@@ -258,3 +258,8 @@ class Lender:
             self.link.send(Uploaded(image.number, "", failure_of(exc)))
         else:
             self.link.send(Uploaded(image.number, url))
+
+
+def _may_come(log: LogTail | None) -> bool:
+    """Figures may still come into it."""
+    return log is not None and log.may_come

@@ -117,13 +117,14 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True, tag=25):
-    """The end of a turn. `late`: a Usage may follow."""
+    """The end of a turn. `late`: a Usage follows soon, `may_come`: it may, however late."""
 
     turn: int
     session_id: str = ""
     failure: Failure | None = None
     usage: LoggedUsage | None = None
     late: bool = False
+    may_come: bool = False
 
 
 class Usage(msgspec.Struct, frozen=True, array_like=True, tag=26):

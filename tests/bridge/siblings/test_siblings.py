@@ -41,12 +41,12 @@ async def join(tmp_path):
     """Starts processes of one gateway, each over a service of its own, that know each other."""
     async with AsyncExitStack() as stack:
 
-        async def join(*on_asks, most=1, waiting=256, silence=30.0):
+        async def join(*on_asks, most=1, waiting=256, silence=30.0, logs=True):
             pools, options = [], PoolOptions(most, waiting, 5.0)
             for number, on_ask in enumerate(on_asks, 1):
                 service = await stack.enter_async_context(Service(on_ask=on_ask))
                 instances, work_dir = InstanceOptions(limit=most), tmp_path / f"service-{number}"
-                found = [attached_at(service, work_dir)]
+                found = [attached_at(service, work_dir)] if logs else attached(service)
                 pool = await stack.enter_async_context(running(found, options, instances, process=number))
                 pool.service = service
                 pool.siblings = Siblings(pool, number, len(on_asks), tmp_path, silence)
@@ -258,6 +258,16 @@ async def test_figures_of_a_borrowed_turn_may_be_late(join, tmp_path, code):
         file.write(line("r1", 7, 8))
     async with asyncio.timeout(SOON):
         assert await found == (7, 8)
+
+
+@pytest.mark.parametrize("code", [200, 500])
+@pytest.mark.parametrize("logs", [True, False])
+async def test_service_without_a_log_has_no_figures(join, code, logs):
+    here, _ = await join(replying("x"), replying("x", code=code), logs=logs)
+    here.lease()
+    lease = await served(here.queue())
+    await ended(lease.instance.ask(ask(1)))
+    assert lease.instance.log.may_come is logs
 
 
 async def test_slow_reader_has_only_one_turn_ended(join):
