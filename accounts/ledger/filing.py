@@ -37,8 +37,9 @@ ORPHANED = "orphaned"
 COLUMNS = [field.attname for field in Usage._meta.concrete_fields if not field.primary_key]
 _encode = msgspec.json.Encoder().encode
 
-Filed = dict[str, tuple[int, str, bool]]
-"""Rows that are in the database, by request id: their count, their reason, and whether of an admitted turn."""
+Filed = dict[str, tuple[int, str, bool, str]]
+"""Rows that are in the database, by request id: their count, their reason, whether of an admitted turn, their instance.
+"""
 
 
 def flush(client: redis.Redis, spool: Path) -> int:
@@ -157,12 +158,14 @@ def _file_batch(
         found = [(row, *filed[id_]) for id_, row in rows.items() if id_ in filed]
         _raise_counts([row for row, count, *_ in found if row.count > count], sums)
         sums.write()
-        fuller = [row for row, *_, is_admitted in found if row.admitted and not is_admitted]
+        fuller = [row for row, *_, is_admitted, _ in found if row.admitted and not is_admitted]
         admissions.book(openings, [*turns, *fuller], filed)
-        given_up = [row for row, _, reason, _ in found if reason == ORPHANED]
-        _replace([row for row in (*fuller, *given_up) if row.reason != ORPHANED])
+        given_up = [row for row, _, reason, *_ in found if reason == ORPHANED]
+        # Closed as given up, its row counts as that of the turn, though who wrote it knew of no instance.
+        served = [row for row, *_, instance in found if row.admitted and row.instance and not instance]
+        _replace([row for row in (*fuller, *given_up, *served) if row.reason != ORPHANED])
         if late:
-            there = {id_ for id_, (_, reason, _) in filed.items() if reason != ORPHANED}
+            there = {id_ for id_, (_, reason, *_) in filed.items() if reason != ORPHANED}
             # Rows of this batch took theirs before they were inserted; of these `amend` only learns that they do not
             # wait.
             amendments.amend(late, there | {row.request_id for row in own})
@@ -200,9 +203,9 @@ def _insert_new(rows: Mapping[str, UsageRow], others: Set[str]) -> tuple[Filed, 
 
 
 def _filed(ids: Set[str]) -> Filed:
-    found = select("request_id, count, reason, admitted", "accounts_usage", "request_id", ids)
-    # SQLite gives a number for the last one.
-    return {id_: (count, reason, bool(is_admitted)) for id_, count, reason, is_admitted in found}
+    found = select("request_id, count, reason, admitted, instance", "accounts_usage", "request_id", ids)
+    # SQLite gives a number for the fourth.
+    return {id_: (count, reason, bool(is_admitted), instance) for id_, count, reason, is_admitted, instance in found}
 
 
 def _insert(rows: list[UsageRow]) -> list[UsageRow]:

@@ -391,3 +391,25 @@ def test_row_of_who_had_the_turn_counts(client, redis_server, tmp_path, at_once,
     assert counts()["open"] == 0
     balance = reconcile(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
     assert (balance.adds_up, balance.admitted, balance.closed) == (True, 1, 1)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_row_counts_behind_hang_up_and_giving_up(client, redis_server, tmp_path, worker, is_first):
+    """The same, and the process that had the turn stood still for so long that it was given up."""
+
+    def hang_up():
+        lost = row("one", status="cancelled", prompt_tokens=0, completion_tokens=0)
+        process(redis_server, tmp_path, lambda ledger: ledger.write(lost), run="w1-a")
+
+    process(redis_server, tmp_path, lambda ledger: open_all(ledger, "one"), run="w2-b")
+    for step in (hang_up, worker, worker, worker, worker) if is_first else (worker, worker, worker, worker, hang_up):
+        step()
+    worker()
+    served = closed("one", status="cancelled", prompt_tokens=20, instance="w2-i1")
+    for _ in range(2):
+        process(redis_server, tmp_path, lambda ledger: ledger.write(served), run="w2-b")
+        worker()
+    turn = Usage.objects.get()
+    assert (turn.instance, turn.prompt_tokens, turn.admitted) == ("w2-i1", 20, True)
+    balance = reconcile(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
+    assert (balance.adds_up, balance.admitted, balance.closed) == (True, 1, 1)
