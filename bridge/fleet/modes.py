@@ -50,8 +50,8 @@ class Modes:
         self._ready = ready
         self._clock = asyncio.get_running_loop().time
         self._grace_until = self._clock() + START_SEC
+        self._exchanged_at = self._was_ready_at = self._clock()
         self._reported_at = dict.fromkeys(BACKGROUND, self._clock())
-        self._was_ready_at = self._clock()
         self._is_one_process = False
         """The scheduler is a thread of the worker."""
 
@@ -61,6 +61,10 @@ class Modes:
             await pause(EVERY_SEC)
 
     async def exchange(self) -> None:
+        before, self._exchanged_at = self._exchanged_at, self._clock()
+        if self._exchanged_at - before > 3 * EVERY_SEC:  # then it was this process that hung, and maybe all did
+            self._was_ready_at = self._exchanged_at
+            self._reported_at = dict.fromkeys(BACKGROUND, self._exchanged_at)
         self._check_instances()
         reports = await self._exchange_reports()
         # In place, as `active` reads the module's list. Empty while Redis is away, when only the own modes are known.

@@ -100,6 +100,26 @@ async def test_sudden_silence_is_missed_by_the_first(redis_server, client, monke
         assert names() == []
 
 
+async def test_pause_of_the_whole_machine_misses_nobody(redis_server, client, monkeypatch):
+    """Reports have lapsed, and nothing is ready yet, when the first process goes on."""
+    monkeypatch.setattr(modes, "START_SEC", 0.0)
+    for each in ("worker", "beat"):
+        report(client, each)
+    ready = [True]
+    async with view(redis_server, ready=lambda: ready[0]) as here:
+        await here.exchange()
+        client.delete("lgw:modes:worker", "lgw:modes:beat")
+        before, ready[0] = here._clock, False
+        here._clock = lambda: before() + 60
+        await here.exchange()
+        assert names() == []
+        here._clock = lambda: before() + 60 + modes.MISSED_SEC - 1
+        await here.exchange()
+        here._clock = lambda: before() + 60 + modes.MISSED_SEC + 1
+        await here.exchange()
+        assert set(names()) == {"worker", "beat", "instances"}
+
+
 async def test_worker_with_its_scheduler_is_missed_once(redis_server, client, monkeypatch):
     monkeypatch.setattr(modes, "MISSED_SEC", 0.05)
     monkeypatch.setattr(modes, "START_SEC", 0.0)
