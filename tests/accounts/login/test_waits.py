@@ -1,5 +1,7 @@
 """Wrong passwords and codes: waits grow, say how long, and end; the log has nothing that was typed."""
 
+import itertools
+
 import pytest
 import redis
 from django.test import Client
@@ -52,6 +54,24 @@ def test_clock_set_back_makes_nobody_wait_longer(client, redis_server):
             if server.type(name) == b"hash":
                 server.hset(name, "until", before)
     assert log_in(client).status_code == 302
+
+
+def test_failures_are_counted_as_redis_6_can(client, redis_server):
+    with redis.Redis.from_url(redis_server) as server, redis.Redis.from_url(redis_server) as other:
+        with server.monitor() as monitor:
+            log_in(client, password="wrong")
+            other.echo("the end")
+            asked = list(itertools.takewhile(lambda each: "the end" not in each, commands(monitor)))
+        lives = [server.ttl(name) for name in server.scan_iter(f"{redis_keys.LOG_INS}failed:*")]
+        assert lives
+        assert all(0 < each <= 3600 for each in lives)
+    assert any("INCR" in each for each in asked)
+    assert [each for each in asked if each.startswith("EXPIRE") and len(each.split()) > 3] == []
+
+
+def commands(monitor):
+    while True:
+        yield monitor.next_command()["command"]
 
 
 def test_other_addresses_and_users_do_not_wait(client):
