@@ -132,7 +132,7 @@ def move(name: str, version: Version | None, redis_url: str) -> list[str]:
     """Have an instance run that version, or ALL of them, and whatever starts later; each without a gap.
 
     None: one instance runs the default again, ALL what the settings say, and there is no default.
-    The names of those that are there. Raise UnknownInstance.
+    The names of those that are there. Raise UnknownInstance, and UnknownVersion where it has been deleted meanwhile.
     """
     names = names_of(name, redis_url)
     attached = Instance.objects.filter(name__in=names, upstream="attached").values_list("name", flat=True)
@@ -142,6 +142,8 @@ def move(name: str, version: Version | None, redis_url: str) -> list[str]:
     with transaction.atomic():
         if name == ALL:
             versions.make_default(version)
+        elif version is not None:
+            versions.as_it_is(version)
         moved = InstanceOrder.objects.exclude(version=None).values_list("name", flat=True) if name == ALL else names
         for each in sorted(moved):
             changed(InstanceOrder, _setting(version=None if name == ALL else version), name=each)

@@ -106,17 +106,25 @@ def wanted_by(name: str) -> Version | None:
     return None if name == NONE else named(name)
 
 
+def as_it_is(version: Version) -> Version:
+    """By now, and until the end of the transaction: what was loaded may be older than what others have made of it.
+
+    Raise UnknownVersion where somebody has deleted it meanwhile.
+    """
+    found = Version.objects.select_for_update().filter(pk=version.pk).first()
+    if found is None:
+        deleted = gettext("%(name)s has been deleted meanwhile. Nothing was saved.")
+        raise UnknownVersion(deleted % {"name": version})
+    return found
+
+
 def make_default(version: Version | None) -> None:
     """Have every instance run it that is not ordered to run another; None: what the settings say.
 
     Raise UnknownVersion where somebody has deleted it meanwhile.
     """
     with transaction.atomic():
-        # As it is now: what was loaded may be older than what other machines and people have made of it.
-        found = Version.objects.select_for_update().filter(pk=version.pk).first() if version is not None else None
-        if version is not None and found is None:
-            deleted = gettext("%(name)s has been deleted meanwhile. Nothing was saved.")
-            raise UnknownVersion(deleted % {"name": version})
+        found = as_it_is(version) if version is not None else None
         for row in Version.objects.select_for_update().filter(is_default=True):
             if row != found:
                 row.is_default = False

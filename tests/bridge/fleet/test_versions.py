@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from accounts.models import AuditEntry
-from bridge.fleet import versions
+from bridge.fleet import orders, versions
 from bridge.fleet.orders import EVERY, read_orders
 from bridge.lingma.install import vsix
 from bridge.lingma.install.vsix import Unpacked
@@ -87,6 +87,16 @@ def test_default_keeps_what_others_have_changed_since(data_dir, archive):
     versions.make_default(loaded)
     assert [row.version for row in Version.objects.filter(is_default=True)] == ["2.9.0"]
     assert versions.named("2.9.0").executables == {**loaded.executables, elsewhere.executable: elsewhere.sha256}
+
+
+@pytest.mark.parametrize("name", ["w1-i1", "all"])
+def test_version_deleted_meanwhile_is_ordered_for_nobody(instances, redis_server, data_dir, archive, name):
+    install(archive("2.9.0"))
+    loaded = versions.named("2.9.0")
+    versions.delete(versions.named("2.9.0"), data_dir)
+    with pytest.raises(versions.UnknownVersion, match="has been deleted meanwhile"):
+        orders.move(name, loaded, redis_server)
+    assert not InstanceOrder.objects.exists()
 
 
 @pytest.mark.parametrize("files", [True, False], ids=["there", "of another machine"])
