@@ -382,10 +382,12 @@ class _Run:
             return None
         # Verdicts may come while this turn is queued: it must be asked with the care that is due by then.
         while True:
-            care = await self._begin_retest() if self._care else 0
+            was_careful = self._care > 0
+            care = await self._begin_retest() if was_careful else 0
             # One that was in doubt and is not any more, or that another machine has given back, may find a place free,
-            # and nobody would tell it of that.
-            lease = None if care else self._places.lease()
+            # and nobody would tell it of that. Where nothing is ready the other machine is asked again, from the queue.
+            may_be_free = not care and (was_careful or self._engine.pool.ready)
+            lease = self._places.lease() if may_be_free else None
             if lease is None:
                 lease = await self._places.queue(care, again=again, elsewhere=self.elsewhere, move=self._move)
             if lease is None:

@@ -90,7 +90,7 @@ class Places:
                     if await move():
                         return None
                     # What came free meanwhile is given to nobody who joins the queue behind it.
-                    if not care and (lease := self.lease()) is not None:
+                    if not care and self._pool.ready and (lease := self.lease()) is not None:
                         record.waits = False
                         return lease
                     waiter = self._join_queue(care, again=True)

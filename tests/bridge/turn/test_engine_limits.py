@@ -162,6 +162,32 @@ async def test_turn_given_back_takes_a_free_place(new_service, new_engine, monke
     assert (record.status, record.queue_ms / 1000 < took - GivesBack.SERVED_SEC + 0.01) == ("ok", True)
 
 
+class FullAtFirst(GivesBack):
+    """It has no place at the first time, as is known a moment later."""
+
+    def __init__(self, engine):
+        self.engine, self.asked = engine, 0
+
+    @property
+    def has_room(self):
+        return not self.asked or bool(self.engine.pool.waiting)
+
+    async def run(self, found, left, signs=0, exits=None):
+        self.asked += 1
+        return self.asked > 1
+
+
+async def test_turn_waits_for_others_without_instances(new_service, new_engine, monkeypatch):
+    monkeypatch.setattr(places, "LOOK_SEC", 0.01)
+    engine = await new_engine(await new_service(going_for_long), queue_timeout=600)
+    other = FullAtFirst(engine)
+    engine.pool.has_room_elsewhere = lambda: other.has_room
+    await engine.pool.stop()
+    async with asyncio.timeout(60):
+        await engine.run(request("Hi"), 1, TurnRecord(), lambda batch: asyncio.sleep(0), elsewhere=other)
+    assert (other.asked, engine.pool.waiting) == (2, 0)
+
+
 async def test_turn_lost_after_the_queue_says_so(new_service, new_engine, monkeypatch):
     monkeypatch.setattr(places, "LOOK_SEC", 0.01)
     engine = await new_engine(await new_service(), most=1)
