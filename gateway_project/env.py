@@ -195,7 +195,9 @@ class Environment(BaseSettings):
     )
     staff_mfa_required: bool = Field(False, description="Staff must have a second factor before anything else.")
     oidc_issuer: Issuer = Field("", description="Identity provider for log-ins, by its `https://` issuer URL.")
-    oidc_client_id: str = Field("", description="What the identity provider calls this gateway.")
+    oidc_client_id: str = Field(
+        "", description="What the identity provider calls this gateway; `OIDC_ISSUER` needs it."
+    )
     oidc_client_secret: SecretStr = Field(SecretStr(""), description="The secret that goes with it.")
     debug: bool = Field(False, description="Django's debug pages. Never in production.")
 
@@ -292,6 +294,13 @@ class Environment(BaseSettings):
         given, environment, dotenv = (named[f"{each}_settings"] for each in ("init", "env", "dotenv"))
         files = [SecretFiles(settings_cls, each) for each in (environment, dotenv)]
         return (given, environment, files[0], dotenv, files[1])
+
+    @model_validator(mode="after")
+    def _check_provider(self) -> Environment:
+        """The log-in page has a button for the provider, which knows nobody without a name."""
+        if self.oidc_issuer and not self.oidc_client_id:
+            raise ValueError("OIDC_ISSUER needs an OIDC_CLIENT_ID")
+        return self
 
     @model_validator(mode="after")
     def _check_peers(self) -> Environment:

@@ -75,6 +75,13 @@ def test_machines_do_not_speak_in_the_clear(read, variables, missing):
         read(**variables)
 
 
+def test_identity_provider_needs_the_gateways_name(read):
+    issuer = "https://login.example.org"
+    with pytest.raises(SettingError, match="OIDC_ISSUER needs an OIDC_CLIENT_ID"):
+        read(OIDC_ISSUER=issuer)
+    assert read(OIDC_ISSUER=issuer, OIDC_CLIENT_ID="gateway").oidc_issuer == issuer
+
+
 def test_machine_has_a_name_where_there_are_several(read):
     assert read().process_names == ["web-1"]
     named = read(NODE_NAME="north", WEB_PROCESSES="2")
