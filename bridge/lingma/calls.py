@@ -10,6 +10,8 @@ from bridge.lingma.dialects.base import Call
 from bridge.lingma.transport import rpc
 from bridge.lingma.transport.rpc import Incoming
 
+MOST_DIGITS = 20  # of an id
+
 
 class Calls:
     """Each has the future of its result: raw JSON, an RpcError or a ConnectionLost. Cancel it to forget the call."""
@@ -43,8 +45,10 @@ class Calls:
 
     def resolve(self, message: Incoming) -> None:
         """Settle the call that this response answers. One that nobody waits for is dropped."""
-        # Ids come back unchanged (PROTOCOL 5.1), and ours are numbers. A text or `null` is somebody else's.
-        future = self._waiting.get(int(message.id)) if bytes(message.id).isdigit() else None
+        # Ids come back unchanged (PROTOCOL 5.1), and ours are numbers. A text or `null` is somebody else's, as is a
+        # number that Python would not even read.
+        is_ours = len(message.id) <= MOST_DIGITS and bytes(message.id).isdigit()
+        future = self._waiting.get(int(message.id)) if is_ours else None
         if future is None or future.done():
             return
         error = rpc.error_of(message)

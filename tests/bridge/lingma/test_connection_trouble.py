@@ -133,6 +133,15 @@ async def test_deep_message_of_another_order_is_dropped(connection, peer, ask):
     assert await ended(turn) == ["fine"]
 
 
+@pytest.mark.parametrize("id_", [b"9" * 5000, b"-1", b"1.5", b'"1"', b"[1]", b"null"], ids=lambda each: str(each[:5]))
+async def test_answer_to_no_question_costs_nothing(connection, peer, ask, id_):
+    turn = ask()
+    await peer.send(framed(b'{"jsonrpc":"2.0","id":%b,"result":{}}' % id_))
+    await peer.push(answer("here"), finish())
+    assert await ended(turn) == ["here"]
+    assert not connection.lost.done()
+
+
 async def test_unreadable_error_is_an_error_still(service, peer, ask):
     service.answers["chat/ask"] = SILENT
     turn = ask(kind="request")
