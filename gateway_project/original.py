@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from bridge.logins.bundle import BadBundle, Bundle, from_folder
 from gateway_project.env import SECRETS, Environment
 from gateway_project.lib.secrets.key_secret import is_mistyped
-from gateway_project.lib.setting_types import SHORTEST_KEY, split
+from gateway_project.lib.setting_types import SHORTEST_KEY, split_keys
 
 KEYS: Final = "API_KEYS"
 NOT_NEEDED: Final = frozenset([
@@ -62,7 +62,7 @@ def look_at(folder: Path) -> Original:
 def _read(values: dict[str, str], folder: Path, found: Original) -> None:
     for name, value in _from_files(values, folder, found).items():
         if name == KEYS:
-            _read_keys(split(value), found)
+            _read_keys(split_keys(value), found)
         elif name in NOT_NEEDED:
             found.not_needed.append(name)
         elif name.lower() not in Environment.model_fields:

@@ -26,6 +26,11 @@ def split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def split_keys(value: Any) -> Any:
+    """The same, or with a line for each, as files have them: no header could send a key with a line break."""
+    return split(value.replace("\n", ",")) if isinstance(value, str) else value
+
+
 def _url(*schemes: str) -> Callable[[str], str]:
     def check(value: str) -> str:
         if value and not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
@@ -169,7 +174,7 @@ def _peer_address(value: str) -> str:
 Names = Annotated[list[str], NoDecode, BeforeValidator(split)]
 Pepper = Annotated[SecretStr, AfterValidator(_pepper)]
 SecretKeys = Annotated[list[SecretStr], NoDecode, BeforeValidator(split), AfterValidator(_secret_keys)]
-Keys = Annotated[list[str], NoDecode, BeforeValidator(split), AfterValidator(_keys)]
+Keys = Annotated[list[str], NoDecode, BeforeValidator(split_keys), AfterValidator(_keys)]
 
 
 def _redis(value: str) -> str:

@@ -125,6 +125,12 @@ def test_names_are_separated_by_commas(read):
     assert read(ALLOWED_HOSTS="one, two,,").allowed_hosts == ["one", "two"]
 
 
+def test_file_has_a_key_on_each_line(read, tmp_path):
+    (path := tmp_path / "keys").write_text("first-key-of-somebody\nsecond-key-of-somebody,third-key-of-somebody\n\n")
+    keys = ["first-key-of-somebody", "second-key-of-somebody", "third-key-of-somebody"]
+    assert read(API_KEYS_FILE=str(path)).api_keys == keys
+
+
 @pytest.mark.parametrize("keys", ["~", "nineteen-characters", f"{'x' * 20},hunter2"])
 def test_guessable_key_is_refused_and_not_repeated(read, keys):
     with pytest.raises(SettingError, match=r"API_KEYS: key \d has \d+ characters; a key needs at least 20") as refusal:
