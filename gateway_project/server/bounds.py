@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+FRAMING_SHARE = 8
+"""Chunks of 64 bytes have less of framing, and nobody sends smaller ones for long."""
+
 LARGEST_MESSAGE = 4096
 """Bytes of a message on a WebSocket: there is nothing that a client could want to say."""
 
@@ -13,6 +16,8 @@ class Bounds(msgspec.Struct, frozen=True):
 
     head_bytes: int = 64 << 10
     """Target and header fields of a request together; so much, too, of a chunked body may be no body."""
+    framing_bytes: int = 1 << 20
+    """Of a body that are no body, besides an eighth of what is: each chunk costs a callback, however small it is."""
     head_fields: int = 200
     all_heads_bytes: int = 64 << 20
     """Of all heads of the process that are not complete."""

@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from gateway_project.lib.asgi_extensions import OFFERED
 from gateway_project.server import refusals, websocket
+from gateway_project.server.bounds import FRAMING_SHARE
 from gateway_project.server.cork import Corked
 from gateway_project.server.cycle import (
     AfterUpgrade,
@@ -44,6 +45,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     # With uvicorn's there are more than Python keeps without a dictionary per connection: 1.5 KiB each.
     __slots__ = (
         "body_since",
+        "body_size",
         "corked",
         "head_bytes",
         "is_extra",
@@ -83,6 +85,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.size = 0  # of what has come of a message that is not complete
         self.head_bytes = 0  # of it, counted among those of all connections
         self.overhead = 0  # bytes since the last one that was body
+        self.body_size = 0  # of what has come of the body
         self.unsent, self.unsent_since = 0, 0.0
         self.lingers = self.upgrading = self.takes_over = False
         self.socket: WebSocket | None = None
@@ -191,10 +194,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self.since = now
         self.size += size
+        # After a refusal nothing is parsed any more.
+        framing = 0 if self.lingers else self.size - self.body_size - self.body_size // FRAMING_SHARE
         if self.phase == IN_BODY:
             if self.overhead > bounds.head_bytes:
                 self.refuse(refusals.TRAILERS_TOO_LARGE)
-        elif self.size > bounds.leftover_bytes:
+            elif framing > bounds.framing_bytes:
+                self.refuse(refusals.SMALL_CHUNKS)
+        elif self.size > bounds.leftover_bytes or framing > bounds.framing_bytes:
             self.raw.close()
 
     def _ignore_upgrade(self, rest: bytes) -> None:
@@ -226,7 +233,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         except Refused as exc:
             self.refusal = exc.refusal
             raise
-        self.phase, self.size, self.overhead = IN_BODY, 0, 0
+        self.phase, self.size, self.overhead, self.body_size = IN_BODY, 0, 0, 0
         self.since = self.body_since = self.peers.now
         if self.head_bytes:
             self.peers.forget_head(self)
@@ -305,6 +312,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self.overhead = 0
+        self.body_size += len(body)
         cycle = self.cycle
         # The answer was early and is out: the rest of the body is read and dropped, within `leftover_bytes`.
         if cycle.response_complete:

@@ -27,6 +27,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 BAD_REQUEST = Refusal(400, "bad_request", "This is not a valid HTTP request.")
 BAD_FRAMING = Refusal(400, "bad_framing", "Transfer-Encoding has no place in an HTTP/1.0 request.")
+SMALL_CHUNKS = Refusal(400, "chunks_too_small", "The body comes in very small chunks; send larger ones, or its length.")
 BAD_HOST = Refusal(400, "bad_host", "A request has exactly one Host field, and the target names no other host.")
 BAD_TARGET = Refusal(400, "bad_target", "The request target must be a path, or an http URL with one.")
 TIMEOUT = Refusal(408, "request_timeout", "The request did not arrive in time; send it again.")

@@ -59,6 +59,27 @@ def test_endless_head_is_431(server, name):
     assert statuses in ([431], [])  # a client that goes on sending may lose the answer
 
 
+def test_body_of_tiny_chunks_is_refused(server):
+    sent, statuses = pour(server, POST + CHUNKED, b"1\r\na\r\n" * 8192, 64 << 20)
+    assert sent < 32 << 20
+    assert statuses in ([400], [])
+
+
+def test_unwanted_body_of_tiny_chunks_is_cut():
+    with Served() as server:
+        sent, statuses = pour(server, b"POST /early HTTP/1.1\r\n" + HOST + CHUNKED, b"1\r\na\r\n" * 8192, 64 << 20)
+    assert sent < 32 << 20
+    assert statuses in ([200], [])
+
+
+@pytest.mark.parametrize(("size", "status"), [(64, 200), (16, 400)])
+def test_framing_is_a_share_of_the_body(size, status):
+    body = (b"%x\r\n%b\r\n" % (size, b"a" * size)) * (400_000 // size)
+    with Served(framing_bytes=2000) as server:
+        told = server.talk(POST + b"Connection: close\r\n" + CHUNKED + body + b"0\r\n\r\n")
+    assert [answer[0] for answer in told] == [status]
+
+
 @pytest.mark.parametrize(
     ("target", "fields", "status"),
     [
