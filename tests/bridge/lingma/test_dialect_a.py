@@ -151,6 +151,13 @@ def test_model_lists_its_abilities():
     ]
 
 
+@pytest.mark.parametrize("most", [-1, 10**20, 1.5, True])
+def test_odd_size_of_a_model_is_none(most):
+    """Beyond 64 bits no other process could be told of the model, nor of any other."""
+    [found] = DIALECT.models_of(json.dumps({"chat": [{"key": "m", "name": "M", "maxInputTokens": most}]}).encode())
+    assert found.max_input_tokens == 0
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from bridge.lingma.dialects.base import Model
+
+MOST_TOKENS: Final = 1 << 31
+"""No model takes in so many; what other processes are told of has 64 bits."""
 
 
 def models_of(result: bytes) -> list[Model]:
@@ -28,5 +31,6 @@ def _walk(node: Any) -> list[Model]:
     if key and name is not None:
         vision, reasoning, default = (node.get(k) is True for k in ("isVl", "isReasoning", "isDefault"))
         most = node.get("maxInputTokens")
-        return [Model(key, name, vision, reasoning, default, max(0, most) if type(most) is int else 0)]
+        size = most if type(most) is int and 0 < most < MOST_TOKENS else 0
+        return [Model(key, name, vision, reasoning, default, size)]
     return [model for item in node.values() for model in _walk(item)]
