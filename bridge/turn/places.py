@@ -109,6 +109,7 @@ class Places:
         """Wait for something else than a place. Raise GatewayError after the queue time-out."""
         loop, record = self._pool.ticker.loop, self._turn.record
         record.queued = True
+        record.admitted()
         record.queue_ms = self.waited_ms
         if loop.time() >= self._until:
             raise self._pool.timed_out()

@@ -18,6 +18,7 @@ from bridge.turn import doubt
 from bridge.turn.doubt import Doubt
 from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.plan import PlanOptions, plan_of
+from bridge.turn.record import TurnRecord
 from tests.bridge.chats import Reading, chat, request
 from tests.bridge.pools import in_state, running, simulator
 
@@ -176,6 +177,22 @@ async def test_cleared_prompt_is_in_doubt_for_nobody(engine, others):
     asked.answered()
     waits.recall()
     assert waits.care == 0
+
+
+async def test_turn_that_waits_for_a_verdict_is_open(engine):
+    """Its client gets signs of life, and with the first a request id: a row has to stand behind it."""
+    name = name_of(engine, {}, model=engine.routes.of("org_auto").lingma_model)
+    engine.crashes.exited(name, "w1-i1:1", alone=True, weighs=True, tells=True, now=time())
+    assert await engine.retest_locks.begin(name, "another turn")
+    record, opened = TurnRecord(), asyncio.Event()
+    record.on_admitted = opened.set
+    asking = asyncio.create_task(engine.run(request("Hello"), 1, record, lambda batch: asyncio.sleep(0)))
+    async with asyncio.timeout(20):
+        await opened.wait()
+    assert (record.queued, record.instance) == (True, "")
+    await engine.retest_locks.end(name, "another turn")
+    await asking
+    assert record.status == "ok"
 
 
 async def test_doubt_brought_along_outlives_a_look(engine):
