@@ -10,6 +10,7 @@ from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey
+from gateway_project.lib.database.many_values import any_of
 from sessions_store.inspect import State
 from sessions_store.store import StoredEntry
 
@@ -22,7 +23,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         # Together, or a page that is opened in between would show an empty list.
         with transaction.atomic():
             # What is gone in Redis goes here; the rest is updated in place.
-            self.exclude(pk__in=rows).delete()
+            self.exclude(pk__in=any_of(rows)).delete()
             self.bulk_create(
                 list(rows.values()), update_conflicts=True, unique_fields=["session_id"], update_fields=MUTABLE
             )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 
 from gateway_project.lib.database import database_state as database
+from gateway_project.lib.database.many_values import any_of
 from gateway_project.lib.redis.redis_client import connect
 from sessions_store import inspect
 from sessions_store.models import Entry, mirrored
@@ -34,5 +35,5 @@ def forget(redis_url: str, sessions: Iterable[str], ttl: int) -> int:
     with connect(redis_url) as client:
         forgotten = inspect.forget(client, sessions, ttl=ttl)
     # The copy last: without Redis nothing is forgotten, and the list must not say so.
-    Entry.objects.filter(pk__in=sessions).delete()
+    Entry.objects.filter(pk__in=any_of(sessions)).delete()
     return forgotten

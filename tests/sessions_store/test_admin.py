@@ -1,14 +1,16 @@
 """What operators see of the sessions, and that deleting reaches Redis."""
 
 import re
+import sqlite3
 import time
 
 import msgspec
 import pytest
+from django.db import connection
 from django.urls import reverse
 
 from accounts.models import ApiKey
-from sessions_store import inspect, tasks
+from sessions_store import inspect, services, tasks
 from sessions_store.models import Entry
 from sessions_store.store import StoredEntry
 from tests.accounts.audit.rows import new_rows
@@ -193,3 +195,20 @@ def test_failed_deletion_does_not_say_done(admin_client, put, settings):
     assert any("Nothing was deleted." in text for text in texts)
     assert not any("successfully" in text for text in texts)
     assert Entry.objects.filter(pk="s1").exists()
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite has such a limit")
+def test_copy_takes_any_number_of_sessions(db, redis_server, monkeypatch):
+    monkeypatch.setattr(connection.features, "max_query_params", 999)
+    connection.ensure_connection()
+    before = connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+    try:
+        now = time.time()
+        found = [(StoredEntry(f"f-{n}", f"s-{n}", "w1-i1", 1, 5, 4, 2, now, now), "idle") for n in range(1_500)]
+        for some in (found, found[200:], found[:1_200]):
+            Entry.objects.mirror(some)
+            assert Entry.objects.count() == len(some)
+        services.forget(redis_server, [stored.session_id for stored, _ in found], 60)
+        assert not Entry.objects.exists()
+    finally:
+        connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, before)
