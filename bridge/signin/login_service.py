@@ -24,6 +24,7 @@ from bridge.signin.failure import AttemptFailed
 from bridge.signin.options import SignInOptions
 from bridge.status.attempts import AttemptResult
 from gateway_project.lib.json_errors import UNREADABLE
+from gateway_project.lib.texts import gettext_noop
 from gateway_project.lib.ticker import Ticker
 from gateway_project.lib.tool_approval import DENY
 
@@ -32,6 +33,7 @@ DISK_SEC: Final = 10.0
 FILES_SEC: Final = 30.0
 LOOK_SEC: Final = 0.25
 QUESTION: Final = "Answer with the one word pong."
+SILENT: Final = gettext_noop("no answer in time")
 T = TypeVar("T")
 
 
@@ -72,14 +74,14 @@ class LoginService:
                 self._link.attach(connection)
                 await self._link.sign_on(connection, self.directory)
         except (LingmaError, GatewayError, TimeoutError, OSError) as exc:
-            raise AttemptFailed(AttemptResult.NOT_STARTED, str(exc) or "no answer in time") from exc
+            raise AttemptFailed(AttemptResult.NOT_STARTED, str(exc) or SILENT) from exc
 
     async def request(self, call: Call) -> bytes:
         """Raise AttemptFailed when the service is gone or silent, RpcError for what it refuses."""
         try:
             return await self._link.request(call)
         except (ConnectionLost, TimeoutError) as exc:
-            raise AttemptFailed(AttemptResult.LOST_SERVICE, str(exc) or "no answer in time") from exc
+            raise AttemptFailed(AttemptResult.LOST_SERVICE, str(exc) or SILENT) from exc
 
     async def account(self) -> AccountFacts:
         """Who is logged in now. Raise AttemptFailed."""
@@ -130,7 +132,7 @@ class LoginService:
             if turn.end is None:
                 self._link.give_up(turn)
         if turn.end.error is None and not turn.text:
-            raise AttemptFailed(AttemptResult.CHAT_FAILED, "the answer is empty")
+            raise AttemptFailed(AttemptResult.CHAT_FAILED, gettext_noop("the answer is empty"))
         return turn.end.error
 
     async def export(self) -> Bundle:
@@ -159,4 +161,4 @@ class LoginService:
             async with asyncio.timeout(DISK_SEC):
                 return await asyncio.to_thread(work)
         except (TimeoutError, OSError) as exc:
-            raise AttemptFailed(AttemptResult.NO_FILES, str(exc) or "the disk does not answer") from exc
+            raise AttemptFailed(AttemptResult.NO_FILES, str(exc) or gettext_noop("the disk does not answer")) from exc

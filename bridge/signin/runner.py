@@ -21,6 +21,7 @@ from bridge.signin.login_service import LoginService, remove
 from bridge.signin.options import SignInOptions
 from bridge.status.attempts import AttemptResult, AttemptState
 from bridge.status.logins import LoginKind
+from gateway_project.lib.texts import gettext_noop
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def _failure(working: asyncio.Task[AttemptResult]) -> AttemptFailed | None:
         case AttemptFailed() as failure:
             return failure
         case StoreAway():
-            return AttemptFailed(AttemptResult.BROKEN, "the database is away")
+            return AttemptFailed(AttemptResult.BROKEN, gettext_noop("the database is away"))
         case other:
             logger.error("an attempt to log in broke", exc_info=other)
             return AttemptFailed(AttemptResult.BROKEN, type(other).__name__)

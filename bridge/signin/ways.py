@@ -21,11 +21,13 @@ from bridge.status.accounts import AccountState, Remedy
 from bridge.status.attempts import AttemptResult, AttemptState
 from bridge.status.logins import LoginKind
 from gateway_project.lib.json_errors import UNREADABLE
+from gateway_project.lib.texts import gettext_noop
 
 logger = logging.getLogger(__name__)
 
 ASK_EVERY_SEC: Final = 2.0
 PASTED_EVERY_SEC: Final = 0.5
+NOT_TAKEN: Final = gettext_noop("Lingma did not take this address; log in once more.")
 
 
 async def until_logged_in(service: LoginService, within: float, late: AttemptResult) -> AccountFacts:
@@ -110,7 +112,7 @@ async def _relayed(service: LoginService, pasted: str) -> str:
         page = await relay(service.http_port, pasted)
     except (OSError, TimeoutError) as exc:
         logger.warning("a callback could not be passed on: %s", str(exc) or "no answer in time")
-        return "Lingma did not take this address; log in once more."
+        return NOT_TAKEN
     if names := organisations_in(page):
         return choice_of(names)
     service.changed.set()
@@ -119,4 +121,4 @@ async def _relayed(service: LoginService, pasted: str) -> str:
         facts = await service.account()
     except AttemptFailed:
         return ""  # whoever waits for the account says so; what is pasted next is passed on all the same
-    return "" if facts.state.may_chat else "Lingma did not take this address; log in once more."
+    return "" if facts.state.may_chat else NOT_TAKEN

@@ -5,10 +5,13 @@ import re
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.translation import gettext
 
 from accounts.models import AuditEntry
 from bridge.models import Login, LoginAttempt, SignInPage
+from bridge.signin.login_service import SILENT
+from bridge.signin.ways import NOT_TAKEN
 from gateway_project.lib.secrets.secrets_at_rest import Secret
 
 SECRET = "very-secret-password"
@@ -73,6 +76,16 @@ def test_attempt_begins_once_from_the_page(admin_client, login, page):
     wrong = admin_client.post(page, {"way": "device", "tokens": "{}"}, follow=True).content.decode()
     assert "token, refreshToken or userId is missing." in wrong
     assert "no such way" in admin_client.post(page, {"way": "bundle"}, follow=True).content.decode()
+
+
+@pytest.mark.parametrize("said", [NOT_TAKEN, SILENT])
+def test_attempt_says_ours_in_chinese(admin_client, login, page, said):
+    attempt_of(login, detail=said)
+    assert said in text(admin_client, page)
+    chinese = admin_client.get(page, headers={"accept-language": "zh-hans"}).content.decode()
+    assert said not in chinese
+    with translation.override("zh-hans"):
+        assert gettext(said) in chinese
 
 
 def test_refused_callback_names_its_field(admin_client, login):
