@@ -282,7 +282,7 @@ class Lifecycle:
         async with asyncio.timeout(self._options.start_timeout):
             if not self._upstream.is_attached:
                 # An attached service begins a run only if it proves to be another process (`_recognize`).
-                self.runs.begin()
+                self.runs.begin(is_another=True)
                 self._happen(Event.BEGINS, TransitionReason.STARTED)
             await self._upstream.open()
             await self._sign_on(await self._upstream.dial())

@@ -49,8 +49,9 @@ class Runs:
         self._crashes: dict[int, _Crash] = {}
         self._settled = asyncio.Event()  # it is known whether a lost connection was all that was lost
 
-    def begin(self) -> None:
-        if self.generation in self._crashes:  # else it may be the same process, still at work
+    def begin(self, *, is_another: bool = False) -> None:
+        """`is_another`: the process of the one before has ended for sure."""
+        if is_another or self.generation in self._crashes:  # else it may be the same process, still at work
             self.abandoned = Abandoned()
         self.started_at = time.time()
         # Wall-clock milliseconds: no two runs share a number, not even across restarts of the gateway. `max` covers a

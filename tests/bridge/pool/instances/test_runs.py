@@ -10,7 +10,10 @@ import pytest
 from bridge.chat.errors import ConnectionLost
 from bridge.lingma.dialects.base import Ask
 from bridge.lingma.process.endpoint import Identity
+from bridge.pool.instances.orders import Order
 from bridge.pool.instances.runs import MOST_REMEMBERED, Exit, Runs
+from bridge.pool.options import InstanceOptions
+from bridge.status.wanted import Mode
 from tests.bridge.lingma.conftest import received_pieces
 from tests.bridge.lingma.service import Service
 from tests.bridge.pools import attached, in_state, running, simulator, until
@@ -71,6 +74,21 @@ async def test_question_of_a_lost_connection_stays_company(tmp_path):
         assert instance.generation == before
         turn = ask(instance, "[[sim: fault=crash after=0]] poison", "r2")
         assert await lost(instance, turn) == Exit()
+
+
+async def test_question_that_a_stop_ended_is_no_company(tmp_path):
+    async with running([simulator(tmp_path, "--login=auto")], instances=InstanceOptions(drain=0.2)) as pool:
+        instance = pool.instances[0]
+        lease = pool.lease()
+        turn = ask(instance)
+        pool.upkeep.obey({"w1-i1": Order(Mode.STOP)})
+        await received_pieces(turn)
+        lease.release()
+        await in_state(pool, "stopped")
+        pool.upkeep.obey({})
+        await in_state(pool, "ready")
+        turn = ask(instance, "[[sim: fault=crash after=0]] poison", "r2")
+        assert await lost(instance, turn) == Exit(only="r2")
 
 
 async def test_another_run_begins_without_company():
