@@ -169,11 +169,14 @@ class StoredResponse(_StoredResponseConsumer):
     async def _delete(self) -> None:
         caller, id_ = await self.authenticate(), self.response_id
         try:
-            # A running response is not found here: it is stored at its end, and cannot be deleted before.
             existed = await self.runtime.responses.delete(caller.key_id, id_)
         except StoreUnavailable:
             raise _cannot_read() from None
         if not existed:
+            # Asked last: one that has just ended is stored, and goes.
+            running = _running_of(caller, id_)
+            if running is not None and running.so_far is not None:
+                raise InvalidRequest("The response is in progress: cancel it, or delete it when it has ended.")
             raise _unknown(id_)
         await self.reply_json(stored.deleted(id_))
 

@@ -80,6 +80,18 @@ def test_running_reply_is_read_in_progress(gateway, oai, bob, running):
     assert send(gateway, "GET", f"/v1/responses/{begun.id}?stream=true", key=KEY).status == 400
 
 
+def test_running_reply_is_not_deleted(gateway, oai, bob, running):
+    begun, _ = running
+    with pytest.raises(openai.BadRequestError, match="in progress"):
+        oai.responses.delete(begun.id)
+    with pytest.raises(openai.NotFoundError):
+        bob.responses.delete(begun.id)
+    oai.responses.cancel(begun.id)
+    oai.responses.delete(begun.id)
+    with pytest.raises(openai.NotFoundError):
+        oai.responses.retrieve(begun.id)
+
+
 def test_running_reply_is_cancelled(gateway, oai, running):
     begun, events = running
     done = oai.responses.cancel(begun.id)
