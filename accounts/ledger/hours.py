@@ -56,7 +56,8 @@ def _hour(number: int) -> datetime:
 
 def hour_at(at: float) -> datetime:
     """The beginning of the hour (UTC) of a time in unix seconds."""
-    return _hour(int(at // 3600))
+    # Of the time as it is stored, to a whole microsecond: it may be the next hour.
+    return _hour(int((at + 5e-7) // 3600))
 
 
 def digest_of(dimensions: Dimensions) -> str:

@@ -11,6 +11,7 @@ from django.db import IntegrityError, connection
 from django.db.models import F, Sum
 
 from accounts.ledger import filing, hours
+from accounts.ledger.reconcile import reconcile
 from accounts.models import AuditEntry, Usage, UsageHour
 from accounts.models.hour import BOUNDS_MS
 from tests.accounts.ledger.test_ledger import make_key
@@ -66,6 +67,16 @@ def test_hours_are_the_sums_of_rows(tmp_path):
         expected |= {f"{histogram}_{bucket}": counts[bucket] for bucket in range(len(BOUNDS_MS) + 1)}
     assert totals() == expected
     assert hours.wrong_hours(START, END) == set()
+
+
+@pytest.mark.parametrize("steps", range(1, 6))
+def test_row_just_before_an_hour_is_balanced(tmp_path, steps):
+    """By so many of the smallest steps that a number of seconds can have; times are stored to the microsecond."""
+    end = 1_790_002_800.0
+    file([row("one", admitted=True, started_at=end - steps * 2.0**-22)], tmp_path)
+    hour = datetime.fromtimestamp(end, UTC)
+    assert reconcile(hour - hours.HOUR, hour + hours.HOUR).adds_up
+    assert UsageHour.objects.get().hour == hours.hour_of(Usage.objects.get().started_at)
 
 
 def test_rows_filed_again_add_nothing(tmp_path):
