@@ -1,14 +1,15 @@
 """A connection that becomes a WebSocket, at the one path that has them."""
 
 import time
+from contextlib import suppress
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from gateway_project.server.bounds import LARGEST_MESSAGE
-from gateway_project.server.websocket import PATHS
-from tests.gateway_project.served import Served, echo
+from gateway_project.server.websocket import MOST_IN_ALL, PATHS
+from tests.gateway_project.served import Served, echo, read_all
 
 PATH = next(iter(PATHS))
 
@@ -85,6 +86,47 @@ def test_long_message_ends_the_socket(server):
         with pytest.raises(ConnectionClosed) as closed:
             socket.recv(10)
     assert closed.value.rcvd.code == 1009
+
+
+PING = b"\x89\x80\0\0\0\0"
+PONG = b"\x8a\0"
+HANDSHAKE = (
+    f"GET {PATH}%s HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("query", ["", "?refuse"])
+def test_frames_before_the_answer_are_not_read(server, query):
+    """Whoever sends them may be a stranger: nobody has looked yet."""
+    with server.connect() as stranger:
+        stranger.sendall((HANDSHAKE % query).encode() + PING * 1000)
+        with suppress(ConnectionResetError):
+            assert PONG not in read_all(stranger)
+    assert until_empty(server)
+
+
+def test_flood_of_frames_ends_the_socket(server):
+    number, answered = MOST_IN_ALL // len(PING) + 1, b""
+    with server.connect() as client:
+        client.sendall((HANDSHAKE % "").encode())
+        client.recv(1000)
+        with suppress(ConnectionError):
+            client.sendall(PING * number)
+            answered = read_all(client)
+    assert answered.count(PONG) < number
+    assert until_empty(server)
+
+
+def test_frames_of_a_socket_are_bounded(server):
+    said = 0
+    with connect(address(server), compression=None) as socket, suppress(ConnectionClosed):
+        while said <= MOST_IN_ALL:
+            socket.send("x" * 1000)
+            assert socket.recv(10)
+            said += 1000
+    assert MOST_IN_ALL - 10_000 < said <= MOST_IN_ALL
+    assert until_empty(server)
 
 
 def test_client_that_does_not_read_is_cut(server):
