@@ -116,6 +116,8 @@ async def test_login_without_plan_leaves_turns_to_siblings(join):
     lent = await served(here.queue(owner=ALICE))
     assert lent.instance.name == "w2-i1"
     lent.release()
+    # Its runtime tells the others at once, and not with the next second: by then the pause may be over.
+    there.on_change = there.siblings.instances_changed
     there.upkeep.obey({"w2-i1": Order(mode=Mode.DRAIN)})
     # Nobody else is left, so the answer is that of the service, at once.
     await until(here, lambda: here.statuses()[0].cools_for == "")
