@@ -47,17 +47,20 @@ def model_for(allowed_models: str, default: str, offered: Iterable[str]) -> str:
     allowed, _ = split(names_in(allowed_models))
     # First a plain name of the list: what the operator wrote is likelier meant than what a pattern happens to fit.
     names = [name for name in allowed if not WILD.search(name)]
-    candidates = [default, *names, *sorted(offered), CLAUDE_CODE]
+    candidates = [default, *filter(PLAIN.fullmatch, [*names, *sorted(offered)]), CLAUDE_CODE]
     # Allowed by its own name, and forbidden by none: which model an alias means may change.
     fitting = (
         name for name in candidates if allows(patterns, [name]) and allows(patterns, accounts_config().names_of(name))
     )
     # What fits no known name is still allowed by the letter, and means the default model.
     bare = allowed[0].replace("*", "").replace("?", "x") if allowed else ""
-    return next(fitting, bare or default)
+    return next(fitting, bare if PLAIN.fullmatch(bare) else default)
 
 
 WILD = re.compile(r"[*?]")
+PLAIN = re.compile(r"[\w.:/@+\[\]-]+")
+"""Names that mean themselves in a shell, JSON and YAML. Leads of teams and Lingma choose names, and who pastes a text
+runs it."""
 CLAUDE_CODE = "claude-sonnet-4-5"  # what it asks for by default
 CLAUDE_MODELS = (
     "ANTHROPIC_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL", "ANTHROPIC_DEFAULT_SONNET_MODEL",

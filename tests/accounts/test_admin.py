@@ -309,6 +309,17 @@ def test_setups_of_new_key_use_an_allowed_model(admin_client, allowed):
     assert all(allows(patterns, [name]) for name in pinned)
 
 
+@pytest.mark.parametrize(
+    "allowed",
+    ["x$(touch pwned)", "x`id`", 'x";id;"', "x y", "x$(id)*", "x\\"],
+    ids=["$", "`", "quote", "blank", "*", "\\"],
+)
+def test_setups_hold_nothing_that_a_shell_runs(admin_client, settings, allowed):
+    page = html.unescape(text_of(add(admin_client, allowed_models=allowed)))
+    named = re.findall(r'MODEL="(.*?)"|"model": "(.*?)"|Model ID  ([^<\n]*)|--model openai/([^<\n]*)', page)
+    assert {next(filter(None, each)).removeprefix("lingma/") for each in named} == {settings.ENV.default_model}
+
+
 def test_unrestricted_key_gets_default_model_in_setups(admin_client):
     page = html.unescape(text_of(add(admin_client)))
     assert 'model="org_auto"' in page
