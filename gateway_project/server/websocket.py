@@ -17,7 +17,7 @@ PATHS: Final = frozenset({"/admin/live/socket/"})
 PING_SEC: Final = 20.0
 MOST_AT_ONCE: Final = 2 * LARGEST_MESSAGE
 MOST_IN_ALL: Final = 256 << 10
-"""Bytes of a client, of one read and ever. All that comes is the answers to our pings, for a week. Each frame is read
+"""Bytes of a client, of one read and ever. All that comes is the answers to our pings, for six days. Each frame is read
 in Python, and of empty ones a megabyte takes seconds."""
 OPTIONS: Final[dict[str, Any]] = {
     "ws_max_size": LARGEST_MESSAGE, "ws_ping_interval": PING_SEC, "ws_ping_timeout": PING_SEC,
